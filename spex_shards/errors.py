@@ -1,0 +1,298 @@
+"""The exceptions of the library, and their names on the wire.
+
+::
+
+    SpexError
+    ├── SpecificationError (ValueError)
+    ├── TransitionError
+    │   ├── DeviationStillEquivalent
+    │   ├── DeviationNotEquivalent
+    │   └── TransitionTimeout
+    ├── InstanceError
+    │   ├── IdentifierInUse
+    │   └── InstanceNotFound (KeyError)
+    ├── ImplModelError
+    │   ├── ImplModelNotFound
+    │   └── DeserialisationFailed
+    ├── StoreError
+    ├── ShardError
+    │   ├── ShardDown (ConnectionError)
+    │   ├── ShardFailed
+    │   ├── CallTimeout (TimeoutError)
+    │   └── PoisonRequest
+    ├── HandlerError
+    │   └── PredicateError
+    ├── DataDirError
+    │   ├── LayoutMismatch
+    │   └── DataDirLocked
+    └── ManagerClosed
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RemoteTraceback(Exception):
+    """The text of a traceback that happened in another process; stands as ``__cause__`` of what it explains."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return "\n" + self.text
+
+
+class SpexError(Exception):
+    """Root of all errors of the library.
+
+    Args:
+        message: A plain sentence: what happened, to what, and where it helps, what to do.
+        **context: Facts for programs; the keys of each class are part of its contract.
+
+    Attributes:
+        reason: A stable name of the kind of error, in snake_case.
+        context: The facts, always a dict.
+    """
+
+    reason: ClassVar[str] = "spex_error"
+
+    def __init__(self, message: str = "", **context: Any) -> None:
+        Exception.__init__(self, message)
+        self.message = message
+        self.context: dict[str, Any] = context
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        cause = self.__cause__
+        text = cause.text if isinstance(cause, RemoteTraceback) else None if cause is None else repr(cause)
+        return rebuild, (type(self), self.message, self.context, text)
+
+    def __copy__(self) -> SpexError:
+        return rebuild(type(self), self.message, dict(self.context), None, self.__cause__)
+
+
+def rebuild(
+    cls: type[SpexError],
+    message: str,
+    context: dict[str, Any],
+    cause_text: str | None = None,
+    cause: BaseException | None = None,
+) -> SpexError:
+    """Make an error of `cls` as it was before it was pickled, copied or sent.
+
+    A subclass with an ``__init__`` of its own is made without calling it, so that any user's subclass survives.
+    """
+    error = cls.__new__(cls)
+    SpexError.__init__(error, message, **context)
+    if cause_text is not None:
+        error.__cause__ = RemoteTraceback(cause_text)
+    elif cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+class SpecificationError(SpexError, ValueError):
+    """A malformed declaration of a specification; names the entry or option and the rule."""
+
+    reason = "specification_error"
+
+
+class TransitionError(SpexError):
+    """Something about an observed, or missing, transition."""
+
+    reason = "transition_error"
+
+
+class DeviationStillEquivalent(TransitionError):
+    """A transition unknown to the model, which would stay equivalent with it.
+
+    Context: `instance`, `deviating_transition`, `verdict`.
+    """
+
+    reason = "deviation_still_equivalent"
+
+
+class DeviationNotEquivalent(TransitionError):
+    """A transition unknown to the model, which would not be equivalent with it.
+
+    Context: `instance`, `deviating_transition`, `verdict`.
+    """
+
+    reason = "deviation_not_equivalent"
+
+
+class TransitionTimeout(TransitionError):
+    """No transition followed the instance's newest one within the transition timeout. Context: `instance`."""
+
+    reason = "transition_timeout"
+
+
+class InstanceError(SpexError):
+    """Something about an instance's identifier."""
+
+    reason = "instance_error"
+
+
+class IdentifierInUse(InstanceError):
+    """An instance of that identifier is there already. Context: `identifier`."""
+
+    reason = "instance_identifier_already_in_use"
+
+
+class InstanceNotFound(InstanceError, KeyError):
+    """There is no instance of that identifier. Context: `identifier`."""
+
+    reason = "instance_identifier_not_found"
+
+
+class ImplModelError(SpexError):
+    """Something about an implementation model or its file."""
+
+    reason = "impl_model_error"
+
+
+class ImplModelNotFound(ImplModelError):
+    """There is no implementation model of that specification. Context: `specification`, `identifier`."""
+
+    reason = "impl_model_not_found"
+
+
+class DeserialisationFailed(ImplModelError):
+    """The text of a model is malformed. Context: `line` (from 1), `file` where there is one."""
+
+    reason = "deserialisation_failed"
+
+
+class StoreError(SpexError):
+    """The store could not read or keep something; the request that got this has had no effect."""
+
+    reason = "store_error"
+
+
+class ShardError(SpexError):
+    """Something about the process of a shard.
+
+    Context, also attributes: `shard` (index), `pid`, `exit` (how the process ended, or None),
+    `maybe_executed` (True when the request may have been, or may yet be, applied).
+    """
+
+    reason = "shard_error"
+
+    @property
+    def shard(self) -> int | None:
+        """Index of the shard."""
+        return self.context.get("shard")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the shard's worker, as far as known."""
+        return self.context.get("pid")
+
+    @property
+    def exit(self) -> str | None:
+        """How the worker ended: a signal's name, an exit code, or None."""
+        return self.context.get("exit")
+
+    @property
+    def maybe_executed(self) -> bool:
+        """Whether the request may have been, or may yet be, applied."""
+        return bool(self.context.get("maybe_executed", False))
+
+
+class ShardDown(ShardError, ConnectionError):
+    """There is no channel to the shard."""
+
+    reason = "shard_down"
+
+
+class ShardFailed(ShardError):
+    """The shard died too often and was given up; the others go on."""
+
+    reason = "shard_failed"
+
+
+class CallTimeout(ShardError, TimeoutError):
+    """The wait ended before the answer came."""
+
+    reason = "call_timeout"
+
+
+class PoisonRequest(ShardError):
+    """The request killed its shard each time it was run, and is refused."""
+
+    reason = "poison_request"
+
+
+class HandlerError(SpexError):
+    """A handler of the user's did what no handler may; the remote traceback is the ``__cause__``."""
+
+    reason = "handler_error"
+
+
+class PredicateError(HandlerError):
+    """The predicate of `delete_instances` raised. Context: `deleted`, the number deleted on the other shards."""
+
+    reason = "predicate_error"
+
+
+class DataDirError(SpexError):
+    """A data directory cannot be used as it is."""
+
+    reason = "data_dir_error"
+
+
+class LayoutMismatch(DataDirError):
+    """The directory was made for another number of shards."""
+
+    reason = "layout_mismatch"
+
+
+class DataDirLocked(DataDirError):
+    """Another supervisor or manager owns the directory. Context: `pid` of the holder, where known."""
+
+    reason = "data_dir_locked"
+
+
+class ManagerClosed(SpexError):
+    """The manager was not started yet, or is closed."""
+
+    reason = "manager_closed"
+
+
+CLASSES: tuple[type[SpexError], ...] = (
+    SpexError,
+    SpecificationError,
+    TransitionError,
+    DeviationStillEquivalent,
+    DeviationNotEquivalent,
+    TransitionTimeout,
+    InstanceError,
+    IdentifierInUse,
+    InstanceNotFound,
+    ImplModelError,
+    ImplModelNotFound,
+    DeserialisationFailed,
+    StoreError,
+    ShardError,
+    ShardDown,
+    ShardFailed,
+    CallTimeout,
+    PoisonRequest,
+    HandlerError,
+    PredicateError,
+    DataDirError,
+    LayoutMismatch,
+    DataDirLocked,
+    ManagerClosed,
+)
+CLASS_BY_CODE: dict[str, type[SpexError]] = {cls.__name__: cls for cls in CLASSES}
+"""The wire's table: an error's code is its class's name here."""
+
+
+def code_of(cls: type[SpexError]) -> str:
+    """Return the code of `cls`, or of the nearest class of the library that it derives from."""
+    return next(base.__name__ for base in cls.__mro__ if CLASS_BY_CODE.get(base.__name__) is base)
