@@ -1,0 +1,1 @@
+"""Pure values and algorithms: no input or output, no process, no clock."""
