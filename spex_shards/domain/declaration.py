@@ -1,0 +1,199 @@
+"""What a specification declares: reading it, checking it, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Final
+
+from ..errors import SpecificationError
+from .lts import INITIALISATION, LTS, Transition
+
+MAX_NAME_BYTES: Final = 200
+EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
+
+
+class Prunable(Enum):
+    """Which states an idle instance may be pruned in, where they are not listed one by one."""
+
+    TERMINAL = "terminal"
+    ALL = "all"
+
+
+TERMINAL: Final = Prunable.TERMINAL
+"""The terminal states of the specification."""
+ALL: Final = Prunable.ALL
+"""Every state."""
+
+PrunableStates = Prunable | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declaration:
+    """A specification as data: what is stored, sent to shards, and compared to see whether one has changed.
+
+    `transitions` are in order of first appearance, without duplicates; `initial_state` is None exactly when
+    there are none.
+    """
+
+    name: str
+    transitions: tuple[Transition, ...] = ()
+    initial_state: str | None = None
+    transition_timeout: timedelta | None = None
+    prune_timeout: timedelta | None = None
+    prunable_states: PrunableStates = ()
+    equivalence: str = "branching"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """All states, in order of first appearance."""
+        return tuple(dict.fromkeys(s for t in self.transitions for s in (str(t.source), t.target)))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """All actions, in order of first appearance."""
+        return tuple(dict.fromkeys(t.action for t in self.transitions))
+
+    @property
+    def terminal_states(self) -> tuple[str, ...]:
+        """The states that are no transition's source."""
+        sources = {t.source for t in self.transitions}
+        return tuple(s for s in self.states if s not in sources)
+
+    @property
+    def lts(self) -> LTS | None:
+        """The labelled transition system, or None when nothing is declared."""
+        if self.initial_state is None:
+            return None
+        return LTS(self.initial_state, ((str(t.source), t.action, t.target) for t in self.transitions))
+
+    def prunes_in(self, state: str | None) -> bool:
+        """Whether an idle instance may be pruned in `state`."""
+        if self.prunable_states is ALL:
+            return True
+        if self.prunable_states is TERMINAL:
+            return state in self.terminal_states
+        return state in self.prunable_states
+
+
+def declare(
+    name: object,
+    transitions: object = (),
+    initial_state: object = None,
+    *,
+    transition_timeout: object = None,
+    prune_timeout: object = None,
+    prunable_states: object = (),
+    equivalence: object = "branching",
+) -> Declaration:
+    """Read a declaration as a user writes it.
+
+    Raises:
+        SpecificationError: Something is malformed; the text names the entry or option, the rule and the value.
+    """
+    read_name = _name(name)
+    entries = _transitions(read_name, transitions)
+    return Declaration(
+        name=read_name,
+        transitions=entries,
+        initial_state=_initial_state(read_name, entries, initial_state),
+        transition_timeout=_timeout(read_name, "transition_timeout", transition_timeout),
+        prune_timeout=_timeout(read_name, "prune_timeout", prune_timeout),
+        prunable_states=_prunable(read_name, prunable_states),
+        equivalence=_equivalence(read_name, equivalence),
+    )
+
+
+def as_name(value: object) -> str | None:
+    """Return the `str` that `value` is or, for a `str`-valued Enum member, stands for; None for anything else."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return None
+
+
+def _name(name: object) -> str:
+    rule = f"must be a str of 1 to {MAX_NAME_BYTES} bytes, printable, without '/' and without a leading dot"
+    if not isinstance(name, str):
+        raise SpecificationError(f"the name of a specification {rule}, got: {name!r}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_NAME_BYTES or not name.isprintable() or "/" in name or name.startswith("."):
+        raise SpecificationError(f"the name of a specification {rule}, got: {name!r}")
+    return name
+
+
+def _transitions(name: str, entries: object) -> tuple[Transition, ...]:
+    if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
+        raise SpecificationError(f"{name}: transitions must be a collection of entries, got: {entries!r}")
+    read = (_entry(name, number, entry) for number, entry in enumerate(entries, 1))
+    return tuple(dict.fromkeys(read))
+
+
+def _entry(name: str, number: int, entry: object) -> Transition:
+    if not isinstance(entry, (list, tuple)) or len(entry) != 3:
+        rule = "must be a list or tuple of three (source, action, target)"
+        raise SpecificationError(f"{name}: transition entry {number} {rule}, got: {entry!r}")
+    source, action, target = (as_name(part) for part in entry)
+    if source is None or action is None or target is None:
+        rule = "must consist of str or str-valued Enum members"
+        raise SpecificationError(f"{name}: transition entry {number} {rule}, got: {entry!r}")
+    if action == INITIALISATION:
+        raise SpecificationError(
+            f"{name}: transition entry {number} must not use the reserved action {INITIALISATION!r}, got: {entry!r}"
+        )
+    try:
+        (source + action + target).encode()
+    except UnicodeEncodeError:
+        raise SpecificationError(
+            f"{name}: transition entry {number} must not contain lone surrogates, got: {entry!r}"
+        ) from None
+    return Transition(source, action, target)
+
+
+def _initial_state(name: str, entries: tuple[Transition, ...], given: object) -> str | None:
+    if given is None:
+        return entries[0].source if entries else None
+    state = as_name(given)
+    if state is None or not any(state in (t.source, t.target) for t in entries):
+        raise SpecificationError(f"{name}: initial_state must be one of the states, got: {given!r}")
+    return state
+
+
+def _timeout(name: str, option: str, value: object) -> timedelta | None:
+    if value is None:
+        return None
+    rule = f"{name}: {option} must be a timedelta or a number of seconds, above 0, or None (never), got: {value!r}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, timedelta)):
+        raise SpecificationError(rule)
+    try:
+        timeout = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        raise SpecificationError(rule) from None
+    if timeout <= timedelta(0):
+        raise SpecificationError(rule)
+    return timeout
+
+
+def _prunable(name: str, value: object) -> PrunableStates:
+    if isinstance(value, Prunable):
+        return value
+    rule = f"{name}: prunable_states must be TERMINAL, ALL or a collection of states, got: {value!r}"
+    if isinstance(value, (str, bytes)) or not isinstance(value, Collection):
+        raise SpecificationError(rule)
+    states = [as_name(state) for state in value]
+    if None in states:
+        raise SpecificationError(rule)
+    return tuple(dict.fromkeys(str(state) for state in states))
+
+
+def _equivalence(name: str, value: object) -> str:
+    chosen = as_name(value)
+    if chosen not in EQUIVALENCES:
+        raise SpecificationError(f"{name}: equivalence must be one of {', '.join(EQUIVALENCES)}, got: {value!r}")
+    return chosen

@@ -1,0 +1,196 @@
+"""`Specification`: the class that users derive from, and the register of all such classes by name."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import types
+from collections.abc import Collection, Iterable
+from datetime import timedelta
+from typing import Any, ClassVar, cast
+
+from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
+from .declaration import Declaration, Prunable, declare
+from .lts import LTS, Transition
+
+OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence")
+_DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
+_registered: dict[str, type[Specification]] = {}
+
+logger = logging.getLogger("spex_shards")
+
+
+class Specification:
+    """How something must behave, declared as a labelled transition system.
+
+    Derive a class and list the transitions; everything else is optional::
+
+        class Order(Specification):
+            transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped")]
+
+    Attributes:
+        transitions: Entries (source, action, target); a list or tuple of three `str` or `str`-valued Enum
+            members. After creation a tuple of `Transition`, in order of first appearance, without duplicates.
+            A subclass that gives none inherits its parent's.
+        initial_state: One of the states; by default the first entry's source.
+        name: By default ``module.QualName``; may be set (1 to 200 bytes, printable, no ``/``, no leading dot),
+            so that a stored model survives a move of the class.
+        transition_timeout: Longest time between two observed transitions of an instance: `timedelta`, seconds,
+            or None (never). Reads back as a `timedelta`.
+        prune_timeout: Idle time after which an instance may be pruned; likewise.
+        prunable_states: `TERMINAL`, `ALL`, or a collection of states of the implementation. Default: none.
+        equivalence: ``"branching"`` (default), ``"divergence_preserving_branching"`` or ``"strong"``.
+        states, actions, terminal_states, lts, declaration: Derived at class creation; not to be assigned.
+
+    Raises:
+        SpecificationError: At class creation; names the entry or option and the rule.
+
+    A class is registered by its name; a later one of the same name replaces it.
+    """
+
+    name: ClassVar[str]
+    transitions: ClassVar[Any] = ()
+    initial_state: ClassVar[str | None] = None
+    transition_timeout: ClassVar[timedelta | float | None] = None
+    prune_timeout: ClassVar[timedelta | float | None] = None
+    prunable_states: ClassVar[Prunable | Collection[str]] = ()
+    equivalence: ClassVar[str] = "branching"
+    states: ClassVar[tuple[str, ...]] = ()
+    actions: ClassVar[tuple[str, ...]] = ()
+    terminal_states: ClassVar[tuple[str, ...]] = ()
+    lts: ClassVar[LTS | None] = None
+    declaration: ClassVar[Declaration]
+
+    def __init_subclass__(cls, *, register: bool = True, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        body = cls.__dict__
+        name = body.get("name", f"{cls.__module__}.{cls.__qualname__}")
+        for derived in _DERIVED:
+            if derived in body:
+                raise SpecificationError(f"{name}: {derived} is derived and must not be assigned")
+        _check_handler(str(name), body.get("error_handler"))
+        entries = body["transitions"] if "transitions" in body else cls.transitions
+        inherits = "transitions" not in body and "initial_state" not in body
+        initial = cls.initial_state if inherits else body.get("initial_state")
+        options = {option: getattr(cls, option) for option in OPTIONS}
+        _take(cls, declare(name, entries, initial, **options))
+        if register:
+            _registered[cls.name] = cls
+
+    @classmethod
+    def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:
+        """Decide what an error means: None accepts, an error returned (or raised) reaches the caller.
+
+        The default logs the error on logger ``spex_shards`` and accepts `DeviationStillEquivalent` and
+        `ImplModelNotFound`. Runs in the shard; `caller` is None for timeouts.
+        """
+        return default_handler(error)
+
+    @classmethod
+    def define(cls, name: str, transitions: Iterable[tuple[str, str, str]], **options: Any) -> type[Specification]:
+        """Make a specification from data.
+
+        Args:
+            name: Its name; taken as it is.
+            transitions: Its entries, as in the class form.
+            **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
+                `error_handler` (a function of error and caller).
+
+        Raises:
+            TypeError: An unknown option.
+            SpecificationError: As in the class form.
+        """
+        unknown = set(options) - {*OPTIONS, "initial_state", "error_handler"}
+        if unknown:
+            raise TypeError(f"define() got an unknown option: {', '.join(sorted(unknown))}")
+        if options.get("initial_state", cls) is None:
+            del options["initial_state"]
+        handler = options.pop("error_handler", None)
+        body = {"name": name, "transitions": transitions, "__module__": cls.__module__, **options}
+        if handler is not None:
+            if not callable(handler):
+                raise SpecificationError(f"{name}: error_handler must be callable, got: {handler!r}")
+            body["error_handler"] = (
+                handler if isinstance(handler, (classmethod, staticmethod)) else staticmethod(handler)
+            )
+        return cast(type[Specification], type(str(name), (cls,), body))
+
+
+def default_handler(error: SpexError) -> SpexError | None:
+    """Log `error` and accept what is harmless: the handler of every specification without one of its own."""
+    accepted = isinstance(error, (DeviationStillEquivalent, ImplModelNotFound))
+    level = logging.WARNING if accepted else logging.ERROR
+    logger.log(level, "%s", error, extra={"spex_default_handler": True, "spex_reason": error.reason})
+    return None if accepted else error
+
+
+def registered(name: str) -> type[Specification] | None:
+    """Return the class of that name in this process, or None."""
+    return _registered.get(name)
+
+
+def all_registered() -> dict[str, type[Specification]]:
+    """Return a copy of the register: name → class."""
+    return dict(_registered)
+
+
+def from_declaration(declaration: Declaration) -> type[Specification]:
+    """Make a class from stored data, with the default handler, without registering it."""
+    body: dict[str, Any] = {
+        "name": declaration.name,
+        "transitions": declaration.transitions,
+        **{option: getattr(declaration, option) for option in OPTIONS},
+    }
+    if declaration.initial_state is not None:
+        body["initial_state"] = declaration.initial_state
+    made = types.new_class(declaration.name, (Specification,), {"register": False}, lambda space: space.update(body))
+    return cast(type[Specification], made)
+
+
+def is_specification(value: object) -> bool:
+    """Whether `value` is a specification class (`Specification` itself is none)."""
+    return isinstance(value, type) and issubclass(value, Specification) and value is not Specification
+
+
+def has_own_handler(cls: type[Specification]) -> bool:
+    """Whether `cls` brings a handler of its own."""
+    function = getattr(cls.error_handler, "__func__", cls.error_handler)
+    return function is not Specification.error_handler.__func__  # type: ignore[attr-defined]
+
+
+def _take(cls: type[Specification], declaration: Declaration) -> None:
+    cls.declaration = declaration
+    cls.name = declaration.name
+    cls.transitions = declaration.transitions
+    cls.initial_state = declaration.initial_state
+    cls.transition_timeout = declaration.transition_timeout
+    cls.prune_timeout = declaration.prune_timeout
+    cls.prunable_states = declaration.prunable_states
+    cls.equivalence = declaration.equivalence
+    cls.states = declaration.states
+    cls.actions = declaration.actions
+    cls.terminal_states = declaration.terminal_states
+    cls.lts = declaration.lts
+
+
+def _check_handler(name: str, handler: object) -> None:
+    if handler is None:
+        return
+    if not isinstance(handler, (classmethod, staticmethod)):
+        raise SpecificationError(f"{name}: error_handler must be a classmethod or a staticmethod, got: {handler!r}")
+    function = inspect.unwrap(handler.__func__)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")
+
+
+__all__ = [
+    "OPTIONS",
+    "Specification",
+    "Transition",
+    "all_registered",
+    "default_handler",
+    "from_declaration",
+    "has_own_handler",
+    "is_specification",
+    "registered",
+]

@@ -1,0 +1,43 @@
+"""Restart intensity: how often a worker may die before its shard is given up. Pure; time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+FIRST_DELAY: Final = 0.05
+LONGEST_DELAY: Final = 1.0
+
+
+@dataclass(slots=True)
+class RestartIntensity:
+    """Deaths of one shard's worker within a sliding window, as Erlang's supervisors count them.
+
+    Args:
+        max_restarts: Deaths that are answered by a restart within `max_seconds`; one more gives the shard up.
+        max_seconds: The length of the window.
+    """
+
+    max_restarts: int
+    max_seconds: float
+    _deaths: deque[float] = field(default_factory=deque)
+
+    def after_death(self, now: float) -> float | None:
+        """Count a death at monotonic time `now`.
+
+        Returns:
+            Seconds to wait before the restart (0 for the first within the window, at most 1), or None when the
+            shard must be given up.
+        """
+        while self._deaths and now - self._deaths[0] > self.max_seconds:
+            self._deaths.popleft()
+        self._deaths.append(now)
+        earlier = len(self._deaths) - 1
+        if earlier >= self.max_restarts:
+            return None
+        return 0.0 if earlier == 0 else min(LONGEST_DELAY, FIRST_DELAY * 2 ** (earlier - 1))
+
+    def forget(self) -> None:
+        """Forget all deaths, as when an operator revives the shard."""
+        self._deaths.clear()

@@ -1,0 +1,127 @@
+"""A batch: changes gathered in memory over a store's view, kept all at once or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .port import TABLES, Store
+
+_MISSING: Any = object()
+
+
+class Batch:
+    """An overlay over a store.
+
+    Reads see the changes gathered so far; nothing touches the disk before `commit`. `mark` and `rollback` undo the
+    changes of one request within the batch; whoever keeps a copy of rows in memory registers with `on_undo` how to
+    undo its own change, and is rolled back together with them.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
+        self._undo: list[Any] = []
+        self.dirty = False
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value of `key` as of now, or None."""
+        value = self._changes[table].get(key, _MISSING)
+        return self._store.get(table, key) if value is _MISSING else value
+
+    def put(self, table: str, key: bytes, value: bytes | None) -> None:
+        """Set `key` to `value`; None deletes it."""
+        changes = self._changes[table]
+        self._undo.append((changes, key, changes.get(key, _MISSING)))
+        changes[key] = value
+        self.dirty = True
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Delete `key`, if it is there."""
+        self.put(table, key, None)
+
+    def range(
+        self, table: str, start: bytes, stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over ``start <= key < stop`` in key order (or the reverse), changes merged in.
+
+        The table must not be changed while the iterator is in use.
+        """
+        changes = self._changes[table]
+        stored = self._store.range(table, start, stop, reverse=reverse)
+        if not changes:
+            return stored
+        inside = [key for key in changes if key >= start and (stop is None or key < stop)]
+        inside.sort(reverse=reverse)
+        return _merged(stored, inside, changes, reverse) if inside else stored
+
+    def first(self, table: str, start: bytes = b"", stop: bytes | None = None) -> tuple[bytes, bytes] | None:
+        """Return the first row of a range, or None."""
+        return next(iter(self.range(table, start, stop)), None)
+
+    def on_undo(self, undo: Callable[[], None]) -> None:
+        """Have `undo` called when the changes made since here are rolled back."""
+        self._undo.append(undo)
+
+    def mark(self) -> int:
+        """Return a place to roll back to."""
+        return len(self._undo)
+
+    def rollback(self, mark: int = 0) -> None:
+        """Undo everything since `mark`, in reverse order."""
+        undo = self._undo
+        while len(undo) > mark:
+            step = undo.pop()
+            if type(step) is tuple:
+                changes, key, value = step
+                if value is _MISSING:
+                    del changes[key]
+                else:
+                    changes[key] = value
+            else:
+                step()
+        if not mark:
+            self.dirty = False
+
+    def commit(self) -> None:
+        """Keep all changes at once, and start anew.
+
+        Raises:
+            StoreError: Nothing was kept; everything was rolled back.
+        """
+        try:
+            if self.dirty:
+                self._store.apply(self._changes)
+            else:
+                self._store.release()
+        except BaseException:
+            self.rollback()
+            raise
+        self._undo.clear()
+        if self.dirty:
+            for changes in self._changes.values():
+                changes.clear()
+            self.dirty = False
+
+
+def _merged(
+    stored: Iterator[tuple[bytes, bytes]], keys: list[bytes], changes: dict[bytes, bytes | None], reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    position, count = 0, len(keys)
+    for key, value in stored:
+        while position < count and (keys[position] > key if reverse else keys[position] < key):
+            changed = changes[keys[position]]
+            if changed is not None:
+                yield keys[position], changed
+            position += 1
+        if position < count and keys[position] == key:
+            changed = changes[key]
+            position += 1
+            if changed is not None:
+                yield key, changed
+        else:
+            yield key, value
+    for key in keys[position:]:
+        changed = changes[key]
+        if changed is not None:
+            yield key, changed

@@ -1,0 +1,162 @@
+"""The store on LMDB: one environment per shard, one transaction per batch. The only importer of lmdb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from ..errors import DataDirError, StoreError
+from .port import TABLES, Changes
+
+FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
+"""Address space, not disk: the file grows with what is written."""
+MAX_KEY_BYTES: Final = 511
+_MANY: Final = 64
+
+
+class LmdbStore:
+    """A shard's environment.
+
+    Reads of a batch share one read transaction, begun at the first of them and ended by `apply` or `release`, so
+    that none stays open between batches. The map doubles by itself when it is full; the batch at hand is then
+    written again, whole.
+
+    Args:
+        path: The shard's folder; made if it is missing.
+        sync: Whether each `apply` is forced to the disk (durability "disk").
+        map_size: Address space to begin with, in bytes; a larger environment keeps its own.
+
+    Raises:
+        DataDirError: The environment cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
+        self._path = path
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            data = path / "data.mdb"
+            known = data.stat().st_size if data.exists() else 0
+            self._env = lmdb.open(
+                str(path),
+                map_size=max(map_size, known * 2),
+                max_dbs=len(TABLES),
+                mode=0o600,
+                sync=sync,
+                metasync=sync,
+                max_spare_txns=2,
+            )
+            self._env.reader_check()
+            self._tables = {table: self._env.open_db(table.encode()) for table in TABLES}
+        except (lmdb.Error, OSError) as error:
+            raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from error
+        self._view: Any = None
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None.
+
+        Raises:
+            StoreError: LMDB could not read.
+        """
+        view = self._view or self._begin()
+        try:
+            value: bytes | None = view.get(key, None, self._tables[table])
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
+        return value
+
+    def range(
+        self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
+        view = self._view or self._begin()
+        try:
+            with view.cursor(self._tables[table]) as cursor:
+                yield from self._backward(cursor, start, stop) if reverse else self._forward(cursor, start, stop)
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
+
+    def apply(self, changes: Changes) -> None:
+        """Keep all changes in one transaction.
+
+        Raises:
+            StoreError: None was kept.
+        """
+        self.release()
+        while True:
+            try:
+                with self._env.begin(write=True) as txn:
+                    for table, rows in changes.items():
+                        if rows:
+                            self._write(txn, self._tables[table], rows)
+                return
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.Error as error:
+                raise StoreError(f"the store could not keep a batch: {error}") from error
+
+    def release(self) -> None:
+        """End the reading view, if there is one."""
+        if self._view is not None:
+            self._view.abort()
+            self._view = None
+
+    def size(self) -> int:
+        """Return the bytes of the environment's used pages."""
+        info, stat = self._env.info(), self._env.stat()
+        return int((info["last_pgno"] + 1) * stat["psize"])
+
+    def close(self) -> None:
+        """Force everything to the disk and close the environment."""
+        self.release()
+        try:
+            self._env.sync(True)
+        finally:
+            self._env.close()
+
+    def _begin(self) -> Any:
+        self._view = self._env.begin()
+        return self._view
+
+    def _grow(self) -> None:
+        size = self._env.info()["map_size"] * 2
+        try:
+            self._env.set_mapsize(size)
+        except (lmdb.Error, OverflowError, MemoryError) as error:
+            raise StoreError(f"the store's map could not grow to {size} bytes: {error}") from error
+
+    @staticmethod
+    def _write(txn: Any, db: Any, rows: Any) -> None:
+        if len(rows) < _MANY:
+            for key, value in rows.items():
+                if value is None:
+                    txn.delete(key, db=db)
+                else:
+                    txn.put(key, value, db=db)
+            return
+        for key in sorted(key for key, value in rows.items() if value is None):
+            txn.delete(key, db=db)
+        with txn.cursor(db) as cursor:
+            cursor.putmulti(sorted((key, value) for key, value in rows.items() if value is not None))
+
+    @staticmethod
+    def _forward(cursor: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        if cursor.set_range(start) if start else cursor.first():
+            for key, value in cursor.iternext():
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+
+    @staticmethod
+    def _backward(cursor: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        if stop is None:
+            found = cursor.last()
+        else:
+            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+        if found:
+            for key, value in cursor.iterprev():
+                if key < start:
+                    return
+                yield key, value

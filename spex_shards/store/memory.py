@@ -1,0 +1,47 @@
+"""A store in a dict: for tests, mocks and simulations; it keeps nothing beyond the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .port import TABLES, Changes
+
+
+class MemoryStore:
+    """The port over plain dicts. Ranges sort their keys, so it suits small data only."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
+        self.applied = 0
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        return self.tables[table].get(key)
+
+    def range(
+        self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
+        rows = self.tables[table]
+        keys = sorted((key for key in rows if key >= start and (stop is None or key < stop)), reverse=reverse)
+        return iter([(key, rows[key]) for key in keys])
+
+    def apply(self, changes: Changes) -> None:
+        """Keep all changes."""
+        self.applied += 1
+        for table, rows in changes.items():
+            for key, value in rows.items():
+                if value is None:
+                    self.tables[table].pop(key, None)
+                else:
+                    self.tables[table][key] = value
+
+    def release(self) -> None:
+        """Do nothing: there are no views."""
+
+    def size(self) -> int:
+        """Return the bytes of all keys and values."""
+        return sum(len(key) + len(value) for rows in self.tables.values() for key, value in rows.items())
+
+    def close(self) -> None:
+        """Do nothing: what it holds goes with it."""

@@ -1,0 +1,60 @@
+"""The port: what an engine needs of a store, and the tables that it keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
+
+TABLES: Final = (
+    "instances",  # canonical bytes, or marker and digest → InstanceRow
+    "metas",  # instance number → meta
+    "history",  # instance number, sequence → time, action, state
+    "by_spec",  # specification number, instance key → nothing
+    "deadlines",  # due time, instance number → instance key
+    "parked",  # specification number, due time, instance number → instance key: timeouts that wait for a handler
+    "prunable",  # due time, instance number → instance key
+    "garbage",  # instance number → entries of a history still to be removed
+    "models",  # model number, 0 → header; model number, n → a transition
+    "specifications",  # name → number, digests, data
+    "deviations",  # running number → specification, transition, verdict, accepted, count, first and last seen
+    "clients",  # client id → highest number applied, event number, last seen
+    "answers",  # client id, number → an answer that is not plain success
+    "outbox",  # running number → a log record that no application has taken yet
+    "jobs",  # name → state of work done in portions
+    "layout",  # name → value: counters, the shard's place in the directory
+)
+"""Keys are bytes; all integers in keys are big-endian, so that ranges are in order."""
+
+Changes = Mapping[str, Mapping[bytes, bytes | None]]
+"""Table → key → new value, or None for a deletion."""
+
+
+class Store(Protocol):
+    """Ordered tables of bytes. One thread at a time uses it."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+
+    def range(
+        self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over ``start <= key < stop`` in key order (or the reverse); `stop` None: to the end."""
+
+    def apply(self, changes: Changes) -> None:
+        """Keep all changes, or none.
+
+        After it returns they survive the death of the process; where the store was opened for durability "disk",
+        also a power loss.
+
+        Raises:
+            StoreError: None of them was kept.
+        """
+
+    def release(self) -> None:
+        """End the view that reads since the last `apply` or `release` were made in."""
+
+    def size(self) -> int:
+        """Return the bytes that the store takes."""
+
+    def close(self) -> None:
+        """Write everything out and let go of it."""
