@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import logging
+import sys
 import types
 from collections.abc import Collection, Iterable
 from datetime import timedelta
@@ -11,7 +13,7 @@ from typing import Any, ClassVar, cast
 
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from .declaration import Declaration, Prunable, declare
-from .lts import LTS, Transition
+from .lts import LTS
 
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
@@ -20,7 +22,11 @@ _registered: dict[str, type[Specification]] = {}
 logger = logging.getLogger("spex_shards")
 
 
-class Specification:
+class SpecificationMeta(type):
+    """Lets a class that cannot be imported by name travel by value; see `reduce_class`."""
+
+
+class Specification(metaclass=SpecificationMeta):
     """How something must behave, declared as a labelled transition system.
 
     Derive a class and list the transitions; everything else is optional::
@@ -69,7 +75,7 @@ class Specification:
             if derived in body:
                 raise SpecificationError(f"{name}: {derived} is derived and must not be assigned")
         _check_handler(str(name), body.get("error_handler"))
-        entries = body["transitions"] if "transitions" in body else cls.transitions
+        entries = body.get("transitions", cls.transitions)
         inherits = "transitions" not in body and "initial_state" not in body
         initial = cls.initial_state if inherits else body.get("initial_state")
         options = {option: getattr(cls, option) for option in OPTIONS}
@@ -78,7 +84,7 @@ class Specification:
             _registered[cls.name] = cls
 
     @classmethod
-    def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:
+    def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:  # noqa: ARG003 - the contract's
         """Decide what an error means: None accepts, an error returned (or raised) reaches the caller.
 
         The default logs the error on logger ``spex_shards`` and accepts `DeviationStillEquivalent` and
@@ -183,14 +189,40 @@ def _check_handler(name: str, handler: object) -> None:
         raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")
 
 
-__all__ = [
-    "OPTIONS",
-    "Specification",
-    "Transition",
-    "all_registered",
-    "default_handler",
-    "from_declaration",
-    "has_own_handler",
-    "is_specification",
-    "registered",
-]
+def importable(thing: Any) -> bool:
+    """Whether `thing` is what its module and qualified name lead to, in a module that other processes can import."""
+    module = getattr(thing, "__module__", None)
+    qualname = getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:
+    """Return how `cls` is pickled: its name where it can be imported by it, else what it is made of."""
+    # By value in two steps: a method's `__class__` cell refers back to the class, which must be there by then.
+    if cls is Specification or importable(cls):
+        return cls.__qualname__
+    own = {key: value for key, value in cls.__dict__.items() if key not in _NOT_SHIPPED}
+    return _make_class, (cls.__name__, cls.__bases__, cls.declaration), own, None, None, _set_body
+
+
+_NOT_SHIPPED = {*Specification.__annotations__, "__module__", "__dict__", "__weakref__", "__doc__", "__annotations__"}
+
+
+def _make_class(name: str, bases: tuple[type, ...], declaration: Declaration) -> type[Specification]:
+    body = {option: getattr(declaration, option) for option in ("name", "transitions", *OPTIONS)}
+    if declaration.initial_state is not None:
+        body["initial_state"] = declaration.initial_state
+    return cast(type[Specification], types.new_class(name, bases, {}, lambda space: space.update(body)))
+
+
+def _set_body(cls: type[Specification], own: dict[str, Any]) -> None:
+    for key, value in own.items():
+        setattr(cls, key, value)
+
+
+copyreg.pickle(SpecificationMeta, reduce_class)  # type: ignore[arg-type]

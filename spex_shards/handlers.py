@@ -1,0 +1,130 @@
+"""Asking a specification's handler for its word, whatever the handler does."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from .domain.specification import Specification, default_handler
+from .errors import HandlerError, RemoteTraceback, SpexError
+from .records import HandlerReference, encode_value
+from .shipping import unship
+
+Handler = Callable[[SpexError, Any], Any]
+_running = threading.local()
+
+
+class Caller:
+    """Who made the call that a handler is asked about.
+
+    Attributes:
+        pid: The process.
+        thread: The thread (`threading.get_ident`).
+        client_id: The client, a hex string that no other has.
+    """
+
+    __slots__ = ("_messages", "client_id", "pid", "thread")
+
+    def __init__(self, pid: int, thread: int, client_id: str, messages: list[bytes]) -> None:
+        self.pid = pid
+        self.thread = thread
+        self.client_id = client_id
+        self._messages = messages
+
+    def send(self, message: Any) -> None:
+        """Send a message to the caller's process, where `on_message` or `messages` gives it out.
+
+        It leaves when what the call did is kept, and only then.
+
+        Args:
+            message: Any value of identifiers' types, lists and dicts, or a `SpexError`.
+
+        Raises:
+            TypeError: A part of it cannot be sent.
+        """
+        self._messages.append(encode_value(message))
+
+    def __repr__(self) -> str:
+        return f"Caller(pid={self.pid}, thread={self.thread}, client_id={self.client_id!r})"
+
+
+def handler_running() -> bool:
+    """Whether this thread is inside a handler just now."""
+    return getattr(_running, "depth", 0) > 0
+
+
+def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call user code of a handler or predicate; within it, calls of a manager raise `RuntimeError`."""
+    _running.depth = getattr(_running, "depth", 0) + 1
+    try:
+        return function(*arguments)
+    finally:
+        _running.depth -= 1
+
+
+def ask(handler: Handler, error: SpexError, caller: Caller | None) -> SpexError | None:
+    """Return the handler's word: None accepts, an error goes to the caller.
+
+    Anything else that comes out of the handler becomes a `HandlerError`.
+    """
+    if handler is default_word:
+        return default_handler(error)
+    try:
+        word = in_handler(handler, error, caller)
+    except SpexError as raised:
+        return raised
+    except (Exception, SystemExit, asyncio.CancelledError) as raised:
+        text = f"the error handler raised {type(raised).__name__}: {raised}"
+        return _failure(text, error, "".join(traceback.format_exception(raised)))
+    if word is None or isinstance(word, SpexError):
+        return word
+    if isinstance(word, BaseException):
+        return _failure(f"the error handler returned {type(word).__name__}: {word}", error, None)
+    if asyncio.iscoroutine(word):
+        word.close()
+    return _failure(f"the error handler must return None or a SpexError, got: {word!r}", error, None)
+
+
+def default_word(error: SpexError, _caller: Caller | None) -> SpexError | None:
+    """Give the word of the default handler."""
+    return default_handler(error)
+
+
+def unavailable(reference: HandlerReference, reason: str, remote: str | None = None) -> Handler:
+    """Return a handler that answers everything with the `HandlerError` that it cannot be had."""
+
+    def handler(error: SpexError, _caller: Caller | None) -> SpexError:
+        path = f"{reference.module}:{reference.qualname}"
+        return _failure(f"the error handler {path} cannot be used: {reason}", error, remote)
+
+    return handler
+
+
+def resolve(reference: HandlerReference, shipped: bytes | None) -> Handler:
+    """Return the handler of a reference; one that cannot be had answers with `HandlerError`. May import user code."""
+    if reference.kind == "default":
+        return default_word
+    try:
+        if reference.kind == "shipped":
+            found: Any = unship(shipped) if shipped is not None else None
+        else:
+            found = importlib.import_module(reference.module)
+            for part in reference.qualname.split("."):
+                found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        text = "".join(traceback.format_exception(error))
+        return unavailable(reference, f"{type(error).__name__}: {error}", text)
+    if isinstance(found, type) and issubclass(found, Specification):
+        return found.error_handler
+    return found if callable(found) else unavailable(reference, "it is not there")
+
+
+def _failure(text: str, about: SpexError, remote: str | None) -> HandlerError:
+    failure = HandlerError(f"{text} (asked about: {about})", about=about.reason)
+    if remote is not None:
+        failure.__cause__ = RemoteTraceback(remote)
+    return failure
