@@ -1,0 +1,54 @@
+"""`EventLog`, and the collector that makes one from events as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .attributes import Event, Moment
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """What an event log tells.
+
+    Attributes:
+        cases: The names of the cases, in the order in which they first stand in the file. A case may have no events.
+        events: (index into `cases`, action, state), in time order across cases; at the same time, in file order.
+    """
+
+    cases: list[str]
+    events: list[tuple[int, str, str]]
+
+
+@dataclass(slots=True)
+class Collector:
+    """Gathers cases and events in file order.
+
+    Equal texts are kept once: a log has few actions and very many events.
+    """
+
+    _cases: dict[str, int] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
+    _events: list[tuple[int, str, str]] = field(default_factory=list)
+    _moments: list[Moment] = field(default_factory=list)
+
+    def case(self, name: str) -> int:
+        """Return the index of the case of that name, which is new if there is none."""
+        return self._cases.setdefault(name, len(self._cases))
+
+    def add(self, case: int, event: Event) -> None:
+        """Add the next event of the file."""
+        once = self._texts.setdefault
+        self._events.append((case, once(event.action, event.action), once(event.state, event.state)))
+        self._moments.append(event.moment)
+
+    def count(self, name: str) -> int:
+        """Return how many events the case of that name has so far; looks through all of them."""
+        index = self._cases.get(name)
+        return sum(event[0] == index for event in self._events)
+
+    def result(self) -> EventLog:
+        """Return the log in time order."""
+        # `sorted` is stable, which keeps the file's order among equal moments.
+        order = sorted(range(len(self._events)), key=self._moments.__getitem__)
+        return EventLog(list(self._cases), [self._events[position] for position in order])
