@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import records
-from .domain.declaration import Declaration
+from .domain.declaration import ALL, Declaration, Prunable
 from .domain.specification import Specification, has_own_handler, importable, registered
 from .errors import StoreError
 from .handlers import Handler, default_word, resolve
@@ -27,6 +27,8 @@ class Entry:
     digest: bytes
     shipped: bytes | None = None
     _handler: Handler | None = None
+    _prunable: frozenset[str] | None = None
+    _lts_digest: bytes | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -34,9 +36,25 @@ class Entry:
         return self.stored.declaration
 
     @property
+    def lts_digest(self) -> bytes:
+        """Changes with what models are judged by."""
+        if self._lts_digest is None:
+            self._lts_digest = records.lts_digest(self.declaration)
+        return self._lts_digest
+
+    @property
     def name(self) -> str:
         """Its name."""
         return self.stored.declaration.name
+
+    def prunes_in(self, state: str | None) -> bool:
+        """Whether an idle instance may be pruned in `state`."""
+        prunable = self.declaration.prunable_states
+        if prunable is ALL:
+            return True
+        if self._prunable is None:
+            self._prunable = frozenset(self.declaration.terminal_states if isinstance(prunable, Prunable) else prunable)
+        return state in self._prunable
 
     @property
     def waits_for_handler(self) -> bool:

@@ -44,7 +44,7 @@ pack: Callable[[Any], bytes] = msgpack.packb
 """Pack a plain value. (A shared `Packer` would save 0.17 µs, but a garbage collection within it may re-enter it.)"""
 
 
-def unpack(data: bytes | memoryview) -> Any:
+def unpack(data: bytes | bytearray | memoryview) -> Any:
     """Unpack a plain value; lists come back as lists.
 
     Raises:

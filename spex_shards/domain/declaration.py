@@ -69,14 +69,6 @@ class Declaration:
             return None
         return LTS(self.initial_state, ((str(t.source), t.action, t.target) for t in self.transitions))
 
-    def prunes_in(self, state: str | None) -> bool:
-        """Whether an idle instance may be pruned in `state`."""
-        if self.prunable_states is ALL:
-            return True
-        if self.prunable_states is TERMINAL:
-            return state in self.terminal_states
-        return state in self.prunable_states
-
 
 def declare(
     name: object,

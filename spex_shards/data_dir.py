@@ -1,0 +1,233 @@
+"""A data directory: what it was made for, who owns it, and where things are in it.
+
+::
+
+    DIR/layout          what it was made for: format, number of shards, hash (msgpack + checksum)
+    DIR/lock            flock: held by the owner and inherited by its workers; names them
+    DIR/run/socket      where clients attach (folder 0700)
+    DIR/shard-000/ …    one LMDB environment per shard
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from . import records
+from .errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from .routing import HASH_NAME
+
+FORMAT: Final = 1
+WAIT_FOR_HOLDER: Final = 3.0
+_STEP: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The places in a data directory."""
+
+    path: Path
+
+    @property
+    def layout(self) -> Path:
+        """The layout record."""
+        return self.path / "layout"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.path / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """The socket that clients attach to."""
+        return self.path / "run" / "socket"
+
+    def shard(self, index: int) -> Path:
+        """The environment of a shard."""
+        return self.path / f"shard-{index:03}"
+
+    def make(self) -> None:
+        """Make the folders that are missing.
+
+        Raises:
+            DataDirError: It cannot be done.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+            self.socket.parent.chmod(0o700)
+        except OSError as error:
+            raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
+
+    def shards(self) -> int | None:
+        """Return the number of shards that the directory was made for, or None when it is new.
+
+        Raises:
+            DataDirError: The layout record is damaged, or of a newer format.
+        """
+        try:
+            row = self.layout.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataDirError(f"the layout record cannot be read: {error}", path=str(self.layout)) from error
+        try:
+            found_format, shards, hash_name = records.unseal(row, "the layout record")[:3]
+        except (StoreError, TypeError, ValueError):
+            raise DataDirError(
+                f"the layout record is damaged: {self.layout}; restore it from a backup", path=str(self.layout)
+            ) from None
+        if found_format != FORMAT or hash_name != HASH_NAME:
+            raise DataDirError(
+                f"{self.path} has format {found_format} with hash {hash_name!r}, this version reads format {FORMAT} "
+                f"with {HASH_NAME!r}; open it with the version that wrote it",
+                path=str(self.path),
+            )
+        return int(shards)
+
+    def check_layout(self, shards: int) -> None:
+        """Record what a new directory is made for; check it of one that is there.
+
+        Raises:
+            LayoutMismatch: It was made for another number of shards.
+            DataDirError: The record is damaged or cannot be written.
+        """
+        found = self.shards()
+        if found is None:
+            self._write_layout(shards)
+        elif found != shards:
+            raise LayoutMismatch(
+                f"{self.path} was made for {found} shards, not {shards}; open it with distribution_factor={found}, "
+                f"or change it with: spex-shards reshard {self.path} --to {shards}",
+                found=found,
+                wanted=shards,
+            )
+
+    def _write_layout(self, shards: int) -> None:
+        fresh = self.layout.with_name("layout.new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(records.seal([FORMAT, shards, HASH_NAME]))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.layout)
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise DataDirError(f"the layout record cannot be written: {error}", path=str(self.layout)) from error
+
+
+class OwnerLock:
+    """The ownership of a data directory: one open file description with a lock on it.
+
+    Workers inherit it on purpose, and nobody ever unlocks it for another: the directory is free only when its owner
+    and all its workers are gone, or when an owner without workers has closed it.
+    """
+
+    def __init__(self, directory: DataDir) -> None:
+        self._directory = directory
+        self.descriptor = -1
+
+    def acquire(self, wait: float = WAIT_FOR_HOLDER) -> None:
+        """Take the directory, waiting for a holder that is on its way out.
+
+        A holder whose owner is dead but whose workers are not is helped on: its workers are killed.
+
+        Raises:
+            DataDirLocked: Another process owns it.
+            DataDirError: The lock file cannot be opened.
+        """
+        try:
+            descriptor = os.open(self._directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(self._directory.path)) from error
+        deadline = time.monotonic() + wait
+        helped = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                holder = _holder(descriptor)
+                if not helped and time.monotonic() > deadline - wait / 2 and not _is_alive(holder.get("owner")):
+                    _kill_workers(holder)
+                    helped = True
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise self._locked(holder) from None
+            time.sleep(_STEP)
+        self.descriptor = descriptor
+        self.note([])
+
+    def note(self, workers: list[int]) -> None:
+        """Write down who holds the directory, for whoever finds it locked."""
+        text = json.dumps({"owner": _identity(os.getpid()), "workers": [_identity(pid) for pid in workers]}).encode()
+        os.pwrite(self.descriptor, text.ljust(64), 0)
+        os.ftruncate(self.descriptor, max(len(text), 64))
+
+    def release(self) -> None:
+        """Give the directory back, as an owner that has no workers."""
+        if self.descriptor >= 0:
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+            self.drop()
+
+    def drop(self) -> None:
+        """Close this process's copy, as a forked child does; the lock stays with the owner."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _locked(self, holder: dict[str, Any]) -> DataDirLocked:
+        pid = (holder.get("owner") or [None])[0]
+        return DataDirLocked(
+            f"the data directory {self._directory.path} belongs to process {pid}; "
+            "stop that one first, or use another directory",
+            pid=pid,
+            path=str(self._directory.path),
+        )
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot, or None when there is none of that id."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _identity(pid: int) -> list[Any]:
+    return [pid, start_time(pid)]
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        found = json.loads(os.pread(descriptor, 65536, 0))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_alive(identity: Any) -> bool:
+    if not isinstance(identity, list) or len(identity) != 2 or type(identity[0]) is not int:
+        return True
+    return bool(start_time(identity[0]) == identity[1])
+
+
+def _kill_workers(holder: dict[str, Any]) -> None:
+    for identity in holder.get("workers") or []:
+        if isinstance(identity, list) and identity[1:] != [None] and _is_alive(identity) and identity[0] > 1:
+            try:
+                os.kill(identity[0], signal.SIGKILL)
+            except OSError:
+                pass

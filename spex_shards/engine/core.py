@@ -1,0 +1,316 @@
+"""The engine: the behaviour of one shard. No pipe, process, frame or clock: time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .. import codec, handlers, records
+from ..catalogue import Catalogue, Entry
+from ..domain.conformance import Verdict
+from ..domain.impl_model import ImplModel
+from ..domain.instance import Deviation, Instance
+from ..domain.lts import INITIALISATION, Transition
+from ..errors import (
+    DeviationNotEquivalent,
+    DeviationStillEquivalent,
+    IdentifierInUse,
+    ImplModelNotFound,
+    InstanceNotFound,
+    PredicateError,
+    RemoteTraceback,
+    SpecificationError,
+    SpexError,
+)
+from ..handlers import Caller
+from ..records import StoredSpecification
+from ..store import Batch, Store
+from .models import Model, ModelBook, ModelSource
+from .rows import Found, Instances
+from .timers import Timers
+
+CONTEXT_HISTORY: Final = 100
+"""So many newest entries has the instance in an error's context."""
+PAGE_INSTANCES: Final = 256
+PAGE_ENTRIES: Final = 8192
+"""A page of instances ends after so many of them, or so many history entries or kilobytes of meta."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine must know beside its store.
+
+    Attributes:
+        prune_interval_us: Microseconds between pruning passes, or None (only the pass at the start).
+        silent_before_us: Timeouts due before that time are done in silence; 0: none.
+    """
+
+    prune_interval_us: int | None = None
+    silent_before_us: int = 0
+
+
+class Engine:
+    """One shard: its instances, models, specifications and timers, over a store.
+
+    Every method works in the current batch; `commit` keeps it. Times are microseconds since the epoch. Methods that
+    observe return the handler's word: None, or the error that the caller is to get; what was observed is kept either
+    way. What a method raises has changed nothing once `rollback` was called with the mark taken before it.
+    """
+
+    def __init__(self, store: Store, source: ModelSource, options: EngineOptions, now: int) -> None:
+        self._store = store
+        self._batch = Batch(store)
+        self.catalogue = Catalogue(self._batch)
+        self._instances = Instances(self._batch, self.catalogue)
+        self._models = ModelBook(self._batch, source)
+        self._timers = Timers(
+            self._batch, self.catalogue, self._instances, self._snapshot, options.prune_interval_us,
+            options.silent_before_us, now,
+        )  # fmt: skip
+        self.deviations_seen = 0
+
+    @property
+    def batch(self) -> Batch:
+        """The current batch, for whoever keeps rows beside the engine's."""
+        return self._batch
+
+    @property
+    def timeouts_seen(self) -> int:
+        """Transition timeouts reported since the start."""
+        return self._timers.timeouts_seen
+
+    def mark(self) -> int:
+        """Return a place in the batch to roll back to."""
+        return self._batch.mark()
+
+    def rollback(self, mark: int) -> None:
+        """Undo what happened since `mark`."""
+        self._batch.rollback(mark)
+
+    def commit(self) -> None:
+        """Keep the batch.
+
+        Raises:
+            StoreError: Nothing of it was kept, in memory neither.
+        """
+        self._batch.commit()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._batch.rollback()
+        self._store.close()
+
+    def store_size(self) -> int:
+        """Return the bytes that the store takes."""
+        return self._store.size()
+
+    def register(self, stored: StoredSpecification, shipped: bytes | None) -> None:
+        """Take a specification as a client declares it."""
+        entry, old = self.catalogue.register(stored, shipped)
+        if old is entry:
+            return
+        if old is None or old.lts_digest != entry.lts_digest:
+            self._models.specification_changed(entry.name)
+            self._batch.on_undo(lambda: self._models.specification_changed(entry.name))
+        self._timers.specification_changed(entry, old)
+
+    def knows(self, name: str) -> StoredSpecification | None:
+        """Return a specification as data, or None."""
+        entry = self.catalogue.get(name)
+        return None if entry is None else entry.stored
+
+    def init_instance(
+        self,
+        name: str,
+        identifier: bytes,
+        meta: bytes | None,
+        initial_state: str | None,
+        now: int,
+        caller: Caller | None = None,
+    ) -> SpexError | None:
+        """Make an instance and move it into its initial state.
+
+        Raises:
+            ValueError: No initial state is known.
+            SpexError: It cannot be done at all (`DeserialisationFailed`, `StoreError`); no handler was asked.
+        """
+        entry = self._entry(name)
+        state = entry.declaration.initial_state if initial_state is None else initial_state
+        if state is None:
+            raise ValueError(f"no initial state is known for an instance of {name}: give initial_state")
+        if self._instances.find(identifier) is not None:
+            shown = codec.identifier_of(identifier)
+            error = IdentifierInUse(f"there is an instance {shown!r} already", identifier=shown)
+            return handlers.ask(entry.handler(), error, caller)
+        model = self._model_for(entry, identifier, caller)
+        if isinstance(model, SpexError):
+            return model
+        found = self._instances.create(entry, identifier, meta, None, now)
+        return self._observe(found, entry, model, INITIALISATION, state, now, caller)
+
+    def transition(
+        self, identifier: bytes, action: str, to_state: str, now: int, caller: Caller | None = None
+    ) -> SpexError | None:
+        """Observe that an instance went to `to_state` by `action`.
+
+        Raises:
+            SpexError: It cannot be done at all (`DeserialisationFailed`, `StoreError`); no handler was asked.
+        """
+        found = self._instances.find(identifier)
+        if found is None:
+            return handlers.ask(handlers.default_word, _not_found(identifier), caller)
+        entry = self.catalogue.by_number(found.row.specification)
+        model = self._model_for(entry, identifier, caller)
+        if isinstance(model, SpexError):
+            return model
+        return self._observe(found, entry, model, action, to_state, now, caller)
+
+    def mock_instance(self, name: str, identifier: bytes, meta: bytes | None, state: str, now: int) -> None:
+        """Put an instance into a state, with an empty history, over whatever was there."""
+        entry = self._entry(name)
+        self.delete_instance(identifier)
+        self._instances.create(entry, identifier, meta, state, now)
+
+    def delete_instance(self, identifier: bytes) -> None:
+        """Delete an instance, if it is there."""
+        found = self._instances.find(identifier)
+        if found is not None:
+            self._instances.remove(found)
+
+    def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
+        """Delete the instances for which `predicate` is true; return how many.
+
+        Raises:
+            PredicateError: The predicate raised; nothing was deleted.
+        """
+        doomed = []
+        for found in self._instances.walk(None, None):
+            try:
+                if handlers.in_handler(predicate, self._snapshot(found, found.row.seq)):
+                    doomed.append(found)
+            except (Exception, SystemExit) as error:
+                failure = PredicateError(f"the predicate raised {type(error).__name__}: {error}", deleted=0)
+                failure.__cause__ = RemoteTraceback(_traceback(error))
+                raise failure from failure.__cause__
+        for found in doomed:
+            self._instances.remove(found)
+        return len(doomed)
+
+    def get_instance(self, identifier: bytes, newest: int) -> list[Any]:
+        """Return [instance number, entries in all, plain form with up to `newest` entries].
+
+        Raises:
+            InstanceNotFound: There is none.
+        """
+        found = self._instances.find(identifier)
+        if found is None:
+            raise _not_found(identifier)
+        return self._item(found, newest)
+
+    def history(self, identifier: bytes, number: int, start: int, stop: int) -> list[Any] | None:
+        """Return entries ``start <= sequence < stop`` of an instance's history, or None when it is another by now."""
+        found = self._instances.find(identifier)
+        if found is None or found.row.number != number:
+            return None
+        return self._instances.history(number, start, min(stop, found.row.seq + 1))
+
+    def page(self, name: str | None, after: bytes | None, newest: int) -> tuple[list[Any], bytes | None]:
+        """Return the items of the instances behind the key `after`, and the key to go on with (None: that was all)."""
+        specification = None
+        if name is not None:
+            entry = self.catalogue.get(name)
+            if entry is None:
+                return [], None
+            specification = entry.number
+        items: list[Any] = []
+        weight = 0
+        for found in self._instances.walk(specification, after):
+            item = self._item(found, newest)
+            items.append(item)
+            weight += len(item[2][4]) + len(item[2][2] or b"") // 1024
+            if len(items) >= PAGE_INSTANCES or weight >= PAGE_ENTRIES:
+                return items, found.key
+        return items, None
+
+    def impl_models(self) -> list[ImplModel]:
+        """Return all models of this shard."""
+        return self._models.models()
+
+    def deviations(self, name: str | None) -> list[Deviation]:
+        """Return the deviations counted on this shard."""
+        return self._models.deviations(name)
+
+    def tick(self, now: int) -> int | None:
+        """Do what is due, a bounded portion of it; return when to be called next, or None."""
+        return self._timers.tick(now)
+
+    def next_due(self) -> int | None:
+        """Return when the next `tick` is due: a time (0: at once), or None."""
+        return self._timers.next_due()
+
+    def _entry(self, name: str) -> Entry:
+        entry = self.catalogue.get(name)
+        if entry is None:
+            raise SpecificationError(f"the shard does not know the specification {name}", specification=name)
+        return entry
+
+    def _model_for(self, entry: Entry, identifier: bytes, caller: Caller | None) -> Model | SpexError:
+        model = self._models.get(entry.name)
+        if model is not None:
+            return model
+        shown = codec.identifier_of(identifier)
+        text = f"there is no implementation model of {entry.name} (asked for by instance {shown!r})"
+        error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
+        return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
+
+    def _observe(
+        self, found: Found, entry: Entry, model: Model, action: str, target: str, now: int, caller: Caller | None
+    ) -> SpexError | None:
+        transition = Transition(found.row.state, action, target)
+        moved = self._instances.append(found, entry, action, target, now)
+        if transition in model.transitions:
+            return None
+        if model.learning:
+            self._models.learn(model, transition)
+            return None
+        verdict = self._models.judge(model, entry, transition)
+        word = self._ask_about(moved, entry, transition, verdict, caller)
+        self.deviations_seen += 1
+        self._models.record(model, transition, verdict, moved.row.last, passed=word is None)
+        return word
+
+    def _ask_about(
+        self, moved: Found, entry: Entry, transition: Transition, verdict: Verdict, caller: Caller | None
+    ) -> SpexError | None:
+        instance = self._snapshot(moved, CONTEXT_HISTORY)
+        equivalent = verdict is Verdict.EQUIVALENT
+        cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
+        step = f"{'(none)' if transition.source is None else transition.source} --[{transition.action}]-> "
+        outcome = "with it the model stays equivalent" if equivalent else f"with it the model is not ({verdict.value})"
+        error = cls(
+            f"instance {instance.identifier!r} of {entry.name} made a transition that its model does not know: "
+            f"{step}{transition.target}; {outcome}",
+            instance=instance,
+            deviating_transition=transition,
+            verdict=verdict,
+        )
+        return handlers.ask(entry.handler(), error, caller)
+
+    def _snapshot(self, found: Found, newest: int) -> Instance:
+        plain = self._instances.plain(found, newest)
+        return records.instance_of(plain, self.catalogue.by_number(found.row.specification).declaration)
+
+    def _item(self, found: Found, newest: int) -> list[Any]:
+        return [found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES))]
+
+
+def _not_found(identifier: bytes) -> InstanceNotFound:
+    shown = codec.identifier_of(identifier)
+    return InstanceNotFound(f"there is no instance {shown!r}", identifier=shown)
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback  # needed when a predicate fails, and heavy
+
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,287 @@
+"""The implementation models of a shard: what they know, what was accepted beside them, and judging what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import xxhash
+
+from .. import codec, records
+from ..catalogue import Entry
+from ..domain.conformance import Verdict, check_model
+from ..domain.impl_model import ImplModel
+from ..domain.instance import Deviation, to_datetime
+from ..domain.lts import Transition
+from ..errors import DeserialisationFailed
+from ..store import Batch
+from .rows import u32, u64
+
+MOST_REMEMBERED: Final = 100_000
+_HEADER: Final = u64(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What a shard is given at its start, read once for all shards and all their restarts.
+
+    Attributes:
+        files: Models read from files, by specification.
+        malformed: Specifications whose file could not be read, with the error.
+        stored: Models united over the stores of all shards.
+        accepted: Deviations accepted on any shard: (specification, transition, digest of what they were judged with).
+        learning_mode: Whether every model learns, and missing ones are made unasked.
+    """
+
+    files: Mapping[str, ImplModel] = field(default_factory=dict)
+    malformed: Mapping[str, DeserialisationFailed] = field(default_factory=dict)
+    stored: Mapping[str, ImplModel] = field(default_factory=dict)
+    accepted: Iterable[tuple[str, Transition, bytes]] = ()
+    learning_mode: bool = False
+
+
+@dataclass(slots=True)
+class Model:
+    """One model. `number` and `size` say where its learned transitions are stored; number 0: nowhere yet."""
+
+    name: str
+    transitions: set[Transition]
+    learning: bool
+    number: int = 0
+    size: int = 0
+    digest: bytes | None = None
+    accepted: set[Transition] = field(default_factory=set)
+    verdicts: dict[Transition, Verdict] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    number: int
+    verdict: Verdict
+    accepted: bool
+    count: int
+    first: int
+    last: int
+    digest: bytes
+
+
+class ModelBook:
+    """All models and deviations of one shard, over a batch; in memory whole, on disk what was learned."""
+
+    def __init__(self, batch: Batch, source: ModelSource) -> None:
+        self._batch = batch
+        self._source = source
+        self._models: dict[str, Model] = {}
+        self._seen: dict[tuple[str, Transition], _Seen] = {}
+        self._next_deviation = 1
+        for key, row in batch.range("deviations", b""):
+            self._load_deviation(key, row)
+        own = stored_models(batch)
+        for name in {*source.files, *source.stored, *own}:
+            self._models[name] = self._unite(name, own.get(name))
+
+    def get(self, name: str) -> Model | None:
+        """Return the model of a specification, or None.
+
+        Raises:
+            DeserialisationFailed: Its file is malformed.
+        """
+        model = self._models.get(name)
+        if name in self._source.malformed:
+            error = self._source.malformed[name]
+            raise DeserialisationFailed(str(error), **error.context)
+        return self.create(name) if model is None and self._source.learning_mode else model
+
+    def create(self, name: str) -> Model:
+        """Make an empty model in learning mode; kept with the batch."""
+        model = Model(name, set(), learning=True)
+        self._models[name] = model
+        self._batch.on_undo(lambda: self._forget(name))
+        self._store_header(model)
+        return model
+
+    def learn(self, model: Model, transition: Transition) -> None:
+        """Add a transition to a learning model; kept with the batch."""
+        if transition in model.transitions:
+            return
+        if not model.number:
+            self._store_header(model)
+        model.transitions.add(transition)
+        model.size += 1
+        self._batch.on_undo(lambda: self._unlearn(model, transition))
+        self._batch.put("models", u32(model.number) + u64(model.size), records.seal(list(transition)))
+
+    def judge(self, model: Model, entry: Entry, transition: Transition) -> Verdict:
+        """Return what the model, the accepted deviations and this one together are to the specification.
+
+        The answer is remembered until the specification, the model or the accepted set changes.
+        """
+        self._refresh(model, entry)
+        verdict = model.verdicts.get(transition)
+        if verdict is None:
+            transitions = frozenset((*model.transitions, *model.accepted, transition))
+            together = ImplModel(specification=model.name, transitions=transitions)
+            verdict = check_model(together, entry.declaration.lts, entry.declaration.equivalence).verdict
+            if len(model.verdicts) >= MOST_REMEMBERED:
+                model.verdicts.clear()
+            model.verdicts[transition] = verdict
+        return verdict
+
+    def record(self, model: Model, transition: Transition, verdict: Verdict, now: int, *, passed: bool) -> None:
+        """Count a deviation; one that stays equivalent and was passed by the handler counts in later judgements."""
+        accepts = passed and verdict is Verdict.EQUIVALENT
+        key = (model.name, transition)
+        seen = self._seen.get(key)
+        digest = model.digest or b""
+        if seen is None:
+            new = _Seen(self._next_deviation, verdict, accepts, 1, now, now, digest)
+            self._next_deviation += 1
+        else:
+            kept = accepts or (seen.accepted and seen.digest == digest)
+            new = _Seen(seen.number, verdict, kept, seen.count + 1, seen.first or now, max(now, seen.last), digest)
+        self._remember(key, new)
+        if accepts and transition not in model.accepted:
+            self._accept(model, transition)
+
+    def models(self) -> list[ImplModel]:
+        """Return all models as values."""
+        return [
+            ImplModel(specification=m.name, transitions=frozenset(m.transitions), learning_mode=m.learning)
+            for m in self._models.values()
+        ]
+
+    def deviations(self, name: str | None) -> list[Deviation]:
+        """Return what was counted, of one specification or all."""
+        return [
+            Deviation(
+                specification=specification,
+                transition=transition,
+                verdict=seen.verdict,
+                accepted=transition in self._models[specification].accepted
+                if specification in self._models
+                else seen.accepted,
+                count=seen.count,
+                first_seen=to_datetime(seen.first),
+                last_seen=to_datetime(seen.last),
+            )
+            for (specification, transition), seen in self._seen.items()
+            if name is None or name == specification
+        ]
+
+    def _refresh(self, model: Model, entry: Entry) -> None:
+        # What was accepted holds for one model and one specification; with another of either it ends.
+        digest = xxhash.xxh3_128_digest(_model_digest(model) + entry.lts_digest) if model.digest is None else None
+        if digest is None:
+            return
+        model.digest = digest
+        model.verdicts.clear()
+        own = {t for (name, t), seen in self._seen.items() if name == model.name and _holds(seen, digest)}
+        united = {t for name, t, judged in self._source.accepted if name == model.name and judged == digest}
+        model.accepted = own | united
+
+    def specification_changed(self, name: str) -> None:
+        """Have the next judgement start anew, since what the model is judged by is another now."""
+        model = self._models.get(name)
+        if model is not None:
+            model.digest = None
+
+    def _accept(self, model: Model, transition: Transition) -> None:
+        model.accepted.add(transition)
+        model.verdicts.clear()
+
+        def undo() -> None:
+            model.accepted.discard(transition)
+            model.verdicts.clear()
+
+        self._batch.on_undo(undo)
+
+    def _remember(self, key: tuple[str, Transition], seen: _Seen) -> None:
+        old = self._seen.get(key)
+        self._seen[key] = seen
+
+        def undo() -> None:
+            if old is None:
+                del self._seen[key]
+            else:
+                self._seen[key] = old
+
+        self._batch.on_undo(undo)
+        name, transition = key
+        row = [
+            name,
+            list(transition),
+            seen.verdict.value,
+            seen.accepted,
+            seen.count,
+            seen.first,
+            seen.last,
+            seen.digest,
+        ]
+        self._batch.put("deviations", u64(seen.number), records.seal(row))
+
+    def _load_deviation(self, key: bytes, row: bytes) -> None:
+        name, transition, verdict, accepted, count, first, last, digest = records.unseal(row, "a deviation")
+        number = int.from_bytes(key, "big")
+        self._next_deviation = max(self._next_deviation, number + 1)
+        seen = _Seen(number, Verdict(verdict), accepted, count, first, last, digest)
+        self._seen[name, Transition._make(transition)] = seen
+
+    def _unite(self, name: str, own: Model | None) -> Model:
+        file, stored = self._source.files.get(name), self._source.stored.get(name)
+        learning = self._source.learning_mode
+        if file is not None and not file.learning_mode and not learning:
+            return Model(name, set(file.transitions), learning=False)
+        parts = [part.transitions for part in (file, stored, own) if part is not None]
+        model = Model(name, set().union(*parts), learning=True)
+        if own is not None:
+            model.number, model.size = own.number, own.size
+        return model
+
+    def _store_header(self, model: Model) -> None:
+        last = next(iter(self._batch.range("models", b"", reverse=True)), None)
+        model.number = 1 if last is None else int.from_bytes(last[0][:4], "big") + 1
+        model.size = 0
+        self._batch.on_undo(lambda: _unstore(model))
+        self._batch.put("models", u32(model.number) + _HEADER, records.seal([model.name]))
+
+    def _forget(self, name: str) -> None:
+        self._models.pop(name, None)
+
+    @staticmethod
+    def _unlearn(model: Model, transition: Transition) -> None:
+        model.transitions.discard(transition)
+        model.size -= 1
+
+
+def stored_models(batch: Batch) -> dict[str, Model]:
+    """Return the models that a shard's store holds."""
+    found: dict[str, Model] = {}
+    model: Any = None
+    for key, row in batch.range("models", b""):
+        values = records.unseal(row, "a model")
+        if key[4:] == _HEADER:
+            model = found[values[0]] = Model(values[0], set(), learning=True, number=int.from_bytes(key[:4], "big"))
+        else:
+            model.transitions.add(Transition._make(values))
+            model.size = int.from_bytes(key[4:], "big")
+    return found
+
+
+def stored_acceptances(batch: Batch) -> list[tuple[str, Transition, bytes]]:
+    """Return the accepted deviations that a shard's store holds, each with the digest of what it was judged with."""
+    rows = (records.unseal(row, "a deviation") for _, row in batch.range("deviations", b""))
+    return [(row[0], Transition._make(row[1]), row[7]) for row in rows if row[3]]
+
+
+def _model_digest(model: Model) -> bytes:
+    ordered = sorted([t.source is not None, t.source or "", t.action, t.target] for t in model.transitions)
+    return xxhash.xxh3_128_digest(codec.pack(ordered))
+
+
+def _holds(seen: _Seen, digest: bytes) -> bool:
+    return seen.accepted and seen.digest == digest
+
+
+def _unstore(model: Model) -> None:
+    model.number = model.size = 0

@@ -1,0 +1,234 @@
+"""The rows of instances: each observation changes a bounded number of them, however old the instance is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from .. import records
+from ..catalogue import Catalogue, Entry
+from ..errors import StoreError
+from ..records import InstanceRow
+from ..store import Batch
+
+MAX_PLAIN_KEY: Final = 490
+"""Longer canonical bytes are found by a digest; LMDB's keys end at 511 bytes, and indexes put four in front."""
+INLINE_HISTORY: Final = 64
+"""Up to so many entries go with their instance; longer histories are removed in portions."""
+NUMBERS_AT_ONCE: Final = 1024
+_PLAIN, _DIGEST = b"\x00", b"\x01"
+_US: Final = timedelta(microseconds=1)
+
+
+class Found(NamedTuple):
+    """An instance's key and row."""
+
+    key: bytes
+    row: InstanceRow
+
+
+def key_of(identifier: bytes) -> bytes:
+    """Return the key of an identifier's canonical bytes."""
+    if len(identifier) <= MAX_PLAIN_KEY:
+        return _PLAIN + identifier
+    return _DIGEST + hashlib.blake2b(identifier, digest_size=32).digest()
+
+
+def u64(number: int) -> bytes:
+    """Return an integer as it stands in keys."""
+    return number.to_bytes(8, "big")
+
+
+def u32(number: int) -> bytes:
+    """Return a specification's number as it stands in keys."""
+    return number.to_bytes(4, "big")
+
+
+def identifier_bytes(found: Found) -> bytes:
+    """Return the canonical bytes of an instance's identifier."""
+    return found.key[1:] if found.row.identifier is None else found.row.identifier
+
+
+class Instances:
+    """The instances of one shard, over a batch."""
+
+    def __init__(self, batch: Batch, catalogue: Catalogue) -> None:
+        self._batch = batch
+        self._catalogue = catalogue
+        self._next_number, self._numbers_end = 0, 0
+        self.garbage = batch.first("garbage") is not None
+        self.earliest: dict[str, int | None] = {}
+        self.look_for_earliest("deadlines")
+
+    def find(self, identifier: bytes) -> Found | None:
+        """Return the instance of canonical bytes, or None."""
+        key = key_of(identifier)
+        row = self._batch.get("instances", key)
+        if row is None:
+            return None
+        read = records.instance_row(row)
+        if read.identifier is not None and read.identifier != identifier:
+            raise StoreError("two identifiers of one digest: the instance cannot be told apart")
+        return Found(key, read)
+
+    def at(self, key: bytes) -> Found | None:
+        """Return the instance of a key, or None."""
+        row = self._batch.get("instances", key)
+        return None if row is None else Found(key, records.instance_row(row))
+
+    def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
+        """Make a new instance without history, in `state`."""
+        key = key_of(identifier)
+        number = self._number()
+        kept = identifier if key[:1] == _DIGEST else None
+        row = InstanceRow(records.INSTANCE_VERSION, entry.number, number, 0, now, None, None, False, state, kept)
+        self._put(key, row)
+        self._batch.put("by_spec", u32(entry.number) + key, b"")
+        if meta is not None:
+            self._batch.put("metas", u64(number), records.seal(meta))
+        return Found(key, row)
+
+    def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
+        """Move an instance: one more entry in its history, its due times anew."""
+        row = found.row
+        now = max(now, row.last)
+        seq = row.seq + 1
+        self._batch.put("history", u64(row.number) + u64(seq), records.seal((now, action, target)))
+        declaration = entry.declaration
+        moved = row._replace(seq=seq, last=now, state=target, reported=False)
+        if declaration.transition_timeout is not None or row.deadline is not None:
+            moved = self._set_deadline(found.key, moved, entry, _due(now, declaration.transition_timeout))
+        if declaration.prune_timeout is not None or row.prune is not None:
+            moved = self._set_prune(found.key, moved, self._prune_due(moved, entry))
+        self._put(found.key, moved)
+        return Found(found.key, moved)
+
+    def settle(self, found: Found, entry: Entry) -> None:
+        """Compute an instance's due times anew, after its specification's options changed."""
+        row = found.row
+        timeout = entry.declaration.transition_timeout
+        deadline = None if row.reported or not row.seq else _due(row.last, timeout)
+        row = self._set_deadline(found.key, row, entry, deadline)
+        row = self._set_prune(found.key, row, self._prune_due(row, entry))
+        if row != found.row:
+            self._put(found.key, row)
+
+    def close_deadline(self, found: Found, entry: Entry, *, reported: bool) -> None:
+        """Take an instance's deadline away: it is done."""
+        row = self._set_deadline(found.key, found.row._replace(reported=reported), entry, None)
+        self._put(found.key, row)
+
+    def remove(self, found: Found) -> None:
+        """Remove an instance with everything that is its own."""
+        row, batch = found.row, self._batch
+        entry = self._catalogue.by_number(row.specification)
+        self._set_deadline(found.key, row, entry, None)
+        self._set_prune(found.key, row, None)
+        batch.delete("instances", found.key)
+        batch.delete("by_spec", u32(row.specification) + found.key)
+        batch.delete("metas", u64(row.number))
+        if row.seq > INLINE_HISTORY:
+            batch.put("garbage", u64(row.number), u64(row.seq))
+            self.garbage = True
+        else:
+            for seq in range(1, row.seq + 1):
+                batch.delete("history", u64(row.number) + u64(seq))
+
+    def remove_garbage(self, most: int) -> None:
+        """Remove up to `most` entries of dead histories; `garbage` says whether more may be left."""
+        first = self._batch.first("garbage")
+        self.garbage = first is not None
+        if first is None:
+            return
+        number, left = first[0], int.from_bytes(first[1], "big")
+        for seq in range(max(1, left - most + 1), left + 1):
+            self._batch.delete("history", number + u64(seq))
+        if left > most:
+            self._batch.put("garbage", number, u64(left - most))
+        else:
+            self._batch.delete("garbage", number)
+
+    def history(self, number: int, start: int, stop: int) -> list[Any]:
+        """Return the entries ``start <= sequence < stop`` of a history, oldest first, in plain form."""
+        rows = self._batch.range("history", u64(number) + u64(max(start, 1)), u64(number) + u64(max(stop, 1)))
+        return [records.unseal(row, "a history entry") for _, row in rows]
+
+    def plain(self, found: Found, newest: int) -> list[Any]:
+        """Return an instance's plain form, with the `newest` entries of its history."""
+        row = found.row
+        meta = self._batch.get("metas", u64(row.number))
+        history = self.history(row.number, row.seq + 1 - newest, row.seq + 1) if newest and row.seq else []
+        return [
+            self._catalogue.by_number(row.specification).name,
+            identifier_bytes(found),
+            None if meta is None else records.unseal(meta, "a meta"),
+            row.state,
+            history,
+        ]
+
+    def walk(self, specification: int | None, after: bytes | None) -> Iterator[Found]:
+        """Iterate over the instances behind the key `after`, in key order; the batch must not change meanwhile."""
+        start = b"" if after is None else after + b"\x00"
+        if specification is None:
+            for key, row in self._batch.range("instances", start):
+                yield Found(key, records.instance_row(row))
+            return
+        prefix = u32(specification)
+        for key, _ in self._batch.range("by_spec", prefix + start, u32(specification + 1)):
+            found = self.at(key[4:])
+            if found is None:
+                raise StoreError("a damaged index: an instance listed for its specification is not there")
+            yield found
+
+    def look_for_earliest(self, table: str) -> None:
+        """Find the earliest due time of an index."""
+        first = self._batch.first(table)
+        self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
+
+    def _put(self, key: bytes, row: InstanceRow) -> None:
+        self._batch.put("instances", key, records.seal(row))
+
+    def _number(self) -> int:
+        # Numbers are taken from the store by the thousand; those left over at a restart are never used.
+        if self._next_number >= self._numbers_end:
+            stored = self._batch.get("layout", b"next instance")
+            start = 1 if stored is None else int.from_bytes(stored, "big")
+            self._batch.put("layout", b"next instance", u64(start + NUMBERS_AT_ONCE))
+            self._next_number, self._numbers_end = start, start + NUMBERS_AT_ONCE
+            self._batch.on_undo(self._forget_numbers)
+        self._next_number += 1
+        return self._next_number - 1
+
+    def _forget_numbers(self) -> None:
+        self._next_number = self._numbers_end = 0
+
+    def _set_deadline(self, key: bytes, row: InstanceRow, entry: Entry, due: int | None) -> InstanceRow:
+        if row.deadline is not None:
+            old = u64(row.deadline) + u64(row.number)
+            self._batch.delete("deadlines", old)
+            if entry.stored.handler.kind == "shipped":
+                self._batch.delete("parked", u32(entry.number) + old)
+        if due is not None:
+            self._batch.put("deadlines", u64(due) + u64(row.number), key)
+            earliest = self.earliest["deadlines"]
+            if earliest is None or due < earliest:
+                self.earliest["deadlines"] = due
+        return row if row.deadline == due else row._replace(deadline=due)
+
+    def _set_prune(self, key: bytes, row: InstanceRow, due: int | None) -> InstanceRow:
+        if row.prune is not None:
+            self._batch.delete("prunable", u64(row.prune) + u64(row.number))
+        if due is not None:
+            self._batch.put("prunable", u64(due) + u64(row.number), key)
+        return row if row.prune == due else row._replace(prune=due)
+
+    def _prune_due(self, row: InstanceRow, entry: Entry) -> int | None:
+        if not row.seq or not entry.prunes_in(row.state):
+            return None
+        return _due(row.last, entry.declaration.prune_timeout)
+
+
+def _due(since: int, timeout: timedelta | None) -> int | None:
+    return None if timeout is None else since + timeout // _US

@@ -1,0 +1,159 @@
+"""What happens by itself: timeouts, pruning, and work that is done in portions. Time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from .. import handlers
+from ..catalogue import Catalogue, Entry
+from ..domain.instance import Instance
+from ..errors import TransitionTimeout
+from ..store import Batch
+from .rows import Found, Instances, u32, u64
+
+PORTION: Final = 256
+"""So many instances a tick takes at most, so that requests have their turn."""
+GARBAGE_PORTION: Final = 4096
+CONTEXT_HISTORY: Final = 100
+
+
+class Timers:
+    """The timers of one shard, over a batch. They are rows: what was due while no one ran is due still."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        catalogue: Catalogue,
+        instances: Instances,
+        snapshot: Callable[[Found, int], Instance],
+        prune_interval: int | None,
+        silent_before: int,
+        now: int,
+    ) -> None:
+        self._batch = batch
+        self._catalogue = catalogue
+        self._instances = instances
+        self._snapshot = snapshot
+        self._prune_interval = prune_interval
+        self._silent_before = silent_before
+        self._next_prune: int | None = now
+        self._pruning_until: int | None = None
+        self._settling = self._batch.first("jobs") is not None
+        self.timeouts_seen = 0
+
+    def next_due(self) -> int | None:
+        """Return when the next tick is due: 0 for at once, a time, or None."""
+        if self._settling or self._instances.garbage or self._pruning_until is not None:
+            return 0
+        deadline = self._instances.earliest["deadlines"]
+        if deadline is None:
+            return self._next_prune
+        # Strictly later than the due time: a timeout is a time that has passed.
+        return deadline + 1 if self._next_prune is None else min(deadline + 1, self._next_prune)
+
+    def tick(self, now: int) -> int | None:
+        """Do a bounded portion of what is due; return when the next is."""
+        before = self._settling, self._next_prune, self._pruning_until, self._instances.garbage, self.timeouts_seen
+        self._batch.on_undo(lambda: self._restore(*before))
+        earliest = self._instances.earliest["deadlines"]
+        if self._settling:
+            self._settle_portion()
+        elif earliest is not None and earliest < now:
+            self._report_timeouts(now)
+        elif self._pruning_until is not None or (self._next_prune is not None and self._next_prune <= now):
+            self._prune_portion(now)
+        elif self._instances.garbage:
+            self._instances.remove_garbage(GARBAGE_PORTION)
+        return self.next_due()
+
+    def _restore(
+        self, settling: bool, next_prune: int | None, pruning_until: int | None, garbage: bool, timeouts: int
+    ) -> None:
+        # Registered before the portion's changes, and so called after all of them are undone.
+        self._settling, self._next_prune, self._pruning_until = settling, next_prune, pruning_until
+        self._instances.garbage, self.timeouts_seen = garbage, timeouts
+        self._instances.look_for_earliest("deadlines")
+
+    def specification_changed(self, entry: Entry, old: Entry | None) -> None:
+        """Have what depends on a specification's options or handler computed anew."""
+        d = entry.declaration
+        was = None if old is None else old.declaration
+        if was is not None and _timing(d) != _timing(was):
+            self._batch.put("jobs", u32(entry.number), b"")
+            self._settling = True
+        if not entry.waits_for_handler:
+            self._unpark(entry)
+
+    def _settle_portion(self) -> None:
+        first = self._batch.first("jobs")
+        if first is None:
+            self._settling = False
+            return
+        job, after = first
+        entry = self._catalogue.by_number(int.from_bytes(job, "big"))
+        walk = self._instances.walk(entry.number, after or None)
+        portion = [found for found, _ in zip(walk, range(PORTION), strict=False)]
+        for found in portion:
+            self._instances.settle(found, entry)
+        if len(portion) < PORTION:
+            self._batch.delete("jobs", job)
+        else:
+            self._batch.put("jobs", job, portion[-1].key)
+
+    def _report_timeouts(self, now: int) -> None:
+        rows = self._batch.range("deadlines", b"", u64(now))
+        for key, instance in [row for row, _ in zip(rows, range(PORTION), strict=False)]:
+            found = self._instances.at(instance)
+            due = int.from_bytes(key[:8], "big")
+            if found is None or found.row.deadline != due or u64(found.row.number) != key[8:]:
+                self._batch.delete("deadlines", key)
+                continue
+            entry = self._catalogue.by_number(found.row.specification)
+            if due < self._silent_before:
+                self._instances.close_deadline(found, entry, reported=True)
+            elif entry.waits_for_handler:
+                self._batch.delete("deadlines", key)
+                self._batch.put("parked", u32(entry.number) + key, instance)
+            else:
+                self._report(found, entry)
+        self._instances.look_for_earliest("deadlines")
+
+    def _report(self, found: Found, entry: Entry) -> None:
+        instance = self._snapshot(found, CONTEXT_HISTORY)
+        self._instances.close_deadline(found, entry, reported=True)
+        self.timeouts_seen += 1
+        error = TransitionTimeout(
+            f"instance {instance.identifier!r} of {entry.name} has been in state {instance.current_state!r} "
+            f"longer than its transition timeout of {entry.declaration.transition_timeout}",
+            instance=instance,
+        )
+        handlers.ask(entry.handler(), error, None)
+
+    def _unpark(self, entry: Entry) -> None:
+        parked = list(self._batch.range("parked", u32(entry.number), u32(entry.number + 1)))
+        for key, instance in parked:
+            self._batch.delete("parked", key)
+            self._batch.put("deadlines", key[4:], instance)
+        if parked:
+            self._instances.look_for_earliest("deadlines")
+
+    def _prune_portion(self, now: int) -> None:
+        if self._pruning_until is None:
+            self._pruning_until = now
+            self._next_prune = None if self._prune_interval is None else now + self._prune_interval
+        rows = self._batch.range("prunable", b"", u64(self._pruning_until))
+        portion = [row for row, _ in zip(rows, range(PORTION), strict=False)]
+        for key, instance in portion:
+            found = self._instances.at(instance)
+            if found is None or u64(found.row.number) != key[8:]:
+                self._batch.delete("prunable", key)
+                continue
+            self._instances.remove(found)
+        if len(portion) < PORTION:
+            self._pruning_until = None
+
+
+def _timing(declaration: Any) -> tuple[Any, ...]:
+    states = declaration.terminal_states
+    return declaration.transition_timeout, declaration.prune_timeout, declaration.prunable_states, states

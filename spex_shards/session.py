@@ -1,0 +1,221 @@
+"""The protocol between a client and a shard as two state machines without input or output.
+
+The client, the worker and the simulator drive the same ones: numbers, the window, re-sending, remembered answers.
+
+* A client numbers its requests to a shard 1, 2, 3, … for as long as it lives. What is not answered stays in its
+  window, and is sent again, in order, on the next channel.
+* A channel starts with a hello that names the first number it will carry; from there numbers are contiguous. A gap
+  means that something was lost, and closes the channel.
+* The shard keeps, per client, the highest number applied, and every answer that is not plain success until the client
+  says that it has it. So a request that changes something is applied once, however often it is sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from . import codec, records
+from .errors import ShardDown
+from .messages import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
+
+LENGTH: Final = 4
+MAX_REMEMBERED_BYTES: Final = 1024 * 1024
+"""A client whose unread answers take more than that is not read until it has taken some."""
+
+
+def frame(plain: Any) -> bytes:
+    """Return a plain value as a frame: its length in four bytes, big-endian, and its msgpack form."""
+    payload = codec.pack(plain)
+    return len(payload).to_bytes(LENGTH, "big") + payload
+
+
+class ClientSession:
+    """The client's side, for one shard.
+
+    Not thread-safe: its owner holds a lock.
+
+    Attributes:
+        acknowledged: Every request up to this number is answered.
+        failures: Entries of requests that nobody waits for and that could not be applied.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.last = 0
+        self.failures: list[Any] = []
+        self._window: deque[tuple[int, bytes]] = deque()
+        self._waiting: set[int] = set()
+        self._answers: dict[int, Any] = {}
+        self._first_change = 0
+
+    @property
+    def unacknowledged(self) -> int:
+        """Requests in the window."""
+        return len(self._window)
+
+    def add(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> tuple[int, bytes]:
+        """Number a request and take it into the window; return its number and frame."""
+        number = self.last + 1
+        data = frame((number, self.acknowledged, code, thread, *arguments))
+        self.last = number
+        if not self._first_change and code & ~NOWAIT in MUTATING:
+            self._first_change = number
+        if waits:
+            self._waiting.add(number)
+        self._window.append((number, data))
+        return number, data
+
+    def receive(self, reply: Any) -> None:
+        """Take a reply.
+
+        Raises:
+            ProtocolError: It is malformed.
+        """
+        try:
+            upto, entries = reply
+            for entry in entries:
+                if entry[0] in self._waiting:
+                    self._answers[entry[0]] = entry
+                elif not entry[1]:
+                    self.failures.append(entry)
+        except (TypeError, ValueError, IndexError):
+            raise ProtocolError(f"a malformed reply: {str(reply)[:200]}") from None
+        if type(upto) is not int or not self.acknowledged <= upto <= self.last:
+            raise ProtocolError(f"a reply up to {upto!r}, where {self.acknowledged} to {self.last} was possible")
+        self.acknowledged = upto
+        window = self._window
+        while window and window[0][0] <= upto:
+            window.popleft()
+
+    def answer(self, number: int) -> Any:
+        """Return the entry of an answered request that was waited for, or None for plain success."""
+        self._waiting.discard(number)
+        return self._answers.pop(number, None)
+
+    def give_up(self, number: int) -> None:
+        """Wait no longer for a request; it may be applied all the same."""
+        self._waiting.discard(number)
+        self._answers.pop(number, None)
+
+    def hello(self, pid: int) -> bytes:
+        """Return the frame that a new channel starts with.
+
+        It tells whether the shard must have a row of this client (something that changes was answered), and whether
+        requests follow that were sent before.
+        """
+        kept = 0 < self._first_change <= self.acknowledged
+        again = bool(self._window)
+        return frame((0, self.acknowledged, Kind.HELLO, pid, PROTOCOL_VERSION, self.acknowledged + 1, kept, again))
+
+    def unanswered(self) -> bytes:
+        """Return the frames of the whole window, in order, to be sent on a new channel."""
+        return b"".join(data for _, data in self._window)
+
+    def abandon(self) -> list[int]:
+        """Drop the window: its requests will not be sent again. Return the numbers of those not waited for."""
+        lost = [number for number, _ in self._window if number not in self._waiting]
+        self._window.clear()
+        self.acknowledged = self.last
+        return lost
+
+
+class ServerSession:
+    """The shard's side, for one client.
+
+    Args:
+        row: The stored row of the client, or None.
+        answers: The stored answers: number → entry.
+    """
+
+    def __init__(self, row: Any, answers: dict[int, Any]) -> None:
+        known: tuple[int, int, int] = (0, 0, 0) if row is None else tuple(row)
+        self.applied, self.events, self.gone = known
+        self.stored = row is not None
+        self.opened = False
+        self._next = 0
+        self._remembered = answers
+        self._fresh: dict[int, Any] = {}
+        self._dropped: list[int] = []
+        self._sizes = {number: len(codec.pack(entry)) for number, entry in answers.items()}
+
+    @property
+    def remembered_bytes(self) -> int:
+        """Bytes of the answers that the client may still ask for again."""
+        return sum(self._sizes.values())
+
+    def open(self, version: int, first: int, *, kept: bool, again: bool) -> None:
+        """Take the hello of a new channel.
+
+        Raises:
+            ProtocolError: Another version, or a number that cannot be.
+            ShardDown: The client's row is gone, so that it cannot be told what was applied.
+        """
+        if version != PROTOCOL_VERSION:
+            raise ProtocolError(f"protocol version {version} where {PROTOCOL_VERSION} is spoken")
+        if first < 1:
+            raise ProtocolError(f"a channel must start at number 1 or later, got: {first}")
+        if kept and again and not self.stored:
+            text = "the shard has forgotten this client; what was sent again may have been applied before"
+            raise ShardDown(text, maybe_executed=True)
+        self.applied = max(self.applied, first - 1)
+        self._next = first
+        self.gone = 0
+        self.opened = True
+        self._forget(first - 1)
+
+    def receive(self, request: Request) -> bool:
+        """Take a numbered request; return whether it must be carried out (else it was already: see `again`).
+
+        Raises:
+            ProtocolError: Its number does not follow.
+        """
+        if not self.opened:
+            raise ProtocolError("a request before the hello")
+        if request.number != self._next:
+            raise ProtocolError(f"request {request.number} where {self._next} should follow: something was lost")
+        self._next += 1
+        if request.acknowledged >= request.number:
+            raise ProtocolError(f"request {request.number} says that it is answered already")
+        self._forget(request.acknowledged)
+        return request.number > self.applied or request.kind not in MUTATING
+
+    def again(self, number: int) -> Any:
+        """Return the remembered entry of a request that was carried out before, or None for plain success."""
+        return self._remembered.get(number)
+
+    def applied_now(self, number: int, entry: Any, *, remember: bool) -> None:
+        """Note that a request was carried out in the current batch, and its entry (None: plain success)."""
+        self.applied = max(self.applied, number)
+        if remember and entry is not None:
+            self._fresh[number] = entry
+
+    def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
+        """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
+        row = records.seal([self.applied, self.events, self.gone])
+        return row, {number: records.seal(entry) for number, entry in self._fresh.items()}, self._dropped
+
+    def committed(self) -> None:
+        """The batch was kept."""
+        self.stored = True
+        for number, entry in self._fresh.items():
+            self._remembered[number] = entry
+            self._sizes[number] = len(codec.pack(entry))
+        self._fresh.clear()
+        self._dropped = []
+
+    def failed(self) -> None:
+        """The batch was not kept: nothing of it is remembered."""
+        self._fresh.clear()
+
+    def not_applied(self, number: int, entry: Any) -> None:
+        """Remember, as long as this process lives, the answer that a request of a failed batch got."""
+        self._remembered[number] = entry
+        self._sizes[number] = 0
+
+    def _forget(self, upto: int) -> None:
+        if self._remembered:
+            done = [number for number in self._remembered if number <= upto]
+            for number in done:
+                del self._remembered[number], self._sizes[number]
+            self._dropped += done

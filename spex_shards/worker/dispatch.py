@@ -1,0 +1,165 @@
+"""One request, checked and carried out by the engine: from its arguments to its entry in a reply."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..engine import Engine
+from ..errors import HandlerError, RemoteTraceback, SpexError
+from ..handlers import Caller
+from ..messages import Kind, ProtocolError, Request, check
+from ..records import StoredSpecification, encode_value, error_plain
+from ..shipping import unship
+from .logs import LogCapture
+from .peers import LOG, MESSAGE, Peer
+
+logger = logging.getLogger("spex_shards")
+Entry = list[Any]
+"""[number, ok, value or error, log records, events]; the events stay in the shard's memory of the answer."""
+_Operation = Callable[["Dispatcher", Request, Caller, int], Any]
+
+
+class Dispatcher:
+    """Carries requests out on an engine.
+
+    Args:
+        engine: The shard's engine.
+        capture: Where log records go.
+        stats: Returns what the worker counts itself.
+    """
+
+    def __init__(self, engine: Engine, capture: LogCapture, stats: Callable[[], dict[str, Any]]) -> None:
+        self._engine = engine
+        self._capture = capture
+        self._stats = stats
+        self.requests: Counter[str] = Counter()
+
+    def register(self, arguments: list[Any]) -> None:
+        """Take a specification.
+
+        Raises:
+            ProtocolError: It is malformed.
+        """
+        try:
+            check(Kind.REGISTER, arguments)
+            stored = StoredSpecification.of(arguments[0])
+        except (ValueError, TypeError) as error:
+            raise ProtocolError(f"a malformed specification: {error}") from None
+        self._engine.register(stored, arguments[1])
+
+    def execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
+        """Carry a request out in the current batch; return its entry, or None for plain success with nothing to say."""
+        self.requests[request.kind.name.lower()] += 1
+        messages: list[bytes] = []
+        logs: list[Any] = []
+        caller = Caller(peer.pid, request.thread, peer.client_id.hex(), messages)
+        mark = self._engine.mark()
+        with self._capture.into(logs):
+            try:
+                check(request.kind, request.arguments)
+                value = _OPERATIONS[request.kind](self, request, caller, now)
+                ok = True
+            except Exception as error:
+                self._engine.rollback(mark)
+                messages.clear()
+                value, ok = _failure(request, error), False
+            if isinstance(value, SpexError):
+                value, ok = self._word(request, value, ok=ok)
+        if ok and value is None and not messages and not logs:
+            return None
+        return self._entry(peer, request, ok, value, logs, messages)
+
+    def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
+        # `ok` here: it was carried out, and the error is the handler's word, which `_nowait` leaves to the handler.
+        if request.nowait and ok:
+            if isinstance(error, HandlerError):
+                logger.error("%s", error, exc_info=error)
+            return None, True
+        return error_plain(error), False
+
+    def _entry(
+        self, peer: Peer, request: Request, ok: bool, value: Any, logs: list[Any], messages: list[bytes]
+    ) -> Entry:
+        events = [peer.event(MESSAGE, message) for message in messages]
+        if request.nowait:
+            events += [peer.event(LOG, record) for record in logs]
+            logs = []
+        return [request.number, ok, value, logs, events]
+
+    def _init(self, request: Request, caller: Caller, now: int) -> SpexError | None:
+        return self._engine.init_instance(*request.arguments, now=now, caller=caller)
+
+    def _transition(self, request: Request, caller: Caller, now: int) -> SpexError | None:
+        return self._engine.transition(*request.arguments, now=now, caller=caller)
+
+    def _mock(self, request: Request, _caller: Caller, now: int) -> None:
+        self._engine.mock_instance(*request.arguments, now=now)
+
+    def _delete(self, request: Request, _caller: Caller, _now: int) -> None:
+        self._engine.delete_instance(*request.arguments)
+
+    def _delete_where(self, request: Request, _caller: Caller, _now: int) -> int:
+        return self._engine.delete_instances(unship(request.arguments[0]))
+
+    def _get(self, request: Request, _caller: Caller, _now: int) -> list[Any]:
+        return self._engine.get_instance(*request.arguments)
+
+    def _history(self, request: Request, _caller: Caller, _now: int) -> list[Any] | None:
+        return self._engine.history(*request.arguments)
+
+    def _page(self, request: Request, _caller: Caller, _now: int) -> tuple[Any, ...]:
+        return self._engine.page(*request.arguments)
+
+    def _models(self, _request: Request, _caller: Caller, _now: int) -> list[Any]:
+        return [
+            [m.specification, [list(t) for t in m.transitions], m.learning_mode] for m in self._engine.impl_models()
+        ]
+
+    def _deviations(self, request: Request, _caller: Caller, _now: int) -> list[Any]:
+        return [
+            [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *map(encode_value, (d.first_seen, d.last_seen))]
+            for d in self._engine.deviations(*request.arguments)
+        ]  # fmt: skip
+
+    def _specification(self, request: Request, _caller: Caller, _now: int) -> list[Any] | None:
+        stored = self._engine.knows(*request.arguments)
+        return None if stored is None else stored.plain()
+
+    def _report(self, _request: Request, _caller: Caller, _now: int) -> dict[str, Any]:
+        return {
+            "requests": dict(self.requests),
+            "deviations": self._engine.deviations_seen,
+            "timeouts": self._engine.timeouts_seen,
+            "store_size": self._engine.store_size(),
+            **self._stats(),
+        }
+
+
+_OPERATIONS: Final[dict[Kind, _Operation]] = {
+    Kind.INIT: Dispatcher._init,
+    Kind.TRANSITION: Dispatcher._transition,
+    Kind.MOCK: Dispatcher._mock,
+    Kind.DELETE: Dispatcher._delete,
+    Kind.DELETE_WHERE: Dispatcher._delete_where,
+    Kind.GET: Dispatcher._get,
+    Kind.HISTORY: Dispatcher._history,
+    Kind.PAGE: Dispatcher._page,
+    Kind.MODELS: Dispatcher._models,
+    Kind.DEVIATIONS: Dispatcher._deviations,
+    Kind.SPECIFICATION: Dispatcher._specification,
+    Kind.STATS: Dispatcher._report,
+}
+
+
+def _failure(request: Request, error: Exception) -> SpexError:
+    if isinstance(error, SpexError):
+        return error
+    text = f"the shard could not carry out {request.kind.name.lower()}: {type(error).__name__}: {error}"
+    failure = SpexError(text, shard_pid=os.getpid())
+    failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
+    return failure

@@ -1,0 +1,60 @@
+"""What is logged in a shard, on its way to the application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_formatter = logging.Formatter()
+
+
+class LogCapture(logging.Handler):
+    """Takes every record logged in the shard; `into` says which list they go to meanwhile."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.outside: list[Any] = []
+        self._target = self.outside
+
+    def install(self) -> None:
+        """Take the place of all handlers of the root logger, and take warnings too."""
+        root = logging.getLogger()
+        root.handlers[:] = [self]
+        root.setLevel(self.level)
+        logging.captureWarnings(capture=True)
+
+    @contextmanager
+    def into(self, target: list[Any]) -> Iterator[None]:
+        """Have records go to `target`."""
+        before, self._target = self._target, target
+        try:
+            yield
+        finally:
+            self._target = before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put a record's plain form into the current list."""
+        try:
+            self._target.append(record_plain(record))
+        except Exception:
+            self.handleError(record)
+
+
+def record_plain(record: logging.LogRecord) -> list[Any]:
+    """Return a log record as data: what it says is formatted already."""
+    text = record.exc_text
+    if record.exc_info and not text:
+        text = _formatter.formatException(record.exc_info)
+    return [
+        record.name,
+        record.levelno,
+        record.getMessage().encode("utf-8", "replace").decode(),
+        record.created,
+        record.pathname,
+        record.lineno,
+        record.funcName,
+        text,
+        bool(getattr(record, "spex_default_handler", False)),
+    ]

@@ -1,0 +1,365 @@
+"""The loop of a worker.
+
+::
+
+        ┌──────────────── wait: control socket, request pipes, full reply pipes, next timer
+        │   read every ready pipe once                       → queues, bounded per client
+        │   carry out a bounded number per client            → one batch
+        │   commit once
+        │   write events, then replies                       → what does not fit waits; its client is not read
+        └── do a portion of what is due by itself            → one more commit
+
+# Guarantees:
+#
+# * No reply leaves before the commit of the batch that it speaks of.
+# * It never waits for a pipe: only for its store, and for the user's handlers.
+# * One client's full pipe, broken frame or failing request does not touch another's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..engine import Engine
+from ..errors import ShardDown, SpexError, StoreError
+from ..messages import MUTATING, Kind, ProtocolError, Request, check
+from ..records import error_plain
+from ..wire import receive_message, send_message
+from .dispatch import Dispatcher, Entry
+from .logs import LogCapture
+from .outbox import Outbox
+from .peers import Peer
+from .sessions import Sessions
+
+BOOT_FAILED: Final = 64
+"""Exit code of a worker that could not start: trying again would not help."""
+REQUESTS_PER_CLIENT: Final = 512
+FORCED_BY: Final = 1.2
+"""Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
+_DRAIN_SECONDS: Final = 0.5
+_RETRY_AFTER: Final = 1_000_000
+
+logger = logging.getLogger("spex_shards")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a worker is given beside its engine.
+
+    Attributes:
+        shard: Its index.
+        max_frame_bytes: Most bytes of a request.
+        log_level: Records below it are not sent to the application.
+        owner_pidfd: Becomes readable when the owner of the supervisor dies; -1: there is none.
+    """
+
+    shard: int
+    max_frame_bytes: int
+    log_level: int
+    owner_pidfd: int = -1
+
+
+def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
+    """Open the shard and serve it until told to drain; return the exit code.
+
+    Args:
+        boot: Opens the engine.
+        control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
+        options: The rest.
+    """
+    capture = LogCapture(options.log_level)
+    capture.install()
+    try:
+        engine = boot()
+    except SpexError as error:
+        send_message(control, ["boot failed", error_plain(error)])
+        return BOOT_FAILED
+    worker = _Worker(engine, control, options, capture)
+    send_message(control, ["ready"])
+    return worker.serve()
+
+
+class _Worker:
+    def __init__(self, engine: Engine, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
+        self._engine = engine
+        self._control = control
+        self._options = options
+        self._capture = capture
+        self._dispatcher = Dispatcher(engine, capture, self._stats)
+        self._sessions = Sessions(engine.batch)
+        self._outbox = Outbox(engine.batch)
+        self._peers: dict[int, Peer] = {}
+        self._epoll = select.epoll()
+        self._epoll.register(control, select.EPOLLIN)
+        if options.owner_pidfd >= 0:
+            self._epoll.register(options.owner_pidfd, select.EPOLLIN)
+        self._draining = False
+        self._forced_at: float | None = None
+        self._next_due = engine.next_due()
+        self._batches = self._batched = self._depth = 0
+        self._gone_bytes = [0, 0]
+
+    def serve(self) -> int:
+        """Loop until drained."""
+        while not self._draining:
+            for descriptor, _ in self._epoll.poll(self._timeout()):
+                self._ready(descriptor)
+            self._batch()
+            self._by_itself()
+        self._drain()
+        self._engine.close()
+        return 0
+
+    def _timeout(self) -> float:
+        if any(peer.queue and not peer.stalled for peer in self._peers.values()):
+            return 0
+        waits = []
+        if self._forced_at is not None:
+            waits.append(self._forced_at - time.monotonic())
+        if self._next_due is not None:
+            waits.append((self._next_due - _now()) / 1_000_000)
+        return max(0, min(waits)) if waits else -1
+
+    def _ready(self, descriptor: int) -> None:
+        peer = self._peers.get(descriptor)
+        if peer is not None:
+            self._read(peer)
+        elif descriptor == self._control.fileno():
+            self._order()
+        elif descriptor == self._options.owner_pidfd:
+            self._epoll.unregister(descriptor)
+            self._forced_at = time.monotonic() + FORCED_BY
+        else:
+            self._writable(descriptor)
+
+    def _read(self, peer: Peer) -> None:
+        if peer.stalled or peer.queue:
+            return
+        try:
+            alive = peer.read()
+        except ProtocolError as error:
+            self._refuse(peer, ShardDown(str(error), maybe_executed=True))
+            return
+        if not alive and not peer.queue:
+            self._forget(peer)
+
+    def _writable(self, descriptor: int) -> None:
+        for peer in list(self._peers.values()):
+            if descriptor in (peer.replies_fd, peer.events_fd):
+                self._flush(peer)
+
+    def _order(self) -> None:
+        try:
+            received = receive_message(self._control)
+        except EOFError:
+            self._draining = True
+            return
+        if received is None:
+            return
+        message, descriptors = received
+        if message[0] == "channel":
+            self._attach(message[1], message[2], message[3], descriptors)
+        elif message[0] == "drain":
+            self._draining = True
+
+    def _attach(self, client_id: bytes, pid: int, owner: bool, descriptors: list[int]) -> None:
+        for other in list(self._peers.values()):
+            if other.client_id == client_id:
+                self._forget(other)
+        session = self._sessions.get(client_id)
+        peer = Peer(client_id, pid, owner, session, descriptors, self._options.max_frame_bytes)
+        self._peers[peer.requests_fd] = peer
+        self._epoll.register(peer.requests_fd, select.EPOLLIN)
+
+    def _forget(self, peer: Peer) -> None:
+        if self._peers.pop(peer.requests_fd, None) is None:
+            return
+        self._gone_bytes[0] += peer.bytes_in
+        self._gone_bytes[1] += peer.bytes_out
+        peer.close()  # which takes its descriptors out of the epoll set as well
+        self._sessions.left(peer.client_id, _now())
+
+    def _refuse(self, peer: Peer, error: SpexError) -> None:
+        peer.queue.clear()
+        peer.refuse(error_plain(error))
+        peer.flush()
+        self._forget(peer)
+
+    # ------------------------------------------------------------------ one batch
+
+    def _batch(self) -> None:
+        work = self._take()
+        if not work:
+            return
+        now = _now()
+        done: list[tuple[Peer, Request, Entry | None]] = []
+        for peer, request in work:
+            if not peer.closed:
+                self._carry_out(peer, request, now, done)
+        self._batches += 1
+        self._batched += len(done)
+        self._commit(done)
+
+    def _take(self) -> list[tuple[Peer, Request]]:
+        work: list[tuple[Peer, Request]] = []
+        for peer in self._peers.values():
+            queue = peer.queue
+            if queue and not peer.stalled:
+                for _ in range(min(len(queue), REQUESTS_PER_CLIENT)):
+                    work.append((peer, queue.popleft()))
+        self._depth = sum(len(peer.queue) for peer in self._peers.values()) + len(work)
+        return work
+
+    def _carry_out(
+        self, peer: Peer, request: Request, now: int, done: list[tuple[Peer, Request, Entry | None]]
+    ) -> None:
+        try:
+            if request.number == 0:
+                self._notice(peer, request)
+                return
+            session = peer.session
+            if not session.receive(request):
+                done.append((peer, request, session.again(request.number)))
+                return
+        except (ProtocolError, ShardDown) as error:
+            self._refuse(peer, error if isinstance(error, ShardDown) else ShardDown(str(error), maybe_executed=True))
+            return
+        entry = self._dispatcher.execute(peer, request, now)
+        changes = request.kind in MUTATING
+        session.applied_now(request.number, entry, remember=changes)
+        if changes:
+            self._sessions.changed(peer.client_id)
+        done.append((peer, request, entry))
+
+    def _notice(self, peer: Peer, request: Request) -> None:
+        if request.kind is Kind.HELLO:
+            try:
+                check(Kind.HELLO, request.arguments)
+            except ValueError as error:
+                raise ProtocolError(str(error)) from None
+            version, first, kept, again = request.arguments
+            peer.session.open(version, first, kept=kept, again=again)
+        else:
+            self._dispatcher.register(request.arguments)
+
+    def _commit(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+        self._outbox.take(self._capture.outside)
+        self._sessions.write()
+        try:
+            self._engine.commit()
+            self._sessions.committed()
+        except StoreError as error:
+            done = self._failed(done, error)
+        self._next_due = self._engine.next_due()
+        self._answer(done)
+
+    def _failed(
+        self, done: list[tuple[Peer, Request, Entry | None]], error: StoreError
+    ) -> list[tuple[Peer, Request, Entry | None]]:
+        self._sessions.failed()
+        plain = error_plain(error)
+        failed: list[tuple[Peer, Request, Entry | None]] = []
+        for peer, request, _ in done:
+            entry: Entry = [request.number, False, plain, [], []]
+            if request.kind in MUTATING:
+                peer.session.not_applied(request.number, entry)
+            failed.append((peer, request, entry))
+        return failed
+
+    def _answer(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+        answers: dict[Peer, tuple[int, list[Entry]]] = {}
+        for peer, request, entry in done:
+            entries = answers[peer][1] if peer in answers else []
+            if entry is not None:
+                entries.append(entry)
+            answers[peer] = (request.number, entries)
+        for peer, (upto, entries) in answers.items():
+            if not peer.closed:
+                peer.reply(upto, entries)
+                self._flush(peer)
+
+    def _flush(self, peer: Peer) -> None:
+        before = peer.stalled
+        if not peer.flush():
+            self._forget(peer)
+            return
+        blocked = peer.wants()
+        peer.stalled = blocked is not None
+        if peer.stalled:
+            self._watch(peer, blocked)
+        elif before:
+            self._watch(peer, None)
+            self._epoll.register(peer.requests_fd, select.EPOLLIN)
+
+    def _watch(self, peer: Peer, blocked: int | None) -> None:
+        # A client whose pipe is full is not read: only its full pipe is watched, until it has drained.
+        for descriptor in (peer.requests_fd, peer.replies_fd, peer.events_fd):
+            try:
+                self._epoll.unregister(descriptor)
+            except (FileNotFoundError, KeyError):
+                pass
+        if blocked is not None:
+            self._epoll.register(blocked, select.EPOLLOUT)
+
+    # ------------------------------------------------------------------ what happens by itself
+
+    def _by_itself(self) -> None:
+        if self._forced_at is not None and time.monotonic() >= self._forced_at:
+            # The supervisor did not end this shard in time: it must be stopped itself, and is ended instead.
+            os.kill(os.getppid(), signal.SIGKILL)
+            self._draining = True
+        now = _now()
+        self._sessions.sweep(now)
+        if self._next_due is not None and self._next_due <= now:
+            self._next_due = self._engine.tick(now)
+        if self._engine.batch.dirty or self._capture.outside or self._sessions.unwritten:
+            self._commit([])
+            if self._next_due is not None and self._engine.batch.dirty:
+                self._next_due = max(self._next_due, now + _RETRY_AFTER)
+        else:
+            self._engine.commit()
+        self._deliver_reports()
+
+    def _deliver_reports(self) -> None:
+        if not self._outbox.waiting:
+            return
+        peers = sorted((p for p in self._peers.values() if p.session.opened), key=lambda peer: not peer.owner)
+        for peer in peers[:1]:
+            self._outbox.deliver(peer.events)
+            self._flush(peer)
+            self._commit([])
+
+    def _drain(self) -> None:
+        for peer in list(self._peers.values()):
+            while not peer.closed and not peer.stalled:
+                size = peer.bytes_in
+                self._read(peer)
+                while not peer.closed and peer.queue and not peer.stalled:
+                    self._batch()
+                if peer.closed or peer.bytes_in == size:
+                    break
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while time.monotonic() < deadline and any(peer.stalled for peer in self._peers.values()):
+            for descriptor, _ in self._epoll.poll(0.05):
+                self._writable(descriptor)
+
+    def _stats(self) -> dict[str, Any]:
+        return {
+            "batches": self._batches,
+            "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
+            "queue_depth": max(0, self._depth - 1),
+            "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self._peers.values()),
+            "bytes_out": self._gone_bytes[1] + sum(peer.bytes_out for peer in self._peers.values()),
+        }
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

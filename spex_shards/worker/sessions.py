@@ -1,0 +1,98 @@
+"""The sessions of a shard's clients, and their rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .. import records
+from ..engine.rows import u64
+from ..session import ServerSession
+from ..store import Batch
+
+EXPIRES_AFTER: Final = 24 * 3600 * 1_000_000
+"""Microseconds after a client was seen to be gone, in which it may still come back."""
+_SWEEP_EVERY: Final = 600 * 1_000_000
+
+
+class Sessions:
+    """All clients that this shard remembers, over the engine's batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._sessions: dict[bytes, ServerSession] = {}
+        self._attached: set[bytes] = set()
+        self._changed: set[bytes] = set()
+        self._next_sweep = 0
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether a client's row must be written though no request of it is at hand."""
+        return bool(self._changed)
+
+    def get(self, client_id: bytes) -> ServerSession:
+        """Return the session of a client that attaches, as far as it is known from before."""
+        self._attached.add(client_id)
+        if client_id not in self._sessions:
+            row = self._batch.get("clients", client_id)
+            read = None if row is None else records.unseal(row, "a client")
+            self._sessions[client_id] = ServerSession(read, self._answers(client_id))
+        return self._sessions[client_id]
+
+    def changed(self, client_id: bytes) -> None:
+        """Have the client's row written with the current batch."""
+        self._changed.add(client_id)
+
+    def left(self, client_id: bytes, now: int) -> None:
+        """Note that a client is gone."""
+        self._attached.discard(client_id)
+        session = self._sessions.get(client_id)
+        if session is not None:
+            session.gone = now
+            if session.stored:
+                self._changed.add(client_id)
+
+    def write(self) -> None:
+        """Put the rows of all changed sessions into the batch."""
+        for client_id in self._changed:
+            row, answers, dropped = self._sessions[client_id].rows()
+            self._batch.put("clients", client_id, row)
+            for number in dropped:
+                self._batch.delete("answers", client_id + u64(number))
+            for number, answer in answers.items():
+                self._batch.put("answers", client_id + u64(number), answer)
+
+    def committed(self) -> None:
+        """The batch was kept."""
+        for client_id in self._changed:
+            self._sessions[client_id].committed()
+            if client_id not in self._attached:
+                del self._sessions[client_id]
+        self._changed.clear()
+
+    def failed(self) -> None:
+        """The batch was not kept."""
+        for client_id in self._changed:
+            self._sessions[client_id].failed()
+        self._changed.clear()
+
+    def sweep(self, now: int) -> None:
+        """From time to time, forget clients that are gone for a day, and note those that are gone unseen."""
+        if now < self._next_sweep:
+            return
+        first, self._next_sweep = self._next_sweep == 0, now + _SWEEP_EVERY
+        if first:
+            return  # at the start nobody had the time to attach
+        for client_id, row in list(self._batch.range("clients", b"")):
+            if client_id in self._attached:
+                continue
+            applied, events, gone = records.unseal(row, "a client")
+            if not gone:
+                self._batch.put("clients", client_id, records.seal([applied, events, now]))
+            elif gone < now - EXPIRES_AFTER:
+                self._batch.delete("clients", client_id)
+                for key, _ in list(self._batch.range("answers", client_id, client_id + b"\xff" * 9)):
+                    self._batch.delete("answers", key)
+
+    def _answers(self, client_id: bytes) -> dict[int, Any]:
+        rows = self._batch.range("answers", client_id, client_id + b"\xff" * 9)
+        return {int.from_bytes(key[16:], "big"): records.unseal(row, "an answer") for key, row in rows}
