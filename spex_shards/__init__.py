@@ -1,1 +1,178 @@
-"""Placeholder façade."""
+"""Declare how something must behave, report what it did, and know whether it conforms.
+
+A `Specification` is a labelled transition system. An instance manager takes what each instance did, derives the
+implementation model from it, and decides by branching bisimilarity whether that is what was specified::
+
+    import spex_shards as spex
+
+
+    class Order(spex.Specification):
+        transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped")]
+
+
+    spex.init_instance(Order, ("order", 17))
+    spex.transition(("order", 17), "pay", "paid")
+
+Importing the package starts nothing. `DESIGN` in ``docs/design.md`` says how it works.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .domain.bisimulation import Equivalence
+from .domain.conformance import Result, Verdict, compare
+from .domain.declaration import ALL, TERMINAL
+from .domain.impl_model import ImplModel
+from .domain.instance import Deviation, Instance, TransitionRecord
+from .domain.lts import INITIALISATION, INTERNAL, LTS, Transition
+from .domain.specification import Specification
+from .errors import (
+    CallTimeout,
+    DataDirError,
+    DataDirLocked,
+    DeserialisationFailed,
+    DeviationNotEquivalent,
+    DeviationStillEquivalent,
+    HandlerError,
+    IdentifierInUse,
+    ImplModelError,
+    ImplModelNotFound,
+    InstanceError,
+    InstanceNotFound,
+    LayoutMismatch,
+    ManagerClosed,
+    PoisonRequest,
+    PredicateError,
+    ShardDown,
+    ShardError,
+    ShardFailed,
+    SpecificationError,
+    SpexError,
+    StoreError,
+    TransitionError,
+    TransitionTimeout,
+)
+from .facade import (
+    all_impl_models,
+    all_instances,
+    check,
+    configure,
+    delete_instance,
+    delete_instances,
+    deviations,
+    export_impl_models,
+    flush,
+    get_instance,
+    init_instance,
+    init_instance_nowait,
+    iter_instances,
+    messages,
+    mock_instance,
+    shards,
+    stats,
+    transition,
+    transition_nowait,
+    try_init_instance,
+    try_transition,
+)
+from .shard_info import ShardInfo, ShardStatus
+
+if TYPE_CHECKING:
+    from .codec import Reference
+    from .handlers import Caller
+    from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
+
+__version__ = "0.1.0"
+__all__ = [
+    "ALL",
+    "INITIALISATION",
+    "INTERNAL",
+    "LTS",
+    "TERMINAL",
+    "CallTimeout",
+    "Caller",
+    "DataDirError",
+    "DataDirLocked",
+    "DeserialisationFailed",
+    "Deviation",
+    "DeviationNotEquivalent",
+    "DeviationStillEquivalent",
+    "Equivalence",
+    "HandlerError",
+    "IdentifierInUse",
+    "ImplModel",
+    "ImplModelError",
+    "ImplModelNotFound",
+    "Instance",
+    "InstanceError",
+    "InstanceManager",
+    "InstanceNotFound",
+    "LayoutMismatch",
+    "ManagerClosed",
+    "PoisonRequest",
+    "PredicateError",
+    "Reference",
+    "Result",
+    "ShardDown",
+    "ShardError",
+    "ShardFailed",
+    "ShardInfo",
+    "ShardStatus",
+    "ShardedInstanceManager",
+    "SimpleInstanceManager",
+    "Specification",
+    "SpecificationError",
+    "SpexError",
+    "StoreError",
+    "Transition",
+    "TransitionError",
+    "TransitionRecord",
+    "TransitionTimeout",
+    "Verdict",
+    "all_impl_models",
+    "all_instances",
+    "check",
+    "compare",
+    "configure",
+    "delete_instance",
+    "delete_instances",
+    "deviations",
+    "export_impl_models",
+    "flush",
+    "get_instance",
+    "init_instance",
+    "init_instance_nowait",
+    "iter_instances",
+    "messages",
+    "mock_instance",
+    "shards",
+    "stats",
+    "transition",
+    "transition_nowait",
+    "try_init_instance",
+    "try_transition",
+]
+
+logging.getLogger("spex_shards").addHandler(logging.NullHandler())
+
+# What brings msgpack, xxhash and the process machinery along is imported when it is first asked for, so that a module
+# that only declares specifications costs next to nothing to import.
+_LATER = {
+    "Caller": "handlers",
+    "InstanceManager": "manager",
+    "Reference": "codec",
+    "ShardedInstanceManager": "manager",
+    "SimpleInstanceManager": "manager",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

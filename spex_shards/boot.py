@@ -10,6 +10,7 @@ from .data_dir import DataDir
 from .domain.impl_model import ImplModel
 from .domain.lts import Transition
 from .engine import Engine, EngineOptions, ModelSource, stored_acceptances, stored_models
+from .errors import SpexError
 from .model_files import read_models
 from .records import StoredSpecification
 from .store import Batch
@@ -61,22 +62,29 @@ def open_engine(path: Path, source: ModelSource, options: BootOptions, now: int)
 def unite_stores(paths: Iterable[Path]) -> Stored:
     """Read what the stores at `paths` learned and accepted; stores that are not there yet hold nothing.
 
-    Raises:
-        DataDirError, StoreError: One cannot be read.
+    One that cannot be read is left out: its own shard says why when it starts.
     """
     stored = Stored()
     for path in paths:
         if not (path / "data.mdb").exists():
             continue
-        store = LmdbStore(path, sync=False)
         try:
-            batch = Batch(store)
-            for name, model in stored_models(batch).items():
-                stored.models.setdefault(name, set()).update(model.transitions)
-            stored.accepted.update(stored_acceptances(batch))
-        finally:
-            store.close()
+            _add(stored, path)
+        except SpexError:
+            continue
     return stored
+
+
+def _add(stored: Stored, path: Path) -> None:
+    store = LmdbStore(path, sync=False)
+    try:
+        batch = Batch(store)
+        models, accepted = stored_models(batch), stored_acceptances(batch)
+    finally:
+        store.close()
+    for name, model in models.items():
+        stored.models.setdefault(name, set()).update(model.transitions)
+    stored.accepted.update(accepted)
 
 
 def model_source(impl_models_dir: Path, stored: Stored, *, learning_mode: bool) -> ModelSource:

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from .messages import DEFAULT_MAX_FRAME_BYTES
+from .protocol import DEFAULT_MAX_FRAME_BYTES
 
 ENVIRONMENT_PREFIX: Final = "SPEX_SHARDS_"
 TABLE: Final = "[tool.spex_shards]"

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from . import codec, records
 from .errors import ShardDown
-from .messages import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
+from .protocol import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
 
 LENGTH: Final = 4
 MAX_REMEMBERED_BYTES: Final = 1024 * 1024
@@ -42,6 +42,7 @@ class ClientSession:
 
     def __init__(self) -> None:
         self.acknowledged = 0
+        self.acknowledged_by_shard = 0
         self.last = 0
         self.failures: list[Any] = []
         self._window: deque[tuple[int, bytes]] = deque()
@@ -83,7 +84,7 @@ class ClientSession:
             raise ProtocolError(f"a malformed reply: {str(reply)[:200]}") from None
         if type(upto) is not int or not self.acknowledged <= upto <= self.last:
             raise ProtocolError(f"a reply up to {upto!r}, where {self.acknowledged} to {self.last} was possible")
-        self.acknowledged = upto
+        self.acknowledged = self.acknowledged_by_shard = upto
         window = self._window
         while window and window[0][0] <= upto:
             window.popleft()
@@ -111,6 +112,27 @@ class ClientSession:
     def unanswered(self) -> bytes:
         """Return the frames of the whole window, in order, to be sent on a new channel."""
         return b"".join(data for _, data in self._window)
+
+    def take_back(self, number: int) -> None:
+        """Undo the newest `add`: the request was not sent."""
+        self._window.pop()
+        self._waiting.discard(number)
+        self.last -= 1
+        if self._first_change == number:
+            self._first_change = 0
+
+    def refuse_all(self, error: Any) -> int:
+        """Answer the whole window with an error; return how many requests that were."""
+        count = len(self._window)
+        for number, _ in self._window:
+            entry = [number, False, error, []]
+            if number in self._waiting:
+                self._answers[number] = entry
+            else:
+                self.failures.append(entry)
+        self._window.clear()
+        self.acknowledged = self.acknowledged_by_shard = self.last
+        return count
 
     def abandon(self) -> list[int]:
         """Drop the window: its requests will not be sent again. Return the numbers of those not waited for."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import codec
-from .messages import ProtocolError
+from .protocol import ProtocolError
 from .session import LENGTH
 
 CHUNK: Final = 65536

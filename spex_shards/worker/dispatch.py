@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..engine import Engine
 from ..errors import HandlerError, RemoteTraceback, SpexError
 from ..handlers import Caller
-from ..messages import Kind, ProtocolError, Request, check
+from ..protocol import Kind, ProtocolError, Request, check
 from ..records import StoredSpecification, encode_value, error_plain
 from ..shipping import unship
 from .logs import LogCapture
@@ -92,13 +92,16 @@ class Dispatcher:
         return [request.number, ok, value, logs, events]
 
     def _init(self, request: Request, caller: Caller, now: int) -> SpexError | None:
-        return self._engine.init_instance(*request.arguments, now=now, caller=caller)
+        name, identifier, meta, initial_state = request.arguments
+        return self._engine.init_instance(name, identifier, meta, initial_state, now, caller)
 
     def _transition(self, request: Request, caller: Caller, now: int) -> SpexError | None:
-        return self._engine.transition(*request.arguments, now=now, caller=caller)
+        identifier, action, to_state = request.arguments
+        return self._engine.transition(identifier, action, to_state, now, caller)
 
     def _mock(self, request: Request, _caller: Caller, now: int) -> None:
-        self._engine.mock_instance(*request.arguments, now=now)
+        name, identifier, meta, state = request.arguments
+        self._engine.mock_instance(name, identifier, meta, state, now)
 
     def _delete(self, request: Request, _caller: Caller, _now: int) -> None:
         self._engine.delete_instance(*request.arguments)

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from ..engine import Engine
 from ..errors import ShardDown, SpexError, StoreError
-from ..messages import MUTATING, Kind, ProtocolError, Request, check
+from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import error_plain
 from ..wire import receive_message, send_message
 from .dispatch import Dispatcher, Entry

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from typing import Any, Final
 
-from ..messages import NOT_ANSWERED, Request, read_request
+from ..protocol import NOT_ANSWERED, Request, read_request
 from ..session import ServerSession, frame
 from ..wire import FrameReader, read_available, write_available
 

@@ -1,0 +1,442 @@
+"""The channel of one process to one shard: threads in, pipes out.
+
+A call takes a number, writes its frame, and reads the reply itself: no other thread is on its path. Where several
+threads wait, one of them leads (it alone reads the reply pipe) and wakes the others as their answers come.
+
+# Guarantees:
+#
+# * Number, place in the window and bytes in the output are taken under one lock, so the order of calls is the order
+#   on the pipe.
+# * Leadership is handed on whatever happens to the leader.
+# * What went wrong between the first and the last byte of a frame breaks the channel; the courier opens a new one,
+#   where the whole window is sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+from ..errors import CallTimeout, ShardDown, ShardFailed, SpexError
+from ..protocol import MAX_REPLY_BYTES, NOT_ANSWERED, NOWAIT, Kind, ProtocolError
+from ..records import error_of
+from ..session import ClientSession
+from ..wire import FrameReader, read_available, write_available
+
+_POLL_AT_MOST: Final = 1000
+
+
+class State(Enum):
+    """Where a channel is."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+class Channel:
+    """One shard, as this process reaches it.
+
+    Args:
+        shard: Its index.
+        reopen: Asks the courier for new pipe ends.
+        max_unacknowledged: Size of the window for requests that nobody waits for.
+        max_frame_bytes: Most bytes of a request.
+        greeting: Returns the frames (specifications) that follow the hello on every new channel.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        reopen: Callable[[int], None],
+        max_unacknowledged: int,
+        max_frame_bytes: int,
+        greeting: Callable[[], bytes],
+    ) -> None:
+        self.shard = shard
+        self.state = State.CLOSED
+        self.generation = 0
+        self.pid: int | None = None
+        self.exit: str | None = None
+        self.failure: SpexError | None = None
+        self.last_kind = ""
+        self.lost = 0
+        self._reopen = reopen
+        self._max_unacknowledged = max_unacknowledged
+        self._max_frame_bytes = max_frame_bytes
+        self._greeting = greeting
+        self._session = ClientSession()
+        self._lock = threading.Lock()
+        self._leader = threading.Lock()
+        self._followers: dict[Any, int] = {}
+        self._output = bytearray()
+        self._requests_fd = self._replies_fd = -1
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._reader = FrameReader(MAX_REPLY_BYTES)
+        self._poll = select.poll()
+
+    # ------------------------------------------------------------------ calls
+
+    def call(self, kind: Kind, arguments: tuple[Any, ...], timeout: float) -> Any:
+        """Send a request and wait for its entry; None is plain success.
+
+        Raises:
+            CallTimeout: The wait ended first; the request may be applied all the same.
+            ShardFailed, ShardDown: It cannot be carried out.
+        """
+        deadline = time.monotonic() + timeout
+        return self.finish(self._send(kind, arguments, waits=True), kind, deadline)
+
+    def start(self, kind: Kind, arguments: tuple[Any, ...]) -> int:
+        """Send a request that `finish` will wait for; return its number."""
+        return self._send(kind, arguments, waits=True)
+
+    def finish(self, number: int, kind: Kind, deadline: float) -> Any:
+        """Wait for the entry of a request sent by `start`; as `call`."""
+        session = self._session
+        try:
+            answered = self._wait_for(number, deadline)
+        except BaseException:
+            with self._lock:
+                session.give_up(number)
+            raise
+        with self._lock:
+            entry = session.answer(number)
+        if not answered:
+            raise CallTimeout(
+                f"shard {self.shard} (pid {self.pid}) did not answer {kind.name.lower()} within its timeout; "
+                "it may be applied later",
+                **self._facts(maybe_executed=True),
+            )
+        if entry is None and session.acknowledged_by_shard < number:
+            raise self._failure_now(maybe_executed=True)
+        return entry
+
+    def post(self, kind: Kind, arguments: tuple[Any, ...], timeout: float) -> None:
+        """Send a request that nobody waits for; blocks while the window is full.
+
+        Raises:
+            CallTimeout: There was no room within `timeout`; nothing was sent.
+            ShardFailed: The shard is given up.
+        """
+        session = self._session
+        if session.unacknowledged >= self._max_unacknowledged or self._output:
+            self._make_room(time.monotonic() + timeout, kind, timeout)
+        self._send(kind | NOWAIT, arguments, waits=False)
+
+    def flush(self, deadline: float | None) -> bool:
+        """Wait until everything sent so far is answered; False when the deadline passed first."""
+        with self._lock:
+            last = self._session.last
+        return self._wait_for(last, deadline)
+
+    def take_failures(self) -> list[Any]:
+        """Return, once, the entries of requests that nobody waited for and that could not be applied."""
+        with self._lock:
+            failures, self._session.failures = self._session.failures, []
+        return failures
+
+    def register(self, data: bytes) -> None:
+        """Send a notice ahead of what follows; on a channel that is still to come, the greeting has it."""
+        with self._lock:
+            if self.state is State.OPEN:
+                self._write(data)
+
+    def _send(self, kind: int, arguments: tuple[Any, ...], *, waits: bool) -> int:
+        with self._lock:
+            if self.state is not State.OPEN:
+                if self.failure is not None:
+                    raise self._failure_now(maybe_executed=False)
+                self._open_locked()
+            number, data = self._session.add(kind, threading.get_ident(), arguments, waits=waits)
+            if len(data) > self._max_frame_bytes:
+                self._session.take_back(number)
+                raise ValueError(
+                    f"a request must have at most max_frame_bytes={self._max_frame_bytes} bytes, got: {len(data)}"
+                )
+            if self.state is State.OPEN:
+                self._write(data)
+            return number
+
+    def _write(self, data: bytes) -> None:
+        # With the lock held.
+        if self._output:
+            self._output += data
+            return
+        try:
+            written = write_available(self._requests_fd, data)
+        except OSError:
+            self._break_locked()
+            return
+        except BaseException:
+            self._break_locked()
+            raise
+        if written < len(data):
+            self._output += data[written:]
+
+    # ------------------------------------------------------------------ waiting: leader and followers
+
+    def _wait_for(self, number: int, deadline: float | None) -> bool:
+        """Wait until everything up to `number` is answered, or nothing will be; False when the deadline passed."""
+        session = self._session
+        while session.acknowledged < number and self.state is not State.FAILED:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            if self.state is State.OPEN and self._leader.acquire(blocking=False):
+                try:
+                    self._lead(number, deadline)
+                finally:
+                    self._leader.release()
+                    if self._followers:
+                        self._hand_on()
+            else:
+                self._follow(number, deadline)
+        return True
+
+    def _lead(self, number: int, deadline: float | None) -> None:
+        session = self._session
+        while session.acknowledged < number and self.state is State.OPEN:
+            self._step(_POLL_AT_MOST if deadline is None else (deadline - time.monotonic()) * 1000)
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def _step(self, milliseconds: float) -> None:
+        # By the leader only: wait for the pipe once, and do what it allows.
+        if self._output:
+            self._poll.register(self._requests_fd, select.POLLOUT)
+        for descriptor, _ in self._poll.poll(max(0, min(milliseconds, _POLL_AT_MOST))):
+            if descriptor == self._replies_fd:
+                self._read()
+            elif descriptor == self._requests_fd:
+                self._write_output()
+            else:
+                os.eventfd_read(self._wake_fd)
+
+    def _read(self) -> None:
+        try:
+            data = read_available(self._replies_fd)
+            if data is None:
+                return
+            if not data:
+                self._break()
+                return
+            replies = self._reader.feed(data)
+            with self._lock:
+                for reply in replies:
+                    if reply[0] == NOT_ANSWERED:
+                        self._refused(reply[1][0][2])
+                        return
+                    self._session.receive(reply)
+                if self._followers:
+                    self._wake_answered()
+        except (ProtocolError, OSError):
+            self._break()
+        except BaseException:
+            self._break()
+            raise
+
+    def _write_output(self) -> None:
+        with self._lock:
+            output = self._output
+            if output:
+                try:
+                    written = write_available(self._requests_fd, memoryview(output)[: 1 << 20].tobytes())
+                except OSError:
+                    self._break_locked()
+                    return
+                del output[:written]
+            if not output:
+                self._poll.unregister(self._requests_fd)
+
+    def _follow(self, number: int, deadline: float | None) -> None:
+        """Wait to be woken, as one who does not lead, for a second at most."""
+        gate = threading.Lock()
+        gate.acquire()
+        with self._lock:
+            if self._session.acknowledged >= number or self.state is State.FAILED:
+                return
+            self._followers[gate] = number
+        # The leader may have stepped down just before it could see this one: then there is nobody to be woken by.
+        if self.state is not State.OPEN or self._leader.locked():
+            gate.acquire(timeout=1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic())))
+        with self._lock:
+            self._followers.pop(gate, None)
+
+    def _wake_answered(self) -> None:
+        acknowledged = self._session.acknowledged
+        for gate in [gate for gate, number in self._followers.items() if number <= acknowledged]:
+            del self._followers[gate]
+            gate.release()
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            gate = next(iter(self._followers), None)
+            if gate is not None:
+                del self._followers[gate]
+                gate.release()
+
+    def _make_room(self, deadline: float, kind: Kind, timeout: float) -> None:
+        session = self._session
+        while True:
+            if self.state is State.FAILED:
+                raise self._failure_now(maybe_executed=False)
+            if session.unacknowledged < self._max_unacknowledged and not self._output:
+                return
+            if time.monotonic() >= deadline:
+                raise CallTimeout(
+                    f"shard {self.shard} (pid {self.pid}) took no further {kind.name.lower()} within {timeout} s: "
+                    f"{session.unacknowledged} requests are unacknowledged",
+                    **self._facts(maybe_executed=False),
+                )
+            if self.state is State.OPEN and self._leader.acquire(blocking=False):
+                try:
+                    if self.state is State.OPEN:
+                        self._step((deadline - time.monotonic()) * 1000)
+                finally:
+                    self._leader.release()
+                    if self._followers:
+                        self._hand_on()
+            else:
+                self._follow(session.acknowledged + 1, deadline)
+
+    # ------------------------------------------------------------------ opening and breaking
+
+    def open(self) -> None:
+        """Ask for pipe ends, unless they are there or asked for."""
+        with self._lock:
+            self._open_locked()
+
+    def _open_locked(self) -> None:
+        if self.state is State.CLOSED:
+            self.state = State.OPENING
+            self._reopen(self.shard)
+
+    def install(self, generation: int, pid: int, descriptors: list[int]) -> None:
+        """Take new pipe ends, by the courier: greet, and send the whole window again."""
+        self._stop_leader()
+        with self._leader:
+            with self._lock:
+                self._close_pipes()
+                self._requests_fd, self._replies_fd = descriptors
+                self.generation, self.pid, self.state = generation, pid, State.OPEN
+                self._reader = FrameReader(MAX_REPLY_BYTES)
+                self._poll = select.poll()
+                self._poll.register(self._replies_fd, select.POLLIN)
+                self._poll.register(self._wake_fd, select.POLLIN)
+                self._output = bytearray()
+                self._write(self._session.hello(os.getpid()) + self._greeting() + self._session.unanswered())
+            self._wake_all()
+
+    def break_if(self, generation: int, exit_text: str | None) -> None:
+        """The worker of that generation is dead, as the supervisor says."""
+        with self._lock:
+            self.exit = exit_text
+            if self.state is State.OPEN and self.generation == generation:
+                self._break_locked()
+
+    def lose(self) -> None:
+        """The connection to the supervisor is gone: ask anew."""
+        with self._lock:
+            if self.state in (State.OPEN, State.OPENING):
+                self.state = State.OPEN
+                self._break_locked()
+
+    def fail(self, failure: SpexError) -> None:
+        """The shard is given up: nothing that is waiting will be answered."""
+        with self._lock:
+            self.state = State.FAILED
+            self.failure = failure
+            lost = self._session.abandon()
+            self.lost += len(lost)
+            if lost:
+                self._session.failures.append([lost[0], False, None, len(lost)])
+        self._stop_leader()
+        self._wake_all()
+
+    def revive(self) -> None:
+        """Forget a failure: the shard may be there again."""
+        with self._lock:
+            if self.state is State.FAILED:
+                self.state, self.failure = State.CLOSED, None
+
+    def pump(self) -> bool:
+        """By the courier, after a re-opening: write what fits, read what is there; return whether more is to be written."""
+        if self._output and self.state is State.OPEN and self._leader.acquire(blocking=False):
+            try:
+                if self.state is State.OPEN:
+                    self._step(0)
+            finally:
+                self._leader.release()
+                if self._followers:
+                    self._hand_on()
+        return bool(self._output) and self.state is State.OPEN
+
+    def close(self) -> None:
+        """Close this side's ends; whoever waits is told that the shard is gone."""
+        self.fail(ShardDown(f"the channel to shard {self.shard} is closed", **self._facts(maybe_executed=True)))
+        with self._leader, self._lock:
+            self._close_pipes()
+            if self._wake_fd >= 0:
+                os.close(self._wake_fd)
+                self._wake_fd = -1
+
+    def forget(self) -> None:
+        """In a forked child: close the inherited ends and start anew; nothing of the parent's is touched."""
+        descriptors = self._requests_fd, self._replies_fd, self._wake_fd
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.__init__(  # type: ignore[misc]
+            self.shard, self._reopen, self._max_unacknowledged, self._max_frame_bytes, self._greeting
+        )
+
+    def _break(self) -> None:
+        with self._lock:
+            self._break_locked()
+
+    def _break_locked(self) -> None:
+        if self.state is State.OPEN:
+            self.state = State.OPENING
+            self._output.clear()
+            self._reopen(self.shard)
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _refused(self, plain: Any) -> None:
+        # With the lock held. The shard will not go on with what was sent: sending it again would end the same way.
+        error = error_of(plain)
+        numbers = self._session.refuse_all(plain)
+        self.lost += numbers
+        self.exit = str(error)
+        self._break_locked()
+        self._wake_answered()
+
+    def _stop_leader(self) -> None:
+        if self._wake_fd >= 0:
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for gate in self._followers:
+                gate.release()
+            self._followers.clear()
+
+    def _close_pipes(self) -> None:
+        for descriptor in (self._requests_fd, self._replies_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._requests_fd = self._replies_fd = -1
+
+    def _facts(self, *, maybe_executed: bool) -> dict[str, Any]:
+        return {"shard": self.shard, "pid": self.pid, "exit": self.exit, "maybe_executed": maybe_executed}
+
+    def _failure_now(self, *, maybe_executed: bool) -> SpexError:
+        failure = self.failure
+        cls = type(failure) if failure is not None else ShardFailed
+        context = {**(failure.context if failure is not None else {}), "maybe_executed": maybe_executed}
+        return cls(str(failure), **context)

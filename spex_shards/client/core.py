@@ -1,0 +1,277 @@
+"""The client: routes identifiers to channels, asks all shards at once, and takes in what shards send unasked."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import records, routing
+from ..call_site import emit
+from ..catalogue import describe, describe_for_shipping
+from ..domain.specification import Specification, all_registered
+from ..errors import CallTimeout, SpexError
+from ..mailbox import Mailbox
+from ..protocol import Kind
+from ..session import frame
+from ..shard_info import ShardInfo, ShardStatus
+from ..worker.peers import LOG, MESSAGE, REPORT
+from .channel import Channel
+from .courier import Courier
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """The options of a client; `specifications` are declared on every channel from the start."""
+
+    shards: int
+    call_timeout: float
+    max_unacknowledged: int
+    max_frame_bytes: int
+    specifications: tuple[type[Specification], ...] = ()
+
+
+class Client:
+    """One process's access to the shards of a data directory.
+
+    Args:
+        socket_path: Where the supervisor is attached to.
+        options: The options.
+        mailbox: Where messages go.
+        revive: For the supervisor's owner: starts a successor and returns its pidfd.
+        supervisor_pidfd: For the supervisor's owner; else -1.
+
+    A forked child goes on with the same object as a new client: nothing that the parent had on its way is sent twice.
+    """
+
+    def __init__(
+        self,
+        socket_path: Path,
+        options: ClientOptions,
+        mailbox: Mailbox,
+        revive: Callable[[], int] | None = None,
+        supervisor_pidfd: int = -1,
+    ) -> None:
+        self._path = socket_path
+        self._options = options
+        self._mailbox = mailbox
+        self._table = routing.table(options.shards)
+        self._declared: dict[str, bytes] = {}
+        self._known: set[type[Specification]] = set()
+        self._declaring = threading.RLock()
+        self.channels = [
+            Channel(index, self._want, options.max_unacknowledged, options.max_frame_bytes, self._greeting)
+            for index in range(options.shards)
+        ]
+        self.client_id = secrets.token_bytes(16)
+        self._seen = [[0, 0] for _ in self.channels]
+        self._courier = self._new_courier(revive, supervisor_pidfd)
+        self._must_start = False
+        self._starting = threading.Lock()
+        for cls in options.specifications:
+            self.declare(cls)
+        _clients.add(self)
+
+    def start(self) -> None:
+        """Connect, and open all channels.
+
+        Raises:
+            ShardDown: There is no supervisor.
+        """
+        self._courier.start()
+        for channel in self.channels:
+            channel.open()
+
+    def close(self) -> None:
+        """Close the channels and the connection; whoever waits is told so."""
+        _clients.discard(self)
+        for channel in self.channels:
+            channel.close()
+        self._courier.stop()
+
+    # ------------------------------------------------------------------ requests
+
+    def declare(self, cls: type[Specification]) -> None:
+        """Make a specification known to all shards, ahead of whatever is sent after this.
+
+        Raises:
+            TypeError: Its handler cannot be sent.
+        """
+        with self._declaring:
+            if cls in self._known:
+                return
+            stored, shipped = describe_for_shipping(cls)
+            notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+            self._declared[cls.name] = notice
+            self._known.add(cls)
+            for channel in self.channels:
+                channel.register(notice)
+
+    def knows(self, cls: type[Specification]) -> bool:
+        """Whether `declare` was called for that class."""
+        return cls in self._known
+
+    def channel(self, canonical: bytes) -> Channel:
+        """Return the channel that an identifier's canonical bytes are routed to."""
+        if self._must_start:
+            self._start_again()
+        return self.channels[self._table[routing.slot_of(canonical)]]
+
+    def call(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        """Have the shard of an identifier carry a request out; return its value.
+
+        Raises:
+            SpexError: What the shard answered, or what kept it from answering.
+        """
+        channel = self.channel(canonical)
+        entry = channel.call(kind, arguments, self._options.call_timeout)
+        return None if entry is None else self._value(channel, entry)
+
+    def post(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
+        """Send a request whose answer nobody waits for."""
+        self.channel(canonical).post(kind, arguments, self._options.call_timeout)
+
+    def call_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        """Have one shard carry a request out; as `call`."""
+        if self._must_start:
+            self._start_again()
+        channel = self.channels[shard]
+        entry = channel.call(kind, arguments, self._options.call_timeout)
+        return None if entry is None else self._value(channel, entry)
+
+    def call_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
+        """Have all shards carry a request out, at the same time; return their values or errors, by shard."""
+        if self._must_start:
+            self._start_again()
+        deadline = time.monotonic() + self._options.call_timeout
+        sent: list[Any] = []
+        for channel in self.channels:
+            try:
+                sent.append(channel.start(kind, arguments))
+            except SpexError as error:
+                sent.append(error)
+        return [self._finish(*pair, kind, deadline) for pair in zip(self.channels, sent, strict=True)]
+
+    def flush(self, timeout: float | None) -> list[SpexError]:
+        """Wait until everything sent is answered; return what could not be applied and was not reported yet.
+
+        Raises:
+            CallTimeout: It took longer than `timeout`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
+        if late:
+            raise CallTimeout(
+                f"not everything was applied within {timeout} s on shard {late[0]}", shard=late[0], maybe_executed=True
+            )
+        return [error for channel in self.channels for error in _failures(channel)]
+
+    def shards(self) -> list[ShardInfo]:
+        """Return what the supervisor says of its shards."""
+        if self._must_start:
+            self._start_again()
+        rows = self._courier.status(self._options.call_timeout)
+        return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
+
+    def revive(self, shard: int) -> None:
+        """Have a shard that was given up started again, and wait until it answers."""
+        if self._must_start:
+            self._start_again()
+        self._courier.revive(shard)
+        self.channels[shard].revive()
+        self.call_shard(shard, Kind.STATS, ())
+
+    # ------------------------------------------------------------------ inside
+
+    def _finish(self, channel: Channel, sent: Any, kind: Kind, deadline: float) -> Any:
+        if isinstance(sent, SpexError):
+            return sent
+        try:
+            entry = channel.finish(sent, kind, deadline)
+            return None if entry is None else self._value(channel, entry)
+        except SpexError as error:
+            return error
+
+    def _value(self, channel: Channel, entry: Any) -> Any:
+        _, ok, value, logs = entry
+        for plain in logs:
+            emit(plain, channel.shard, channel.pid, called_here=True)
+        if ok:
+            return value
+        raise records.error_of(value)
+
+    def _want(self, shard: int) -> None:
+        self._courier.want(shard)
+
+    def _greeting(self) -> bytes:
+        # Beside what was used: handlers that only this process can supply, since shards do not store them.
+        declared = dict(self._declared)
+        for name, cls in all_registered().items():
+            if name not in declared and describe(cls)[0].handler.kind == "shipped":
+                try:
+                    stored, shipped = describe_for_shipping(cls)
+                except TypeError:
+                    continue  # it is an error where the class is used
+                declared[name] = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+        return b"".join(declared.values())
+
+    def _on_event(self, shard: int, pid: int, event: Any) -> None:
+        number, kind, payload = event
+        seen = self._seen[shard]
+        place = 1 if kind == REPORT else 0
+        if number <= seen[place]:
+            return
+        seen[place] = number
+        if kind == MESSAGE:
+            self._mailbox.put(shard, records.decode_value(payload))
+        elif kind in (LOG, REPORT):
+            emit(payload, shard, pid, called_here=False)
+
+    def _new_courier(self, revive: Callable[[], int] | None, pidfd: int) -> Courier:
+        return Courier(self._path, self.client_id, self.channels, self._on_event, revive, pidfd)
+
+    def _start_again(self) -> None:
+        with self._starting:
+            if self._must_start:
+                self._courier.start()
+                self._must_start = False
+
+    def _forked(self) -> None:
+        # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
+        self._declaring = threading.RLock()
+        self._starting = threading.Lock()
+        self._courier.forget()
+        for channel in self.channels:
+            channel.forget()
+        self.client_id = secrets.token_bytes(16)
+        self._seen = [[0, 0] for _ in self.channels]
+        self._courier = self._new_courier(None, -1)
+        self._must_start = True
+
+
+def _failures(channel: Channel) -> Iterable[SpexError]:
+    for entry in channel.take_failures():
+        if entry[2] is not None:
+            yield records.error_of(entry[2])
+        else:
+            failure = channel.failure
+            error = type(failure)(f"{entry[3]} requests could not be applied: {failure}") if failure else None
+            if error is not None and failure is not None:
+                error.context.update(failure.context, maybe_executed=True, requests=entry[3])
+                yield error
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

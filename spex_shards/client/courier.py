@@ -1,0 +1,269 @@
+"""The one daemon thread of a manager's process: whatever is not on a call's path.
+
+It holds the connection to the supervisor, opens channels when they are wanted, hears of deaths, reads what shards
+send unasked (messages, log records), and, for an owner, waits for the supervisor's own death and starts a successor.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..errors import ShardDown, ShardFailed, SpexError
+from ..protocol import MAX_REPLY_BYTES, PROTOCOL_VERSION, ProtocolError
+from ..wire import FrameReader, read_available, receive_message, send_message, socket_address
+from .channel import Channel
+
+_PUMP_MILLISECONDS: Final = 2
+_CONNECT_WITHIN: Final = 10.0
+
+
+class Courier:
+    """Connects the channels of one process with the supervisor of a data directory.
+
+    Args:
+        path: The supervisor's socket.
+        client_id: 16 random bytes.
+        channels: The channels, by shard.
+        on_event: Called for each event of a shard: (shard, pid, event).
+        revive: For an owner: starts another supervisor and returns its pidfd; None: nobody here does.
+        supervisor_pidfd: The supervisor's, for an owner; else -1.
+    """
+
+    def __init__(
+        self,
+        path: Any,
+        client_id: bytes,
+        channels: list[Channel],
+        on_event: Callable[[int, int, Any], None],
+        revive: Callable[[], int] | None,
+        supervisor_pidfd: int,
+    ) -> None:
+        self._path = path
+        self._client_id = client_id
+        self._channels = channels
+        self._on_event = on_event
+        self._revive = revive
+        self._pidfd = supervisor_pidfd
+        self._wanted: deque[int] = deque()
+        self._revivals: deque[int] = deque()
+        self._status: deque[Any] = deque()
+        self._status_ready = threading.Event()
+        self._ask_status = False
+        self._stop = False
+        self._socket: socket.socket | None = None
+        self._events: dict[int, tuple[int, int, FrameReader]] = {}
+        self._pumping: set[int] = set()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._wake_fd, select.POLLIN)
+        if supervisor_pidfd >= 0:
+            self._poll.register(supervisor_pidfd, select.POLLIN)
+        self._thread: threading.Thread | None = None
+        self._status_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Connect, and start the thread.
+
+        Raises:
+            ShardDown: There is no supervisor.
+        """
+        self._connect()
+        self._thread = threading.Thread(target=self._run, name="spex-shards-courier", daemon=True)
+        self._thread.start()
+
+    def want(self, shard: int) -> None:
+        """Have a channel opened; never blocks."""
+        self._wanted.append(shard)
+        self._wake()
+
+    def revive(self, shard: int) -> None:
+        """Have a shard that was given up started again; never blocks."""
+        self._revivals.append(shard)
+        self._wake()
+
+    def status(self, timeout: float) -> list[Any]:
+        """Return what the supervisor says of its shards.
+
+        Raises:
+            ShardDown: It did not say anything in time.
+        """
+        with self._status_lock:
+            self._status.clear()
+            self._status_ready.clear()
+            self._ask_status = True
+            self._wake()
+            if not self._status_ready.wait(timeout):
+                raise ShardDown(f"the supervisor did not answer within {timeout} s", maybe_executed=False)
+            return list(self._status[-1])
+
+    def stop(self) -> None:
+        """End the thread and close everything."""
+        self._stop = True
+        self._wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self.forget()
+
+    def forget(self) -> None:
+        """Close this process's descriptors without a word, as a forked child does."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        for descriptor in self._events:
+            os.close(descriptor)
+        self._events.clear()
+        if self._wake_fd >= 0:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _wake(self) -> None:
+        if self._wake_fd >= 0:
+            os.eventfd_write(self._wake_fd, 1)
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while not self._stop:
+            for descriptor, _ in self._poll.poll(_PUMP_MILLISECONDS if self._pumping else None):
+                self._ready(descriptor)
+            self._pumping = {shard for shard in self._pumping if self._channels[shard].pump()}
+            self._send_wishes()
+
+    def _ready(self, descriptor: int) -> None:
+        if descriptor == self._wake_fd:
+            os.eventfd_read(self._wake_fd)
+        elif descriptor in self._events:
+            self._read_events(descriptor)
+        elif descriptor == self._pidfd:
+            self._supervisor_died()
+        elif self._socket is not None and descriptor == self._socket.fileno():
+            self._hear()
+
+    def _send_wishes(self) -> None:
+        connection = self._socket
+        if connection is None:
+            return
+        try:
+            if self._ask_status:
+                self._ask_status = False
+                send_message(connection, ["status"])
+            while self._revivals:
+                send_message(connection, ["revive", self._revivals.popleft()])
+            while self._wanted:
+                shard = self._wanted[0]
+                if not send_message(connection, ["open", shard]):
+                    return
+                self._wanted.popleft()
+        except OSError:
+            self._lost()
+
+    def _hear(self) -> None:
+        while self._socket is not None:
+            try:
+                received = receive_message(self._socket)
+            except (EOFError, ProtocolError, OSError):
+                self._lost()
+                return
+            if received is None:
+                return
+            self._take(*received)
+
+    def _take(self, message: list[Any], descriptors: list[int]) -> None:
+        if message[0] == "channel" and len(descriptors) == 3:
+            _, shard, generation, pid = message
+            self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
+            self._poll.register(descriptors[2], select.POLLIN)
+            self._channels[shard].install(generation, pid, descriptors[:2])
+            self._pumping.add(shard)
+        elif message[0] == "down":
+            _, shard, generation, _, exit_text = message
+            self._channels[shard].break_if(generation, exit_text)
+        elif message[0] == "failed":
+            _, shard, pid, exit_text = message
+            self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_kind))
+        elif message[0] == "status":
+            self._status.append(message[1])
+            self._status_ready.set()
+
+    def _read_events(self, descriptor: int) -> None:
+        shard, pid, reader = self._events[descriptor]
+        try:
+            data = read_available(descriptor)
+            for event in reader.feed(data) if data else []:
+                self._on_event(shard, pid, event)
+        except (ProtocolError, OSError):
+            data = b""
+        if data == b"":
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+            del self._events[descriptor]
+
+    # ------------------------------------------------------------------ the supervisor
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with socket_address(self._path) as address:
+                connection.connect(address)
+            send_message(connection, ["attach", PROTOCOL_VERSION, self._client_id])
+        except OSError as error:
+            connection.close()
+            raise ShardDown(f"there is no supervisor at {self._path}: {error}", maybe_executed=False) from error
+        self._socket = connection
+        self._poll.register(connection, select.POLLIN)
+
+    def _lost(self) -> None:
+        if self._socket is not None:
+            self._poll.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+        for channel in self._channels:
+            channel.lose()
+        if self._revive is None and not self._stop:
+            self._reconnect()
+
+    def _supervisor_died(self) -> None:
+        self._poll.unregister(self._pidfd)
+        self._lost()
+        if self._stop or self._revive is None:
+            return
+        try:
+            self._pidfd = self._revive()
+            self._poll.register(self._pidfd, select.POLLIN)
+            self._connect()
+        except SpexError as error:
+            for channel in self._channels:
+                channel.fail(ShardDown(f"the supervisor died and has no successor: {error}", maybe_executed=True))
+
+    def _reconnect(self) -> None:
+        # A served supervisor, or the owner's of a forked child, may be followed by another.
+        deadline = time.monotonic() + _CONNECT_WITHIN
+        while not self._stop:
+            try:
+                self._connect()
+                return
+            except ShardDown as error:
+                if time.monotonic() > deadline:
+                    for channel in self._channels:
+                        channel.fail(ShardDown(str(error), maybe_executed=True))
+                    return
+            select.select([], [], [], 0.05)
+
+
+def _failed(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:
+    asked = f"; the last request was {last}" if last else ""
+    return ShardFailed(
+        f"shard {shard} died too often and was given up (last process: {pid or 'gone'}, {exit_text}{asked}); "
+        "restart the manager when the cause is mended",
+        shard=shard,
+        pid=pid,
+        exit=exit_text,
+        maybe_executed=False,
+    )

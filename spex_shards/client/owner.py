@@ -1,0 +1,132 @@
+"""The supervisor process of an embedded manager: starting it, and stopping it."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import DataDirError, ShardDown
+from ..protocol import MAX_REPLY_BYTES
+from ..records import error_of
+from ..session import frame
+from ..supervisor.config import SupervisorConfig
+from ..wire import FrameReader
+
+START_WITHIN: Final = 90.0
+_MARGIN: Final = 2.0
+# The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
+# script may shadow the standard library, and a package that only a changed path leads to must be found.
+_BOOTSTRAP: Final = (
+    "import sys; sys.path += [p for p in sys.argv[2:] if p not in sys.path]; "
+    "from spex_shards.supervisor import main; main(int(sys.argv[1]))"
+)
+
+
+class SupervisorOwner:
+    """Starts one supervisor and holds the socket to it; when that closes, the supervisor ends.
+
+    Attributes:
+        pid: Its process id.
+        pidfd: Becomes readable when it has ended.
+        warnings: What it had to say when it had started.
+    """
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        self._reader = FrameReader(MAX_REPLY_BYTES)
+        self.warnings: list[str] = []
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), *_imports_from()],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise DataDirError(f"the supervisor process could not be started: {error}") from error
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            ours.sendall(frame(config.plain()))
+            self.warnings = self._answer(START_WITHIN)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def stop(self, within: float) -> list[str]:
+        """Have the supervisor drain and end its workers, and end itself; return what did not go as it should.
+
+        Bounded by `within` and a few seconds; then everything is killed. Idempotent.
+        """
+        if self.pidfd < 0:
+            return []
+        abnormal: list[str] = []
+        try:
+            self._socket.sendall(b"stop")
+            abnormal = self._wait_for("stopped", within + _MARGIN)[1] if within else []
+        except (OSError, ShardDown):
+            pass
+        self._socket.close()
+        try:
+            self._process.wait(_MARGIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            abnormal.append(f"the supervisor (pid {self.pid}) did not stop by itself and was killed")
+        self.let_go()
+        return abnormal
+
+    def reap(self) -> None:
+        """Reap a supervisor that has ended."""
+        self._process.wait()
+        self._socket.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close this process's descriptors, as a forked child does too; the supervisor is not told."""
+        self._socket.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self._process.returncode = self._process.returncode if self._process.returncode is not None else 0
+
+    def _answer(self, within: float) -> list[str]:
+        word, value = self._wait_for("started", within)
+        if word == "failed":
+            raise error_of(value)
+        return list(value)
+
+    def _wait_for(self, word: str, within: float) -> list[Any]:
+        deadline = time.monotonic() + within
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while time.monotonic() < deadline:
+            if not poll.poll(max(1, (deadline - time.monotonic()) * 1000)):
+                break
+            data = self._socket.recv(65536)
+            if not data:
+                raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid)
+            for plain in self._reader.feed(data):
+                if plain[0] in (word, "failed"):
+                    return list(plain)
+        raise ShardDown(f"the supervisor (pid {self.pid}) did not report {word!r} within {within} s", pid=self.pid)
+
+
+def search_path() -> list[str]:
+    """Return the application's `sys.path`, for handlers that a shard imports."""
+    return [entry or str(Path.cwd()) for entry in sys.path if isinstance(entry, str)]
+
+
+def _imports_from() -> list[str]:
+    package = str(Path(__file__).resolve().parents[2])
+    return list(dict.fromkeys([package, *search_path()]))

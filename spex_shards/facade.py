@@ -1,0 +1,166 @@
+"""The calls of a manager as functions of the package: they go to the default manager, which starts on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .domain.bisimulation import Equivalence
+from .domain.conformance import Result, check_model
+from .domain.impl_model import ImplModel
+from .domain.instance import Deviation, Instance
+from .domain.specification import Specification, is_specification, registered
+from .errors import SpecificationError, SpexError
+from .shard_info import ShardInfo
+
+if TYPE_CHECKING:
+    from .manager import InstanceManager
+
+
+def configure(**options: Any) -> None:
+    """Set options of the default manager; see `spex_shards.default.configure`."""
+    from .default import configure as configure_default
+
+    configure_default(**options)
+
+
+def check(
+    impl_model: ImplModel,
+    specification: type[Specification] | None = None,
+    equivalence: Equivalence | str | None = None,
+) -> Result:
+    """Decide whether a model conforms to a specification.
+
+    Args:
+        impl_model: The model.
+        specification: By default the class of this process whose name the model has.
+        equivalence: By default the specification's.
+
+    Raises:
+        TypeError: `impl_model` is no model, or `specification` no specification.
+        SpecificationError: No class of the model's specification is known in this process.
+    """
+    if not isinstance(impl_model, ImplModel):
+        raise TypeError(f"impl_model must be an ImplModel, got: {impl_model!r}")
+    cls = registered(impl_model.specification) if specification is None else specification
+    if cls is None:
+        raise SpecificationError(
+            f"no specification named {impl_model.specification!r} is known here: import its module first"
+        )
+    if not is_specification(cls):
+        raise TypeError(f"the specification must be a Specification class, got: {cls!r}")
+    return check_model(impl_model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+
+
+def init_instance(
+    specification: type[Specification], identifier: Any, meta: dict[str, Any] | None = None,
+    initial_state: str | None = None,
+) -> None:  # fmt: skip
+    """See `InstanceManager.init_instance`."""
+    _manager().init_instance(specification, identifier, meta, initial_state)
+
+
+def try_init_instance(
+    specification: type[Specification], identifier: Any, meta: dict[str, Any] | None = None,
+    initial_state: str | None = None,
+) -> SpexError | None:  # fmt: skip
+    """See `InstanceManager.try_init_instance`."""
+    return _manager().try_init_instance(specification, identifier, meta, initial_state)
+
+
+def init_instance_nowait(
+    specification: type[Specification], identifier: Any, meta: dict[str, Any] | None = None,
+    initial_state: str | None = None,
+) -> None:  # fmt: skip
+    """See `InstanceManager.init_instance_nowait`."""
+    _manager().init_instance_nowait(specification, identifier, meta, initial_state)
+
+
+def transition(identifier: Any, action: str, to_state: str) -> None:
+    """See `InstanceManager.transition`."""
+    _manager().transition(identifier, action, to_state)
+
+
+def try_transition(identifier: Any, action: str, to_state: str) -> SpexError | None:
+    """See `InstanceManager.try_transition`."""
+    return _manager().try_transition(identifier, action, to_state)
+
+
+def transition_nowait(identifier: Any, action: str, to_state: str) -> None:
+    """See `InstanceManager.transition_nowait`."""
+    _manager().transition_nowait(identifier, action, to_state)
+
+
+def flush(timeout: float | None = None) -> None:
+    """See `InstanceManager.flush`."""
+    _manager().flush(timeout)
+
+
+def get_instance(identifier: Any, history_limit: int | None = None) -> Instance:
+    """See `InstanceManager.get_instance`."""
+    return _manager().get_instance(identifier, history_limit)
+
+
+def all_instances(specification: type[Specification] | None = None, history_limit: int | None = None) -> list[Instance]:
+    """See `InstanceManager.all_instances`."""
+    return _manager().all_instances(specification, history_limit)
+
+
+def iter_instances(
+    specification: type[Specification] | None = None, history_limit: int | None = None
+) -> Iterator[Instance]:
+    """See `InstanceManager.iter_instances`."""
+    return _manager().iter_instances(specification, history_limit)
+
+
+def delete_instance(identifier: Any) -> None:
+    """See `InstanceManager.delete_instance`."""
+    _manager().delete_instance(identifier)
+
+
+def delete_instances(predicate: Callable[[Instance], Any]) -> int:
+    """See `InstanceManager.delete_instances`."""
+    return _manager().delete_instances(predicate)
+
+
+def mock_instance(
+    specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
+) -> None:
+    """See `InstanceManager.mock_instance`."""
+    _manager().mock_instance(specification, identifier, state, meta)
+
+
+def all_impl_models() -> list[ImplModel]:
+    """See `InstanceManager.all_impl_models`."""
+    return _manager().all_impl_models()
+
+
+def export_impl_models() -> list[tuple[str, str]]:
+    """See `InstanceManager.export_impl_models`."""
+    return _manager().export_impl_models()
+
+
+def deviations(specification: type[Specification] | None = None) -> list[Deviation]:
+    """See `InstanceManager.deviations`."""
+    return _manager().deviations(specification)
+
+
+def messages(timeout: float = 0) -> Iterator[Any]:
+    """See `InstanceManager.messages`."""
+    return _manager().messages(timeout)
+
+
+def shards() -> list[ShardInfo]:
+    """See `InstanceManager.shards`."""
+    return _manager().shards()
+
+
+def stats() -> list[dict[str, Any]]:
+    """See `InstanceManager.stats`."""
+    return _manager().stats()
+
+
+def _manager() -> InstanceManager:
+    from .default import default_manager
+
+    return default_manager()

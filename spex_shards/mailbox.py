@@ -1,0 +1,78 @@
+"""What handlers send to the application, until it is taken or given to `on_message`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+MOST_WAITING: Final = 10_000
+logger = logging.getLogger("spex_shards")
+
+
+class Mailbox:
+    """Messages in the order of their arrival.
+
+    Args:
+        on_message: Called with each message on one daemon thread; None: `messages` gives them out.
+
+    At most 10,000 wait; then the oldest go, counted in `dropped` by shard.
+    """
+
+    def __init__(self, on_message: Callable[[Any], None] | None) -> None:
+        self._on_message = on_message
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._arrived = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.dropped: Counter[int] = Counter()
+
+    def put(self, shard: int, message: Any) -> None:
+        """Take a message of a shard; never blocks for long."""
+        with self._arrived:
+            if len(self._waiting) >= MOST_WAITING:
+                self.dropped[self._waiting.popleft()[0]] += 1
+            self._waiting.append((shard, message))
+            self._arrived.notify()
+            if self._on_message is not None and self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._deliver, name="spex-shards-messages", daemon=True)
+                self._thread.start()
+
+    def messages(self, timeout: float = 0) -> Iterator[Any]:
+        """Give out what has arrived, and what arrives within `timeout` seconds of the newest one taken."""
+        while True:
+            deadline = time.monotonic() + timeout
+            with self._arrived:
+                while not self._waiting:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or self._closed:
+                        return
+                    self._arrived.wait(remaining)
+                _, message = self._waiting.popleft()
+            yield message
+
+    def close(self) -> None:
+        """Deliver what has arrived, and end the thread."""
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _deliver(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting and not self._closed:
+                    self._arrived.wait()
+                if not self._waiting:
+                    return
+                _, message = self._waiting.popleft()
+            try:
+                if self._on_message is not None:
+                    self._on_message(message)
+            except Exception:
+                logger.exception("on_message raised for %r", message)

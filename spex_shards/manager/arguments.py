@@ -1,0 +1,71 @@
+"""The arguments of a manager's calls, checked in the calling thread before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..codec import canonical, encode_meta
+from ..domain.declaration import as_name
+from ..domain.lts import INITIALISATION
+from ..domain.specification import Specification, is_specification
+
+ALL_ENTRIES: Final = (1 << 62) - 1
+
+__all__ = ["ALL_ENTRIES", "action_name", "canonical", "encode_meta", "limit_of", "specification_of", "state_name"]
+
+
+def action_name(action: Any) -> str:
+    """Return an action as a `str`.
+
+    Raises:
+        TypeError: It is no `str` and no `str`-valued Enum member.
+        ValueError: It is the reserved ``__initialisation__``, or has lone surrogates.
+    """
+    name = _name(action, "action")
+    if name == INITIALISATION:
+        raise ValueError(f"the action must not be the reserved {INITIALISATION!r}")
+    return name
+
+
+def state_name(state: Any, what: str = "state") -> str:
+    """Return a state as a `str`; as `action_name`, without a reserved one."""
+    return _name(state, what)
+
+
+def specification_of(value: Any) -> type[Specification]:
+    """Return a specification class.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not is_specification(value):
+        raise TypeError(f"the specification must be a Specification class, got: {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def limit_of(history_limit: Any) -> int:
+    """Return how many newest entries are wanted.
+
+    Raises:
+        TypeError: It is no int and not None.
+        ValueError: It is negative.
+    """
+    if history_limit is None:
+        return ALL_ENTRIES
+    if type(history_limit) is not int:
+        raise TypeError(f"history_limit must be an int or None, got: {history_limit!r}")
+    if history_limit < 0:
+        raise ValueError(f"history_limit must not be negative, got: {history_limit}")
+    return min(history_limit, ALL_ENTRIES)
+
+
+def _name(value: Any, what: str) -> str:
+    name = value if type(value) is str else as_name(value)
+    if name is None:
+        raise TypeError(f"the {what} must be a str or a str-valued Enum member, got: {value!r}")
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the {what} must not contain lone surrogates, got: {value!r}") from None
+    return name

@@ -1,0 +1,431 @@
+"""The instance manager as users see it; how requests reach an engine is left to its kinds."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Any, Self
+
+from .. import records
+from ..codec import identifier_of
+from ..domain.conformance import Verdict
+from ..domain.impl_model import ImplModel
+from ..domain.instance import Deviation, Instance
+from ..domain.lts import INITIALISATION, Transition
+from ..domain.specification import Specification, registered
+from ..errors import InstanceNotFound, ManagerClosed, PredicateError, SpexError, StoreError
+from ..handlers import handler_running
+from ..mailbox import Mailbox
+from ..protocol import Kind
+from ..records import StoredSpecification
+from ..shard_info import ShardInfo
+from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+
+logger = logging.getLogger("spex_shards")
+
+
+class Life(Enum):
+    """Where a manager is."""
+
+    NEW = "not started yet"
+    STARTED = "started"
+    CLOSED = "closed"
+
+
+class InstanceManager(ABC):
+    """Takes observations of instances, keeps them, and judges what the models do not know.
+
+    Arguments are checked in the calling thread before anything is sent: a state or action that is no `str` (or
+    `str`-valued Enum member) is a `TypeError`, the reserved action a `ValueError`, a specification that is no
+    class a `TypeError`, no initial state known a `ValueError`; in all forms.
+
+    Thread-safe. Any call before `start` or after `close` raises `ManagerClosed`; any call from within a handler
+    raises `RuntimeError`.
+    """
+
+    _life: Life
+    _mailbox: Mailbox
+
+    # ------------------------------------------------------------------ life
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start; returns when everything is ready. A manager starts once.
+
+        Raises:
+            DataDirError: The directory is locked, damaged or of another layout.
+            ManagerClosed: It was closed already.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush, stop, and return when all is gone and the directory is free; idempotent; also done at exit.
+
+        Raises:
+            ExceptionGroup: Observations sent without waiting that could not be applied and were not reported yet.
+        """
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ observations
+
+    def init_instance(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        meta: dict[str, Any] | None = None,
+        initial_state: str | None = None,
+    ) -> None:
+        """Make an instance and move it into its initial state; durable when it returns.
+
+        Args:
+            specification: What it is an instance of.
+            identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum
+                members and specification classes, nested as you like.
+            meta: None, or a dict with `str` keys and such values.
+            initial_state: By default the specification's.
+
+        Raises:
+            SpexError: What the specification's handler let through, or what kept it from being applied.
+        """
+        error = self._observe(Kind.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
+        if error is not None:
+            raise error
+
+    def try_init_instance(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        meta: dict[str, Any] | None = None,
+        initial_state: str | None = None,
+    ) -> SpexError | None:
+        """Do as `init_instance`, but return the `SpexError` instead of raising it."""
+        arguments = self._init_arguments(specification, identifier, meta, initial_state)
+        try:
+            return self._observe(Kind.INIT, *arguments)
+        except SpexError as error:
+            return error
+
+    def init_instance_nowait(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        meta: dict[str, Any] | None = None,
+        initial_state: str | None = None,
+    ) -> None:
+        """Do as `init_instance`, without waiting; see `transition_nowait`."""
+        self._observe_nowait(Kind.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
+
+    def transition(self, identifier: Any, action: str, to_state: str) -> None:
+        """Observe that an instance went to `to_state` by `action`; durable when it returns.
+
+        Raises:
+            SpexError: What the specification's handler let through, or what kept it from being applied.
+        """
+        error = self._observe(Kind.TRANSITION, *self._transition_arguments(identifier, action, to_state))
+        if error is not None:
+            raise error
+
+    def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
+        """Do as `transition`, but return the `SpexError` instead of raising it."""
+        arguments = self._transition_arguments(identifier, action, to_state)
+        try:
+            return self._observe(Kind.TRANSITION, *arguments)
+        except SpexError as error:
+            return error
+
+    def transition_nowait(self, identifier: Any, action: str, to_state: str) -> None:
+        """Do as `transition`, without waiting. Handlers' errors go to the handler only.
+
+        Per process and instance the order is that of the calls, mixed with the waiting ones. What could not be
+        applied for another reason is logged, and raised by the next `flush` or `close`.
+
+        Raises:
+            CallTimeout: The window was full for `call_timeout`; nothing was sent (`maybe_executed` is False).
+            ShardFailed: The shard is given up.
+        """
+        self._observe_nowait(Kind.TRANSITION, *self._transition_arguments(identifier, action, to_state))
+
+    @abstractmethod
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything that any thread of this process sent without waiting is applied and durable.
+
+        Raises:
+            CallTimeout: It took longer than `timeout` seconds.
+            ExceptionGroup: What could not be applied since the last `flush`.
+        """
+
+    # ------------------------------------------------------------------ reading
+
+    def get_instance(self, identifier: Any, history_limit: int | None = None) -> Instance:
+        """Return an instance, with the newest `history_limit` entries of its history (None: all), oldest first.
+
+        Raises:
+            InstanceNotFound: There is none; no handler is asked.
+        """
+        limit = limit_of(history_limit)
+        key = canonical(identifier)
+        while True:
+            instance = self._complete(key, self._read(key, Kind.GET, (key, limit)), limit)
+            if instance is not None:
+                return instance
+
+    def all_instances(
+        self, specification: type[Specification] | None = None, history_limit: int | None = None
+    ) -> list[Instance]:
+        """Return all instances, or those of one specification; an empty list when there are none.
+
+        Raises:
+            SpexError: A shard cannot answer; never a partial answer.
+        """
+        return list(self.iter_instances(specification, history_limit))
+
+    def iter_instances(
+        self, specification: type[Specification] | None = None, history_limit: int | None = None
+    ) -> Iterator[Instance]:
+        """Iterate over instances with bounded memory; one that is there all the time appears exactly once.
+
+        Raises:
+            SpexError: A shard cannot answer.
+        """
+        limit = limit_of(history_limit)
+        name = None if specification is None else specification_of(specification).name
+        self._check()
+        return self._pages(name, limit)
+
+    def all_impl_models(self) -> list[ImplModel]:
+        """Return the implementation models, merged over shards: transitions united, learning if any learns."""
+        united: dict[str, tuple[set[Transition], bool]] = {}
+        for models in self._read_all(Kind.MODELS, ()):
+            for name, transitions, learning in models:
+                have, learns = united.get(name, (set(), False))
+                have.update(Transition._make(t) for t in transitions)
+                united[name] = (have, learns or learning)
+        return [
+            ImplModel(specification=name, transitions=frozenset(transitions), learning_mode=learning)
+            for name, (transitions, learning) in sorted(united.items())
+        ]
+
+    def export_impl_models(self) -> list[tuple[str, str]]:
+        """Return the implementation models as files: (file name, text)."""
+        return [(f"{model.specification}.spex", model.serialise()) for model in self.all_impl_models()]
+
+    def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
+        """Return the deviations seen, merged over shards, of one specification or all."""
+        name = None if specification is None else specification_of(specification).name
+        merged: dict[tuple[str, Transition], Deviation] = {}
+        for rows in self._read_all(Kind.DEVIATIONS, (name,)):
+            for row in rows:
+                found = _deviation(row)
+                key = (found.specification, found.transition)
+                merged[key] = _together(merged[key], found) if key in merged else found
+        return [merged[key] for key in sorted(merged, key=repr)]
+
+    @abstractmethod
+    def shards(self) -> list[ShardInfo]:
+        """Return what is known of each shard's process, by index."""
+
+    @abstractmethod
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each shard, by index.
+
+        Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `deviations`; `timeouts`; `queue_depth`
+        (requests that waited when the newest batch began); `bytes_in`, `bytes_out`; `store_size` (bytes);
+        `unapplied` (requests sent without waiting that could not be applied); `messages_dropped`.
+        """
+
+    @abstractmethod
+    def revive(self, index: int) -> None:
+        """Start a FAILED shard again."""
+
+    def messages(self, timeout: float = 0) -> Iterator[Any]:
+        """Give out messages that handlers sent, and those that arrive within `timeout` seconds of the newest taken.
+
+        Without `on_message` only; at most 10,000 wait, then the oldest go.
+        """
+        self._check()
+        return self._mailbox.messages(timeout)
+
+    # ------------------------------------------------------------------ changing
+
+    def mock_instance(
+        self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
+    ) -> None:
+        """Put an instance into a state, over whatever was there: history empty, deadline void, model untouched."""
+        cls = specification_of(specification)
+        key = canonical(identifier)
+        data = encode_meta(meta)
+        target = state_name(state)
+        self._check()
+        self._declare(cls)
+        self._change(key, Kind.MOCK, (cls.name, key, data, target))
+
+    def delete_instance(self, identifier: Any) -> None:
+        """Delete an instance, its history and its deadline; it is no error when there is none."""
+        key = canonical(identifier)
+        self._change(key, Kind.DELETE, (key,))
+
+    def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
+        """Delete the instances for which `predicate` is true; return how many.
+
+        Args:
+            predicate: Any function of an instance, closures included; it runs in the shards.
+
+        Raises:
+            TypeError: It is not callable, or cannot be sent.
+            PredicateError: It raised. Nothing was deleted on that shard; ``context["deleted"]`` counts the others.
+        """
+        if not callable(predicate):
+            raise TypeError(f"the predicate must be callable, got: {predicate!r}")
+        self._check()
+        outcomes = self._delete_where(predicate)
+        deleted = sum(outcome for outcome in outcomes if isinstance(outcome, int))
+        for outcome in outcomes:
+            if isinstance(outcome, SpexError):
+                if isinstance(outcome, PredicateError) or deleted:
+                    outcome.context["deleted"] = deleted
+                raise outcome
+        return deleted
+
+    # ------------------------------------------------------------------ what its kinds supply
+
+    @abstractmethod
+    def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None: ...
+
+    @abstractmethod
+    def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None: ...
+
+    @abstractmethod
+    def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any: ...
+
+    @abstractmethod
+    def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]: ...
+
+    @abstractmethod
+    def _read_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any: ...
+
+    @abstractmethod
+    def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None: ...
+
+    @abstractmethod
+    def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]: ...
+
+    @abstractmethod
+    def _declare(self, cls: type[Specification]) -> None: ...
+
+    @abstractmethod
+    def _shard_count(self) -> int: ...
+
+    # ------------------------------------------------------------------ shared
+
+    def _check(self) -> None:
+        if self._life is not Life.STARTED:
+            raise ManagerClosed(f"the manager is {self._life.value}")
+        if handler_running():
+            raise RuntimeError("a handler must not call a manager: it runs inside the shard")
+
+    def _init_arguments(
+        self, specification: Any, identifier: Any, meta: Any, initial_state: Any
+    ) -> tuple[bytes, tuple[Any, ...]]:
+        cls = specification_of(specification)
+        key = canonical(identifier)
+        data = encode_meta(meta)
+        state = None if initial_state is None else state_name(initial_state, "initial_state")
+        if state is None and cls.initial_state is None:
+            raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
+        self._check()
+        self._declare(cls)
+        return key, (cls.name, key, data, state)
+
+    def _transition_arguments(self, identifier: Any, action: Any, to_state: Any) -> tuple[bytes, tuple[Any, ...]]:
+        if type(action) is not str or action == INITIALISATION or not action.isascii():
+            action = action_name(action)
+        if type(to_state) is not str or not to_state.isascii():
+            to_state = state_name(to_state)
+        key = canonical(identifier)
+        if self._life is not Life.STARTED or handler_running():
+            self._check()
+        return key, (key, action, to_state)
+
+    def _pages(self, name: str | None, limit: int) -> Iterator[Instance]:
+        for shard in range(self._shard_count()):
+            after = None
+            while True:
+                items, after = self._read_shard(shard, Kind.PAGE, (name, after, limit))
+                for item in items:
+                    instance = self._complete(item[2][1], item, limit)
+                    if instance is None:
+                        instance = self._again(item[2][1], limit)
+                    if instance is not None:
+                        yield instance
+                if after is None:
+                    break
+
+    def _again(self, key: bytes, limit: int) -> Instance | None:
+        try:
+            return self.get_instance(identifier_of(key), None if limit >= 1 << 61 else limit)
+        except InstanceNotFound:
+            return None
+
+    def _complete(self, key: bytes, item: Any, limit: int) -> Instance | None:
+        """Make an instance of what a shard returned, fetching older entries; None: it became another meanwhile."""
+        number, seq, plain = item
+        history = plain[4]
+        first = seq - len(history) + 1
+        wanted = max(1, seq - limit + 1)
+        parts = [history]
+        while first > wanted:
+            start = max(wanted, first - 8192)
+            older = self._read(key, Kind.HISTORY, (key, number, start, first))
+            if older is None:
+                return None
+            if len(older) != first - start:
+                raise StoreError("a damaged history: entries are missing", row="history")
+            parts.append(older)
+            first = start
+        plain[4] = [entry for part in reversed(parts) for entry in part]
+        name = plain[0]
+        return records.instance_of(plain, None if registered(name) else self._stored_declaration(name, key))
+
+    def _stored_declaration(self, name: str, key: bytes) -> Any:
+        plain = self._read(key, Kind.SPECIFICATION, (name,))
+        return None if plain is None else StoredSpecification.of(plain).declaration
+
+
+def raise_unapplied(errors: Iterable[SpexError]) -> None:
+    """Raise what could not be applied, as one group; nothing when there is nothing."""
+    listed = list(errors)
+    if listed:
+        raise ExceptionGroup("observations sent without waiting could not be applied", listed)
+
+
+def _deviation(row: Any) -> Deviation:
+    name, transition, verdict, accepted, count, first, last = row
+    return Deviation(
+        name,
+        Transition._make(transition),
+        Verdict(verdict),
+        accepted,
+        count,
+        records.decode_value(first),
+        records.decode_value(last),
+    )
+
+
+def _together(one: Deviation, other: Deviation) -> Deviation:
+    newest = one if one.last_seen >= other.last_seen else other
+    return Deviation(
+        one.specification,
+        one.transition,
+        newest.verdict,
+        one.accepted or other.accepted,
+        one.count + other.count,
+        min(one.first_seen, other.first_seen),
+        max(one.last_seen, other.last_seen),
+    )

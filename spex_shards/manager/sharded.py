@@ -1,0 +1,267 @@
+"""`ShardedInstanceManager`: a supervisor process, one worker per shard, and a client in each process that uses it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from ..catalogue import describe
+from ..client import Client, ClientOptions, SupervisorOwner
+from ..client.owner import search_path
+from ..data_dir import DataDir
+from ..domain.instance import Instance
+from ..domain.specification import Specification
+from ..errors import ManagerClosed, SpexError
+from ..mailbox import Mailbox
+from ..options import UNSET
+from ..protocol import Kind
+from ..settings import load_specifications, options_from
+from ..shard_info import ShardInfo
+from ..shipping import ship
+from ..supervisor.config import SupervisorConfig
+from .base import InstanceManager, Life, raise_unapplied
+
+logger = logging.getLogger("spex_shards")
+_US = timedelta(microseconds=1)
+
+
+class ShardedInstanceManager(InstanceManager):
+    """An instance manager on several processes; the same calls as `SimpleInstanceManager`.
+
+    The constructor validates and starts nothing; ``with`` or `start` does, once. A forked child uses the same
+    object as a new client of the same shards.
+
+    Args:
+        distribution_factor: Number of shards, 1 to 1024; fixed for a data directory. Default 4.
+        data_dir: Where everything is kept. Default ``./spex_data``.
+        impl_models_dir: Where model files are read from. Default ``./spex_impl_models``.
+        check_transition_timeouts_on_start: Whether timeouts that fell due while nothing ran are reported.
+        prune_interval: Time between pruning passes; None: only the one at the start. Default 6 hours.
+        durability: ``"process"`` (survives the death of any process) or ``"disk"`` (a power loss as well).
+        specifications: Classes or ``"module:Name"``; fails early on import errors, refreshes stored data.
+        learning_mode: Whether every model learns, and missing ones are made without asking the handler.
+        max_restarts, max_seconds: A shard that dies more often within that time is FAILED.
+        call_timeout: Seconds that a call waits for its answer.
+        max_unacknowledged: Most requests on their way to a shard that nobody waits for.
+        max_frame_bytes: Most bytes of one request.
+        hang_timeout: Seconds after which a shard without progress counts as hung; None: never.
+        shutdown_timeout: Seconds that shards have to finish when the manager closes.
+        on_message: Called with each message that a handler sends.
+
+    Raises:
+        ValueError: A value against its option's rule; names the option, the rule, the value and where it came from.
+    """
+
+    def __init__(
+        self,
+        *,
+        distribution_factor: Any = UNSET,
+        data_dir: Any = UNSET,
+        impl_models_dir: Any = UNSET,
+        check_transition_timeouts_on_start: Any = UNSET,
+        prune_interval: Any = UNSET,
+        durability: Any = UNSET,
+        specifications: Any = UNSET,
+        learning_mode: Any = UNSET,
+        max_restarts: Any = UNSET,
+        max_seconds: Any = UNSET,
+        call_timeout: Any = UNSET,
+        max_unacknowledged: Any = UNSET,
+        max_frame_bytes: Any = UNSET,
+        hang_timeout: Any = UNSET,
+        shutdown_timeout: Any = UNSET,
+        on_message: Any = UNSET,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._options = options_from(given)
+        self._specifications = load_specifications(self._options["specifications"])
+        self._life = Life.NEW
+        self._changing = threading.RLock()
+        self._mailbox = Mailbox(self._options["on_message"])
+        self._directory = DataDir(Path(self._options["data_dir"]).absolute())
+        self._owner: SupervisorOwner | None = None
+        self._owner_pid = os.getpid()
+        self._started_us = 0
+
+    def start(self) -> Self:
+        """Start the supervisor and the workers; returns when all shards are ready or given up."""
+        with self._changing:
+            if self._life is not Life.NEW:
+                raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
+            self._owner_pid = os.getpid()
+            self._started_us = time.time_ns() // 1000
+            owner = self._new_owner()
+            try:
+                self._client = self._new_client(owner)
+                self._client.start()
+            except BaseException:
+                owner.stop(self._options["shutdown_timeout"])
+                raise
+            self._life = Life.STARTED
+            atexit.register(self._at_exit)
+        return self
+
+    def close(self) -> None:
+        """Flush, stop the shards, and return when all processes are gone; in a forked child, detach."""
+        with self._changing:
+            if self._life is not Life.STARTED:
+                self._life = Life.CLOSED
+                return
+            self._check()
+            errors: list[SpexError] = []
+            try:
+                errors = self._client.flush(self._options["shutdown_timeout"])
+            except SpexError as error:
+                errors = [error]
+            finally:
+                self._life = Life.CLOSED
+                self._stop()
+        raise_unapplied(errors)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything sent without waiting is applied and durable."""
+        self._check()
+        raise_unapplied(self._client.flush(timeout))
+
+    def shards(self) -> list[ShardInfo]:
+        """Return what the supervisor says of each shard's process."""
+        self._check()
+        return self._client.shards()
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each shard."""
+        reports = self._read_all(Kind.STATS, ())
+        channels = self._client.channels
+        return [
+            {
+                "shard": index,
+                **report,
+                "unapplied": channels[index].lost,
+                "messages_dropped": self._mailbox.dropped[index],
+            }
+            for index, report in enumerate(reports)
+        ]
+
+    def revive(self, index: int) -> None:
+        """Start a FAILED shard again, with its restart intensity counted anew; waits until it is ready."""
+        self._check()
+        if type(index) is not int or not 0 <= index < self._shard_count():
+            raise ValueError(f"index must be a shard's, 0 to {self._shard_count() - 1}, got: {index!r}")
+        self._client.revive(index)
+
+    # ------------------------------------------------------------------ inside
+
+    def _new_owner(self) -> SupervisorOwner:
+        options = self._options
+        interval = options["prune_interval"]
+        config = SupervisorConfig(
+            data_dir=str(self._directory.path),
+            impl_models_dir=str(Path(options["impl_models_dir"]).absolute()),
+            shards=options["distribution_factor"],
+            durability=options["durability"],
+            check_timeouts=options["check_transition_timeouts_on_start"],
+            prune_interval_us=None if interval is None else interval // _US,
+            learning_mode=options["learning_mode"],
+            max_restarts=options["max_restarts"],
+            max_seconds=options["max_seconds"],
+            max_frame_bytes=options["max_frame_bytes"],
+            shutdown_timeout=options["shutdown_timeout"],
+            log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
+            started_us=self._started_us,
+            embedded=True,
+            search_path=search_path(),
+            specifications=[describe(cls)[0].plain() for cls in self._specifications],
+        )
+        self._owner = SupervisorOwner(config)
+        for warning in self._owner.warnings:
+            logger.warning("%s", warning)
+        return self._owner
+
+    def _new_client(self, owner: SupervisorOwner) -> Client:
+        options = self._options
+        client_options = ClientOptions(
+            shards=options["distribution_factor"],
+            call_timeout=options["call_timeout"],
+            max_unacknowledged=options["max_unacknowledged"],
+            max_frame_bytes=options["max_frame_bytes"],
+            specifications=self._specifications,
+        )
+        return Client(self._directory.socket, client_options, self._mailbox, self._succeed, owner.pidfd)
+
+    def _succeed(self) -> int:
+        # By the courier, when the supervisor has died: reap it, and start the next.
+        if self._owner is not None:
+            self._owner.reap()
+            logger.error("the supervisor (pid %d) died; another is started", self._owner.pid)
+        return self._new_owner().pidfd
+
+    def _stop(self) -> None:
+        self._client.close()
+        atexit.unregister(self._at_exit)
+        if self._owner is not None and os.getpid() == self._owner_pid:
+            for text in self._owner.stop(self._options["shutdown_timeout"]):
+                logger.warning("%s", text)
+        elif self._owner is not None:
+            self._owner.let_go()
+        self._mailbox.close()
+
+    def _at_exit(self) -> None:
+        try:
+            self.close()
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                logger.error("%s", error)
+
+    def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None:
+        self._client.call(key, kind, arguments)
+        return None
+
+    def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
+        self._client.post(key, kind, arguments)
+
+    def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        self._check()
+        return self._client.call(key, kind, arguments)
+
+    def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
+        self._check()
+        outcomes = self._client.call_all(kind, arguments)
+        for outcome in outcomes:
+            if isinstance(outcome, SpexError):
+                raise outcome
+        return outcomes
+
+    def _read_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        self._check()
+        return self._client.call_shard(shard, kind, arguments)
+
+    def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
+        self._read(key, kind, arguments)
+
+    def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]:
+        return self._client.call_all(Kind.DELETE_WHERE, (ship(predicate),))
+
+    def _declare(self, cls: type[Specification]) -> None:
+        if not self._client.knows(cls):
+            self._client.declare(cls)
+
+    def _shard_count(self) -> int:
+        return int(self._options["distribution_factor"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
+        return _elsewhere, (type(self),)
+
+
+def _elsewhere(cls: type[ShardedInstanceManager]) -> ShardedInstanceManager:
+    manager = cls.__new__(cls)
+    manager._life = Life.CLOSED
+    manager._changing = threading.RLock()
+    return manager

@@ -1,0 +1,142 @@
+"""The socket that clients attach to, and the channels that they are given.
+
+A client says ``attach`` with its id, then ``open`` for each shard that it needs. It is given three pipe ends per
+shard; the worker has the others. The supervisor closes its copies right after they are sent, so that the death of
+either side is an end of file for the other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataDirError
+from ..protocol import PROTOCOL_VERSION, ProtocolError
+from ..wire import peer, pipe, receive_message, send_message, socket_address
+
+
+@dataclass(slots=True, eq=False)
+class Attached:
+    """A client's connection."""
+
+    connection: socket.socket
+    pid: int
+    client_id: bytes = b""
+    wanted: set[int] = field(default_factory=set)
+
+    def tell(self, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
+        """Send a message; False when the client is gone or does not take it."""
+        try:
+            return send_message(self.connection, message, descriptors)
+        except OSError:
+            return False
+
+
+class Door:
+    """The listening socket, and the clients that came in by it.
+
+    Args:
+        path: Where clients find it.
+
+    Raises:
+        DataDirError: It cannot be made there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.clients: dict[int, Attached] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            path.unlink(missing_ok=True)  # we hold the lock, so what is there is stale
+            with socket_address(path) as address:
+                self._listener.bind(address)
+            path.chmod(0o600)
+            self._listener.listen(256)
+            self._listener.setblocking(False)
+        except OSError as error:
+            raise DataDirError(f"the socket for clients cannot be made: {path}: {error}", path=str(path)) from error
+
+    def fileno(self) -> int:
+        """Return the listening descriptor."""
+        return self._listener.fileno()
+
+    def let_in(self) -> Attached | None:
+        """Accept one client of this user; None: there is none, or it is another user's."""
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return None
+        pid, uid = peer(connection)
+        if uid != os.geteuid():
+            connection.close()
+            return None
+        attached = self.clients[connection.fileno()] = Attached(connection, pid)
+        return attached
+
+    def listen_to(self, client: Attached) -> list[Any] | None:
+        """Return the client's next message; None: nothing yet.
+
+        Raises:
+            EOFError: It is gone, or says what makes no sense.
+        """
+        try:
+            received = receive_message(client.connection)
+        except ProtocolError as error:
+            raise EOFError from error
+        if received is None:
+            return None
+        message, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return message
+
+    def show_out(self, client: Attached) -> None:
+        """Close a client's connection."""
+        self.clients.pop(client.connection.fileno(), None)
+        client.connection.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for client in list(self.clients.values()):
+            self.show_out(client)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+def read_attach(message: list[Any]) -> bytes:
+    """Return the client id of an ``attach`` message.
+
+    Raises:
+        EOFError: It is none, or of another version.
+    """
+    if len(message) == 3 and message[0] == "attach" and message[1] == PROTOCOL_VERSION:
+        client_id = message[2]
+        if type(client_id) is bytes and len(client_id) == 16:
+            return client_id
+    raise EOFError
+
+
+def connect(client: Attached, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
+    """Make a channel between a client and a worker; False when the worker does not take its ends just now.
+
+    Raises:
+        EOFError: The client does not take its ends.
+        OSError: No pipes are to be had, or the worker is gone.
+    """
+    made: list[int] = []
+    try:
+        for _ in range(3):
+            made += pipe()
+        requests, replies, events = (made[i : i + 2] for i in (0, 2, 4))
+        hers = ["channel", client.client_id, client.pid, owner]
+        if not send_message(worker, hers, (requests[0], replies[1], events[1])):
+            return False
+        if not client.tell(["channel", shard, generation, pid], (requests[1], replies[0], events[0])):
+            raise EOFError
+        return True
+    finally:
+        for descriptor in made:
+            os.close(descriptor)

@@ -1,0 +1,382 @@
+"""The supervisor's loop.
+
+::
+
+    owner ──socket──▶ config, stop            ┌── fork ──▶ worker 0 ── pidfd, control socket ──┐
+    owner ──pidfd───▶ its death               ├── fork ──▶ worker 1 ── …                       │
+    clients ─attach─▶ open, status            └── …                                            │
+        ◀── channel ends, deaths, failures ──────── one epoll over all of them ◀───────────────┘
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from ..boot import BootOptions, Stored, model_source, open_engine, shard_paths, unite_stores
+from ..data_dir import DataDir, OwnerLock
+from ..domain.lts import Transition
+from ..engine import EngineOptions, ModelSource
+from ..errors import ShardError, SpexError
+from ..protocol import MAX_REPLY_BYTES
+from ..records import StoredSpecification, error_of, error_plain
+from ..restart import RestartIntensity
+from ..session import frame
+from ..shard_info import ShardStatus, describe_exit
+from ..wire import FrameReader, receive_message, send_message
+from ..worker import WorkerOptions
+from ..worker import run as run_worker
+from .attach import Attached, Door, connect, read_attach
+from .config import SupervisorConfig
+from .policy import ShardPolicy
+from .process import Forker, WorkerProcess
+
+_TRY_AGAIN: Final = 0.02
+_AFTER_OWNER: Final = 0.8
+"""Seconds that workers have to drain when the owner is dead: all must be gone within two."""
+_TERMINATE: Final = 0.3
+
+
+def main(descriptor: int) -> None:
+    """Run a supervisor for the owner at the other end of the socket `descriptor`; never returns."""
+    os.dup2(2, 1)  # what a handler prints must not mix with the application's output
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    owner = socket.socket(fileno=descriptor)
+    code = 1
+    try:
+        config = SupervisorConfig(**_receive_config(owner))
+        sys.path[:] = config.search_path
+        code = _supervise(config, owner)
+    except (EOFError, ConnectionError):
+        pass
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _receive_config(owner: socket.socket) -> dict[str, Any]:
+    reader = FrameReader(MAX_REPLY_BYTES)
+    while True:
+        data = owner.recv(65536)
+        if not data:
+            raise EOFError
+        for plain in reader.feed(data):
+            return dict(plain)
+
+
+def _supervise(config: SupervisorConfig, owner: socket.socket) -> int:
+    try:
+        supervisor = Supervisor(config, owner)
+    except SpexError as error:
+        owner.sendall(frame(["failed", error_plain(error)]))
+        return 1
+    supervisor.run()
+    return 0
+
+
+class Supervisor:
+    """Starts and watches the workers of one data directory.
+
+    Raises:
+        DataDirError: The directory is locked, damaged, of another layout, or cannot be used.
+        ImplModelError: Two model files for one specification.
+    """
+
+    def __init__(self, config: SupervisorConfig, owner: socket.socket) -> None:
+        self._config = config
+        self._owner = owner
+        self._owner_pid = os.getppid()
+        self._owner_pidfd = os.pidfd_open(self._owner_pid) if config.embedded else -1
+        if config.embedded and os.getppid() != self._owner_pid:
+            raise EOFError
+        self._directory = DataDir(Path(config.data_dir))
+        self._directory.make()
+        self._lock = OwnerLock(self._directory)
+        self._lock.acquire()
+        self._directory.check_layout(config.shards)
+        self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
+        self._source = self._read_models()
+        self._door = Door(self._directory.socket)
+        self._shards = [
+            ShardPolicy(index, RestartIntensity(config.max_restarts, config.max_seconds))
+            for index in range(config.shards)
+        ]
+        self._workers: dict[int, WorkerProcess] = {}
+        self._epoll = select.epoll()
+        self._stopping: float | None = None
+        self._announced = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        gc.collect()
+        gc.freeze()  # so that the collector in a worker does not copy the pages that it shares with this process
+
+    def run(self) -> None:
+        """Supervise until told to stop, or until the owner is gone."""
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write)
+        for descriptor in (self._owner.fileno(), self._door.fileno(), self._wake_read, self._owner_pidfd):
+            if descriptor >= 0:
+                self._epoll.register(descriptor, select.EPOLLIN)
+        while self._stopping is None:
+            self._start_due()
+            self._serve_opens()
+            self._announce_start()
+            for descriptor, _ in self._epoll.poll(self._timeout()):
+                self._ready(descriptor)
+        self._shut_down(self._stopping)
+
+    # ------------------------------------------------------------------ events
+
+    def _timeout(self) -> float:
+        now = time.monotonic()
+        times = [t for shard in self._shards for t in (shard.start_at, shard.give_up_at) if t is not None]
+        wait = max(0.0, min(times) - now) if times else -1.0
+        if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
+            return _TRY_AGAIN if wait < 0 else min(wait, _TRY_AGAIN)
+        return wait
+
+    def _clients(self) -> list[Attached]:
+        return list(self._door.clients.values())
+
+    def _ready(self, descriptor: int) -> None:
+        client = self._door.clients.get(descriptor)
+        if client is not None:
+            self._hear(client)
+        elif descriptor == self._door.fileno():
+            attached = self._door.let_in()
+            if attached is not None:
+                self._epoll.register(attached.connection, select.EPOLLIN)
+        elif descriptor == self._owner.fileno():
+            self._hear_owner()
+        elif descriptor == self._owner_pidfd:
+            self._stopping = _AFTER_OWNER
+        elif descriptor == self._wake_read:
+            os.read(self._wake_read, 512)
+            self._stopping = self._config.shutdown_timeout
+        else:
+            self._worker_event(descriptor)
+
+    def _hear_owner(self) -> None:
+        try:
+            order = self._owner.recv(4096)
+        except ConnectionError:
+            order = b""
+        # The owner says one thing only: stop. An end of file means that it is gone, or has let go.
+        self._stopping = self._config.shutdown_timeout if order else _AFTER_OWNER
+
+    def _hear(self, client: Attached) -> None:
+        try:
+            message = self._door.listen_to(client)
+            if message is None:
+                return
+            if not client.client_id:
+                client.client_id = read_attach(message)
+                client.tell(["attached", len(self._shards), os.getpid()])
+            elif message[0] == "open" and type(message[1]) is int and 0 <= message[1] < len(self._shards):
+                client.wanted.add(message[1])
+            elif message[0] == "revive" and type(message[1]) is int and 0 <= message[1] < len(self._shards):
+                self._shards[message[1]].revive(time.monotonic())
+            elif message[0] == "status":
+                client.tell(["status", [list(shard.info()) for shard in self._shards]])
+            else:
+                raise EOFError
+        except (EOFError, IndexError):
+            self._door.show_out(client)
+
+    def _worker_event(self, descriptor: int) -> None:
+        for index, worker in list(self._workers.items()):
+            if descriptor == worker.control.fileno():
+                self._hear_worker(index, worker)
+            elif descriptor == worker.pidfd:
+                self._bury(index, worker)
+
+    def _hear_worker(self, index: int, worker: WorkerProcess) -> None:
+        try:
+            received = receive_message(worker.control)
+        except (EOFError, ValueError):
+            self._epoll.unregister(worker.control)
+            return
+        if received is None:
+            return
+        message, _ = received
+        if message[0] == "ready":
+            self._shards[index].ready()
+        elif message[0] == "boot failed":
+            self._shards[index].cannot_start(str(error_of(message[1])))
+
+    def _bury(self, index: int, worker: WorkerProcess) -> None:
+        try:
+            self._hear_worker(index, worker)  # what it said last may still lie in the socket
+        except OSError:
+            pass
+        _, status = os.waitpid(worker.pid, 0)
+        shard = self._shards[index]
+        generation, pid = shard.generation, worker.pid
+        shard.died(describe_exit(status), time.monotonic())
+        del self._workers[index]
+        worker.close()
+        self._note_workers()
+        for client in self._clients():
+            if not client.tell(["down", index, generation, pid, shard.last_exit]):
+                self._door.show_out(client)
+
+    # ------------------------------------------------------------------ starting
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for shard in self._shards:
+            if shard.start_at is not None and shard.start_at <= now:
+                self._start(shard, now)
+            elif shard.give_up_at is not None and shard.give_up_at <= now and shard.pid is not None:
+                shard.give_up_at = None
+                os.kill(shard.pid, signal.SIGKILL)
+
+    def _start(self, shard: ShardPolicy, now: float) -> None:
+        try:
+            worker = self._forker.fork(lambda control: self._be_worker(shard.index, control))
+        except OSError as error:
+            shard.died(f"no process could be started: {error}", now)
+            return
+        self._workers[shard.index] = worker
+        shard.started(worker.pid, now)
+        self._epoll.register(worker.pidfd, select.EPOLLIN)
+        self._epoll.register(worker.control, select.EPOLLIN)
+        self._note_workers()
+
+    def _note_workers(self) -> None:
+        self._lock.note([worker.pid for worker in self._workers.values()])
+
+    def _be_worker(self, index: int, control: socket.socket) -> int:
+        config = self._config
+        silent_before = 0 if config.check_timeouts else config.started_us
+        boot = BootOptions(
+            durability=config.durability,
+            engine=EngineOptions(prune_interval_us=config.prune_interval_us, silent_before_us=silent_before),
+            specifications=[StoredSpecification.of(plain) for plain in config.specifications],
+        )
+        options = WorkerOptions(index, config.max_frame_bytes, config.log_level, self._owner_pidfd)
+        path = self._directory.shard(index)
+        return run_worker(lambda: open_engine(path, self._source, boot, time.time_ns() // 1000), control, options)
+
+    def _announce_start(self) -> None:
+        if not self._announced and all(shard.settled() for shard in self._shards):
+            self._announced = True
+            warnings = [str(error) for error in self._source.malformed.values()]
+            warnings += [
+                f"shard {shard.index} cannot start: {shard.last_exit}"
+                for shard in self._shards
+                if shard.status is ShardStatus.FAILED
+            ]
+            self._owner.sendall(frame(["started", warnings]))
+
+    def _serve_opens(self) -> None:
+        for client in self._clients():
+            for index in list(client.wanted):
+                if not self._open(client, index):
+                    self._door.show_out(client)
+                    break
+
+    def _open(self, client: Attached, index: int) -> bool:
+        """Give a client its channel to a shard, or the reason why not; False when the client must go."""
+        shard = self._shards[index]
+        if shard.status is ShardStatus.FAILED:
+            client.wanted.discard(index)
+            return client.tell(["failed", index, shard.pid, shard.last_exit])
+        worker = self._workers.get(index)
+        if shard.status is not ShardStatus.READY or worker is None:
+            return True
+        owner = client.pid == self._owner_pid
+        try:
+            if connect(client, worker.control, index, shard.generation, worker.pid, owner=owner):
+                client.wanted.discard(index)
+        except EOFError:
+            return False
+        except OSError:
+            pass  # the worker is dying, or descriptors are short: tried again
+        return True
+
+    def _read_models(self) -> ModelSource:
+        paths = [path for path in shard_paths(self._directory, self._config.shards) if (path / "data.mdb").exists()]
+        stored = self._unite_elsewhere(paths) if paths else Stored()
+        return model_source(Path(self._config.impl_models_dir), stored, learning_mode=self._config.learning_mode)
+
+    def _unite_elsewhere(self, paths: list[Any]) -> Stored:
+        # In a process of its own: an environment must not be open in a process that forks.
+        def read(_control: socket.socket) -> int:
+            stored = unite_stores(paths)
+            models = [[name, [list(t) for t in transitions]] for name, transitions in stored.models.items()]
+            accepted = [[name, list(t), digest] for name, t, digest in stored.accepted]
+            theirs.sendall(frame([models, accepted]))
+            return 0
+
+        ours, theirs = socket.socketpair()
+        helper = self._forker.fork(read, theirs.fileno())
+        theirs.close()
+        try:
+            models, accepted = _receive_list(ours)
+        except EOFError:
+            raise ShardError("the stores could not be read: the process that reads them died") from None
+        finally:
+            ours.close()
+            os.waitpid(helper.pid, 0)
+            helper.close()
+        return Stored(
+            {name: {Transition._make(t) for t in transitions} for name, transitions in models},
+            {(name, Transition._make(t), digest) for name, t, digest in accepted},
+        )
+
+    # ------------------------------------------------------------------ stopping
+
+    def _shut_down(self, within: float) -> None:
+        """Refuse new, ask all to drain, wait together, terminate, kill, report; bounded by `within` and a bit."""
+        for worker in self._workers.values():
+            try:
+                send_message(worker.control, ["drain"])
+            except OSError:
+                pass
+        deadline = time.monotonic() + within
+        abnormal = self._wait_for_workers(deadline)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for worker in self._workers.values():
+                os.kill(worker.pid, number)
+            abnormal += self._wait_for_workers(time.monotonic() + _TERMINATE, asked=False)
+        self._door.close()
+        try:
+            self._owner.sendall(frame(["stopped", abnormal]))
+        except OSError:
+            pass
+
+    def _wait_for_workers(self, deadline: float, *, asked: bool = True) -> list[str]:
+        abnormal = []
+        poll = select.poll()
+        for worker in self._workers.values():
+            poll.register(worker.pidfd, select.POLLIN)
+        while self._workers and time.monotonic() < deadline:
+            poll.poll(max(1, (deadline - time.monotonic()) * 1000))
+            for index, worker in list(self._workers.items()):
+                pid, status = os.waitpid(worker.pid, os.WNOHANG)
+                if pid:
+                    if status or not asked:
+                        abnormal.append(f"shard {index} (pid {pid}) did not stop by itself: {describe_exit(status)}")
+                    poll.unregister(worker.pidfd)
+                    del self._workers[index]
+                    worker.close()
+        return abnormal
+
+
+def _receive_list(connection: socket.socket) -> list[Any]:
+    reader = FrameReader(MAX_REPLY_BYTES)
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            raise EOFError
+        for plain in reader.feed(data):
+            return list(plain)

@@ -1,0 +1,86 @@
+"""When a shard is started, restarted or given up. Pure: time is an argument, processes are numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..restart import RestartIntensity
+from ..shard_info import ShardInfo, ShardStatus
+
+READY_WITHIN: float = 60.0
+"""Seconds in which a started worker must report that it is ready."""
+
+
+@dataclass(slots=True)
+class ShardPolicy:
+    """The life of one shard.
+
+    Attributes:
+        generation: Counts its processes; a message about one of them names it.
+        start_at: Monotonic time of the next start, or None.
+        give_up_at: Monotonic time at which a worker that is not ready is killed, or None.
+    """
+
+    index: int
+    intensity: RestartIntensity
+    status: ShardStatus = ShardStatus.STARTING
+    pid: int | None = None
+    generation: int = 0
+    restarts: int = 0
+    last_exit: str | None = None
+    start_at: float | None = 0.0
+    give_up_at: float | None = field(default=None)
+
+    def started(self, pid: int, now: float) -> None:
+        """A process was started."""
+        self.pid = pid
+        self.generation += 1
+        self.start_at = None
+        self.give_up_at = now + READY_WITHIN
+        if self.generation > 1:
+            self.restarts += 1
+
+    def ready(self) -> None:
+        """The process reported that it is ready."""
+        self.status = ShardStatus.READY
+        self.give_up_at = None
+
+    def cannot_start(self, reason: str) -> None:
+        """The process reported that it cannot start, and that trying again would not help."""
+        self.status = ShardStatus.FAILED
+        self.last_exit = reason
+
+    def died(self, how: str, now: float) -> None:
+        """The process ended without having been told to; decide what comes next."""
+        self.pid = None
+        self.give_up_at = None
+        if self.status is ShardStatus.FAILED:
+            return
+        self.last_exit = how
+        delay = self.intensity.after_death(now)
+        if delay is None:
+            self.status = ShardStatus.FAILED
+        else:
+            self.status = ShardStatus.RESTARTING
+            self.start_at = now + delay
+
+    def revive(self, now: float) -> None:
+        """Start a shard that was given up again, its restart intensity counted anew."""
+        if self.status is ShardStatus.FAILED and self.pid is None:
+            self.status = ShardStatus.RESTARTING
+            self.intensity.forget()
+            self.start_at = now
+
+    def stopped(self, how: str | None) -> None:
+        """The process ended because it was told to."""
+        self.pid = None
+        self.status = ShardStatus.STOPPED
+        self.last_exit = how or self.last_exit
+
+    def settled(self) -> bool:
+        """Whether the shard is ready or given up."""
+        return self.status in (ShardStatus.READY, ShardStatus.FAILED)
+
+    def info(self) -> ShardInfo:
+        """Return what a manager says about it."""
+        return ShardInfo(self.index, self.pid, self.status, self.restarts, self.last_exit)

@@ -1,0 +1,92 @@
+"""Forking a worker, and what the child does before it is one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_INHERITED: list[Any] = []
+"""The supervisor's objects, kept alive in a worker: their finalisers would close descriptors that are others by then."""
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """A running worker: `control` is the socket to it, `pidfd` becomes readable when it has ended."""
+
+    pid: int
+    pidfd: int
+    control: socket.socket
+
+    def close(self) -> None:
+        """Close this side's descriptors; the process must have been reaped."""
+        os.close(self.pidfd)
+        self.control.close()
+
+
+class Forker:
+    """Forks workers off the supervisor.
+
+    Args:
+        keep: Descriptors that workers share with it (the lock).
+        owner: What to keep alive in a worker.
+    """
+
+    def __init__(self, keep: list[int], owner: object) -> None:
+        self._keep = keep
+        self._owner = owner
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def fork(self, main: Callable[[socket.socket], int], *keep: int) -> WorkerProcess:
+        """Fork a process that runs `main` with its control socket, and exits with what it returns.
+
+        It has the standard descriptors, its control socket, what all workers share, and `keep`; nothing else.
+
+        Raises:
+            OSError: No process or descriptor is to be had.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            self._child(parent, theirs, main, keep)
+        theirs.close()
+        return WorkerProcess(pid, os.pidfd_open(pid), ours)
+
+    def _child(
+        self, parent: int, control: socket.socket, main: Callable[[socket.socket], int], keep: tuple[int, ...]
+    ) -> None:
+        code = 1
+        try:
+            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() == parent:
+                _INHERITED.append(self._owner)
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                _close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
+                code = main(control)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    low = 0
+    for descriptor in sorted(kept):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

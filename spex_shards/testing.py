@@ -1,0 +1,101 @@
+"""For test suites of programs that use this library: learn models from the suite's run, and start where a test wants.
+
+::
+
+    with spex_shards.testing.prepare_for_test_suite(impl_models_dir="spex_impl_models"):
+        run_the_tests()
+
+Within it the module-level calls go to a manager whose data directory is temporary and whose models all learn. At the
+end the models are merged with those that were read, and saved with learning off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import default
+from .domain.impl_model import ImplModel
+from .facade import mock_instance
+from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
+from .model_files import read_models, write_models
+from .options import UNSET
+from .settings import options_from
+
+__all__ = ["mock_instance", "prepare_for_test_suite"]
+
+
+@contextmanager
+def prepare_for_test_suite(
+    manager: InstanceManager | type[InstanceManager] | str | None = None, impl_models_dir: Any = None
+) -> Iterator[InstanceManager]:
+    """Have all models learn while a test suite runs, and save them when it ends.
+
+    Args:
+        manager: What to use: a manager class, ``"simple"`` or ``"sharded"``, a manager of your own that is not
+            started yet (its own options then hold; give it ``learning_mode=True``), or None: what the options say.
+        impl_models_dir: Where models are read from and saved to. Default: the option of that name.
+
+    Yields:
+        The started manager; the module-level calls go to it as well.
+
+    Raises:
+        ImplModelError: Two files for one specification.
+        ExceptionGroup: Models that could not be saved; the others were.
+
+    A run that fails or reaches only a part adds transitions and never removes any. Models that were read and not used,
+    and empty ones, are saved too. A file that cannot be read is left as it is.
+    """
+    options = options_from({"impl_models_dir": UNSET if impl_models_dir is None else impl_models_dir})
+    folder = Path(options["impl_models_dir"])
+    with tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True) as data_dir:
+        running = _made(manager, options["manager"], data_dir, folder)
+        with running:
+            before = default.use(running)
+            try:
+                yield running
+            finally:
+                default.use(before)
+                running.flush()
+                _save(folder, running.all_impl_models())
+
+
+def _made(
+    manager: InstanceManager | type[InstanceManager] | str | None, kind: str, data_dir: str, folder: Path
+) -> InstanceManager:
+    if isinstance(manager, InstanceManager):
+        return manager
+    if manager is None or isinstance(manager, str):
+        name = manager or kind
+        if name not in ("simple", "sharded"):
+            raise ValueError(f'manager must be "simple" or "sharded", a manager or its class, got: {manager!r}')
+        manager = ShardedInstanceManager if name == "sharded" else SimpleInstanceManager
+    if not (isinstance(manager, type) and issubclass(manager, InstanceManager)):
+        raise TypeError(f'manager must be "simple" or "sharded", a manager or its class, got: {manager!r}')
+    return manager(data_dir=data_dir, impl_models_dir=folder, learning_mode=True)  # type: ignore[call-arg]
+
+
+def _save(folder: Path, learned: list[ImplModel]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of a suite that run side by side add up
+        _merge(folder, learned)
+
+
+def _merge(folder: Path, learned: list[ImplModel]) -> None:
+    on_disk, malformed = read_models(folder)
+    models = {name: set(model.transitions) for name, model in on_disk.items()}
+    for model in learned:
+        models.setdefault(model.specification, set()).update(model.transitions)
+    write_models(
+        folder,
+        [
+            ImplModel(specification=name, transitions=frozenset(transitions))
+            for name, transitions in sorted(models.items())
+            if name not in malformed
+        ],
+    )
