@@ -1,0 +1,83 @@
+"""`ImplModel`: what was seen of an implementation, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from . import spex_text
+from .lts import INITIALISATION, Transition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImplModel:
+    """The implementation model of a specification: the transitions that instances were seen to make.
+
+    Args:
+        specification: Name of the specification.
+        transitions: Any iterable of triples (source, action, target) of `str`. The source is None exactly where the
+            action is ``__initialisation__``.
+        learning_mode: Whether new transitions are added, not judged.
+
+    Raises:
+        TypeError: An argument or a name has another type.
+        ValueError: An entry is no triple, or has no source and is no initialisation, or the other way round.
+
+    Frozen, and compared by value.
+    """
+
+    specification: str
+    transitions: frozenset[Transition] = frozenset()
+    learning_mode: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.specification, str):
+            raise TypeError(f"the specification must be a name (str), got: {self.specification!r}")
+        if not isinstance(self.learning_mode, bool):
+            raise TypeError(f"learning_mode must be a bool, got: {self.learning_mode!r}")
+        object.__setattr__(self, "transitions", frozenset(map(_checked, self.transitions)))
+
+    @property
+    def initialisations(self) -> tuple[str, ...]:
+        """The states that instances were initialised in, sorted."""
+        return tuple(sorted(t.target for t in self.transitions if t.source is None))
+
+    def serialise(self) -> str:
+        """Return the content of the model's `.spex` file; equal models give equal texts.
+
+        Raises:
+            ValueError: A name contains a lone surrogate, which no file can hold.
+        """
+        return spex_text.write(self.specification, self.learning_mode, self.transitions)
+
+    @classmethod
+    def deserialise(cls, text: str) -> ImplModel:
+        """Read what `serialise` wrote, or a file of the ancestor's.
+
+        Raises:
+            DeserialisationFailed: It is malformed; the message names the line and the rule. Context: `line`.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"the text of a model must be a str, got: {type(text).__name__}")
+        parsed = spex_text.parse(text)
+        return cls(
+            specification=parsed.specification,
+            transitions=parsed.transitions,
+            learning_mode=parsed.learning_mode,
+        )
+
+
+def _checked(entry: Iterable[str | None]) -> Transition:
+    if not isinstance(entry, (tuple, list)) or len(entry) != 3:
+        raise ValueError(f"a transition of a model must be a triple (source, action, target), got: {entry!r}")
+    source, action, target = entry
+    if type(action) is str and type(target) is str and (type(source) is str or source is None):
+        if (source is None) == (action == INITIALISATION):
+            return entry if isinstance(entry, Transition) else Transition(source, action, target)
+        raise ValueError(
+            f"the source of a model's transition must be None for {INITIALISATION} and for nothing else, got: {entry!r}"
+        )
+    if not isinstance(action, str) or not isinstance(target, str) or not isinstance(source, (str, type(None))):
+        raise TypeError(f"a transition of a model must be made of str (the source may be None), got: {entry!r}")
+    # Subclasses of str (Enum members among them) count as their value.
+    return _checked(tuple(None if name is None else str.__str__(name) for name in (source, action, target)))
