@@ -87,6 +87,7 @@ class Forker:
 def _close_all_but(kept: set[int]) -> None:
     low = 0
     for descriptor in sorted(kept):
-        os.closerange(low, descriptor)
+        if low < descriptor:  # an empty range would be taken for one without end
+            os.closerange(low, descriptor)
         low = descriptor + 1
     os.closerange(low, os.sysconf("SC_OPEN_MAX"))
