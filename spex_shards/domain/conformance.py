@@ -1,0 +1,221 @@
+"""Judging an implementation by its specification: equivalent, not complete yet, or beyond repair."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
+from .deterministic import moves_of
+from .extension import extensible
+from .graph import Graph
+from .impl_model import ImplModel
+from .lts import INTERNAL, LTS, State, Transition
+
+MOST_MODELS: Final = 8
+"""How many sets of transitions a checker knows at a time."""
+MOST_VERDICTS: Final = 100_000
+"""How many verdicts it remembers for each."""
+
+_NO_BEHAVIOUR: Final = LTS("", ())
+
+
+class Verdict(StrEnum):
+    """What a model is to its specification."""
+
+    EQUIVALENT = "equivalent"
+    INCOMPLETE = "incomplete"
+    """Not equivalent, but some extension is: more transitions and states, the same initialisation."""
+    VIOLATION = "violation"
+    """No extension is equivalent: no later observation can repair it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer of a comparison.
+
+    Attributes:
+        equivalent: Whether the verdict is EQUIVALENT; always exact.
+        verdict: The verdict.
+        decided: False only for an INCOMPLETE that may be a VIOLATION: whether an extension is equivalent was not
+            found out with bounded effort. Never False where the minimised specification is deterministic and without
+            silent steps.
+        explanation: Why it is not equivalent, where somebody worked that out; `compare` and `check_model` do not.
+    """
+
+    equivalent: bool
+    verdict: Verdict
+    decided: bool = True
+    explanation: object | None = None
+
+
+_EQUIVALENT: Final = Result(equivalent=True, verdict=Verdict.EQUIVALENT)
+_INCOMPLETE: Final = Result(equivalent=False, verdict=Verdict.INCOMPLETE)
+_UNDECIDED: Final = Result(equivalent=False, verdict=Verdict.INCOMPLETE, decided=False)
+_VIOLATION: Final = Result(equivalent=False, verdict=Verdict.VIOLATION)
+
+
+def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> Result:
+    """Judge one system by another.
+
+    Args:
+        impl: The system that may grow.
+        spec: The one it is judged by.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+    """
+    kind = equivalence_of(equivalence)
+    if bisimilar(impl, spec, kind):
+        return _EQUIVALENT
+    return _judge_unequal(impl, minimised(spec, kind), kind)
+
+
+def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> Result:
+    """Judge a model by its specification.
+
+    A model without initialisation is INCOMPLETE: what it holds cannot be reached, and anything can still come. One
+    with two different initialisations is a VIOLATION.
+
+    Args:
+        model: The model; which specification it names does not matter.
+        spec: The specification's system; None for one without transitions: then nothing visible may happen.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+    """
+    kind = equivalence_of(equivalence)
+    impl = _system_of(model.transitions)
+    return impl if isinstance(impl, Result) else compare(impl, _NO_BEHAVIOUR if spec is None else spec, kind)
+
+
+class ConformanceChecker:
+    """Judges models by one specification, again and again.
+
+    The specification is minimised once. A question asked before is answered in O(1); so is a new one about an
+    equivalent model, wherever the minimised specification is deterministic and without silent steps, unless the
+    extra transition is silent, an initialisation, or leads to a state that had steps and could not be reached.
+
+    Args:
+        spec: The specification's system; None for one without transitions.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+
+    Not to be shared between threads.
+    """
+
+    def __init__(self, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> None:
+        self._equivalence = equivalence_of(equivalence)
+        self._strong = self._equivalence is Equivalence.STRONG
+        self._spec = minimised(_NO_BEHAVIOUR if spec is None else spec, self._equivalence)
+        self._moves = moves_of(self._spec, strong=self._strong)
+        self._known: OrderedDict[frozenset[Transition], _Known] = OrderedDict()
+
+    def check(self, transitions: Iterable[Transition]) -> Result:
+        """Judge the model of these transitions; nothing is remembered."""
+        impl = _system_of(transitions)
+        if isinstance(impl, Result):
+            return impl
+        if bisimilar(impl, self._spec, self._equivalence):
+            return _EQUIVALENT
+        return _judge_unequal(impl, self._spec, self._equivalence)
+
+    def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
+        """Judge the model of `transitions` and `extra` together.
+
+        Hand over the same frozenset again while a model does not change: that makes finding it O(1).
+        """
+        known = self._known.get(transitions)
+        if known is None:
+            known = self._known[transitions] = self._look_at(transitions)
+            if len(self._known) > MOST_MODELS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(transitions)
+        verdict = known.verdicts.get(extra)
+        if verdict is None:
+            verdict = self._judge_quickly(known, extra) or self.check((*transitions, extra)).verdict
+            if len(known.verdicts) >= MOST_VERDICTS:
+                known.verdicts.popitem(last=False)
+            known.verdicts[extra] = verdict
+        known.verdicts.move_to_end(extra)
+        return verdict
+
+    def _look_at(self, transitions: frozenset[Transition]) -> _Known:
+        verdict = self.check(transitions).verdict
+        impl = _system_of(transitions)
+        if verdict is not Verdict.EQUIVALENT or self._moves is None or isinstance(impl, Result):
+            return _Known(verdict)
+        classes = self._forced_classes(impl)
+        return _Known(verdict, classes, {source for source, _, _ in impl.transitions})
+
+    def _forced_classes(self, impl: LTS) -> dict[State, State]:
+        """Return the class of each reachable state of a system equivalent to the deterministic specification."""
+        assert self._moves is not None
+        outgoing: dict[State, list[tuple[str, State]]] = {}
+        for source, action, target in impl.transitions:
+            outgoing.setdefault(source, []).append((action, target))
+        classes = {impl.initial_state: self._spec.initial_state}
+        todo = [impl.initial_state]
+        while todo:
+            state = todo.pop()
+            for action, target in outgoing.get(state, ()):
+                if target not in classes:
+                    stays = action == INTERNAL and not self._strong
+                    classes[target] = classes[state] if stays else self._moves[classes[state]][action]
+                    todo.append(target)
+        return classes
+
+    def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
+        """Return the verdict where it follows from the model's verdict and classes alone."""
+        source, action, target = extra
+        if known.verdict is Verdict.VIOLATION:
+            return Verdict.VIOLATION
+        if self._moves is None or not known.classes or source is None or (action == INTERNAL and not self._strong):
+            return None
+        if source not in known.classes:
+            return Verdict.EQUIVALENT
+        lead = self._moves.get(known.classes[source], {}).get(action)
+        if lead is None:
+            return Verdict.VIOLATION
+        if target in known.classes:
+            return Verdict.EQUIVALENT if known.classes[target] == lead else Verdict.VIOLATION
+        if target in known.sources:
+            return None
+        return Verdict.INCOMPLETE if self._moves.get(lead) else Verdict.EQUIVALENT
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a checker knows of a model: its verdict, and if equivalent and forced, the class of each state."""
+
+    verdict: Verdict
+    classes: dict[State, State] = field(default_factory=dict)
+    sources: set[State] = field(default_factory=set)
+    verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
+
+
+def _system_of(transitions: Iterable[Transition]) -> LTS | Result:
+    """Return the system of a model with one initialisation, else the result that follows from that alone."""
+    initial, steps = set(), []
+    for source, action, target in transitions:
+        if source is None:
+            initial.add(target)
+        else:
+            steps.append((source, action, target))
+    if len(initial) == 1:
+        return LTS(initial.pop(), steps)
+    return _VIOLATION if initial else _INCOMPLETE
+
+
+def _judge_unequal(impl: LTS, smallest_spec: LTS, kind: Equivalence) -> Result:
+    found = extensible(Graph((impl, smallest_spec), kind))
+    if found is None:
+        return _UNDECIDED
+    return _INCOMPLETE if found else _VIOLATION

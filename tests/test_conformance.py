@@ -1,0 +1,269 @@
+"""Verdicts on systems and models, compared with trying every small extension."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spex_shards.domain import conformance, extension
+from spex_shards.domain.bisimulation import Equivalence, bisimilar, classes, minimised
+from spex_shards.domain.conformance import ConformanceChecker, Result, Verdict, check_model, compare
+from spex_shards.domain.impl_model import ImplModel
+from spex_shards.domain.lts import INITIALISATION, INTERNAL, LTS, Transition
+
+T = INTERNAL
+BRANCHING, STRONG, PRESERVING = "branching", "strong", "divergence_preserving_branching"
+EQUIVALENT, INCOMPLETE, VIOLATION = Verdict
+
+ORDER = LTS("new", [("new", "pay", "paid"), ("paid", "ship", "shipped"), ("paid", "cancel", "cancelled")])
+INIT = Transition(None, INITIALISATION, "new")
+PAY, SHIP, CANCEL = (Transition(*step) for step in ORDER.transitions)
+
+
+def small_systems(size, actions):
+    """Return a strategy for systems of at most `size` states, the initial one 0."""
+    states = st.integers(0, size - 1)
+    return st.builds(LTS, st.just(0), st.lists(st.tuples(states, st.sampled_from(actions), states), max_size=5))
+
+
+def model(*transitions):
+    """Return the model of these transitions."""
+    return ImplModel(specification="Order", transitions=transitions)
+
+
+def verdict(*transitions, spec=ORDER, equivalence=BRANCHING):
+    """Return the verdict on the model of these transitions."""
+    result = check_model(model(*transitions), spec, equivalence)
+    assert result.equivalent == (result.verdict is EQUIVALENT)
+    assert result.decided
+    assert result.explanation is None
+    return result.verdict
+
+
+def test_verdicts_are_strings():
+    """Lower case, as they are stored and shown."""
+    assert [str(v) for v in Verdict] == ["equivalent", "incomplete", "violation"]
+
+
+def test_a_model_becomes_equivalent_by_what_is_observed():
+    """From no initialisation to the whole of the behaviour."""
+    assert verdict() is INCOMPLETE
+    assert verdict(INIT) is INCOMPLETE
+    assert verdict(INIT, PAY, SHIP) is INCOMPLETE
+    assert verdict(INIT, PAY, SHIP, CANCEL) is EQUIVALENT
+
+
+def test_an_action_that_the_specification_does_not_allow_is_a_violation():
+    """Whatever else is still to come."""
+    assert verdict(INIT, ("new", "ship", "x")) is VIOLATION
+    assert verdict(INIT, PAY, SHIP, CANCEL, ("shipped", "pay", "x")) is VIOLATION
+
+
+def test_one_state_that_must_be_two_is_a_violation():
+    """The state reached by `pay` cannot also be the one before it."""
+    assert verdict(INIT, ("new", "pay", "new")) is VIOLATION
+
+
+def test_two_different_initialisations_are_a_violation():
+    """Also where both states behave alike."""
+    assert verdict(INIT, (None, INITIALISATION, "other"), PAY, SHIP, CANCEL) is VIOLATION
+
+
+def test_what_cannot_be_reached_does_not_count():
+    """Neither without an initialisation nor with one."""
+    assert verdict(("x", "unheard-of", "y")) is INCOMPLETE
+    assert verdict(INIT, PAY, SHIP, CANCEL, ("x", "unheard-of", "y")) is EQUIVALENT
+
+
+def test_states_of_model_and_specification_need_not_be_called_alike():
+    """Only actions are compared."""
+    steps = [(None, INITIALISATION, "1"), ("1", "pay", "2"), ("2", "ship", "new"), ("2", "cancel", "3")]
+    assert verdict(*steps) is EQUIVALENT
+
+
+def test_a_specification_without_transitions_allows_nothing_visible():
+    """Its model is complete as soon as it is initialised."""
+    assert verdict(spec=None) is INCOMPLETE
+    assert verdict(INIT, spec=None) is EQUIVALENT
+    assert verdict(INIT, ("new", T, "x"), spec=None) is EQUIVALENT
+    assert verdict(INIT, ("new", T, "x"), spec=None, equivalence=STRONG) is VIOLATION
+    assert verdict(INIT, PAY, spec=None) is VIOLATION
+
+
+def test_internal_steps_of_a_model_must_stay_in_a_class_where_the_specification_has_none():
+    """And are a step like any other under strong bisimilarity."""
+    inside = [INIT, ("new", T, "n2"), ("n2", "pay", "paid"), SHIP, CANCEL]
+    assert verdict(*inside) is EQUIVALENT
+    assert verdict(*inside[:-1]) is INCOMPLETE
+    assert verdict(*inside, equivalence=STRONG) is VIOLATION
+    assert verdict(INIT, PAY, SHIP, CANCEL, ("paid", T, "shipped")) is VIOLATION
+
+
+def test_a_silent_cycle_is_a_violation_only_where_divergence_counts_and_is_not_specified():
+    """The same cycle is nothing, a violation, or wanted."""
+    cycle = [INIT, PAY, SHIP, CANCEL, ("new", T, "n2"), ("n2", T, "new")]
+    assert verdict(*cycle) is EQUIVALENT
+    assert verdict(*cycle, equivalence=PRESERVING) is VIOLATION
+    waiting = LTS("new", [*ORDER.transitions, ("new", T, "new")])
+    assert verdict(*cycle, spec=waiting, equivalence=PRESERVING) is EQUIVALENT
+    assert verdict(INIT, PAY, SHIP, CANCEL, spec=waiting, equivalence=PRESERVING) is INCOMPLETE
+
+
+def test_a_choice_that_must_be_guessed_is_found():
+    """Two `a`-steps of the specification: which one a step of the model is follows from what comes later."""
+    spec = LTS(0, [(0, "a", 1), (0, "a", 2), (1, "b", 3), (2, "c", 4)])
+    assert compare(LTS(0, [(0, "a", 1)]), spec) == Result(equivalent=False, verdict=INCOMPLETE)
+    assert compare(LTS(0, [(0, "a", 1), (1, "c", 2)]), spec).verdict is INCOMPLETE
+    assert compare(LTS(0, [(0, "a", 1), (1, "b", 2), (1, "c", 2)]), spec).verdict is VIOLATION
+
+
+def test_a_question_that_is_too_hard_is_said_to_be_undecided(monkeypatch):
+    """INCOMPLETE then means: not refuted."""
+    monkeypatch.setattr(extension, "EFFORT", -1000)
+    spec = LTS(0, [(0, "a", 1), (0, "a", 2), (1, "b", 3), (2, "c", 4)])
+    assert compare(LTS(0, [(0, "a", 1)]), spec) == Result(equivalent=False, verdict=INCOMPLETE, decided=False)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda e: compare(ORDER, ORDER, e),
+        lambda e: check_model(model(), None, e),
+        lambda e: ConformanceChecker(None, e),
+    ],
+)
+def test_an_unknown_equivalence_is_an_error(question):
+    """Also where the answer does not depend on it."""
+    with pytest.raises(ValueError, match="the equivalence must be one of"):
+        question("trace")
+
+
+def try_extensions(impl, spec, equivalence, most):
+    """Return the verdict by trying all extensions with as many new states as the specification can ask for."""
+    small = minimised(spec, equivalence)
+    fresh = [f"new {n}" for n in range(len(classes(small, equivalence)) - 1)]
+    states = list(dict.fromkeys([0, *(n for s, _, t in impl.transitions for n in (s, t)), *fresh]))
+    actions = sorted({T, *(a for lts in (impl, spec) for _, a, _ in lts.transitions)})
+    missing = [step for step in product(states, actions, states) if step not in impl.transitions]
+    assume(len(missing) <= most)
+    for chosen in product([False, True], repeat=len(missing)):
+        extra = [step for step, there in zip(missing, chosen, strict=True) if there]
+        if bisimilar(LTS(0, [*impl.transitions, *extra]), small, equivalence):
+            return INCOMPLETE
+    return VIOLATION
+
+
+@given(small_systems(2, ["a", T]), small_systems(3, ["a", T]), st.sampled_from(list(Equivalence)))
+@settings(max_examples=150, deadline=None)
+def test_verdicts_agree_with_trying_every_small_extension(impl, spec, equivalence):
+    """One state for each class of the specification is enough for an extension, if there is one at all."""
+    result = compare(impl, spec, equivalence)
+    assert result.decided
+    assert result.equivalent == bisimilar(impl, spec, equivalence)
+    if not result.equivalent:
+        assert result.verdict is try_extensions(impl, spec, equivalence, most=13)
+
+
+@given(small_systems(2, ["a", "b"]), small_systems(2, ["a", "b"]), st.sampled_from([BRANCHING, PRESERVING]))
+@settings(max_examples=60, deadline=None)
+def test_verdicts_on_visible_behaviour_agree_with_trying_every_small_extension(impl, spec, equivalence):
+    """Two visible actions and the silent one."""
+    result = compare(impl, spec, equivalence)
+    if not result.equivalent:
+        assert result.verdict is try_extensions(impl, spec, equivalence, most=12)
+
+
+@given(small_systems(5, ["a", T, "b"]), small_systems(4, ["a", T, "b"]), st.sampled_from(list(Equivalence)))
+@settings(max_examples=300, deadline=None)
+def test_verdicts_agree_with_trying_every_assignment_of_classes(impl, spec, equivalence):
+    """For systems whose extensions are too many to be tried."""
+    small = minimised(spec, equivalence)
+    strong, steps = equivalence is Equivalence.STRONG, set(small.transitions)
+    reachable = list(classes(impl, equivalence))
+    inside = [step for step in impl.transitions if step[0] in reachable]
+    cyclic = (
+        {s for s in reachable if silently_back(s, inside)}
+        if equivalence is Equivalence.DIVERGENCE_PRESERVING_BRANCHING
+        else set()
+    )
+
+    def fits(chosen):
+        own = dict(zip(reachable, chosen, strict=True))
+        return (
+            own[0] == 0
+            and all((own[s], T, own[s]) in steps for s in cyclic)
+            and all((own[s], a, own[t]) in steps or (a == T and own[s] == own[t] and not strong) for s, a, t in inside)
+        )
+
+    result = compare(impl, spec, equivalence)
+    possible = any(fits(chosen) for chosen in product(range(len(classes(small, equivalence))), repeat=len(reachable)))
+    assert result.decided
+    assert (result.verdict is not VIOLATION) == possible
+
+
+def silently_back(state, steps):
+    """Whether silent steps lead from a state back to it."""
+    seen, todo = set(), [state]
+    while todo:
+        here = todo.pop()
+        new = {t for s, a, t in steps if s == here and a == T} - seen
+        seen |= new
+        todo += new
+    return state in seen
+
+
+names = st.sampled_from("pqrs")
+model_steps = st.builds(Transition, names, st.sampled_from(["a", "b", T]), names)
+extras = model_steps | st.builds(Transition, st.none(), st.just(INITIALISATION), names)
+
+
+@given(
+    small_systems(3, ["a", "b", T]) | small_systems(3, ["a", "b"]),
+    st.frozensets(extras, max_size=6),
+    st.lists(extras, min_size=1, max_size=6),
+    st.booleans(),
+    st.sampled_from(list(Equivalence)),
+)
+@settings(max_examples=500, deadline=None)
+def test_the_checker_gives_the_verdict_of_the_whole_model_each_time(spec, steps, asked, mirrors, equivalence):
+    """Over equivalent models too, where it answers from the classes of the states alone."""
+    if mirrors:
+        steps = {Transition("pqr"[s], a, "pqr"[t]) for s, a, t in spec.transitions}
+        steps = frozenset({*steps, Transition(None, INITIALISATION, "p")})
+    checker = ConformanceChecker(spec, equivalence)
+    assert checker.check(steps) == check_model(model(*steps), spec, equivalence)
+    for extra in asked * 2:
+        assert checker.judge(steps, extra) is check_model(model(*steps, extra), spec, equivalence).verdict
+
+
+def test_a_question_asked_before_is_not_worked_out_again(monkeypatch):
+    """Nor is a new one where the classes of the model's states are known."""
+    checker = ConformanceChecker(ORDER)
+    partial, whole = frozenset([INIT, PAY]), frozenset([INIT, PAY, SHIP, CANCEL])
+    assert checker.judge(partial, SHIP) is INCOMPLETE
+    assert checker.judge(whole, Transition("paid", "ship", "gone")) is EQUIVALENT
+    monkeypatch.setattr(ConformanceChecker, "check", None)
+    assert checker.judge(partial, SHIP) is INCOMPLETE
+    assert checker.judge(whole, Transition("paid", "ship", "gone")) is EQUIVALENT
+    assert checker.judge(whole, Transition("paid", "ship", "new")) is VIOLATION
+    assert checker.judge(whole, Transition("new", "pay", "half paid")) is INCOMPLETE
+    assert checker.judge(whole, Transition("new", "refund", "x")) is VIOLATION
+    assert checker.judge(whole, Transition("elsewhere", "refund", "x")) is EQUIVALENT
+
+
+def test_what_a_checker_remembers_is_bounded(monkeypatch):
+    """The models, and the verdicts for each, that were not asked about for the longest time go."""
+    monkeypatch.setattr(conformance, "MOST_MODELS", 2)
+    monkeypatch.setattr(conformance, "MOST_VERDICTS", 3)
+    checker = ConformanceChecker(ORDER)
+    for number in range(20):
+        for steps in (frozenset([INIT, PAY, SHIP, CANCEL]), frozenset([INIT, PAY]), frozenset([INIT])):
+            checker.judge(steps, Transition("paid", "ship", str(number)))
+    assert len(checker._known) == 2
+    assert {len(known.verdicts) for known in checker._known.values()} == {1}
+    for number in range(20):
+        checker.judge(frozenset([INIT]), Transition("paid", "ship", str(number)))
+    assert len(checker._known[frozenset([INIT])].verdicts) == 3
