@@ -92,6 +92,11 @@ def check(kind: Kind, arguments: list[Any]) -> None:
     Raises:
         ValueError: They are not what `kind` takes; names the argument, the rule and the value.
     """
+    if kind is Kind.TRANSITION and len(arguments) == 3:
+        identifier, action, state = arguments
+        if type(identifier) is bytes and type(action) is str and type(state) is str:  # the hot path
+            if 0 < len(identifier) <= MAX_CANONICAL_BYTES and action != INITIALISATION:
+                return
     rules = _RULES[kind]
     if len(arguments) != len(rules):
         raise ValueError(f"{kind.name} takes {len(rules)} arguments, got: {len(arguments)}")

@@ -214,12 +214,14 @@ class ServerSession:
 
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
         """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
-        row = records.seal([self.applied, self.events, self.gone])
+        row = records.seal((self.applied, self.events, self.gone))
         return row, {number: records.seal(entry) for number, entry in self._fresh.items()}, self._dropped
 
     def committed(self) -> None:
         """The batch was kept."""
         self.stored = True
+        if not self._fresh and not self._dropped:
+            return
         for number, entry in self._fresh.items():
             self._remembered[number] = entry
             self._sizes[number] = len(codec.pack(entry))

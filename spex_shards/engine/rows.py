@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from .. import records
@@ -18,6 +19,8 @@ MAX_PLAIN_KEY: Final = 490
 INLINE_HISTORY: Final = 64
 """Up to so many entries go with their instance; longer histories are removed in portions."""
 NUMBERS_AT_ONCE: Final = 1024
+MOST_CACHED: Final = 8192
+"""Rows of instances kept in memory as they were last read or written: this process alone writes them."""
 _PLAIN, _DIGEST = b"\x00", b"\x01"
 _US: Final = timedelta(microseconds=1)
 
@@ -58,25 +61,29 @@ class Instances:
         self._batch = batch
         self._catalogue = catalogue
         self._next_number, self._numbers_end = 0, 0
+        self._cache: dict[bytes, Found] = {}
+        batch.on_rollback = self._cache.clear
         self.garbage = batch.first("garbage") is not None
         self.earliest: dict[str, int | None] = {}
         self.look_for_earliest("deadlines")
 
     def find(self, identifier: bytes) -> Found | None:
         """Return the instance of canonical bytes, or None."""
-        key = key_of(identifier)
-        row = self._batch.get("instances", key)
-        if row is None:
-            return None
-        read = records.instance_row(row)
-        if read.identifier is not None and read.identifier != identifier:
+        found = self.at(key_of(identifier))
+        if found is not None and found.row.identifier is not None and found.row.identifier != identifier:
             raise StoreError("two identifiers of one digest: the instance cannot be told apart")
-        return Found(key, read)
+        return found
 
     def at(self, key: bytes) -> Found | None:
         """Return the instance of a key, or None."""
-        row = self._batch.get("instances", key)
-        return None if row is None else Found(key, records.instance_row(row))
+        found = self._cache.get(key)
+        if found is None:
+            row = self._batch.get("instances", key)
+            if row is None:
+                return None
+            found = Found(key, records.instance_row(row))
+            self._remember(found)
+        return found
 
     def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
         """Make a new instance without history, in `state`."""
@@ -84,11 +91,11 @@ class Instances:
         number = self._number()
         kept = identifier if key[:1] == _DIGEST else None
         row = InstanceRow(records.INSTANCE_VERSION, entry.number, number, 0, now, None, None, False, state, kept)
-        self._put(key, row)
+        found = self._put(key, row)
         self._batch.put("by_spec", u32(entry.number) + key, b"")
         if meta is not None:
             self._batch.put("metas", u64(number), records.seal(meta))
-        return Found(key, row)
+        return found
 
     def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
         """Move an instance: one more entry in its history, its due times anew."""
@@ -97,13 +104,13 @@ class Instances:
         seq = row.seq + 1
         self._batch.put("history", u64(row.number) + u64(seq), records.seal((now, action, target)))
         declaration = entry.declaration
-        moved = row._replace(seq=seq, last=now, state=target, reported=False)
+        version, specification, number, _, _, deadline, prune, _, _, kept = row
+        moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept)
         if declaration.transition_timeout is not None or row.deadline is not None:
             moved = self._set_deadline(found.key, moved, entry, _due(now, declaration.transition_timeout))
         if declaration.prune_timeout is not None or row.prune is not None:
             moved = self._set_prune(found.key, moved, self._prune_due(moved, entry))
-        self._put(found.key, moved)
-        return Found(found.key, moved)
+        return self._put(found.key, moved)
 
     def settle(self, found: Found, entry: Entry) -> None:
         """Compute an instance's due times anew, after its specification's options changed."""
@@ -127,6 +134,7 @@ class Instances:
         self._set_deadline(found.key, row, entry, None)
         self._set_prune(found.key, row, None)
         batch.delete("instances", found.key)
+        self._cache.pop(found.key, None)
         batch.delete("by_spec", u32(row.specification) + found.key)
         batch.delete("metas", u64(row.number))
         if row.seq > INLINE_HISTORY:
@@ -187,8 +195,18 @@ class Instances:
         first = self._batch.first(table)
         self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
 
-    def _put(self, key: bytes, row: InstanceRow) -> None:
+    def _put(self, key: bytes, row: InstanceRow) -> Found:
         self._batch.put("instances", key, records.seal(row))
+        found = Found(key, row)
+        self._remember(found)
+        return found
+
+    def _remember(self, found: Found) -> None:
+        cache = self._cache
+        if len(cache) >= MOST_CACHED:
+            for key in list(islice(cache, MOST_CACHED // 2)):
+                del cache[key]
+        cache[found.key] = found
 
     def _number(self) -> int:
         # Numbers are taken from the store by the thousand; those left over at a restart are never used.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .port import TABLES, Store
+from .port import Store
 
 _MISSING: Any = object()
 
@@ -14,24 +14,35 @@ class Batch:
     """An overlay over a store.
 
     Reads see the changes gathered so far; nothing touches the disk before `commit`. `mark` and `rollback` undo the
-    changes of one request within the batch; whoever keeps a copy of rows in memory registers with `on_undo` how to
-    undo its own change, and is rolled back together with them.
+    changes of one request within the batch; whoever keeps state in memory registers with `on_undo` how to undo its own
+    change, and is rolled back together with them.
+
+    Attributes:
+        dirty: Whether there is anything to keep.
+        on_rollback: Called before anything is rolled back; for a cache of rows, to be emptied.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
+        self._changes: dict[str, dict[bytes, bytes | None]] = {}
         self._undo: list[Any] = []
         self.dirty = False
+        self.on_rollback: Callable[[], None] | None = None
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key` as of now, or None."""
-        value = self._changes[table].get(key, _MISSING)
-        return self._store.get(table, key) if value is _MISSING else value
+        changes = self._changes.get(table)
+        if changes is not None:
+            value: bytes | None = changes.get(key, _MISSING)
+            if value is not _MISSING:
+                return value
+        return self._store.get(table, key)
 
     def put(self, table: str, key: bytes, value: bytes | None) -> None:
         """Set `key` to `value`; None deletes it."""
-        changes = self._changes[table]
+        changes = self._changes.get(table)
+        if changes is None:
+            changes = self._changes[table] = {}
         self._undo.append((changes, key, changes.get(key, _MISSING)))
         changes[key] = value
         self.dirty = True
@@ -47,7 +58,7 @@ class Batch:
 
         The table must not be changed while the iterator is in use.
         """
-        changes = self._changes[table]
+        changes = self._changes.get(table)
         stored = self._store.range(table, start, stop, reverse=reverse)
         if not changes:
             return stored
@@ -70,6 +81,8 @@ class Batch:
     def rollback(self, mark: int = 0) -> None:
         """Undo everything since `mark`, in reverse order."""
         undo = self._undo
+        if len(undo) > mark and self.on_rollback is not None:
+            self.on_rollback()
         while len(undo) > mark:
             step = undo.pop()
             if type(step) is tuple:
@@ -99,8 +112,7 @@ class Batch:
             raise
         self._undo.clear()
         if self.dirty:
-            for changes in self._changes.values():
-                changes.clear()
+            self._changes.clear()
             self.dirty = False
 
 

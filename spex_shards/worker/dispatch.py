@@ -37,7 +37,7 @@ class Dispatcher:
         self._engine = engine
         self._capture = capture
         self._stats = stats
-        self.requests: Counter[str] = Counter()
+        self.requests: Counter[Kind] = Counter()
 
     def register(self, arguments: list[Any]) -> None:
         """Take a specification.
@@ -54,24 +54,27 @@ class Dispatcher:
 
     def execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
         """Carry a request out in the current batch; return its entry, or None for plain success with nothing to say."""
-        self.requests[request.kind.name.lower()] += 1
+        kind = request.kind
+        self.requests[kind] += 1
         messages: list[bytes] = []
         logs: list[Any] = []
-        caller = Caller(peer.pid, request.thread, peer.client_id.hex(), messages)
+        caller = Caller(peer.pid, request.thread, peer.client_hex, messages)
         mark = self._engine.mark()
-        with self._capture.into(logs):
-            try:
-                check(request.kind, request.arguments)
-                value = _OPERATIONS[request.kind](self, request, caller, now)
-                ok = True
-            except Exception as error:
-                self._engine.rollback(mark)
-                messages.clear()
-                value, ok = _failure(request, error), False
-            if isinstance(value, SpexError):
-                value, ok = self._word(request, value, ok=ok)
-        if ok and value is None and not messages and not logs:
+        self._capture.target = logs
+        try:
+            check(kind, request.arguments)
+            value = _OPERATIONS[kind](self, request, caller, now)
+            ok = True
+        except Exception as error:
+            self._engine.rollback(mark)
+            messages.clear()
+            value, ok = _failure(request, error), False
+        if value is None and ok and not messages and not logs:
+            self._capture.target = self._capture.outside
             return None
+        if isinstance(value, SpexError):
+            value, ok = self._word(request, value, ok=ok)
+        self._capture.target = self._capture.outside
         return self._entry(peer, request, ok, value, logs, messages)
 
     def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
@@ -135,7 +138,7 @@ class Dispatcher:
 
     def _report(self, _request: Request, _caller: Caller, _now: int) -> dict[str, Any]:
         return {
-            "requests": dict(self.requests),
+            "requests": {kind.name.lower(): count for kind, count in self.requests.items()},
             "deviations": self._engine.deviations_seen,
             "timeouts": self._engine.timeouts_seen,
             "store_size": self._engine.store_size(),

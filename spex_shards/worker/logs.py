@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 _formatter = logging.Formatter()
 
 
 class LogCapture(logging.Handler):
-    """Takes every record logged in the shard; `into` says which list they go to meanwhile."""
+    """Takes every record logged in the shard.
+
+    Attributes:
+        target: The list that records go to just now.
+        outside: The list for those of no request.
+    """
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self.outside: list[Any] = []
-        self._target = self.outside
+        self.target = self.outside
 
     def install(self) -> None:
         """Take the place of all handlers of the root logger, and take warnings too."""
@@ -25,19 +28,10 @@ class LogCapture(logging.Handler):
         root.setLevel(self.level)
         logging.captureWarnings(capture=True)
 
-    @contextmanager
-    def into(self, target: list[Any]) -> Iterator[None]:
-        """Have records go to `target`."""
-        before, self._target = self._target, target
-        try:
-            yield
-        finally:
-            self._target = before
-
     def emit(self, record: logging.LogRecord) -> None:
         """Put a record's plain form into the current list."""
         try:
-            self._target.append(record_plain(record))
+            self.target.append(record_plain(record))
         except Exception:
             self.handleError(record)
 

@@ -97,13 +97,14 @@ class _Worker:
         self._sessions = Sessions(engine.batch)
         self._outbox = Outbox(engine.batch)
         self._peers: dict[int, Peer] = {}
+        self._waiting: dict[Peer, None] = {}
         self._epoll = select.epoll()
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
         self._draining = False
         self._forced_at: float | None = None
-        self._next_due = engine.next_due()
+        self._next_due = self._due()
         self._batches = self._batched = self._depth = 0
         self._gone_bytes = [0, 0]
 
@@ -112,21 +113,34 @@ class _Worker:
         while not self._draining:
             for descriptor, _ in self._epoll.poll(self._timeout()):
                 self._ready(descriptor)
-            self._batch()
-            self._by_itself()
+            if self._waiting:
+                self._batch()
+            if self._is_due():
+                self._by_itself()
         self._drain()
         self._engine.close()
         return 0
 
     def _timeout(self) -> float:
-        if any(peer.queue and not peer.stalled for peer in self._peers.values()):
+        if self._waiting and not all(peer.stalled for peer in self._waiting):
             return 0
-        waits = []
-        if self._forced_at is not None:
-            waits.append(self._forced_at - time.monotonic())
-        if self._next_due is not None:
-            waits.append((self._next_due - _now()) / 1_000_000)
-        return max(0, min(waits)) if waits else -1
+        if self._forced_at is None:
+            return max(0.0, (self._next_due - _now()) / 1_000_000)
+        return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
+
+    def _due(self) -> int:
+        due = self._engine.next_due()
+        return self._sessions.next_sweep if due is None else min(due, self._sessions.next_sweep)
+
+    def _is_due(self) -> bool:
+        return (
+            self._engine.batch.dirty
+            or bool(self._capture.outside)
+            or self._outbox.waiting
+            or self._sessions.unwritten
+            or self._forced_at is not None
+            or self._next_due <= _now()
+        )
 
     def _ready(self, descriptor: int) -> None:
         peer = self._peers.get(descriptor)
@@ -148,7 +162,9 @@ class _Worker:
         except ProtocolError as error:
             self._refuse(peer, ShardDown(str(error), maybe_executed=True))
             return
-        if not alive and not peer.queue:
+        if peer.queue:
+            self._waiting[peer] = None
+        elif not alive:
             self._forget(peer)
 
     def _writable(self, descriptor: int) -> None:
@@ -184,6 +200,7 @@ class _Worker:
             return
         self._gone_bytes[0] += peer.bytes_in
         self._gone_bytes[1] += peer.bytes_out
+        self._waiting.pop(peer, None)
         peer.close()  # which takes its descriptors out of the epoll set as well
         self._sessions.left(peer.client_id, _now())
 
@@ -210,12 +227,19 @@ class _Worker:
 
     def _take(self) -> list[tuple[Peer, Request]]:
         work: list[tuple[Peer, Request]] = []
-        for peer in self._peers.values():
+        depth = 0
+        for peer in list(self._waiting):
             queue = peer.queue
-            if queue and not peer.stalled:
-                for _ in range(min(len(queue), REQUESTS_PER_CLIENT)):
-                    work.append((peer, queue.popleft()))
-        self._depth = sum(len(peer.queue) for peer in self._peers.values()) + len(work)
+            depth += len(queue)
+            if peer.stalled:
+                continue
+            if len(queue) <= REQUESTS_PER_CLIENT:
+                work += [(peer, request) for request in queue]
+                queue.clear()
+                del self._waiting[peer]
+            else:
+                work += [(peer, queue.popleft()) for _ in range(REQUESTS_PER_CLIENT)]
+        self._depth = depth
         return work
 
     def _carry_out(
@@ -256,10 +280,12 @@ class _Worker:
         try:
             self._engine.commit()
             self._sessions.committed()
+            self._next_due = self._due()
         except StoreError as error:
             done = self._failed(done, error)
-        self._next_due = self._engine.next_due()
-        self._answer(done)
+            self._next_due = _now() + _RETRY_AFTER
+        if done:
+            self._answer(done)
 
     def _failed(
         self, done: list[tuple[Peer, Request, Entry | None]], error: StoreError
@@ -275,15 +301,15 @@ class _Worker:
         return failed
 
     def _answer(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
-        answers: dict[Peer, tuple[int, list[Entry]]] = {}
+        last: dict[Peer, int] = {}
+        entries: dict[Peer, list[Entry]] = {}
         for peer, request, entry in done:
-            entries = answers[peer][1] if peer in answers else []
+            last[peer] = request.number
             if entry is not None:
-                entries.append(entry)
-            answers[peer] = (request.number, entries)
-        for peer, (upto, entries) in answers.items():
+                entries.setdefault(peer, []).append(entry)
+        for peer, upto in last.items():
             if not peer.closed:
-                peer.reply(upto, entries)
+                peer.reply(upto, entries.get(peer, []))
                 self._flush(peer)
 
     def _flush(self, peer: Peer) -> None:
@@ -292,10 +318,11 @@ class _Worker:
             self._forget(peer)
             return
         blocked = peer.wants()
-        peer.stalled = blocked is not None
-        if peer.stalled:
+        if blocked is not None:
+            peer.stalled = True
             self._watch(peer, blocked)
         elif before:
+            peer.stalled = False
             self._watch(peer, None)
             self._epoll.register(peer.requests_fd, select.EPOLLIN)
 
@@ -318,14 +345,9 @@ class _Worker:
             self._draining = True
         now = _now()
         self._sessions.sweep(now)
-        if self._next_due is not None and self._next_due <= now:
-            self._next_due = self._engine.tick(now)
-        if self._engine.batch.dirty or self._capture.outside or self._sessions.unwritten:
-            self._commit([])
-            if self._next_due is not None and self._engine.batch.dirty:
-                self._next_due = max(self._next_due, now + _RETRY_AFTER)
-        else:
-            self._engine.commit()
+        if self._next_due <= now:
+            self._engine.tick(now)
+        self._commit([])
         self._deliver_reports()
 
     def _deliver_reports(self) -> None:

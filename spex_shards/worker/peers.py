@@ -31,6 +31,7 @@ class Peer:
         self, client_id: bytes, pid: int, owner: bool, session: ServerSession, descriptors: list[int], limit: int
     ) -> None:
         self.client_id = client_id
+        self.client_hex = client_id.hex()
         self.pid = pid
         self.owner = owner
         self.session = session
@@ -68,7 +69,7 @@ class Peer:
         for entry in entries:
             for event in entry[4]:
                 self.events += frame(event)
-        self.replies += frame((upto, [entry[:4] for entry in entries]))
+        self.replies += frame((upto, [entry[:4] for entry in entries] if entries else entries))
 
     def refuse(self, error: list[Any]) -> None:
         """Have the reason written why this channel is of no use."""

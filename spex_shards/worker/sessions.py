@@ -22,7 +22,7 @@ class Sessions:
         self._sessions: dict[bytes, ServerSession] = {}
         self._attached: set[bytes] = set()
         self._changed: set[bytes] = set()
-        self._next_sweep = 0
+        self.next_sweep = 0
 
     @property
     def unwritten(self) -> bool:
@@ -77,9 +77,9 @@ class Sessions:
 
     def sweep(self, now: int) -> None:
         """From time to time, forget clients that are gone for a day, and note those that are gone unseen."""
-        if now < self._next_sweep:
+        if now < self.next_sweep:
             return
-        first, self._next_sweep = self._next_sweep == 0, now + _SWEEP_EVERY
+        first, self.next_sweep = self.next_sweep == 0, now + _SWEEP_EVERY
         if first:
             return  # at the start nobody had the time to attach
         for client_id, row in list(self._batch.range("clients", b"")):
