@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
-from .deterministic import moves_of
+from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible
 from .graph import Graph
 from .impl_model import ImplModel
@@ -72,7 +72,8 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
     kind = equivalence_of(equivalence)
     if bisimilar(impl, spec, kind):
         return _EQUIVALENT
-    return _judge_unequal(impl, minimised(spec, kind), kind)
+    smallest = minimised(spec, kind)
+    return _judge_unequal(impl, smallest, kind, moves_of(smallest, strong=kind is Equivalence.STRONG))
 
 
 def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> Result:
@@ -125,7 +126,7 @@ class ConformanceChecker:
             return impl
         if bisimilar(impl, self._spec, self._equivalence):
             return _EQUIVALENT
-        return _judge_unequal(impl, self._spec, self._equivalence)
+        return _judge_unequal(impl, self._spec, self._equivalence, self._moves)
 
     def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
         """Judge the model of `transitions` and `extra` together.
@@ -152,32 +153,15 @@ class ConformanceChecker:
         impl = _system_of(transitions)
         if verdict is not Verdict.EQUIVALENT or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)
-        classes = self._forced_classes(impl)
+        classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
         return _Known(verdict, classes, {source for source, _, _ in impl.transitions})
-
-    def _forced_classes(self, impl: LTS) -> dict[State, State]:
-        """Return the class of each reachable state of a system equivalent to the deterministic specification."""
-        assert self._moves is not None
-        outgoing: dict[State, list[tuple[str, State]]] = {}
-        for source, action, target in impl.transitions:
-            outgoing.setdefault(source, []).append((action, target))
-        classes = {impl.initial_state: self._spec.initial_state}
-        todo = [impl.initial_state]
-        while todo:
-            state = todo.pop()
-            for action, target in outgoing.get(state, ()):
-                if target not in classes:
-                    stays = action == INTERNAL and not self._strong
-                    classes[target] = classes[state] if stays else self._moves[classes[state]][action]
-                    todo.append(target)
-        return classes
 
     def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
         """Return the verdict where it follows from the model's verdict and classes alone."""
         source, action, target = extra
         if known.verdict is Verdict.VIOLATION:
             return Verdict.VIOLATION
-        if self._moves is None or not known.classes or source is None or (action == INTERNAL and not self._strong):
+        if self._moves is None or known.classes is None or source is None or (action == INTERNAL and not self._strong):
             return None
         if source not in known.classes:
             return Verdict.EQUIVALENT
@@ -196,7 +180,7 @@ class _Known:
     """What a checker knows of a model: its verdict, and if equivalent and forced, the class of each state."""
 
     verdict: Verdict
-    classes: dict[State, State] = field(default_factory=dict)
+    classes: dict[State, State] | None = None
     sources: set[State] = field(default_factory=set)
     verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
 
@@ -214,8 +198,14 @@ def _system_of(transitions: Iterable[Transition]) -> LTS | Result:
     return _VIOLATION if initial else _INCOMPLETE
 
 
-def _judge_unequal(impl: LTS, smallest_spec: LTS, kind: Equivalence) -> Result:
-    found = extensible(Graph((impl, smallest_spec), kind))
-    if found is None:
-        return _UNDECIDED
-    return _INCOMPLETE if found else _VIOLATION
+def _judge_unequal(impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None) -> Result:
+    """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
+    strong = kind is Equivalence.STRONG
+    may_diverge = kind is Equivalence.DIVERGENCE_PRESERVING_BRANCHING and any(
+        a == INTERNAL for _, a, _ in impl.transitions
+    )
+    if moves is None or may_diverge:
+        possible = extensible(Graph((impl, spec), kind))
+    else:
+        possible = forced_classes(impl, moves, spec.initial_state, strong=strong) is not None
+    return _UNDECIDED if possible is None else _INCOMPLETE if possible else _VIOLATION

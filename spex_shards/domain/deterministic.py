@@ -54,6 +54,39 @@ def agree(one: LTS, other: LTS, *, strong: bool) -> bool | None:
     return True
 
 
+def forced_classes(impl: LTS, moves: Moves, initial: State, *, strong: bool) -> dict[State, State] | None:
+    """Return the class of each reachable state of a system that is to be, or to become, equivalent to another.
+
+    Args:
+        impl: The system; it need not be deterministic, and may have silent steps, which must stay in a class.
+        moves: Those of the other system, which must be minimal; its states are the classes.
+        initial: The initial state of the other system.
+        strong: Whether the internal action is an action like any other.
+
+    Returns:
+        The classes, or None if a state would need two, or has a step that its class has not.
+    """
+    outgoing: dict[State, list[tuple[str, State]]] = {}
+    for source, action, target in impl.transitions:
+        outgoing.setdefault(source, []).append((action, target))
+    nothing: dict[str, State] = {}
+    classes = {impl.initial_state: initial}
+    todo = [impl.initial_state]
+    while todo:
+        state = todo.pop()
+        own = classes[state]
+        for action, target in outgoing.get(state, ()):
+            lead = own if action == INTERNAL and not strong else moves.get(own, nothing).get(action)
+            if lead is None:
+                return None
+            if target not in classes:
+                classes[target] = lead
+                todo.append(target)
+            elif classes[target] != lead:
+                return None
+    return classes
+
+
 def _root(parent: dict[object, object], key: object) -> object:
     while key in parent:
         up = parent[key]

@@ -91,6 +91,7 @@ class _Mapping:
             for code, target in self._steps[node]:
                 leads = self._leads.get(code, {})
                 ends = set().union(*(leads.get(own, nothing) for own in classes))
+                self._spend(len(ends))
                 if not self._restrict(domains, target, ends, todo):
                     return False
             for code, source in self._before[node]:
