@@ -1,0 +1,151 @@
+"""The architecture: imports point down, each library has one importer, and the façade exports what it says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import spex_shards
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "spex_shards"
+ONLY_IMPORTER = {"lmdb": "store", "msgpack": "codec", "dill": "shipping", "typer": "cli", "rich": "cli"}
+
+
+def layers() -> dict[str, int]:
+    """Return module → layer, as the table in docs/design.md has it."""
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    return {name: int(layer) for layer, names in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+def modules() -> list[Path]:
+    """Return all modules of the package but the façade."""
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def top(path: Path) -> str:
+    """Return the part of the package that a module belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names of everything that a module imports, for type checking alone left out."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    package = parts[:-1]
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> set[str]:
+    """Return the parts of the package that a module imports."""
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("spex_shards.")}
+    return {name for name in found if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()}
+
+
+def test_every_module_has_its_place_in_the_table() -> None:
+    """The table of docs/design.md names every part of the package, and nothing else."""
+    assert {top(path) for path in modules()} == set(layers())
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    """No module imports one of a higher layer."""
+    table = layers()
+    higher = {name for name in own_imports(path) if table[name] > table[top(path)]}
+    assert not higher
+
+
+def test_parts_of_the_package_import_each_other_without_a_cycle() -> None:
+    """Imports within a layer have an order too."""
+    edges: dict[str, set[str]] = {}
+    for path in modules():
+        edges.setdefault(top(path), set()).update(own_imports(path) - {top(path)})
+    done: list[str] = []
+    while len(done) < len(edges):
+        free = [name for name in edges if name not in done and edges[name] <= set(done)]
+        assert free, f"a cycle among {sorted(set(edges) - set(done))}"
+        done += free
+
+
+def test_the_domain_knows_no_input_or_output() -> None:
+    """Nothing in the domain imports what reaches outside the process."""
+    outside = {"os", "socket", "pathlib", "time", "select", "subprocess", "threading", "io"}
+    for path in modules():
+        if top(path) in ("domain", "engine"):
+            assert not {name.split(".")[0] for name in imports(path)} & outside, path
+
+
+@pytest.mark.parametrize(("library", "owner"), ONLY_IMPORTER.items())
+def test_a_library_has_one_importer(library: str, owner: str) -> None:
+    """Each of these libraries is imported by one part of the package only."""
+    users = {top(path) for path in modules() if any(name.split(".")[0] == library for name in imports(path))}
+    assert users <= {owner}
+
+
+def test_bytes_are_unpickled_in_one_place_only() -> None:
+    """No module but `shipping` calls loads of pickle, dill, marshal or shelve."""
+    for path in modules():
+        names = {name.split(".")[0] for name in imports(path)}
+        assert not names & {"pickle", "marshal", "shelve", "cloudpickle"}, path
+        assert "dill" not in names or top(path) == "shipping", path
+
+
+def test_the_facade_exports_exactly_what_it_says() -> None:
+    """Every name of `__all__` is there, sorted, and every public name is in it."""
+    exported = spex_shards.__all__
+    assert exported == sorted(exported, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    for name in exported:
+        assert getattr(spex_shards, name) is not None
+    parts = {module.name for module in pkgutil.iter_modules(spex_shards.__path__)}
+    public = {name for name in vars(spex_shards) if not name.startswith(("_", "@"))} - parts
+    assert public - set(exported) <= {"annotations", "logging", "TYPE_CHECKING", "Any"}
+
+
+def test_every_module_can_be_imported() -> None:
+    """Each module stands on its own."""
+    for path in modules():
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+def test_importing_the_package_starts_nothing_and_stays_light() -> None:
+    """No thread, and none of the heavy libraries."""
+    script = (
+        "import sys, threading, spex_shards; print(threading.active_count(), "
+        "sorted({'lmdb', 'dill', 'typer', 'rich', 'numpy', 'multiprocess', 'ctypes'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1 []\n"
+
+
+def test_functions_are_short_and_modules_are_too() -> None:
+    """No function of the package has a body above 40 lines, no module above 400."""
+    for path in modules():
+        text = path.read_text()
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                assert lines <= 40, f"{path.name}:{node.name} has {lines} lines"
