@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_bisimulation import reference
 
 from spex_shards.domain.bisimulation import Equivalence, bisimilar, classes, minimised
 from spex_shards.domain.lts import INTERNAL, LTS
+
+from .reference_bisimulation import reference
 
 T = INTERNAL
 ALL = list(Equivalence)
