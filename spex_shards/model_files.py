@@ -45,7 +45,7 @@ def read_models(directory: Path) -> ModelFiles:
     for path in _model_paths(directory):
         name, model = _read(path)
         if name is None:
-            name = path.stem
+            name = _sound(path.stem)
         elif name in owners:
             raise ImplModelError(
                 f"two files are models of {name}: {owners[name]} and {path}; remove one of them",
@@ -113,13 +113,8 @@ def file_name(specification: str) -> str:
     Raises:
         ImplModelError: No file can be called so.
     """
-    encoded = specification.encode(errors="replace")
-    if (
-        not 1 <= len(encoded) <= MAX_NAME_BYTES
-        or specification[0] == "."
-        or "/" in specification
-        or "\0" in specification
-    ):
+    size = len(specification.encode(errors="replace"))
+    if not 1 <= size <= MAX_NAME_BYTES or specification.startswith(".") or not {"/", "\0"}.isdisjoint(specification):
         raise ImplModelError(
             f"a name of a model file must have 1 to {MAX_NAME_BYTES} bytes, no leading dot, no slash and no NUL, "
             f"got: {specification!r}"
@@ -149,7 +144,7 @@ def _read(path: Path) -> tuple[str | None, ImplModel | DeserialisationFailed]:
     except OSError as error:
         return None, _error(path, 1, f"the file cannot be read: {error.strerror}")
     if len(raw) > MAX_FILE_BYTES:
-        return _name_in(raw[:_HEAD_BYTES]), _error(path, 1, f"the file is larger than {MAX_FILE_BYTES} bytes")
+        return _name_in(raw), _error(path, 1, f"the file is larger than {MAX_FILE_BYTES} bytes")
     try:
         model = ImplModel.deserialise(raw.decode())
     except UnicodeDecodeError as error:
@@ -161,14 +156,20 @@ def _read(path: Path) -> tuple[str | None, ImplModel | DeserialisationFailed]:
 
 
 def _error(path: Path, line: int, rule: str) -> DeserialisationFailed:
-    return DeserialisationFailed(f"{path}: {rule}", file=str(path), line=line)
+    shown = _sound(str(path))
+    return DeserialisationFailed(f"{shown}: {rule}", file=shown, line=line)
+
+
+def _sound(text: str) -> str:
+    """Return a part of a path as text that can be sent and stored, also where the file's name is no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _name_in(raw: bytes) -> str | None:
-    """Return the specification's name if the header's line is there and sound, whatever follows it."""
-    head = raw[: raw.find(b"\n", len(raw) - len(raw.lstrip())) + 1]
+    """Return the specification's name if the header's line is sound, whatever follows it."""
+    line = raw[:_HEAD_BYTES].lstrip().partition(b"\n")[0]
     try:
-        return specification_named_in(head.decode())
+        return specification_named_in(line.decode())
     except UnicodeDecodeError:
         return None
 

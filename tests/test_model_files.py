@@ -43,7 +43,7 @@ def test_a_malformed_file_harms_only_its_own_specification(tmp_path):
     """The error is that of the specification in the header, and names file and line."""
     write_model(tmp_path, ORDER)
     path = tmp_path / "x.spex"
-    path.write_text("Specification: Shop.Cart\nLearning mode: perhaps\n")
+    path.write_text("Specification: Shop.Cart\nLearning mode: perhaps")
     models, malformed = read_models(tmp_path)
     assert models == {"Shop.Order": ORDER}
     assert list(malformed) == ["Shop.Cart"]
@@ -75,9 +75,8 @@ def test_a_model_does_not_stand_in_for_a_malformed_file_that_may_be_its_newer_fo
 
 def test_bytes_that_are_no_utf_8_are_an_error_with_their_line(tmp_path):
     """The header is still read."""
-    (tmp_path / "x.spex").write_bytes(
-        "\nSpecification: Käse\r\nLearning mode: true\nTransitions:\n".encode() + b"a\xff"
-    )
+    text = "\nSpecification: Käse\r\nLearning mode: true\nTransitions:\n"
+    (tmp_path / "x.spex").write_bytes(text.encode() + b"a\xff")
     error = read_models(tmp_path).malformed["Käse"]
     assert error.context["line"] == 5
     assert "line 5: the file must be UTF-8" in str(error)
@@ -170,6 +169,14 @@ def test_a_name_of_two_hundred_bytes_is_fine(tmp_path):
         assert file_name(name) == f"{name}.spex"
         model = ImplModel(specification=name)
         assert read_model(write_model(tmp_path, model)) == model
+
+
+def test_a_file_whose_name_is_no_utf_8_is_an_error_that_can_be_sent(tmp_path):
+    """Its context is text like any other."""
+    (tmp_path / os.fsdecode(b"a\xff.spex")).write_text("rubbish")
+    malformed = read_models(tmp_path).malformed
+    assert list(malformed) == ["a\\udcff"]
+    assert malformed["a\\udcff"].context["file"].encode()
 
 
 def test_a_file_gets_the_rights_that_new_files_get(tmp_path):
