@@ -167,7 +167,7 @@ def test_a_killed_supervisor_is_replaced_and_nothing_is_lost(sharded: Any) -> No
 
 @pytest.mark.parametrize("stopped", ["nothing", "a worker", "the supervisor"])
 def test_all_processes_end_within_two_seconds_of_their_owner(places: dict[str, Path], stopped: str) -> None:
-    """kill -9 of the application ends supervisor and workers, also when one of them is stopped."""
+    """Killing the application ends supervisor and workers, also when one of them is stopped."""
     owner = run_owner("", places)
     pids = pids_of(owner)
     if stopped != "nothing":
@@ -286,9 +286,10 @@ def test_a_full_window_blocks_and_then_says_that_nothing_was_sent(places: dict[s
         manager.init_instance(Light, 1)
         pid = manager.shards()[0].pid
         stop(pid)
+        for number in range(50):
+            manager.transition_nowait(1, "go", str(number))
         with pytest.raises(spex.CallTimeout) as caught:
-            for number in range(100):
-                manager.transition_nowait(1, "go", str(number))
+            manager.transition_nowait(1, "go", "one too many")
         assert caught.value.maybe_executed is False
         os.kill(pid, signal.SIGCONT)
         manager.flush(20)
@@ -337,8 +338,8 @@ def test_a_client_that_breaks_the_protocol_loses_its_channel_and_nobody_elses(sh
     def misbehave() -> Any:
         theirs = sharded._client.channel(codec.canonical(1))
         sharded.get_instance(1)
-        os.write(theirs._requests_fd, b"\xff\xff\xff\xff garbage")
-        reply = wait_until(lambda: read_available(theirs._replies_fd), "the shard has answered")
+        os.write(theirs._pipes._requests, b"\xff\xff\xff\xff garbage")
+        reply = wait_until(lambda: read_available(theirs._pipes._replies), "the shard has answered")
         return codec.unpack(reply[4:])
 
     assert "ShardDown" in in_child(misbehave)

@@ -15,7 +15,6 @@ threads wait, one of them leads (it alone reads the reply pipe) and wakes the ot
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -23,10 +22,11 @@ from enum import Enum
 from typing import Any, Final
 
 from ..errors import CallTimeout, ShardDown, ShardFailed, SpexError
-from ..protocol import MAX_REPLY_BYTES, NOT_ANSWERED, NOWAIT, Kind, ProtocolError
+from ..protocol import NOT_ANSWERED, NOWAIT, Kind, ProtocolError
 from ..records import error_of
 from ..session import ClientSession
-from ..wire import FrameReader, read_available, write_available
+from .followers import Followers
+from .pipes import Pipes
 
 _POLL_AT_MOST: Final = 1000
 
@@ -74,12 +74,8 @@ class Channel:
         self._session = ClientSession()
         self._lock = threading.Lock()
         self._leader = threading.Lock()
-        self._followers: dict[Any, int] = {}
-        self._output = bytearray()
-        self._requests_fd = self._replies_fd = -1
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._reader = FrameReader(MAX_REPLY_BYTES)
-        self._poll = select.poll()
+        self._followers = Followers()
+        self._pipes = Pipes()
 
     # ------------------------------------------------------------------ calls
 
@@ -126,7 +122,7 @@ class Channel:
             ShardFailed: The shard is given up.
         """
         session = self._session
-        if session.unacknowledged >= self._max_unacknowledged or self._output:
+        if session.unacknowledged >= self._max_unacknowledged or self._pipes.output:
             self._make_room(time.monotonic() + timeout, kind, timeout)
         self._send(kind | NOWAIT, arguments, waits=False)
 
@@ -166,19 +162,13 @@ class Channel:
 
     def _write(self, data: bytes) -> None:
         # With the lock held.
-        if self._output:
-            self._output += data
-            return
         try:
-            written = write_available(self._requests_fd, data)
+            self._pipes.write(data)
         except OSError:
             self._break_locked()
-            return
         except BaseException:
             self._break_locked()
             raise
-        if written < len(data):
-            self._output += data[written:]
 
     # ------------------------------------------------------------------ waiting: leader and followers
 
@@ -192,9 +182,7 @@ class Channel:
                 try:
                     self._lead(number, deadline)
                 finally:
-                    self._leader.release()
-                    if self._followers:
-                        self._hand_on()
+                    self._step_down()
             else:
                 self._follow(number, deadline)
         return True
@@ -207,86 +195,56 @@ class Channel:
                 return
 
     def _step(self, milliseconds: float) -> None:
-        # By the leader only: wait for the pipe once, and do what it allows.
-        if self._output:
-            self._poll.register(self._requests_fd, select.POLLOUT)
-        for descriptor, _ in self._poll.poll(max(0, min(milliseconds, _POLL_AT_MOST))):
-            if descriptor == self._replies_fd:
-                self._read()
-            elif descriptor == self._requests_fd:
-                self._write_output()
-            else:
-                os.eventfd_read(self._wake_fd)
-
-    def _read(self) -> None:
+        # By the leader only: wait for the pipes once, and do what they allow.
+        readable, writable = self._pipes.wait(min(milliseconds, _POLL_AT_MOST))
         try:
-            data = read_available(self._replies_fd)
-            if data is None:
-                return
-            if not data:
-                self._break()
-                return
-            replies = self._reader.feed(data)
-            with self._lock:
-                for reply in replies:
-                    if reply[0] == NOT_ANSWERED:
-                        self._refused(reply[1][0][2])
-                        return
-                    self._session.receive(reply)
-                if self._followers:
-                    self._wake_answered()
-        except (ProtocolError, OSError):
+            if readable:
+                self._take(self._pipes.read())
+            if writable:
+                with self._lock:
+                    self._pipes.write_output()
+        except (EOFError, OSError, ProtocolError):
             self._break()
         except BaseException:
+            # Between the first and the last byte of a frame, maybe: what is in the pipe cannot be told.
             self._break()
             raise
 
-    def _write_output(self) -> None:
+    def _take(self, replies: list[Any]) -> None:
         with self._lock:
-            output = self._output
-            if output:
-                try:
-                    written = write_available(self._requests_fd, memoryview(output)[: 1 << 20].tobytes())
-                except OSError:
-                    self._break_locked()
+            for reply in replies:
+                if reply[0] == NOT_ANSWERED:
+                    self._refused(reply[1][0][2])
                     return
-                del output[:written]
-            if not output:
-                self._poll.unregister(self._requests_fd)
+                self._session.receive(reply)
+            if self._followers:
+                self._followers.wake_answered(self._session.acknowledged)
 
     def _follow(self, number: int, deadline: float | None) -> None:
         """Wait to be woken, as one who does not lead, for a second at most."""
-        gate = threading.Lock()
-        gate.acquire()
         with self._lock:
             if self._session.acknowledged >= number or self.state is State.FAILED:
                 return
-            self._followers[gate] = number
+            gate = self._followers.join(number)
         # The leader may have stepped down just before it could see this one: then there is nobody to be woken by.
         if self.state is not State.OPEN or self._leader.locked():
-            gate.acquire(timeout=1.0 if deadline is None else min(1.0, max(0.0, deadline - time.monotonic())))
+            self._followers.wait(gate, None if deadline is None else deadline - time.monotonic())
         with self._lock:
-            self._followers.pop(gate, None)
+            self._followers.leave(gate)
 
-    def _wake_answered(self) -> None:
-        acknowledged = self._session.acknowledged
-        for gate in [gate for gate, number in self._followers.items() if number <= acknowledged]:
-            del self._followers[gate]
-            gate.release()
-
-    def _hand_on(self) -> None:
-        with self._lock:
-            gate = next(iter(self._followers), None)
-            if gate is not None:
-                del self._followers[gate]
-                gate.release()
+    def _step_down(self) -> None:
+        # Leadership is handed on whatever happens to the leader.
+        self._leader.release()
+        if self._followers:
+            with self._lock:
+                self._followers.wake_one()
 
     def _make_room(self, deadline: float, kind: Kind, timeout: float) -> None:
         session = self._session
         while True:
             if self.state is State.FAILED:
                 raise self._failure_now(maybe_executed=False)
-            if session.unacknowledged < self._max_unacknowledged and not self._output:
+            if session.unacknowledged < self._max_unacknowledged and not self._pipes.output:
                 return
             if time.monotonic() >= deadline:
                 raise CallTimeout(
@@ -299,9 +257,7 @@ class Channel:
                     if self.state is State.OPEN:
                         self._step((deadline - time.monotonic()) * 1000)
                 finally:
-                    self._leader.release()
-                    if self._followers:
-                        self._hand_on()
+                    self._step_down()
             else:
                 self._follow(session.acknowledged + 1, deadline)
 
@@ -317,21 +273,19 @@ class Channel:
             self.state = State.OPENING
             self._reopen(self.shard)
 
-    def install(self, generation: int, pid: int, descriptors: list[int]) -> None:
+    def install(self, generation: int, pid: int, requests: int, replies: int) -> None:
         """Take new pipe ends, by the courier: greet, and send the whole window again."""
-        self._stop_leader()
+        self._pipes.wake()
         with self._leader:
             with self._lock:
-                self._close_pipes()
-                self._requests_fd, self._replies_fd = descriptors
+                if self.state is State.FAILED:  # closed meanwhile
+                    os.close(requests)
+                    os.close(replies)
+                    return
+                self._pipes.install(requests, replies)
                 self.generation, self.pid, self.state = generation, pid, State.OPEN
-                self._reader = FrameReader(MAX_REPLY_BYTES)
-                self._poll = select.poll()
-                self._poll.register(self._replies_fd, select.POLLIN)
-                self._poll.register(self._wake_fd, select.POLLIN)
-                self._output = bytearray()
                 self._write(self._session.hello(os.getpid()) + self._greeting() + self._session.unanswered())
-            self._wake_all()
+                self._followers.wake_all()
 
     def break_if(self, generation: int, exit_text: str | None) -> None:
         """The worker of that generation is dead, as the supervisor says."""
@@ -356,8 +310,8 @@ class Channel:
             self.lost += len(lost)
             if lost:
                 self._session.failures.append([lost[0], False, None, len(lost)])
-        self._stop_leader()
-        self._wake_all()
+            self._pipes.wake()
+            self._followers.wake_all()
 
     def revive(self) -> None:
         """Forget a failure: the shard may be there again."""
@@ -367,31 +321,26 @@ class Channel:
 
     def pump(self) -> bool:
         """By the courier, after a re-opening: write what fits, read what is there; return whether more is to be written."""
-        if self._output and self.state is State.OPEN and self._leader.acquire(blocking=False):
+        if self._pipes.output and self.state is State.OPEN and self._leader.acquire(blocking=False):
             try:
                 if self.state is State.OPEN:
                     self._step(0)
             finally:
-                self._leader.release()
-                if self._followers:
-                    self._hand_on()
-        return bool(self._output) and self.state is State.OPEN
+                self._step_down()
+        return bool(self._pipes.output) and self.state is State.OPEN
+
+    def shut(self) -> None:
+        """Carry nothing any more; whoever waits is told that the shard is gone."""
+        self.fail(ShardDown(f"the channel to shard {self.shard} is closed", **self._facts(maybe_executed=True)))
 
     def close(self) -> None:
-        """Close this side's ends; whoever waits is told that the shard is gone."""
-        self.fail(ShardDown(f"the channel to shard {self.shard} is closed", **self._facts(maybe_executed=True)))
+        """After `shut`, and when the courier has ended: close this side's ends."""
         with self._leader, self._lock:
-            self._close_pipes()
-            if self._wake_fd >= 0:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
+            self._pipes.close()
 
     def forget(self) -> None:
         """In a forked child: close the inherited ends and start anew; nothing of the parent's is touched."""
-        descriptors = self._requests_fd, self._replies_fd, self._wake_fd
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
+        self._pipes.close()
         self.__init__(  # type: ignore[misc]
             self.shard, self._reopen, self._max_unacknowledged, self._max_frame_bytes, self._greeting
         )
@@ -403,9 +352,9 @@ class Channel:
     def _break_locked(self) -> None:
         if self.state is State.OPEN:
             self.state = State.OPENING
-            self._output.clear()
+            self._pipes.output.clear()
             self._reopen(self.shard)
-            os.eventfd_write(self._wake_fd, 1)
+            self._pipes.wake()
 
     def _refused(self, plain: Any) -> None:
         # With the lock held. The shard will not go on with what was sent: sending it again would end the same way.
@@ -414,23 +363,7 @@ class Channel:
         self.lost += numbers
         self.exit = str(error)
         self._break_locked()
-        self._wake_answered()
-
-    def _stop_leader(self) -> None:
-        if self._wake_fd >= 0:
-            os.eventfd_write(self._wake_fd, 1)
-
-    def _wake_all(self) -> None:
-        with self._lock:
-            for gate in self._followers:
-                gate.release()
-            self._followers.clear()
-
-    def _close_pipes(self) -> None:
-        for descriptor in (self._requests_fd, self._replies_fd):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._requests_fd = self._replies_fd = -1
+        self._followers.wake_answered(self._session.acknowledged)
 
     def _facts(self, *, maybe_executed: bool) -> dict[str, Any]:
         return {"shard": self.shard, "pid": self.pid, "exit": self.exit, "maybe_executed": maybe_executed}

@@ -94,8 +94,10 @@ class Client:
         """Close the channels and the connection; whoever waits is told so."""
         _clients.discard(self)
         for channel in self.channels:
-            channel.close()
+            channel.shut()
         self._courier.stop()
+        for channel in self.channels:
+            channel.close()
 
     # ------------------------------------------------------------------ requests
 

@@ -180,7 +180,7 @@ class Courier:
             _, shard, generation, pid = message
             self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
             self._poll.register(descriptors[2], select.POLLIN)
-            self._channels[shard].install(generation, pid, descriptors[:2])
+            self._channels[shard].install(generation, pid, *descriptors[:2])
             self._pumping.add(shard)
         elif message[0] == "down":
             _, shard, generation, _, exit_text = message

@@ -24,7 +24,7 @@ _MARGIN: Final = 2.0
 # script may shadow the standard library, and a package that only a changed path leads to must be found.
 _BOOTSTRAP: Final = (
     "import sys; sys.path += [p for p in sys.argv[2:] if p not in sys.path]; "
-    "from spex_shards.supervisor import main; main(int(sys.argv[1]))"
+    "from spex_shards.supervisor.main import main; main(int(sys.argv[1]))"
 )
 
 
@@ -57,7 +57,7 @@ class SupervisorOwner:
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
         try:
-            ours.sendall(frame(config.plain()))
+            self._tell(frame(config.plain()))
             self.warnings = self._answer(START_WITHIN)
         except BaseException:
             self.stop(0)
@@ -100,6 +100,12 @@ class SupervisorOwner:
             self.pidfd = -1
         self._process.returncode = self._process.returncode if self._process.returncode is not None else 0
 
+    def _tell(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except ConnectionError:
+            raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid) from None
+
     def _answer(self, within: float) -> list[str]:
         word, value = self._wait_for("started", within)
         if word == "failed":
@@ -113,7 +119,10 @@ class SupervisorOwner:
         while time.monotonic() < deadline:
             if not poll.poll(max(1, (deadline - time.monotonic()) * 1000)):
                 break
-            data = self._socket.recv(65536)
+            try:
+                data = self._socket.recv(65536)
+            except ConnectionError:
+                data = b""
             if not data:
                 raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid)
             for plain in self._reader.feed(data):

@@ -1,5 +1,1 @@
 """The process that starts, watches and restarts the workers: one small interpreter with a single thread."""
-
-from .main import main
-
-__all__ = ["main"]

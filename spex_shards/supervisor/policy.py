@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from ..restart import RestartIntensity
 from ..shard_info import ShardInfo, ShardStatus
 
-READY_WITHIN: float = 60.0
+READY_WITHIN: Final = 60.0
 """Seconds in which a started worker must report that it is ready."""
+MOST_UNREADY_DEATHS: Final = 3
+"""A shard whose processes die so often in a row before they are ready is given up, whatever its intensity allows."""
 
 
 @dataclass(slots=True)
@@ -29,7 +32,8 @@ class ShardPolicy:
     restarts: int = 0
     last_exit: str | None = None
     start_at: float | None = 0.0
-    give_up_at: float | None = field(default=None)
+    give_up_at: float | None = None
+    unready_deaths: int = 0
 
     def started(self, pid: int, now: float) -> None:
         """A process was started."""
@@ -44,6 +48,7 @@ class ShardPolicy:
         """The process reported that it is ready."""
         self.status = ShardStatus.READY
         self.give_up_at = None
+        self.unready_deaths = 0
 
     def cannot_start(self, reason: str) -> None:
         """The process reported that it cannot start, and that trying again would not help."""
@@ -57,8 +62,10 @@ class ShardPolicy:
         if self.status is ShardStatus.FAILED:
             return
         self.last_exit = how
+        if self.status is not ShardStatus.READY:
+            self.unready_deaths += 1
         delay = self.intensity.after_death(now)
-        if delay is None:
+        if delay is None or self.unready_deaths >= MOST_UNREADY_DEATHS:
             self.status = ShardStatus.FAILED
         else:
             self.status = ShardStatus.RESTARTING
@@ -69,6 +76,7 @@ class ShardPolicy:
         if self.status is ShardStatus.FAILED and self.pid is None:
             self.status = ShardStatus.RESTARTING
             self.intensity.forget()
+            self.unready_deaths = 0
             self.start_at = now
 
     def stopped(self, how: str | None) -> None:
