@@ -37,7 +37,7 @@ def configure(**options: Any) -> None:
 
 def default_manager() -> InstanceManager:
     """Return the default manager, started by the first call."""
-    global _manager  # noqa: PLW0603 - the one piece of module state that the façade is for
+    global _manager
     manager = _manager
     if manager is not None:
         return manager
@@ -56,7 +56,7 @@ def default_manager() -> InstanceManager:
 
 def use(manager: InstanceManager | None) -> InstanceManager | None:
     """Have the module-level calls go to `manager`; return the one before, which is not closed."""
-    global _manager  # noqa: PLW0603
+    global _manager
     with _lock:
         before, _manager = _manager, manager
         return before
@@ -70,7 +70,7 @@ def close() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603
+    global _lock
     _lock = threading.RLock()
 
 

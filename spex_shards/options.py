@@ -102,7 +102,7 @@ def _parsed(name: str, option: Option, text: str, origin: str) -> Any:
 
 def _from_table(option: Option, value: Any) -> Any:
     # TOML has no null: the text "none" stands for it, as in the environment.
-    return None if option.parse in (_seconds_or_none,) and value == "none" else value
+    return None if option.parse is _seconds_or_none and value == "none" else value
 
 
 def _refuse(value: Any) -> Any:

@@ -94,9 +94,9 @@ def check(kind: Kind, arguments: list[Any]) -> None:
     """
     if kind is Kind.TRANSITION and len(arguments) == 3:
         identifier, action, state = arguments
-        if type(identifier) is bytes and type(action) is str and type(state) is str:  # the hot path
-            if 0 < len(identifier) <= MAX_CANONICAL_BYTES and action != INITIALISATION:
-                return
+        strings = type(action) is str and type(state) is str and action != INITIALISATION
+        if strings and type(identifier) is bytes and 0 < len(identifier) <= MAX_CANONICAL_BYTES:
+            return  # the hot path
     rules = _RULES[kind]
     if len(arguments) != len(rules):
         raise ValueError(f"{kind.name} takes {len(rules)} arguments, got: {len(arguments)}")

@@ -12,7 +12,9 @@ _stack = pytest.StashKey[ExitStack]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ini option."""
-    parser.addini("spex_models_dir", "where spex_shards reads and saves implementation models; empty: do nothing", default="")
+    parser.addini(
+        "spex_models_dir", "where spex_shards reads and saves implementation models; empty: do nothing", default=""
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

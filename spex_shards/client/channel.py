@@ -276,16 +276,15 @@ class Channel:
     def install(self, generation: int, pid: int, requests: int, replies: int) -> None:
         """Take new pipe ends, by the courier: greet, and send the whole window again."""
         self._pipes.wake()
-        with self._leader:
-            with self._lock:
-                if self.state is State.FAILED:  # closed meanwhile
-                    os.close(requests)
-                    os.close(replies)
-                    return
-                self._pipes.install(requests, replies)
-                self.generation, self.pid, self.state = generation, pid, State.OPEN
-                self._write(self._session.hello(os.getpid()) + self._greeting() + self._session.unanswered())
-                self._followers.wake_all()
+        with self._leader, self._lock:
+            if self.state is State.FAILED:  # closed meanwhile
+                os.close(requests)
+                os.close(replies)
+                return
+            self._pipes.install(requests, replies)
+            self.generation, self.pid, self.state = generation, pid, State.OPEN
+            self._write(self._session.hello(os.getpid()) + self._greeting() + self._session.unanswered())
+            self._followers.wake_all()
 
     def break_if(self, generation: int, exit_text: str | None) -> None:
         """The worker of that generation is dead, as the supervisor says."""
@@ -320,7 +319,7 @@ class Channel:
                 self.state, self.failure = State.CLOSED, None
 
     def pump(self) -> bool:
-        """By the courier, after a re-opening: write what fits, read what is there; return whether more is to be written."""
+        """By the courier, after a re-opening: write what fits, read what is there; return whether more is left."""
         if self._pipes.output and self.state is State.OPEN and self._leader.acquire(blocking=False):
             try:
                 if self.state is State.OPEN:

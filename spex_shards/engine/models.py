@@ -10,7 +10,7 @@ import xxhash
 
 from .. import codec, records
 from ..catalogue import Entry
-from ..domain.conformance import Verdict, check_model
+from ..domain.conformance import ConformanceChecker, Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, to_datetime
 from ..domain.lts import Transition
@@ -18,7 +18,6 @@ from ..errors import DeserialisationFailed
 from ..store import Batch
 from .rows import u32, u64
 
-MOST_REMEMBERED: Final = 100_000
 _HEADER: Final = u64(0)
 
 
@@ -43,7 +42,11 @@ class ModelSource:
 
 @dataclass(slots=True)
 class Model:
-    """One model. `number` and `size` say where its learned transitions are stored; number 0: nowhere yet."""
+    """One model.
+
+    `number` and `size` say where its learned transitions are stored; number 0: nowhere yet. `digest` is of what it is
+    judged by (None: to be looked at anew), `together` the model with the accepted deviations.
+    """
 
     name: str
     transitions: set[Transition]
@@ -52,7 +55,8 @@ class Model:
     size: int = 0
     digest: bytes | None = None
     accepted: set[Transition] = field(default_factory=set)
-    verdicts: dict[Transition, Verdict] = field(default_factory=dict)
+    checker: ConformanceChecker | None = None
+    together: frozenset[Transition] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +122,9 @@ class ModelBook:
         The answer is remembered until the specification, the model or the accepted set changes.
         """
         self._refresh(model, entry)
-        verdict = model.verdicts.get(transition)
-        if verdict is None:
-            transitions = frozenset((*model.transitions, *model.accepted, transition))
-            together = ImplModel(specification=model.name, transitions=transitions)
-            verdict = check_model(together, entry.declaration.lts, entry.declaration.equivalence).verdict
-            if len(model.verdicts) >= MOST_REMEMBERED:
-                model.verdicts.clear()
-            model.verdicts[transition] = verdict
-        return verdict
+        if model.checker is None:
+            model.checker = ConformanceChecker(entry.declaration.lts, entry.declaration.equivalence)
+        return model.checker.judge(model.together, transition)
 
     def record(self, model: Model, transition: Transition, verdict: Verdict, now: int, *, passed: bool) -> None:
         """Count a deviation; one that stays equivalent and was passed by the handler counts in later judgements."""
@@ -171,14 +169,14 @@ class ModelBook:
 
     def _refresh(self, model: Model, entry: Entry) -> None:
         # What was accepted holds for one model and one specification; with another of either it ends.
-        digest = xxhash.xxh3_128_digest(_model_digest(model) + entry.lts_digest) if model.digest is None else None
-        if digest is None:
+        if model.digest is not None:
             return
-        model.digest = digest
-        model.verdicts.clear()
+        digest = model.digest = xxhash.xxh3_128_digest(_model_digest(model) + entry.lts_digest)
+        model.checker = None
         own = {t for (name, t), seen in self._seen.items() if name == model.name and _holds(seen, digest)}
         united = {t for name, t, judged in self._source.accepted if name == model.name and judged == digest}
         model.accepted = own | united
+        model.together = frozenset(model.transitions | model.accepted)
 
     def specification_changed(self, name: str) -> None:
         """Have the next judgement start anew, since what the model is judged by is another now."""
@@ -187,12 +185,13 @@ class ModelBook:
             model.digest = None
 
     def _accept(self, model: Model, transition: Transition) -> None:
+        before = model.together
         model.accepted.add(transition)
-        model.verdicts.clear()
+        model.together = before | {transition}
 
         def undo() -> None:
             model.accepted.discard(transition)
-            model.verdicts.clear()
+            model.together = before
 
         self._batch.on_undo(undo)
 

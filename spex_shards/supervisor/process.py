@@ -14,7 +14,7 @@ from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _INHERITED: list[Any] = []
-"""The supervisor's objects, kept alive in a worker: their finalisers would close descriptors that are others by then."""
+"""The supervisor's objects, kept alive in a worker: their finalisers would close what are other descriptors by then."""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..domain.instance import Deviation
 from ..engine import Engine
 from ..errors import HandlerError, RemoteTraceback, SpexError
 from ..handlers import Caller
@@ -127,10 +128,7 @@ class Dispatcher:
         ]
 
     def _deviations(self, request: Request, _caller: Caller, _now: int) -> list[Any]:
-        return [
-            [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *map(encode_value, (d.first_seen, d.last_seen))]
-            for d in self._engine.deviations(*request.arguments)
-        ]  # fmt: skip
+        return [_deviation_plain(deviation) for deviation in self._engine.deviations(*request.arguments)]
 
     def _specification(self, request: Request, _caller: Caller, _now: int) -> list[Any] | None:
         stored = self._engine.knows(*request.arguments)
@@ -169,3 +167,8 @@ def _failure(request: Request, error: Exception) -> SpexError:
     failure = SpexError(text, shard_pid=os.getpid())
     failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
     return failure
+
+
+def _deviation_plain(d: Deviation) -> list[Any]:
+    times = encode_value(d.first_seen), encode_value(d.last_seen)
+    return [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *times]
