@@ -15,6 +15,7 @@ there in this process, and as a `Reference` otherwise.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -41,7 +42,24 @@ _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
 
 pack: Callable[[Any], bytes] = msgpack.packb
-"""Pack a plain value. (A shared `Packer` would save 0.17 µs, but a garbage collection within it may re-enter it.)"""
+"""Pack a plain value."""
+
+
+class _Packers(threading.local):
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
+
+
+_packers = _Packers()
+
+
+def pack_flat(value: Any) -> bytes:
+    """Pack a plain value without dicts in it; half a microsecond faster than `pack`.
+
+    It uses one packer per thread. Packing a dict allocates, which may start a garbage collection, and with it some
+    finaliser that packs: the packer would be entered twice. Lists, tuples and scalars allocate nothing.
+    """
+    return _packers.pack(value)  # type: ignore[no-any-return]
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
@@ -80,7 +98,7 @@ def canonical(identifier: Any) -> bytes:
     kind = type(identifier)
     try:
         if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, identifier))):
-            data = pack(identifier)
+            data = pack_flat(identifier)
         else:
             data = pack(_canonical_form(identifier, 0))
     except OverflowError:

@@ -30,6 +30,12 @@ def seal(value: Any) -> bytes:
     return payload + xxhash.xxh32_digest(payload)
 
 
+def seal_flat(value: Any) -> bytes:
+    """Return the row of a plain value without dicts in it, faster."""
+    payload = codec.pack_flat(value)
+    return payload + xxhash.xxh32_digest(payload)
+
+
 def unseal(row: bytes, what: str) -> Any:
     """Return the plain value of a row.
 

@@ -30,6 +30,12 @@ def frame(plain: Any) -> bytes:
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
+def frame_flat(plain: Any) -> bytes:
+    """Return a plain value without dicts in it as a frame, faster."""
+    payload = codec.pack_flat(plain)
+    return len(payload).to_bytes(LENGTH, "big") + payload
+
+
 class ClientSession:
     """The client's side, for one shard.
 
@@ -58,7 +64,7 @@ class ClientSession:
     def add(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> tuple[int, bytes]:
         """Number a request and take it into the window; return its number and frame."""
         number = self.last + 1
-        data = frame((number, self.acknowledged, code, thread, *arguments))
+        data = frame_flat((number, self.acknowledged, code, thread, *arguments))
         self.last = number
         if not self._first_change and code & ~NOWAIT in MUTATING:
             self._first_change = number
@@ -214,7 +220,7 @@ class ServerSession:
 
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
         """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
-        row = records.seal((self.applied, self.events, self.gone))
+        row = records.seal_flat((self.applied, self.events, self.gone))
         return row, {number: records.seal(entry) for number, entry in self._fresh.items()}, self._dropped
 
     def committed(self) -> None:

@@ -48,6 +48,10 @@ class FrameReader:
         Raises:
             ProtocolError: A frame is too long or malformed; the stream cannot be read any further.
         """
+        if len(data) >= LENGTH and not self._buffer:
+            (length,) = _HEADER.unpack_from(data)
+            if length == len(data) - LENGTH and length <= self._limit:  # mostly it is one whole frame
+                return [self._unpacked(data[LENGTH:])]
         buffer: bytes | bytearray = data
         if self._buffer:
             self._buffer += data
@@ -60,10 +64,7 @@ class FrameReader:
             end = start + LENGTH + length
             if end > size:
                 break
-            try:
-                frames.append(codec.unpack(buffer[start + LENGTH : end]))
-            except ValueError as error:
-                raise ProtocolError(f"a malformed frame: {error}") from None
+            frames.append(self._unpacked(buffer[start + LENGTH : end]))
             start = end
         if buffer is data:
             if start < size:
@@ -71,6 +72,13 @@ class FrameReader:
         else:
             del self._buffer[:start]
         return frames
+
+    @staticmethod
+    def _unpacked(payload: bytes | bytearray) -> Any:
+        try:
+            return codec.unpack(payload)
+        except ValueError as error:
+            raise ProtocolError(f"a malformed frame: {error}") from None
 
 
 def read_available(descriptor: int) -> bytes | None:

@@ -138,7 +138,7 @@ def test_a_shard_that_dies_too_often_is_failed_and_the_others_go_on(places: dict
         kill_worker(manager, 0)
         wait_until(lambda: manager.shards()[0].status is spex.ShardStatus.FAILED, "the shard is given up")
         assert manager.shards()[0].pid is None
-        with pytest.raises(spex.ShardFailed, match="shard 0 .*SIGKILL") as caught:
+        with pytest.raises(spex.ShardFailed, match=r"shard 0 .*SIGKILL") as caught:
             manager.init_instance(Light, ours)
         assert caught.value.shard == 0
         assert caught.value.exit is not None

@@ -190,9 +190,13 @@ class Channel:
     def _lead(self, number: int, deadline: float | None) -> None:
         session = self._session
         while session.acknowledged < number and self.state is State.OPEN:
-            self._step(_POLL_AT_MOST if deadline is None else (deadline - time.monotonic()) * 1000)
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is None:
+                self._step(_POLL_AT_MOST)
+                continue
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 return
+            self._step(remaining * 1000)
 
     def _step(self, milliseconds: float) -> None:
         # By the leader only: wait for the pipes once, and do what they allow.

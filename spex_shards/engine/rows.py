@@ -94,7 +94,7 @@ class Instances:
         found = self._put(key, row)
         self._batch.put("by_spec", u32(entry.number) + key, b"")
         if meta is not None:
-            self._batch.put("metas", u64(number), records.seal(meta))
+            self._batch.put("metas", u64(number), records.seal_flat(meta))
         return found
 
     def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
@@ -102,7 +102,7 @@ class Instances:
         row = found.row
         now = max(now, row.last)
         seq = row.seq + 1
-        self._batch.put("history", u64(row.number) + u64(seq), records.seal((now, action, target)))
+        self._batch.put("history", u64(row.number) + u64(seq), records.seal_flat((now, action, target)))
         declaration = entry.declaration
         version, specification, number, _, _, deadline, prune, _, _, kept = row
         moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept)
@@ -196,7 +196,7 @@ class Instances:
         self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
 
     def _put(self, key: bytes, row: InstanceRow) -> Found:
-        self._batch.put("instances", key, records.seal(row))
+        self._batch.put("instances", key, records.seal_flat(row))
         found = Found(key, row)
         self._remember(found)
         return found

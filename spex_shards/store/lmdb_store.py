@@ -89,8 +89,7 @@ class LmdbStore:
             try:
                 with self._env.begin(write=True) as txn:
                     for table, rows in changes.items():
-                        if rows:
-                            self._write(txn, self._tables[table], rows)
+                        self._write(txn, self._tables[table], rows)
                 return
             except lmdb.MapFullError:
                 self._grow()
@@ -130,11 +129,12 @@ class LmdbStore:
     @staticmethod
     def _write(txn: Any, db: Any, rows: Any) -> None:
         if len(rows) < _MANY:
+            put = txn.put
             for key, value in rows.items():
                 if value is None:
-                    txn.delete(key, db=db)
+                    txn.delete(key, b"", db)
                 else:
-                    txn.put(key, value, db=db)
+                    put(key, value, True, True, False, db)
             return
         for key in sorted(key for key, value in rows.items() if value is None):
             txn.delete(key, db=db)

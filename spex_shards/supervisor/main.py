@@ -116,6 +116,7 @@ class Supervisor:
         self._announced = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         gc.collect()
+        gc.set_threshold(20_000, 20, 20)  # rows are short-lived and without cycles
         gc.freeze()  # so that the collector in a worker does not copy the pages that it shares with this process
 
     def run(self) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Final
 
 from ..protocol import NOT_ANSWERED, Request, read_request
-from ..session import ServerSession, frame
+from ..session import ServerSession, frame, frame_flat
 from ..wire import FrameReader, read_available, write_available
 
 MESSAGE, LOG, REPORT = 0, 1, 2
@@ -69,7 +69,7 @@ class Peer:
         for entry in entries:
             for event in entry[4]:
                 self.events += frame(event)
-        self.replies += frame((upto, [entry[:4] for entry in entries] if entries else entries))
+        self.replies += frame((upto, [entry[:4] for entry in entries])) if entries else frame_flat((upto, ()))
 
     def refuse(self, error: list[Any]) -> None:
         """Have the reason written why this channel is of no use."""
