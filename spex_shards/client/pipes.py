@@ -56,19 +56,23 @@ class Pipes:
 
     def wait(self, milliseconds: float) -> tuple[bool, bool]:
         """Wait until there is something to read, room to write what was kept, or `wake`; return (read, write)."""
-        writes = bool(self.output)
-        if writes:
-            self._poll.register(self._requests, select.POLLOUT)
+        if not self.output:
+            return self._waited(milliseconds)
+        self._poll.register(self._requests, select.POLLOUT)
+        try:
+            return self._waited(milliseconds)
+        finally:
+            self._poll.unregister(self._requests)
+
+    def _waited(self, milliseconds: float) -> tuple[bool, bool]:
         readable = writable = False
-        for descriptor, _ in self._poll.poll(max(0.0, milliseconds)):
+        for descriptor, _ in self._poll.poll(milliseconds if milliseconds > 0 else 0):
             if descriptor == self._replies:
                 readable = True
             elif descriptor == self._wake:
                 os.eventfd_read(self._wake)
             else:
                 writable = True
-        if writes:
-            self._poll.unregister(self._requests)
         return readable, writable
 
     def read(self) -> list[Any]:

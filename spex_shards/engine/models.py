@@ -92,6 +92,8 @@ class ModelBook:
             DeserialisationFailed: Its file is malformed.
         """
         model = self._models.get(name)
+        if model is not None and name not in self._source.malformed:
+            return model
         if name in self._source.malformed:
             error = self._source.malformed[name]
             raise DeserialisationFailed(str(error), **error.context)

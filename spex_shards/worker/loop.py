@@ -279,13 +279,13 @@ class _Worker:
         self._sessions.write()
         try:
             self._engine.commit()
-            self._sessions.committed()
-            self._next_due = self._due()
         except StoreError as error:
-            done = self._failed(done, error)
+            self._answer(self._failed(done, error))
             self._next_due = _now() + _RETRY_AFTER
-        if done:
-            self._answer(done)
+            return
+        self._answer(done)
+        self._sessions.committed()  # after the answers, for which somebody waits
+        self._next_due = self._due()
 
     def _failed(
         self, done: list[tuple[Peer, Request, Entry | None]], error: StoreError
@@ -301,6 +301,12 @@ class _Worker:
         return failed
 
     def _answer(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+        if len(done) == 1:
+            [(peer, request, entry)] = done
+            if not peer.closed:
+                peer.reply(request.number, [entry] if entry is not None else [])
+                self._flush(peer)
+            return
         last: dict[Peer, int] = {}
         entries: dict[Peer, list[Entry]] = {}
         for peer, request, entry in done:

@@ -22,6 +22,7 @@ class Sessions:
         self._sessions: dict[bytes, ServerSession] = {}
         self._attached: set[bytes] = set()
         self._changed: set[bytes] = set()
+        self._written: set[bytes] = set()
         self.next_sweep = 0
 
     @property
@@ -53,7 +54,8 @@ class Sessions:
 
     def write(self) -> None:
         """Put the rows of all changed sessions into the batch."""
-        for client_id in self._changed:
+        self._written, self._changed = self._changed, set()
+        for client_id in self._written:
             row, answers, dropped = self._sessions[client_id].rows()
             self._batch.put("clients", client_id, row)
             for number in dropped:
@@ -63,17 +65,15 @@ class Sessions:
 
     def committed(self) -> None:
         """The batch was kept."""
-        for client_id in self._changed:
+        for client_id in self._written:
             self._sessions[client_id].committed()
-            if client_id not in self._attached:
+            if client_id not in self._attached and client_id not in self._changed:
                 del self._sessions[client_id]
-        self._changed.clear()
 
     def failed(self) -> None:
         """The batch was not kept."""
-        for client_id in self._changed:
+        for client_id in self._written:
             self._sessions[client_id].failed()
-        self._changed.clear()
 
     def sweep(self, now: int) -> None:
         """From time to time, forget clients that are gone for a day, and note those that are gone unseen."""
