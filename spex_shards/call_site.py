@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 _PACKAGE = str(Path(__file__).resolve().parent)
+_MANAGER = str(Path(_PACKAGE, "manager"))
 
 
-def call_site() -> str:
-    """Return "file:line in function" of the nearest frame outside this package."""
+def call_site() -> str | None:
+    """Return "file:line in function" of the call into a manager on this thread's stack, or None where there is none.
+
+    A handler that runs in the process itself lies further down the stack, and is not what called.
+    """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    in_manager = False
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_MANAGER):
+            in_manager = True
+        elif in_manager and not file.startswith(_PACKAGE):
+            place = f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
+            return None if file == threading.__file__ else place
         frame = frame.f_back
-    if frame is None:
-        return "an unknown place"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    return None
 
 
 def emit(plain: list[Any], shard: int, pid: int | None, *, called_here: bool) -> None:
@@ -43,3 +53,13 @@ def emit(plain: list[Any], shard: int, pid: int | None, *, called_here: bool) ->
     record.shard = shard
     record.call_site = site
     logger.handle(record)
+
+
+def locate(record: logging.LogRecord) -> bool:
+    """Add the place of the application's call to a record of the default handler; a filter for in-process use."""
+    if getattr(record, "spex_default_handler", False) and not hasattr(record, "call_site"):
+        site = call_site()
+        record.call_site = site
+        if site:
+            record.msg, record.args = f"{record.getMessage()} (called from {site})", None
+    return True

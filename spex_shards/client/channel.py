@@ -200,7 +200,7 @@ class Channel:
 
     def _step(self, milliseconds: float) -> None:
         # By the leader only: wait for the pipes once, and do what they allow.
-        readable, writable = self._pipes.wait(milliseconds if milliseconds < _POLL_AT_MOST else _POLL_AT_MOST)
+        readable, writable = self._pipes.wait(min(_POLL_AT_MOST, milliseconds))
         try:
             if readable:
                 self._take(self._pipes.read())

@@ -66,7 +66,7 @@ class Pipes:
 
     def _waited(self, milliseconds: float) -> tuple[bool, bool]:
         readable = writable = False
-        for descriptor, _ in self._poll.poll(milliseconds if milliseconds > 0 else 0):
+        for descriptor, _ in self._poll.poll(max(0, milliseconds)):
             if descriptor == self._replies:
                 readable = True
             elif descriptor == self._wake:

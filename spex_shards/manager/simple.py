@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..boot import BootOptions, model_source, open_engine, shard_paths, unite_stores
+from ..call_site import locate
 from ..catalogue import describe
 from ..data_dir import DataDir, OwnerLock
 from ..domain.instance import Instance
@@ -31,6 +32,7 @@ from ..shard_info import ShardInfo, ShardStatus
 from .base import InstanceManager, Life, logger, raise_unapplied
 
 _US = timedelta(microseconds=1)
+logger.addFilter(locate)
 _RETRY_AFTER = 1.0
 _managers: weakref.WeakSet[SimpleInstanceManager] = weakref.WeakSet()
 
