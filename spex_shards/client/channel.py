@@ -14,6 +14,7 @@ threads wait, one of them leads (it alone reads the reply pipe) and wakes the ot
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ from .followers import Followers
 from .pipes import Pipes
 
 _POLL_AT_MOST: Final = 1000
+logger = logging.getLogger("spex_shards")
 
 
 class State(Enum):
@@ -65,8 +67,9 @@ class Channel:
         self.pid: int | None = None
         self.exit: str | None = None
         self.failure: SpexError | None = None
-        self.last_kind = ""
-        self.lost = 0
+        self.last_code = 0
+        self.unapplied = 0
+        self._reported = 0
         self._reopen = reopen
         self._max_unacknowledged = max_unacknowledged
         self._max_frame_bytes = max_frame_bytes
@@ -136,6 +139,7 @@ class Channel:
         """Return, once, the entries of requests that nobody waited for and that could not be applied."""
         with self._lock:
             failures, self._session.failures = self._session.failures, []
+            self._reported = 0
         return failures
 
     def register(self, data: bytes) -> None:
@@ -156,6 +160,7 @@ class Channel:
                 raise ValueError(
                     f"a request must have at most max_frame_bytes={self._max_frame_bytes} bytes, got: {len(data)}"
                 )
+            self.last_code = kind
             if self.state is State.OPEN:
                 self._write(data)
             return number
@@ -223,6 +228,11 @@ class Channel:
                 self._session.receive(reply)
             if self._followers:
                 self._followers.wake_answered(self._session.acknowledged)
+            failures = self._session.failures[self._reported :] if self._session.failures else ()
+            self._reported += len(failures)
+        for failure in failures:
+            self.unapplied += 1
+            logger.error("shard %d could not apply an observation: %s", self.shard, error_of(failure[2]))
 
     def _follow(self, number: int, deadline: float | None) -> None:
         """Wait to be woken, as one who does not lead, for a second at most."""
@@ -310,11 +320,14 @@ class Channel:
             self.state = State.FAILED
             self.failure = failure
             lost = self._session.abandon()
-            self.lost += len(lost)
             if lost:
+                self.unapplied += len(lost)
                 self._session.failures.append([lost[0], False, None, len(lost)])
+                self._reported += 1
             self._pipes.wake()
             self._followers.wake_all()
+        if lost:
+            logger.error("%d observations for shard %d could not be applied: %s", len(lost), self.shard, failure)
 
     def revive(self) -> None:
         """Forget a failure: the shard may be there again."""
@@ -348,6 +361,11 @@ class Channel:
             self.shard, self._reopen, self._max_unacknowledged, self._max_frame_bytes, self._greeting
         )
 
+    @property
+    def last_request(self) -> str:
+        """What was asked for last."""
+        return Kind(self.last_code & ~NOWAIT).name.lower() if self.last_code else "none"
+
     def _break(self) -> None:
         with self._lock:
             self._break_locked()
@@ -362,8 +380,7 @@ class Channel:
     def _refused(self, plain: Any) -> None:
         # With the lock held. The shard will not go on with what was sent: sending it again would end the same way.
         error = error_of(plain)
-        numbers = self._session.refuse_all(plain)
-        self.lost += numbers
+        self._session.refuse_all(plain)
         self.exit = str(error)
         self._break_locked()
         self._followers.wake_answered(self._session.acknowledged)

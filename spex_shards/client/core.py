@@ -141,26 +141,22 @@ class Client:
         """Send a request whose answer nobody waits for."""
         self.channel(canonical).post(kind, arguments, self._options.call_timeout)
 
-    def call_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any:
-        """Have one shard carry a request out; as `call`."""
-        if self._must_start:
-            self._start_again()
-        channel = self.channels[shard]
-        entry = channel.call(kind, arguments, self._options.call_timeout)
-        return None if entry is None else self._value(channel, entry)
+    def call_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Have shards carry requests out at the same time: all are sent before any answer is awaited.
 
-    def call_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
-        """Have all shards carry a request out, at the same time; return their values or errors, by shard."""
+        Returns:
+            Shard → its value, or the `SpexError` that it ended with.
+        """
         if self._must_start:
             self._start_again()
         deadline = time.monotonic() + self._options.call_timeout
-        sent: list[Any] = []
-        for channel in self.channels:
+        sent: dict[int, Any] = {}
+        for shard, of_shard in arguments.items():
             try:
-                sent.append(channel.start(kind, arguments))
+                sent[shard] = self.channels[shard].start(kind, of_shard)
             except SpexError as error:
-                sent.append(error)
-        return [self._finish(*pair, kind, deadline) for pair in zip(self.channels, sent, strict=True)]
+                sent[shard] = error
+        return {shard: self._finish(self.channels[shard], number, kind, deadline) for shard, number in sent.items()}
 
     def flush(self, timeout: float | None) -> list[SpexError]:
         """Wait until everything sent is answered; return what could not be applied and was not reported yet.
@@ -189,7 +185,9 @@ class Client:
             self._start_again()
         self._courier.revive(shard)
         self.channels[shard].revive()
-        self.call_shard(shard, Kind.STATS, ())
+        [outcome] = self.call_shards(Kind.STATS, {shard: ()}).values()
+        if isinstance(outcome, SpexError):
+            raise outcome
 
     # ------------------------------------------------------------------ inside
 

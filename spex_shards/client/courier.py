@@ -187,7 +187,7 @@ class Courier:
             self._channels[shard].break_if(generation, exit_text)
         elif message[0] == "failed":
             _, shard, pid, exit_text = message
-            self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_kind))
+            self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_request))
         elif message[0] == "status":
             self._status.append(message[1])
             self._status_ready.set()
@@ -258,12 +258,12 @@ class Courier:
 
 
 def _failed(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:
-    asked = f"; the last request was {last}" if last else ""
     return ShardFailed(
-        f"shard {shard} died too often and was given up (last process: {pid or 'gone'}, {exit_text}{asked}); "
-        "restart the manager when the cause is mended",
+        f"shard {shard} died too often and was given up (last process: pid {pid}, {exit_text}; last request: {last}); "
+        f"mend the cause, then call revive({shard}) or restart the manager",
         shard=shard,
         pid=pid,
         exit=exit_text,
+        last_request=last,
         maybe_executed=False,
     )

@@ -184,7 +184,17 @@ class InstanceManager(ABC):
         Raises:
             SpexError: A shard cannot answer; never a partial answer.
         """
-        return list(self.iter_instances(specification, history_limit))
+        limit = limit_of(history_limit)
+        name = None if specification is None else specification_of(specification).name
+        found: list[list[Instance]] = [[] for _ in range(self._shard_count())]
+        behind: dict[int, bytes | None] = dict.fromkeys(range(self._shard_count()))
+        while behind:
+            pages = self._read_shards(Kind.PAGE, {shard: (name, after, limit) for shard, after in behind.items()})
+            for shard, (items, after) in pages.items():
+                found[shard] += self._instances(items, limit)
+                behind[shard] = after
+            behind = {shard: after for shard, after in behind.items() if after is not None}
+        return [instance for part in found for instance in part]
 
     def iter_instances(
         self, specification: type[Specification] | None = None, history_limit: int | None = None
@@ -308,7 +318,7 @@ class InstanceManager(ABC):
     def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]: ...
 
     @abstractmethod
-    def _read_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any: ...
+    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]: ...
 
     @abstractmethod
     def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None: ...
@@ -357,15 +367,17 @@ class InstanceManager(ABC):
         for shard in range(self._shard_count()):
             after = None
             while True:
-                items, after = self._read_shard(shard, Kind.PAGE, (name, after, limit))
-                for item in items:
-                    instance = self._complete(item[2][1], item, limit)
-                    if instance is None:
-                        instance = self._again(item[2][1], limit)
-                    if instance is not None:
-                        yield instance
+                items, after = self._read_shards(Kind.PAGE, {shard: (name, after, limit)})[shard]
+                yield from self._instances(items, limit)
                 if after is None:
                     break
+
+    def _instances(self, items: list[Any], limit: int) -> Iterator[Instance]:
+        for item in items:
+            key = item[2][1]
+            instance = self._complete(key, item, limit) or self._again(key, limit)
+            if instance is not None:
+                yield instance
 
     def _again(self, key: bytes, limit: int) -> Instance | None:
         try:

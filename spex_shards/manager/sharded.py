@@ -143,7 +143,7 @@ class ShardedInstanceManager(InstanceManager):
             {
                 "shard": index,
                 **report,
-                "unapplied": channels[index].lost,
+                "unapplied": channels[index].unapplied,
                 "messages_dropped": self._mailbox.dropped[index],
             }
             for index, report in enumerate(reports)
@@ -232,21 +232,23 @@ class ShardedInstanceManager(InstanceManager):
 
     def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
         self._check()
-        outcomes = self._client.call_all(kind, arguments)
-        for outcome in outcomes:
+        return list(self._read_shards(kind, dict.fromkeys(range(self._shard_count()), arguments)).values())
+
+    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        self._check()
+        outcomes = self._client.call_shards(kind, arguments)
+        for outcome in outcomes.values():
             if isinstance(outcome, SpexError):
                 raise outcome
         return outcomes
-
-    def _read_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any:
-        self._check()
-        return self._client.call_shard(shard, kind, arguments)
 
     def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
         self._read(key, kind, arguments)
 
     def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]:
-        return self._client.call_all(Kind.DELETE_WHERE, (ship(predicate),))
+        arguments = (ship(predicate),)
+        everywhere = dict.fromkeys(range(self._shard_count()), arguments)
+        return list(self._client.call_shards(Kind.DELETE_WHERE, everywhere).values())
 
     def _declare(self, cls: type[Specification]) -> None:
         if not self._client.knows(cls):

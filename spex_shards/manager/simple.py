@@ -271,8 +271,8 @@ class SimpleInstanceManager(InstanceManager):
     def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
         return [self._read(b"", kind, arguments)]
 
-    def _read_shard(self, shard: int, kind: Kind, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002
-        return self._read(b"", kind, arguments)
+    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        return {shard: self._read(b"", kind, of_shard) for shard, of_shard in arguments.items()}
 
     def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
         self._check()

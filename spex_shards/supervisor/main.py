@@ -290,7 +290,7 @@ class Supervisor:
         shard = self._shards[index]
         if shard.status is ShardStatus.FAILED:
             client.wanted.discard(index)
-            return client.tell(["failed", index, shard.pid, shard.last_exit])
+            return client.tell(["failed", index, shard.last_pid, shard.last_exit])
         worker = self._workers.get(index)
         if shard.status is not ShardStatus.READY or worker is None:
             return True

@@ -34,10 +34,11 @@ class ShardPolicy:
     start_at: float | None = 0.0
     give_up_at: float | None = None
     unready_deaths: int = 0
+    last_pid: int | None = None
 
     def started(self, pid: int, now: float) -> None:
         """A process was started."""
-        self.pid = pid
+        self.pid = self.last_pid = pid
         self.generation += 1
         self.start_at = None
         self.give_up_at = now + READY_WITHIN

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..codec import canonical, decode, identifier_of
 from ..domain.instance import Deviation
 from ..engine import Engine
 from ..errors import HandlerError, RemoteTraceback, SpexError
@@ -97,6 +98,7 @@ class Dispatcher:
 
     def _init(self, request: Request, caller: Caller, now: int) -> SpexError | None:
         name, identifier, meta, initial_state = request.arguments
+        _check_values(identifier, meta)
         return self._engine.init_instance(name, identifier, meta, initial_state, now, caller)
 
     def _transition(self, request: Request, caller: Caller, now: int) -> SpexError | None:
@@ -105,6 +107,7 @@ class Dispatcher:
 
     def _mock(self, request: Request, _caller: Caller, now: int) -> None:
         name, identifier, meta, state = request.arguments
+        _check_values(identifier, meta)
         self._engine.mock_instance(name, identifier, meta, state, now)
 
     def _delete(self, request: Request, _caller: Caller, _now: int) -> None:
@@ -158,6 +161,14 @@ _OPERATIONS: Final[dict[Kind, _Operation]] = {
     Kind.SPECIFICATION: Dispatcher._specification,
     Kind.STATS: Dispatcher._report,
 }
+
+
+def _check_values(identifier: bytes, meta: bytes | None) -> None:
+    # What is stored now is read for as long as the directory lives.
+    if canonical(identifier_of(identifier)) != identifier:
+        raise ValueError("the identifier is not in its canonical form")
+    if meta is not None and type(decode(meta)) is not dict:
+        raise ValueError("meta is no dict")
 
 
 def _failure(request: Request, error: Exception) -> SpexError:
