@@ -1,0 +1,144 @@
+"""What is forced to the disk, and how many requests share a batch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spex_shards as spex
+from spex_shards.store import lmdb_store
+
+from .conftest import wait_until
+from .helper_specs import Door
+
+SYNCS = "fsync,fdatasync,sync_file_range,msync,syncfs"
+
+
+@contextmanager
+def traced(pid: int, output: Path) -> Iterator[None]:
+    """Have strace write the syncs of a process to a file."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-p", str(pid), "-e", f"trace={SYNCS}", "-o", str(output)], stderr=subprocess.PIPE, text=True
+    )
+    assert tracer.stderr is not None
+    assert "attached" in tracer.stderr.readline()
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=20)
+
+
+@pytest.mark.process
+@pytest.mark.tool("strace")
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize(("durability", "per_batch"), [("disk", 1), ("process", 0)])
+def test_each_batch_is_synced_once_or_never(
+    places: dict[str, Path], tmp_path: Path, durability: str, per_batch: int
+) -> None:
+    """A worker's system calls: one sync per batch for durability "disk", none for "process"."""
+    with spex.ShardedInstanceManager(
+        **places, distribution_factor=1, learning_mode=True, durability=durability, call_timeout=30
+    ) as manager:
+        manager.init_instance(Door, 1)
+        [before] = manager.stats()
+        with traced(manager.shards()[0].pid, tmp_path / "trace"):
+            for _ in range(50):
+                manager.transition(1, "open", "opened")
+        [after] = manager.stats()
+    syncs = len(re.findall(r"\b(?:fsync|fdatasync|msync)\(", (tmp_path / "trace").read_text()))
+    assert after["batches"] - before["batches"] == 51  # the question for the statistics is a batch too, of reading only
+    assert syncs == 50 * per_batch
+
+
+class CountingStore(lmdb_store.LmdbStore):
+    """Counts what is kept."""
+
+    applied = 0
+
+    def apply(self, changes: Any) -> None:
+        """Count, and keep."""
+        type(self).applied += 1
+        super().apply(changes)
+
+
+def test_one_observation_is_one_transaction(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The in-process manager writes once per observation, and not at all for reading."""
+    monkeypatch.setattr("spex_shards.boot.LmdbStore", CountingStore)
+    with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
+        manager.init_instance(Door, 1)
+        before = CountingStore.applied
+        for _ in range(20):
+            manager.transition(1, "open", "opened")
+            manager.get_instance(1)
+        assert CountingStore.applied - before == 20
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_requests_of_several_threads_share_batches(places: dict[str, Path]) -> None:
+    """With four threads that send without waiting, a batch has more than one request on average."""
+    with spex.ShardedInstanceManager(
+        **places, distribution_factor=1, learning_mode=True, durability="disk", call_timeout=30
+    ) as manager:
+
+        def observe(number: int) -> None:
+            manager.init_instance_nowait(Door, number)
+            for _ in range(200):
+                manager.transition_nowait(number, "open", "opened")
+
+        threads = [threading.Thread(target=observe, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        manager.flush()
+        [stats] = manager.stats()
+        assert stats["mean_batch_size"] > 1
+        assert sum(stats["requests"][kind] for kind in ("init", "transition")) == 4 * 201
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
+    """What arrives while a shard is stopped is one batch when it goes on; `queue_depth` says how much it was."""
+    import signal
+
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=30) as manager:
+        manager.init_instance(Door, 1)
+        [before] = manager.stats()
+        pid = manager.shards()[0].pid
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(100):
+            manager.transition_nowait(1, "open", "opened")
+        answers: list[Any] = []
+        asker = threading.Thread(target=lambda: answers.extend(manager.stats()))
+        asker.start()
+        channel = manager._client.channels[0]
+        wait_until(lambda: channel._session.unacknowledged == 101, "all requests are on their way")
+        os.kill(pid, signal.SIGCONT)
+        asker.join(20)
+        [after] = answers
+        assert after["queue_depth"] == 100
+        assert (
+            after["batches"] == before["batches"] + 1
+        )  # a batch is counted when it ends: this one is the first question
+        assert after["bytes_in"] > before["bytes_in"]
+
+
+def test_the_map_grows_by_itself(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that is full is doubled, and the batch at hand written again: no request fails."""
+    monkeypatch.setattr(lmdb_store.LmdbStore.__init__, "__kwdefaults__", {"map_size": 256 * 1024})
+    with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
+        for number in range(300):
+            manager.init_instance(Door, number, meta={"text": "x" * 8000})
+        assert manager._engine._store._env.info()["map_size"] > 256 * 1024
+        assert len(manager.all_instances()) == 300
