@@ -54,6 +54,10 @@ class Mailbox:
                 _, message = self._waiting.popleft()
             yield message
 
+    def forget(self) -> None:
+        """In a forked child: start anew; what arrived is the parent's, and so are the thread and the lock."""
+        self.__init__(self._on_message)  # type: ignore[misc]
+
     def close(self) -> None:
         """Deliver what has arrived, and end the thread."""
         with self._arrived:

@@ -20,8 +20,6 @@ from .errors import ShardDown
 from .protocol import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
 
 LENGTH: Final = 4
-MAX_REMEMBERED_BYTES: Final = 1024 * 1024
-"""A client whose unread answers take more than that is not read until it has taken some."""
 
 
 def frame(plain: Any) -> bytes:
@@ -165,12 +163,6 @@ class ServerSession:
         self._remembered = answers
         self._fresh: dict[int, Any] = {}
         self._dropped: list[int] = []
-        self._sizes = {number: len(codec.pack(entry)) for number, entry in answers.items()}
-
-    @property
-    def remembered_bytes(self) -> int:
-        """Bytes of the answers that the client may still ask for again."""
-        return sum(self._sizes.values())
 
     def open(self, version: int, first: int, *, kept: bool, again: bool) -> None:
         """Take the hello of a new channel.
@@ -230,7 +222,6 @@ class ServerSession:
             return
         for number, entry in self._fresh.items():
             self._remembered[number] = entry
-            self._sizes[number] = len(codec.pack(entry))
         self._fresh.clear()
         self._dropped = []
 
@@ -241,11 +232,10 @@ class ServerSession:
     def not_applied(self, number: int, entry: Any) -> None:
         """Remember, as long as this process lives, the answer that a request of a failed batch got."""
         self._remembered[number] = entry
-        self._sizes[number] = 0
 
     def _forget(self, upto: int) -> None:
         if self._remembered:
             done = [number for number in self._remembered if number <= upto]
             for number in done:
-                del self._remembered[number], self._sizes[number]
+                del self._remembered[number]
             self._dropped += done

@@ -248,6 +248,7 @@ class Client:
         # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
         self._declaring = threading.RLock()
         self._starting = threading.Lock()
+        self._mailbox.forget()
         self._courier.forget()
         for channel in self.channels:
             channel.forget()

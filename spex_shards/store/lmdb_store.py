@@ -60,9 +60,8 @@ class LmdbStore:
         Raises:
             StoreError: LMDB could not read.
         """
-        view = self._view or self._begin()
         try:
-            value: bytes | None = view.get(key, None, self._tables[table])
+            value: bytes | None = (self._view or self._begin()).get(key, None, self._tables[table])
         except lmdb.Error as error:
             raise StoreError(f"the store could not read: {error}") from error
         return value
@@ -71,9 +70,8 @@ class LmdbStore:
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
-        view = self._view or self._begin()
         try:
-            with view.cursor(self._tables[table]) as cursor:
+            with (self._view or self._begin()).cursor(self._tables[table]) as cursor:
                 yield from self._backward(cursor, start, stop) if reverse else self._forward(cursor, start, stop)
         except lmdb.Error as error:
             raise StoreError(f"the store could not read: {error}") from error

@@ -104,6 +104,7 @@ class _Worker:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
         self._draining = False
         self._forced_at: float | None = None
+        self._not_before = 0
         self._next_due = self._due()
         self._batches = self._batched = self._depth = 0
         self._gone_bytes = [0, 0]
@@ -130,7 +131,8 @@ class _Worker:
 
     def _due(self) -> int:
         due = self._engine.next_due()
-        return self._sessions.next_sweep if due is None else min(due, self._sessions.next_sweep)
+        due = self._sessions.next_sweep if due is None else min(due, self._sessions.next_sweep)
+        return max(due, self._not_before)
 
     def _is_due(self) -> bool:
         return (
@@ -281,7 +283,8 @@ class _Worker:
             self._engine.commit()
         except StoreError as error:
             self._answer(self._failed(done, error))
-            self._next_due = _now() + _RETRY_AFTER
+            self._not_before = _now() + _RETRY_AFTER
+            self._next_due = self._due()
             return
         self._answer(done)
         self._sessions.committed()  # after the answers, for which somebody waits
@@ -352,9 +355,18 @@ class _Worker:
         now = _now()
         self._sessions.sweep(now)
         if self._next_due <= now:
-            self._engine.tick(now)
+            self._tick(now)
         self._commit([])
         self._deliver_reports()
+
+    def _tick(self, now: int) -> None:
+        mark = self._engine.mark()
+        try:
+            self._engine.tick(now)
+        except StoreError as error:
+            self._engine.rollback(mark)
+            self._not_before = now + _RETRY_AFTER
+            logger.error("what is due could not be done: %s", error)
 
     def _deliver_reports(self) -> None:
         if not self._outbox.waiting:
