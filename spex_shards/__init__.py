@@ -82,7 +82,7 @@ from .shard_info import ShardInfo, ShardStatus
 if TYPE_CHECKING:
     from .codec import Reference
     from .handlers import Caller
-    from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
+    from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
 
 __version__ = "0.1.0"
 __all__ = [
@@ -136,6 +136,7 @@ __all__ = [
     "check",
     "compare",
     "configure",
+    "connect",
     "delete_instance",
     "delete_instances",
     "deviations",
@@ -165,6 +166,7 @@ _LATER = {
     "Reference": "codec",
     "ShardedInstanceManager": "manager",
     "SimpleInstanceManager": "manager",
+    "connect": "manager",
 }
 
 

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
 from typing import Any, Self
 
-from .. import records
-from ..codec import identifier_of
-from ..domain.conformance import Verdict
-from ..domain.impl_model import ImplModel
-from ..domain.instance import Deviation, Instance
-from ..domain.lts import INITIALISATION, Transition
-from ..domain.specification import Specification, registered
-from ..errors import InstanceNotFound, ManagerClosed, PredicateError, SpexError, StoreError
+from ..domain.instance import Instance
+from ..domain.lts import INITIALISATION
+from ..domain.specification import Specification
+from ..errors import PredicateError, SpexError
 from ..handlers import handler_running
 from ..mailbox import Mailbox
 from ..protocol import Kind
-from ..records import StoredSpecification
 from ..shard_info import ShardInfo
-from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .arguments import action_name, canonical, encode_meta, specification_of, state_name
+from .reading import Life, Readings
 
 logger = logging.getLogger("spex_shards")
 
 
-class Life(Enum):
-    """Where a manager is."""
-
-    NEW = "not started yet"
-    STARTED = "started"
-    CLOSED = "closed"
-
-
-class InstanceManager(ABC):
+class InstanceManager(Readings):
     """Takes observations of instances, keeps them, and judges what the models do not know.
 
     Arguments are checked in the calling thread before anything is sent: a state or action that is no `str` (or
@@ -45,7 +32,6 @@ class InstanceManager(ABC):
     raises `RuntimeError`.
     """
 
-    _life: Life
     _mailbox: Mailbox
 
     # ------------------------------------------------------------------ life
@@ -161,81 +147,7 @@ class InstanceManager(ABC):
             ExceptionGroup: What could not be applied since the last `flush`.
         """
 
-    # ------------------------------------------------------------------ reading
-
-    def get_instance(self, identifier: Any, history_limit: int | None = None) -> Instance:
-        """Return an instance, with the newest `history_limit` entries of its history (None: all), oldest first.
-
-        Raises:
-            InstanceNotFound: There is none; no handler is asked.
-        """
-        limit = limit_of(history_limit)
-        key = canonical(identifier)
-        while True:
-            instance = self._complete(key, self._read(key, Kind.GET, (key, limit)), limit)
-            if instance is not None:
-                return instance
-
-    def all_instances(
-        self, specification: type[Specification] | None = None, history_limit: int | None = None
-    ) -> list[Instance]:
-        """Return all instances, or those of one specification; an empty list when there are none.
-
-        Raises:
-            SpexError: A shard cannot answer; never a partial answer.
-        """
-        limit = limit_of(history_limit)
-        name = None if specification is None else specification_of(specification).name
-        found: list[list[Instance]] = [[] for _ in range(self._shard_count())]
-        behind: dict[int, bytes | None] = dict.fromkeys(range(self._shard_count()))
-        while behind:
-            pages = self._read_shards(Kind.PAGE, {shard: (name, after, limit) for shard, after in behind.items()})
-            for shard, (items, after) in pages.items():
-                found[shard] += self._instances(items, limit)
-                behind[shard] = after
-            behind = {shard: after for shard, after in behind.items() if after is not None}
-        return [instance for part in found for instance in part]
-
-    def iter_instances(
-        self, specification: type[Specification] | None = None, history_limit: int | None = None
-    ) -> Iterator[Instance]:
-        """Iterate over instances with bounded memory; one that is there all the time appears exactly once.
-
-        Raises:
-            SpexError: A shard cannot answer.
-        """
-        limit = limit_of(history_limit)
-        name = None if specification is None else specification_of(specification).name
-        self._check()
-        return self._pages(name, limit)
-
-    def all_impl_models(self) -> list[ImplModel]:
-        """Return the implementation models, merged over shards: transitions united, learning if any learns."""
-        united: dict[str, tuple[set[Transition], bool]] = {}
-        for models in self._read_all(Kind.MODELS, ()):
-            for name, transitions, learning in models:
-                have, learns = united.get(name, (set(), False))
-                have.update(Transition._make(t) for t in transitions)
-                united[name] = (have, learns or learning)
-        return [
-            ImplModel(specification=name, transitions=frozenset(transitions), learning_mode=learning)
-            for name, (transitions, learning) in sorted(united.items())
-        ]
-
-    def export_impl_models(self) -> list[tuple[str, str]]:
-        """Return the implementation models as files: (file name, text)."""
-        return [(f"{model.specification}.spex", model.serialise()) for model in self.all_impl_models()]
-
-    def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
-        """Return the deviations seen, merged over shards, of one specification or all."""
-        name = None if specification is None else specification_of(specification).name
-        merged: dict[tuple[str, Transition], Deviation] = {}
-        for rows in self._read_all(Kind.DEVIATIONS, (name,)):
-            for row in rows:
-                found = _deviation(row)
-                key = (found.specification, found.transition)
-                merged[key] = _together(merged[key], found) if key in merged else found
-        return [merged[key] for key in sorted(merged, key=repr)]
+    # ------------------------------------------------------------------ processes
 
     @abstractmethod
     def shards(self) -> list[ShardInfo]:
@@ -312,15 +224,6 @@ class InstanceManager(ABC):
     def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None: ...
 
     @abstractmethod
-    def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any: ...
-
-    @abstractmethod
-    def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]: ...
-
-    @abstractmethod
-    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]: ...
-
-    @abstractmethod
     def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None: ...
 
     @abstractmethod
@@ -329,16 +232,7 @@ class InstanceManager(ABC):
     @abstractmethod
     def _declare(self, cls: type[Specification]) -> None: ...
 
-    @abstractmethod
-    def _shard_count(self) -> int: ...
-
     # ------------------------------------------------------------------ shared
-
-    def _check(self) -> None:
-        if self._life is not Life.STARTED:
-            raise ManagerClosed(f"the manager is {self._life.value}")
-        if handler_running():
-            raise RuntimeError("a handler must not call a manager: it runs inside the shard")
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
@@ -363,81 +257,9 @@ class InstanceManager(ABC):
             self._check()
         return key, (key, action, to_state)
 
-    def _pages(self, name: str | None, limit: int) -> Iterator[Instance]:
-        for shard in range(self._shard_count()):
-            after = None
-            while True:
-                items, after = self._read_shards(Kind.PAGE, {shard: (name, after, limit)})[shard]
-                yield from self._instances(items, limit)
-                if after is None:
-                    break
-
-    def _instances(self, items: list[Any], limit: int) -> Iterator[Instance]:
-        for item in items:
-            key = item[2][1]
-            instance = self._complete(key, item, limit) or self._again(key, limit)
-            if instance is not None:
-                yield instance
-
-    def _again(self, key: bytes, limit: int) -> Instance | None:
-        try:
-            return self.get_instance(identifier_of(key), None if limit >= 1 << 61 else limit)
-        except InstanceNotFound:
-            return None
-
-    def _complete(self, key: bytes, item: Any, limit: int) -> Instance | None:
-        """Make an instance of what a shard returned, fetching older entries; None: it became another meanwhile."""
-        number, seq, plain = item
-        history = plain[4]
-        first = seq - len(history) + 1
-        wanted = max(1, seq - limit + 1)
-        parts = [history]
-        while first > wanted:
-            start = max(wanted, first - 8192)
-            older = self._read(key, Kind.HISTORY, (key, number, start, first))
-            if older is None:
-                return None
-            if len(older) != first - start:
-                raise StoreError("a damaged history: entries are missing", row="history")
-            parts.append(older)
-            first = start
-        plain[4] = [entry for part in reversed(parts) for entry in part]
-        name = plain[0]
-        return records.instance_of(plain, None if registered(name) else self._stored_declaration(name, key))
-
-    def _stored_declaration(self, name: str, key: bytes) -> Any:
-        plain = self._read(key, Kind.SPECIFICATION, (name,))
-        return None if plain is None else StoredSpecification.of(plain).declaration
-
 
 def raise_unapplied(errors: Iterable[SpexError]) -> None:
     """Raise what could not be applied, as one group; nothing when there is nothing."""
     listed = list(errors)
     if listed:
         raise ExceptionGroup("observations sent without waiting could not be applied", listed)
-
-
-def _deviation(row: Any) -> Deviation:
-    name, transition, verdict, accepted, count, first, last = row
-    return Deviation(
-        name,
-        Transition._make(transition),
-        Verdict(verdict),
-        accepted,
-        count,
-        records.decode_value(first),
-        records.decode_value(last),
-    )
-
-
-def _together(one: Deviation, other: Deviation) -> Deviation:
-    newest = one if one.last_seen >= other.last_seen else other
-    return Deviation(
-        one.specification,
-        one.transition,
-        newest.verdict,
-        one.accepted or other.accepted,
-        one.count + other.count,
-        min(one.first_seen, other.first_seen),
-        max(one.last_seen, other.last_seen),
-    )

@@ -5,34 +5,26 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
 from ..catalogue import describe
-from ..client import Client, ClientOptions, SupervisorOwner
+from ..client import Client, SupervisorOwner
 from ..client.owner import search_path
-from ..data_dir import DataDir
-from ..domain.instance import Instance
-from ..domain.specification import Specification
-from ..errors import ManagerClosed, SpexError
-from ..mailbox import Mailbox
+from ..errors import ManagerClosed
 from ..options import UNSET
-from ..protocol import Kind
-from ..settings import load_specifications, options_from
-from ..shard_info import ShardInfo
-from ..shipping import ship
+from ..settings import options_from
 from ..supervisor.config import SupervisorConfig
-from .base import InstanceManager, Life, raise_unapplied
+from .attached import AttachedInstanceManager
+from .base import logger
+from .reading import Life
 
-logger = logging.getLogger("spex_shards")
 _US = timedelta(microseconds=1)
 
 
-class ShardedInstanceManager(InstanceManager):
+class ShardedInstanceManager(AttachedInstanceManager):
     """An instance manager on several processes; the same calls as `SimpleInstanceManager`.
 
     The constructor validates and starts nothing; ``with`` or `start` does, once. A forked child uses the same
@@ -80,12 +72,7 @@ class ShardedInstanceManager(InstanceManager):
         on_message: Any = UNSET,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._options = options_from(given)
-        self._specifications = load_specifications(self._options["specifications"])
-        self._life = Life.NEW
-        self._changing = threading.RLock()
-        self._mailbox = Mailbox(self._options["on_message"])
-        self._directory = DataDir(Path(self._options["data_dir"]).absolute())
+        self._prepare(options_from(given))
         self._owner: SupervisorOwner | None = None
         self._owner_pid = os.getpid()
         self._started_us = 0
@@ -107,54 +94,6 @@ class ShardedInstanceManager(InstanceManager):
             self._life = Life.STARTED
             atexit.register(self._at_exit)
         return self
-
-    def close(self) -> None:
-        """Flush, stop the shards, and return when all processes are gone; in a forked child, detach."""
-        with self._changing:
-            if self._life is not Life.STARTED:
-                self._life = Life.CLOSED
-                return
-            self._check()
-            errors: list[SpexError] = []
-            try:
-                errors = self._client.flush(self._options["shutdown_timeout"])
-            except SpexError as error:
-                errors = [error]
-            finally:
-                self._life = Life.CLOSED
-                self._stop()
-        raise_unapplied(errors)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything sent without waiting is applied and durable."""
-        self._check()
-        raise_unapplied(self._client.flush(timeout))
-
-    def shards(self) -> list[ShardInfo]:
-        """Return what the supervisor says of each shard's process."""
-        self._check()
-        return self._client.shards()
-
-    def stats(self) -> list[dict[str, Any]]:
-        """Return the counters of each shard."""
-        reports = self._read_all(Kind.STATS, ())
-        channels = self._client.channels
-        return [
-            {
-                "shard": index,
-                **report,
-                "unapplied": channels[index].unapplied,
-                "messages_dropped": self._mailbox.dropped[index],
-            }
-            for index, report in enumerate(reports)
-        ]
-
-    def revive(self, index: int) -> None:
-        """Start a FAILED shard again, with its restart intensity counted anew; waits until it is ready."""
-        self._check()
-        if type(index) is not int or not 0 <= index < self._shard_count():
-            raise ValueError(f"index must be a shard's, 0 to {self._shard_count() - 1}, got: {index!r}")
-        self._client.revive(index)
 
     # ------------------------------------------------------------------ inside
 
@@ -185,15 +124,7 @@ class ShardedInstanceManager(InstanceManager):
         return self._owner
 
     def _new_client(self, owner: SupervisorOwner) -> Client:
-        options = self._options
-        client_options = ClientOptions(
-            shards=options["distribution_factor"],
-            call_timeout=options["call_timeout"],
-            max_unacknowledged=options["max_unacknowledged"],
-            max_frame_bytes=options["max_frame_bytes"],
-            specifications=self._specifications,
-        )
-        return Client(self._directory.socket, client_options, self._mailbox, self._succeed, owner.pidfd)
+        return Client(self._directory.socket, self._client_options(), self._mailbox, self._succeed, owner.pidfd)
 
     def _succeed(self) -> int:
         # By the courier, when the supervisor has died: reap it, and start the next.
@@ -203,6 +134,7 @@ class ShardedInstanceManager(InstanceManager):
         return self._new_owner().pidfd
 
     def _stop(self) -> None:
+        # In a forked child the supervisor is the parent's: detaching is all.
         self._client.close()
         atexit.unregister(self._at_exit)
         if self._owner is not None and os.getpid() == self._owner_pid:
@@ -211,59 +143,3 @@ class ShardedInstanceManager(InstanceManager):
         elif self._owner is not None:
             self._owner.let_go()
         self._mailbox.close()
-
-    def _at_exit(self) -> None:
-        try:
-            self.close()
-        except ExceptionGroup as group:
-            for error in group.exceptions:
-                logger.error("%s", error)
-
-    def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None:
-        self._client.call(key, kind, arguments)
-        return None
-
-    def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
-        self._client.post(key, kind, arguments)
-
-    def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
-        self._check()
-        return self._client.call(key, kind, arguments)
-
-    def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
-        self._check()
-        return list(self._read_shards(kind, dict.fromkeys(range(self._shard_count()), arguments)).values())
-
-    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
-        self._check()
-        outcomes = self._client.call_shards(kind, arguments)
-        for outcome in outcomes.values():
-            if isinstance(outcome, SpexError):
-                raise outcome
-        return outcomes
-
-    def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
-        self._read(key, kind, arguments)
-
-    def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]:
-        arguments = (ship(predicate),)
-        everywhere = dict.fromkeys(range(self._shard_count()), arguments)
-        return list(self._client.call_shards(Kind.DELETE_WHERE, everywhere).values())
-
-    def _declare(self, cls: type[Specification]) -> None:
-        if not self._client.knows(cls):
-            self._client.declare(cls)
-
-    def _shard_count(self) -> int:
-        return int(self._options["distribution_factor"])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
-        return _elsewhere, (type(self),)
-
-
-def _elsewhere(cls: type[ShardedInstanceManager]) -> ShardedInstanceManager:
-    manager = cls.__new__(cls)
-    manager._life = Life.CLOSED
-    manager._changing = threading.RLock()
-    return manager

@@ -29,7 +29,8 @@ from ..protocol import Kind
 from ..records import decode_value, encode_value
 from ..settings import load_specifications, options_from
 from ..shard_info import ShardInfo, ShardStatus
-from .base import InstanceManager, Life, logger, raise_unapplied
+from .base import InstanceManager, logger, raise_unapplied
+from .reading import Life
 
 _US = timedelta(microseconds=1)
 logger.addFilter(locate)

@@ -33,6 +33,7 @@ from ..errors import ShardDown, SpexError, StoreError
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import error_plain
 from ..wire import receive_message, send_message
+from .attachments import Attachments
 from .dispatch import Dispatcher, Entry
 from .logs import LogCapture
 from .outbox import Outbox
@@ -41,7 +42,6 @@ from .sessions import Sessions
 
 BOOT_FAILED: Final = 64
 """Exit code of a worker that could not start: trying again would not help."""
-REQUESTS_PER_CLIENT: Final = 512
 FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
@@ -96,9 +96,8 @@ class _Worker:
         self._dispatcher = Dispatcher(engine, capture, self._stats)
         self._sessions = Sessions(engine.batch)
         self._outbox = Outbox(engine.batch)
-        self._peers: dict[int, Peer] = {}
-        self._waiting: dict[Peer, None] = {}
         self._epoll = select.epoll()
+        self._clients = Attachments(self._epoll, self._sessions, options.max_frame_bytes)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
@@ -106,15 +105,14 @@ class _Worker:
         self._forced_at: float | None = None
         self._not_before = 0
         self._next_due = self._due()
-        self._batches = self._batched = self._depth = 0
-        self._gone_bytes = [0, 0]
+        self._batches = self._batched = 0
 
     def serve(self) -> int:
         """Loop until drained."""
         while not self._draining:
             for descriptor, _ in self._epoll.poll(self._timeout()):
                 self._ready(descriptor)
-            if self._waiting:
+            if self._clients.waiting:
                 self._batch()
             if self._is_due():
                 self._by_itself()
@@ -123,7 +121,7 @@ class _Worker:
         return 0
 
     def _timeout(self) -> float:
-        if self._waiting and not all(peer.stalled for peer in self._waiting):
+        if self._clients.ready():
             return 0
         if self._forced_at is None:
             return max(0.0, (self._next_due - _now()) / 1_000_000)
@@ -145,34 +143,16 @@ class _Worker:
         )
 
     def _ready(self, descriptor: int) -> None:
-        peer = self._peers.get(descriptor)
+        peer = self._clients.get(descriptor)
         if peer is not None:
-            self._read(peer)
+            self._clients.read(peer)
         elif descriptor == self._control.fileno():
             self._order()
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
             self._forced_at = time.monotonic() + FORCED_BY
         else:
-            self._writable(descriptor)
-
-    def _read(self, peer: Peer) -> None:
-        if peer.stalled or peer.queue:
-            return
-        try:
-            alive = peer.read()
-        except ProtocolError as error:
-            self._refuse(peer, ShardDown(str(error), maybe_executed=True))
-            return
-        if peer.queue:
-            self._waiting[peer] = None
-        elif not alive:
-            self._forget(peer)
-
-    def _writable(self, descriptor: int) -> None:
-        for peer in list(self._peers.values()):
-            if descriptor in (peer.replies_fd, peer.events_fd):
-                self._flush(peer)
+            self._clients.writable(descriptor)
 
     def _order(self) -> None:
         try:
@@ -184,38 +164,14 @@ class _Worker:
             return
         message, descriptors = received
         if message[0] == "channel":
-            self._attach(message[1], message[2], message[3], descriptors)
+            self._clients.attach(message[1], message[2], message[3], descriptors)
         elif message[0] == "drain":
             self._draining = True
-
-    def _attach(self, client_id: bytes, pid: int, owner: bool, descriptors: list[int]) -> None:
-        for other in list(self._peers.values()):
-            if other.client_id == client_id:
-                self._forget(other)
-        session = self._sessions.get(client_id)
-        peer = Peer(client_id, pid, owner, session, descriptors, self._options.max_frame_bytes)
-        self._peers[peer.requests_fd] = peer
-        self._epoll.register(peer.requests_fd, select.EPOLLIN)
-
-    def _forget(self, peer: Peer) -> None:
-        if self._peers.pop(peer.requests_fd, None) is None:
-            return
-        self._gone_bytes[0] += peer.bytes_in
-        self._gone_bytes[1] += peer.bytes_out
-        self._waiting.pop(peer, None)
-        peer.close()  # which takes its descriptors out of the epoll set as well
-        self._sessions.left(peer.client_id, _now())
-
-    def _refuse(self, peer: Peer, error: SpexError) -> None:
-        peer.queue.clear()
-        peer.refuse(error_plain(error))
-        peer.flush()
-        self._forget(peer)
 
     # ------------------------------------------------------------------ one batch
 
     def _batch(self) -> None:
-        work = self._take()
+        work = self._clients.take()
         if not work:
             return
         now = _now()
@@ -226,23 +182,6 @@ class _Worker:
         self._batches += 1
         self._batched += len(done)
         self._commit(done)
-
-    def _take(self) -> list[tuple[Peer, Request]]:
-        work: list[tuple[Peer, Request]] = []
-        depth = 0
-        for peer in list(self._waiting):
-            queue = peer.queue
-            depth += len(queue)
-            if peer.stalled:
-                continue
-            if len(queue) <= REQUESTS_PER_CLIENT:
-                work += [(peer, request) for request in queue]
-                queue.clear()
-                del self._waiting[peer]
-            else:
-                work += [(peer, queue.popleft()) for _ in range(REQUESTS_PER_CLIENT)]
-        self._depth = depth
-        return work
 
     def _carry_out(
         self, peer: Peer, request: Request, now: int, done: list[tuple[Peer, Request, Entry | None]]
@@ -256,7 +195,9 @@ class _Worker:
                 done.append((peer, request, session.again(request.number)))
                 return
         except (ProtocolError, ShardDown) as error:
-            self._refuse(peer, error if isinstance(error, ShardDown) else ShardDown(str(error), maybe_executed=True))
+            self._clients.refuse(
+                peer, error if isinstance(error, ShardDown) else ShardDown(str(error), maybe_executed=True)
+            )
             return
         entry = self._dispatcher.execute(peer, request, now)
         changes = request.kind in MUTATING
@@ -308,7 +249,7 @@ class _Worker:
             [(peer, request, entry)] = done
             if not peer.closed:
                 peer.reply(request.number, [entry] if entry is not None else [])
-                self._flush(peer)
+                self._clients.flush(peer)
             return
         last: dict[Peer, int] = {}
         entries: dict[Peer, list[Entry]] = {}
@@ -319,31 +260,7 @@ class _Worker:
         for peer, upto in last.items():
             if not peer.closed:
                 peer.reply(upto, entries.get(peer, []))
-                self._flush(peer)
-
-    def _flush(self, peer: Peer) -> None:
-        before = peer.stalled
-        if not peer.flush():
-            self._forget(peer)
-            return
-        blocked = peer.wants()
-        if blocked is not None:
-            peer.stalled = True
-            self._watch(peer, blocked)
-        elif before:
-            peer.stalled = False
-            self._watch(peer, None)
-            self._epoll.register(peer.requests_fd, select.EPOLLIN)
-
-    def _watch(self, peer: Peer, blocked: int | None) -> None:
-        # A client whose pipe is full is not read: only its full pipe is watched, until it has drained.
-        for descriptor in (peer.requests_fd, peer.replies_fd, peer.events_fd):
-            try:
-                self._epoll.unregister(descriptor)
-            except (FileNotFoundError, KeyError):
-                pass
-        if blocked is not None:
-            self._epoll.register(blocked, select.EPOLLOUT)
+                self._clients.flush(peer)
 
     # ------------------------------------------------------------------ what happens by itself
 
@@ -371,33 +288,33 @@ class _Worker:
     def _deliver_reports(self) -> None:
         if not self._outbox.waiting:
             return
-        peers = sorted((p for p in self._peers.values() if p.session.opened), key=lambda peer: not peer.owner)
+        peers = sorted((p for p in self._clients.all() if p.session.opened), key=lambda peer: not peer.owner)
         for peer in peers[:1]:
             self._outbox.deliver(peer.events)
-            self._flush(peer)
+            self._clients.flush(peer)
             self._commit([])
 
     def _drain(self) -> None:
-        for peer in list(self._peers.values()):
+        for peer in self._clients.all():
             while not peer.closed and not peer.stalled:
                 size = peer.bytes_in
-                self._read(peer)
+                self._clients.read(peer)
                 while not peer.closed and peer.queue and not peer.stalled:
                     self._batch()
                 if peer.closed or peer.bytes_in == size:
                     break
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < deadline and any(peer.stalled for peer in self._peers.values()):
+        while time.monotonic() < deadline and any(peer.stalled for peer in self._clients.all()):
             for descriptor, _ in self._epoll.poll(0.05):
-                self._writable(descriptor)
+                self._clients.writable(descriptor)
 
     def _stats(self) -> dict[str, Any]:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
-            "queue_depth": max(0, self._depth - 1),
-            "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self._peers.values()),
-            "bytes_out": self._gone_bytes[1] + sum(peer.bytes_out for peer in self._peers.values()),
+            "queue_depth": max(0, self._clients.depth - 1),
+            "bytes_in": self._clients.gone_bytes[0] + sum(peer.bytes_in for peer in self._clients.all()),
+            "bytes_out": self._clients.gone_bytes[1] + sum(peer.bytes_out for peer in self._clients.all()),
         }
 
 

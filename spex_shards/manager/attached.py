@@ -1,0 +1,227 @@
+"""Managers whose engine lies in shards: what a process does with the shards of a running supervisor."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from ..client import Client, ClientOptions
+from ..data_dir import DataDir
+from ..domain.instance import Instance
+from ..domain.specification import Specification
+from ..errors import DataDirError, ManagerClosed, SpexError
+from ..mailbox import Mailbox
+from ..options import UNSET
+from ..protocol import Kind
+from ..settings import load_specifications, options_from
+from ..shard_info import ShardInfo
+from ..shipping import ship
+from .base import InstanceManager, logger, raise_unapplied
+from .reading import Life
+
+
+class AttachedInstanceManager(InstanceManager):
+    """An instance manager on the shards of a supervisor that runs by itself; `connect` makes one.
+
+    It attaches when it is started, and detaches when it is closed. When the supervisor is followed by another, it
+    attaches to that by itself, and what was on its way is sent again.
+
+    Args:
+        data_dir: The data directory that is served.
+        specifications: Classes or ``"module:Name"``, declared to the shards from the start.
+        call_timeout: Seconds that a call waits for its answer.
+        on_message: Called with each message that a handler sends.
+
+    Raises:
+        ValueError: A value against its option's rule.
+    """
+
+    _client: Client
+
+    def __init__(
+        self,
+        data_dir: Any,
+        *,
+        specifications: Iterable[Any] = (),
+        call_timeout: Any = UNSET,
+        on_message: Callable[[Any], None] | None = None,
+    ) -> None:
+        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
+        self._prepare(options_from({**given, "specifications": specifications}))
+
+    def _prepare(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._specifications = load_specifications(options["specifications"])
+        self._life = Life.NEW
+        self._changing = threading.RLock()
+        self._mailbox = Mailbox(options["on_message"])
+        self._directory = DataDir(Path(options["data_dir"]).absolute())
+        self._shards = int(options["distribution_factor"])
+
+    def start(self) -> Self:
+        """Attach.
+
+        Raises:
+            DataDirError: There is no data directory.
+            ShardDown: Nothing serves it.
+        """
+        with self._changing:
+            if self._life is not Life.NEW:
+                raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
+            found = self._directory.shards()
+            if found is None:
+                raise DataDirError(f"there is no data directory at {self._directory.path}: serve it first")
+            self._shards = found
+            self._client = Client(self._directory.socket, self._client_options(), self._mailbox)
+            self._client.start()
+            self._life = Life.STARTED
+            atexit.register(self._at_exit)
+        return self
+
+    def close(self) -> None:
+        """Flush, and let go of the shards."""
+        with self._changing:
+            if self._life is not Life.STARTED:
+                self._life = Life.CLOSED
+                return
+            self._check()
+            errors: list[SpexError] = []
+            try:
+                errors = self._client.flush(self._options["shutdown_timeout"])
+            except SpexError as error:
+                errors = [error]
+            finally:
+                self._life = Life.CLOSED
+                self._stop()
+        raise_unapplied(errors)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything sent without waiting is applied and durable."""
+        self._check()
+        raise_unapplied(self._client.flush(timeout))
+
+    def shards(self) -> list[ShardInfo]:
+        """Return what the supervisor says of each shard's process."""
+        self._check()
+        return self._client.shards()
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each shard."""
+        reports = self._read_all(Kind.STATS, ())
+        channels = self._client.channels
+        return [
+            {
+                "shard": index,
+                **report,
+                "unapplied": channels[index].unapplied,
+                "messages_dropped": self._mailbox.dropped[index],
+            }
+            for index, report in enumerate(reports)
+        ]
+
+    def revive(self, index: int) -> None:
+        """Start a FAILED shard again, with its restart intensity counted anew; waits until it is ready."""
+        self._check()
+        if type(index) is not int or not 0 <= index < self._shard_count():
+            raise ValueError(f"index must be a shard's, 0 to {self._shard_count() - 1}, got: {index!r}")
+        self._client.revive(index)
+
+    # ------------------------------------------------------------------ inside
+
+    def _client_options(self) -> ClientOptions:
+        options = self._options
+        return ClientOptions(
+            shards=self._shards,
+            call_timeout=options["call_timeout"],
+            max_unacknowledged=options["max_unacknowledged"],
+            max_frame_bytes=options["max_frame_bytes"],
+            specifications=self._specifications,
+        )
+
+    def _stop(self) -> None:
+        self._client.close()
+        atexit.unregister(self._at_exit)
+        self._mailbox.close()
+
+    def _at_exit(self) -> None:
+        try:
+            self.close()
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                logger.error("%s", error)
+
+    def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None:
+        self._client.call(key, kind, arguments)
+        return None
+
+    def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
+        self._client.post(key, kind, arguments)
+
+    def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        self._check()
+        return self._client.call(key, kind, arguments)
+
+    def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
+        self._check()
+        return list(self._read_shards(kind, dict.fromkeys(range(self._shard_count()), arguments)).values())
+
+    def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        self._check()
+        outcomes = self._client.call_shards(kind, arguments)
+        for outcome in outcomes.values():
+            if isinstance(outcome, SpexError):
+                raise outcome
+        return outcomes
+
+    def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
+        self._read(key, kind, arguments)
+
+    def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]:
+        arguments = (ship(predicate),)
+        everywhere = dict.fromkeys(range(self._shard_count()), arguments)
+        return list(self._client.call_shards(Kind.DELETE_WHERE, everywhere).values())
+
+    def _declare(self, cls: type[Specification]) -> None:
+        if not self._client.knows(cls):
+            self._client.declare(cls)
+
+    def _shard_count(self) -> int:
+        return self._shards
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
+        return _elsewhere, (type(self),)
+
+
+def _elsewhere(cls: type[AttachedInstanceManager]) -> AttachedInstanceManager:
+    manager = cls.__new__(cls)
+    manager._life = Life.CLOSED
+    manager._changing = threading.RLock()
+    return manager
+
+
+def connect(
+    data_dir: Any,
+    *,
+    specifications: Iterable[Any] = (),
+    call_timeout: float = 5.0,
+    on_message: Callable[[Any], None] | None = None,
+) -> AttachedInstanceManager:
+    """Return a started manager on the shards that another process serves; its `close` detaches.
+
+    Args:
+        data_dir: The data directory that ``spex-shards serve``, or a manager in another process, has open.
+        specifications: Classes or ``"module:Name"``, declared to the shards from the start.
+        call_timeout: Seconds that a call waits for its answer.
+        on_message: Called with each message that a handler sends.
+
+    Raises:
+        DataDirError: There is no data directory.
+        ShardDown: Nothing serves it.
+    """
+    return AttachedInstanceManager(
+        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message
+    ).start()
