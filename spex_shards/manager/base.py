@@ -54,7 +54,7 @@ class InstanceManager(Readings):
         """
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self if self._life is Life.STARTED else self.start()
 
     def __exit__(self, *exc: object) -> None:
         self.close()
