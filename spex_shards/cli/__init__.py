@@ -1,0 +1,55 @@
+"""The command line: ``spex-shards check``, ``export`` and ``replay``.
+
+Every command exits with 0 or 1 as its answer is yes or no, with 2 when it could not be done, and with 130 when it was
+interrupted. A result goes to stdout; bars, log records and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .check import check_models
+from .export import export_models
+from .replay import replay_log
+
+PROGRAM = "spex-shards"
+
+# Plain text: a panel would break the lines of an error, and a log of a build has no colours.
+app = typer.Typer(
+    name=PROGRAM,
+    help="Models of what your program does, checked against what it must do.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("check")(check_models)
+app.command("export")(export_models)
+app.command("replay")(replay_log)
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name must not fail for want of a letter
+    app(prog_name=PROGRAM)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass

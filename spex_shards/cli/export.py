@@ -1,0 +1,58 @@
+"""``export``: what a data directory learned, as model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..domain.impl_model import ImplModel
+from ..domain.lts import Transition
+from ..errors import ImplModelError
+from ..model_files import ModelFiles, read_models, write_models
+from ..offline import learned_models
+from ..options import UNSET
+from ..settings import options_from
+from .output import command, report
+
+
+def export_models(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The data directory, of any number of shards. Default: the option data_dir.")
+    ] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Where the model files are. Default: the option impl_models_dir.")
+    ] = None,
+) -> None:
+    """Write what the shards of a data directory learned, united, into model files.
+
+    A file that is there already is united with it, unless its learning mode is off: then it stays as it is. The data
+    directory is only read; no manager may run on it.
+    """
+    with command() as output:
+        options = options_from({"data_dir": data_dir or UNSET, "impl_models_dir": models_dir or UNSET})
+        target = Path(options["impl_models_dir"])
+        learned = learned_models(Path(options["data_dir"]))
+        if not learned:
+            output.fail(f"the data directory {options['data_dir']} has no models: nothing was learned in it")
+        files = read_models(target)
+        _refuse_malformed(files, learned)
+        for name in [name for name in learned if name in files.models and not files.models[name].learning_mode]:
+            report(f"kept as it is: the model of {name}, whose file says 'Learning mode: false'")
+            del learned[name]
+        written = write_models(target, [_united(name, found, files) for name, found in learned.items()])
+        output.write(
+            "\n".join([*map(str, written), f"{len(written)} {'file' if len(written) == 1 else 'files'} written"])
+        )
+
+
+def _refuse_malformed(files: ModelFiles, learned: dict[str, frozenset[Transition]]) -> None:
+    for name in learned:
+        if name in files.malformed:
+            raise ImplModelError(f"{files.malformed[name]}; repair or remove that file first (nothing was written)")
+
+
+def _united(name: str, learned: frozenset[Transition], files: ModelFiles) -> ImplModel:
+    known = files.models[name].transitions if name in files.models else frozenset()
+    return ImplModel(specification=name, transitions=learned | known, learning_mode=True)
