@@ -191,6 +191,11 @@ def _places(directory: Path) -> dict[str, Path]:
 def _write(directory: Path, model: ImplModel, places: dict[str, Path]) -> Path:
     path = directory / file_name(model.specification)
     path = places.get(model.specification, path)
+    taken = next((name for name, place in places.items() if place == path and name != model.specification), None)
+    if taken is not None:
+        raise ImplModelError(
+            f"{path} holds the model of {taken!r}: rename it, or {model.specification!r} cannot be saved"
+        )
     try:
         content = model.serialise().encode()
     except ValueError as error:

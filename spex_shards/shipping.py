@@ -6,7 +6,11 @@ from an attached client of the same user, and never from disk.
 
 from __future__ import annotations
 
+import io
+import types
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from .domain.specification import SpecificationMeta, importable, reduce_class
@@ -15,19 +19,18 @@ from .domain.specification import SpecificationMeta, importable, reduce_class
 def ship(function: Any) -> bytes:
     """Return the bytes of a function or class.
 
-    What can be imported by name travels as a name, everything else (lambdas, closures, ``__main__``) by value.
+    What can be imported by name travels as a name, modules included; everything else (lambdas, closures, ``__main__``)
+    by value, with the globals that it uses.
 
     Raises:
         TypeError: It cannot be shipped; names what holds it back.
     """
-    import dill  # 40 ms, and most programs never ship anything
-
-    if SpecificationMeta not in dill.Pickler.dispatch:
-        dill.register(SpecificationMeta)(_save_specification)
+    file = io.BytesIO()
     try:
-        return bytes(dill.dumps(function, byref=importable(function), recurse=True))
+        _pickler()(file, byref=importable(function), recurse=True).dump(function)
     except Exception as error:
         raise TypeError(f"{function!r} cannot be sent to a shard: {error}") from error
+    return file.getvalue()
 
 
 def unship(data: bytes) -> Callable[..., Any]:
@@ -38,6 +41,23 @@ def unship(data: bytes) -> Callable[..., Any]:
     if not callable(shipped):
         raise TypeError(f"what was shipped must be callable, got: {shipped!r}")
     return shipped  # type: ignore[no-any-return]
+
+
+@cache
+def _pickler() -> Any:
+    import dill  # 40 ms, and most programs never ship anything
+
+    class Pickler(dill.Pickler):  # type: ignore[misc]
+        dispatch = type(dill.Pickler.dispatch)(dill.Pickler.dispatch)
+
+    Pickler.dispatch[types.ModuleType] = _save_module
+    Pickler.dispatch[SpecificationMeta] = _save_specification
+    return Pickler
+
+
+def _save_module(pickler: Any, module: types.ModuleType) -> None:
+    # dill would take a module that is not installed apart, with everything in it.
+    pickler.save_reduce(import_module, (module.__name__,), obj=module)
 
 
 def _save_specification(pickler: Any, cls: Any) -> None:

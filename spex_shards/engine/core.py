@@ -239,7 +239,7 @@ class Engine:
 
     def deviations(self, name: str | None) -> list[Deviation]:
         """Return the deviations counted on this shard."""
-        return self._models.deviations(name)
+        return self._models.deviations(name, self.catalogue.get)
 
     def tick(self, now: int) -> int | None:
         """Do what is due, a bounded portion of it; return when to be called next, or None."""

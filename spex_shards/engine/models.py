@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -151,8 +151,12 @@ class ModelBook:
             for m in self._models.values()
         ]
 
-    def deviations(self, name: str | None) -> list[Deviation]:
+    def deviations(self, name: str | None, entry_of: Callable[[str], Entry | None]) -> list[Deviation]:
         """Return what was counted, of one specification or all."""
+        for model in self._models.values():
+            entry = entry_of(model.name)
+            if entry is not None:
+                self._refresh(model, entry)
         return [
             Deviation(
                 specification=specification,
