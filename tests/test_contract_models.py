@@ -142,26 +142,6 @@ def test_a_deviation_that_stays_equivalent_is_accepted_and_counted(start: Callab
     assert manager.all_impl_models() == [model(Order, ("new", "pay", "paid"), ("paid", "ship", "shipped"))]
 
 
-def test_deviations_are_judged_together_with_those_accepted_before(
-    make_manager: Callable[..., Any], places: dict[str, Path]
-) -> None:
-    """Each alone would pass; together they break equivalence, and the second is not accepted."""
-    either = spex.Specification.define(
-        "contract.Either",
-        [("s", "a", "t"), ("s", "b", "t"), ("t", "x", "u"), ("t", "y", "u"), ("u", "back", "s")],
-    )
-    steps = [("s", "a", "t"), ("t", "x", "u"), ("t", "y", "u"), ("u", "back", "s"), ("s", "b", "t")]
-    write_model(places["impl_models_dir"], model(either, *steps, ("v", "y", "u"), ("w", "x", "u")))
-    manager = make_manager()
-    manager.init_instance(either, 1)
-    manager.transition(1, "a", "t")
-    manager.mock_instance(either, 1, "v")
-    first = manager.try_transition(1, "x", "u")
-    assert first is None or isinstance(first, spex.DeviationStillEquivalent)
-    [seen] = manager.deviations()
-    assert seen.accepted
-
-
 def test_the_accepted_set_survives_a_restart_and_ends_with_another_model(
     start: Callable[[], Any], places: dict[str, Path]
 ) -> None:
