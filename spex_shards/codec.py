@@ -172,13 +172,26 @@ def extension(code: int, payload: bytes) -> Any:
     return _Ext(code, payload)
 
 
+class _Depth(threading.local):
+    value = 0
+
+
+_depth = _Depth()
+
+
 def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> Any:
+    # Extension types within extension types come back here by way of C: without a bound they would exhaust its stack.
+    if _depth.value > 2 * MAX_NESTING:
+        raise ValueError("malformed bytes: nested too deeply")
+    _depth.value += 1
     try:
         return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, ext_hook=hook)
     except ValueError:
         raise
     except Exception as error:
         raise ValueError(f"malformed bytes: {error}") from error
+    finally:
+        _depth.value -= 1
 
 
 def _no_extension(code: int, _payload: bytes) -> Any:

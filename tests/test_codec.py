@@ -1,0 +1,186 @@
+"""Values to bytes and back: identity, round trips, limits, and golden bytes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spex_shards as spex
+from spex_shards import codec, records, routing
+from spex_shards.domain.instance import TransitionRecord
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**200), 2**200)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.binary(max_size=20)
+    | st.uuids()
+    | st.datetimes()
+    | st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=-3, minutes=7))))
+    | st.decimals(allow_nan=False)
+)
+IDENTIFIERS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(SCALARS.filter(lambda value: not isinstance(value, bool)), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types all the way down."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+@given(IDENTIFIERS)
+@settings(max_examples=300, deadline=None)
+def test_identifiers_come_back_equal_and_of_the_same_type(identifier: Any) -> None:
+    """And their canonical bytes are the same again."""
+    data = codec.canonical(identifier)
+    again = codec.identifier_of(data)
+    assert same(again, identifier)
+    assert codec.canonical(again) == data
+
+
+@given(IDENTIFIERS, IDENTIFIERS)
+@settings(max_examples=300, deadline=None)
+def test_different_identifiers_have_different_bytes(one: Any, other: Any) -> None:
+    """Bytes are equal exactly when value and types are."""
+    if not same(one, other):
+        assert codec.canonical(one) != codec.canonical(other) or repr(one) == repr(other) or _only_order(one, other)
+
+
+def _only_order(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and one == other
+
+
+@given(VALUES)
+@settings(max_examples=300, deadline=None)
+def test_values_come_back_equal_and_of_the_same_type(value: Any) -> None:
+    """Lists as lists, tuples as tuples."""
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@given(st.binary(max_size=80))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
+    """Nothing else comes out of hostile bytes."""
+    for read in (codec.unpack, codec.identifier_of, codec.decode, records.decode_value):
+        try:
+            read(data)
+        except ValueError:
+            continue
+
+
+def test_deeply_nested_hostile_bytes_are_a_value_error() -> None:
+    """Extension types within extension types end at some depth."""
+    data = b"\xc0"
+    for _ in range(3000):
+        data = codec.pack(codec.extension(codec.TUPLE, b"\x91" + data))
+    with pytest.raises(ValueError):
+        codec.decode(data)
+
+
+def test_golden_bytes() -> None:
+    """What lies on disks for years: these bytes may never change."""
+    golden = {
+        ("order", 17): "92a56f7264657211",
+        None: "c0",
+        True: "c3",
+        1.5: "cb3ff8000000000000",
+        "ü": "a2c3bc",
+        b"\x00": "c40100",
+        2**70: "c70901400000000000000000",
+        UUID(int=5): "d80200000000000000000000000000000005",
+        Decimal("1.10"): "d604312e3130",
+        (): "90",
+    }
+    assert {key: codec.canonical(key).hex() for key in golden} == golden
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert codec.canonical(moment).hex() == "c7180394b3323032362d30312d30325430333a30343a30350000c0"
+    assert codec.canonical({"b": 1, "a": 2}) == codec.canonical({"a": 2, "b": 1})
+    assert codec.canonical({"b": 1, "a": 2}).hex() == "c7090892" + "92a16102" + "92a16201"
+
+
+def test_golden_routes() -> None:
+    """Slots and tables decide where data lies: they may never change."""
+    assert [routing.slot_of(codec.canonical(n)) for n in range(6)] == SLOTS
+    assert [routing.table(shards)[:12] for shards in (1, 3, 4, 16)] == TABLES
+
+
+def test_growing_moves_only_the_share_that_must() -> None:
+    """From N to M shards no slot moves between old shards, and about (M - N) / M of all move."""
+    for old, new in ((1, 2), (3, 4), (4, 16)):
+        before, after = routing.table(old), routing.table(new)
+        moved = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+        assert all(b >= old for _, b in moved)
+        assert abs(len(moved) / routing.SLOTS - (new - old) / new) < 0.02
+
+
+def test_errors_travel_with_class_context_and_cause() -> None:
+    """What a shard answers is what the caller gets; a context that cannot be sent is shown as text."""
+    instance = spex.Instance(
+        specification="x", identifier=(1,), current_state="s",
+        history=[TransitionRecord("a", "s", datetime(2026, 1, 1, tzinfo=UTC))],
+    )  # fmt: skip
+    error = spex.DeviationNotEquivalent(
+        "words", instance=instance, deviating_transition=spex.Transition(None, "a", "b"), verdict=spex.Verdict.VIOLATION,
+        odd=object(),
+    )  # fmt: skip
+    error.__cause__ = ZeroDivisionError("below")
+    again = records.error_of(codec.unpack(codec.pack(records.error_plain(error))))
+    assert type(again) is spex.DeviationNotEquivalent
+    assert str(again) == "words"
+    assert again.context["instance"] == instance
+    assert again.context["deviating_transition"] == spex.Transition(None, "a", "b")
+    assert again.context["verdict"] is spex.Verdict.VIOLATION
+    assert again.context["odd"].startswith("<object object")
+    assert "ZeroDivisionError" in str(again.__cause__)
+
+
+def test_stored_specifications_read_back() -> None:
+    """Declaration, options, and where the handler is."""
+    cls = spex.Specification.define(
+        "codec.All", [("a", "b", "c")], transition_timeout=1.5, prune_timeout=timedelta(days=1),
+        prunable_states=spex.TERMINAL, equivalence="strong", initial_state="c",
+    )  # fmt: skip
+    from spex_shards.catalogue import describe
+
+    stored = describe(cls)[0]
+    again = records.StoredSpecification.of(codec.unpack(codec.pack(stored.plain())))
+    assert again == stored
+    assert again.digest() == stored.digest()
+
+
+SLOTS = [11483, 3819, 8191, 12269, 1650, 16098]
+TABLES = [
+    (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+    (0, 0, 0, 2, 1, 1, 2, 0, 0, 2, 2, 2),
+    (0, 0, 3, 3, 1, 1, 2, 0, 0, 2, 2, 2),
+    (0, 6, 15, 8, 12, 10, 9, 13, 4, 14, 14, 12),
+]
