@@ -149,7 +149,8 @@ def test_errors_travel_with_class_context_and_cause() -> None:
         history=[TransitionRecord("a", "s", datetime(2026, 1, 1, tzinfo=UTC))],
     )  # fmt: skip
     error = spex.DeviationNotEquivalent(
-        "words", instance=instance, deviating_transition=spex.Transition(None, "a", "b"), verdict=spex.Verdict.VIOLATION,
+        "words", instance=instance, deviating_transition=spex.Transition(None, "a", "b"),
+        verdict=spex.Verdict.VIOLATION,
         odd=object(),
     )  # fmt: skip
     error.__cause__ = ZeroDivisionError("below")

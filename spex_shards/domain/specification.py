@@ -119,7 +119,7 @@ class Specification(metaclass=SpecificationMeta):
             body["error_handler"] = (
                 handler if isinstance(handler, (classmethod, staticmethod)) else staticmethod(handler)
             )
-        return cast(type[Specification], type(str(name), (cls,), body))
+        return cast(type[Specification], type(_class_name(name), (cls,), body))
 
 
 def default_handler(error: SpexError) -> SpexError | None:
@@ -177,6 +177,11 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.actions = declaration.actions
     cls.terminal_states = declaration.terminal_states
     cls.lts = declaration.lts
+
+
+def _class_name(name: object) -> str:
+    # What no class may be called is refused as a specification's name as well, in words that fit.
+    return name if isinstance(name, str) and name.isprintable() else "Specification"
 
 
 def _check_handler(name: str, handler: object) -> None:
