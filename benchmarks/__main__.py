@@ -33,24 +33,24 @@ def percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1e6
 
 
-def latency(durability: str, rounds: int, calls: int) -> dict[str, Any]:
+def latency(durability: str, placement: str, rounds: int, calls: int) -> dict[str, Any]:
     """Blocking round trips against their floor, alternating."""
     sync = durability == "disk"
     measures: dict[str, Callable[[Path], list[float]]] = {
-        "pipe ping-pong": lambda _: floor.ping_pong(calls),
+        "pipe ping-pong": lambda _: floor.ping_pong(calls, placement),
         "rows in LMDB": lambda folder: floor.lmdb_rows(calls, folder, sync=sync),
         "engine in-process": lambda folder: floor.engine_alone(calls, folder, sync=sync),
         "SimpleInstanceManager": lambda folder: work.blocking_in_process(folder, durability, calls),
-        "ShardedInstanceManager, 1 shard": lambda folder: work.blocking(folder, durability, calls),
+        "ShardedInstanceManager, 1 shard": lambda folder: work.blocking(folder, durability, calls, placement),
     }
     if not sync:
-        measures["peer: multiprocessing manager + SQLite"] = lambda folder: floor.peer_manager(calls, folder)
+        measures["peer: multiprocessing manager + SQLite"] = lambda folder: floor.peer_manager(calls, folder, placement)
     p50: dict[str, list[float]] = defaultdict(list)
     p99: dict[str, list[float]] = defaultdict(list)
     ratios = []
     for number in range(rounds):
         for name, measure in measures.items():
-            progress(f"{durability}: round {number + 1} of {rounds}: {name}")
+            progress(f"{durability}, {placement}: round {number + 1} of {rounds}: {name}")
             with fresh() as folder:
                 times = measure(folder)
             p50[name].append(percentile(times, 0.5))
@@ -105,7 +105,10 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
     result["import_s"] = round(work.import_time(), 3)
     for durability, scale in (("process", 1), ("disk", 10)):
         result[durability] = {
-            "latency": latency(durability, rounds, max(100, calls // scale)),
+            "latency": {
+                placement: latency(durability, placement, rounds, max(100, calls // scale))
+                for placement in ("apart", "together")
+            },
             "nowait_per_second": throughput(durability, rounds, max(1000, calls * 5 // scale)),
             "replay_events_per_second": replays(durability),
         }
@@ -123,9 +126,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
         progress("no plot: matplotlib is not installed")
         return
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5))
-    p50 = result["process"]["latency"]["p50_us"]
-    left.barh(list(p50), list(p50.values()), color="#4c78a8")
+    for shift, (placement, colour) in enumerate((("apart", "#4c78a8"), ("together", "#9ecae9"))):
+        p50 = result["process"]["latency"][placement]["p50_us"]
+        places = [place + shift * 0.4 for place in range(len(p50))]
+        left.barh(places, list(p50.values()), height=0.38, color=colour, label=f"processes {placement}")
+        left.set_yticks([place + 0.2 for place in range(len(p50))], list(p50))
     left.invert_yaxis()
+    left.legend()
     left.set_xlabel('blocking transition, durability "process": p50, µs')
     for durability, colour in (("process", "#4c78a8"), ("disk", "#f58518")):
         rates = result[durability]["nowait_per_second"]

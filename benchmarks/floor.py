@@ -16,7 +16,7 @@ from spex_shards.catalogue import describe
 from spex_shards.codec import canonical
 from spex_shards.engine import EngineOptions, ModelSource
 
-from .work import Light
+from .work import Light, placed
 
 KEY = canonical(("order", 17))
 FRAME = b"x" * 48
@@ -25,11 +25,17 @@ ENTRY = records.seal([time.time_ns() // 1000, "go", "green"])
 CLIENT = records.seal([1, 0, 0])
 
 
-def ping_pong(calls: int) -> list[float]:
+def ping_pong(calls: int, placement: str) -> list[float]:
     """Round trips of 48 bytes over two pipes to a forked process that does nothing else; seconds each."""
+    with placed(placement) as server:
+        return _ping_pong(calls, server)
+
+
+def _ping_pong(calls: int, server: set[int]) -> list[float]:
     (ask_read, ask_write), (answer_read, answer_write) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        os.sched_setaffinity(0, server)
         os.close(ask_write)
         while data := os.read(ask_read, 64):
             os.write(answer_write, data)
@@ -112,9 +118,14 @@ class _PeerManager(BaseManager):
 _PeerManager.register("Peer", _Peer)
 
 
-def peer_manager(calls: int, folder: Path) -> list[float]:
-    """A peer: `multiprocessing`'s manager process with SQLite (WAL, unsynced) behind it; seconds each."""
-    with _PeerManager() as manager:
+def peer_manager(calls: int, folder: Path, placement: str) -> list[float]:
+    """A peer: `multiprocessing`'s manager process with SQLite (WAL, unsynced) behind it; seconds each.
+
+    It validates nothing, judges nothing, is not restarted, and a request in flight when it dies is lost.
+    """
+    with _PeerManager() as manager, placed(placement) as server:
+        for thread in Path(f"/proc/{manager._process.pid}/task").iterdir():  # type: ignore[attr-defined]
+            os.sched_setaffinity(int(thread.name), server)
         peer = manager.Peer(str(folder))  # type: ignore[attr-defined]
         times = []
         for _ in range(calls):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,22 @@ class Light(spex.Specification):
     transitions = [("red", "go", "green"), ("green", "stop", "red")]
 
 
+@contextmanager
+def placed(placement: str) -> Iterator[set[int]]:
+    """Pin this process to one processor; give the set that the other side belongs on.
+
+    Schedulers put two processes that take turns on one processor or on two, and a round trip costs several times more
+    on two, where each turn wakes an idle one. So both are measured, the floor and its peers placed alike.
+    """
+    before = os.sched_getaffinity(0)
+    first, *others = sorted(before)
+    os.sched_setaffinity(0, {first})
+    try:
+        yield {others[0] if placement == "apart" and others else first}
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def manager(folder: Path, shards: int, durability: str) -> spex.ShardedInstanceManager:
     """Return a manager over a fresh directory."""
     return spex.ShardedInstanceManager(
@@ -26,9 +45,10 @@ def manager(folder: Path, shards: int, durability: str) -> spex.ShardedInstanceM
     )  # fmt: skip
 
 
-def blocking(folder: Path, durability: str, calls: int) -> list[float]:
+def blocking(folder: Path, durability: str, calls: int, placement: str) -> list[float]:
     """Blocking transitions of one caller on one shard; seconds each."""
-    with manager(folder, 1, durability) as running:
+    with manager(folder, 1, durability) as running, placed(placement) as server:
+        os.sched_setaffinity(running.shards()[0].pid or 0, server)
         identifier = ("order", 17)
         running.init_instance(Light, identifier)
         times = []
