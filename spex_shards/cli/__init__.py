@@ -1,4 +1,4 @@
-"""The command line: ``spex-shards check``, ``export`` and ``replay``.
+"""The command line: ``spex-shards check``, ``export``, ``replay`` and ``serve``.
 
 Every command exits with 0 or 1 as its answer is yes or no, with 2 when it could not be done, and with 130 when it was
 interrupted. A result goes to stdout; bars, log records and errors go to stderr.
@@ -16,6 +16,7 @@ from .. import __version__
 from .check import check_models
 from .export import export_models
 from .replay import replay_log
+from .serve import serve
 
 PROGRAM = "spex-shards"
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("check")(check_models)
 app.command("export")(export_models)
 app.command("replay")(replay_log)
+app.command("serve")(serve)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from .channel import Channel
 
 _PUMP_MILLISECONDS: Final = 2
 _CONNECT_WITHIN: Final = 10.0
+"""Seconds that callers wait for a supervisor to be followed by another; later ones are told that there is none."""
+_SOON, _LATER = 0.05, 0.5
 
 
 class Courier:
@@ -243,18 +245,21 @@ class Courier:
                 channel.fail(ShardDown(f"the supervisor died and has no successor: {error}", maybe_executed=True))
 
     def _reconnect(self) -> None:
-        # A served supervisor, or the owner's of a forked child, may be followed by another.
-        deadline = time.monotonic() + _CONNECT_WITHIN
+        # A served supervisor, or the owner's of a forked child, may be followed by another: at once, or much later.
+        deadline: float | None = time.monotonic() + _CONNECT_WITHIN
         while not self._stop:
             try:
                 self._connect()
-                return
             except ShardDown as error:
-                if time.monotonic() > deadline:
+                if deadline is not None and time.monotonic() > deadline:
+                    deadline = None
                     for channel in self._channels:
                         channel.fail(ShardDown(str(error), maybe_executed=True))
-                    return
-            select.select([], [], [], 0.05)
+                select.select([self._wake_fd], [], [], _SOON if deadline is not None else _LATER)
+                continue
+            for channel in self._channels:
+                channel.revive()
+            return
 
 
 def _failed(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:

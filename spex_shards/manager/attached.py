@@ -81,6 +81,11 @@ class AttachedInstanceManager(InstanceManager):
             atexit.register(self._at_exit)
         return self
 
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self._directory.path
+
     def close(self) -> None:
         """Flush, and let go of the shards."""
         with self._changing:

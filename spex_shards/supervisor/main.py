@@ -48,6 +48,7 @@ _TERMINATE: Final = 0.3
 def main(descriptor: int) -> None:
     """Run a supervisor for the owner at the other end of the socket `descriptor`; never returns."""
     os.dup2(2, 1)  # what a handler prints must not mix with the application's output
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the owner's mask is inherited
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     owner = socket.socket(fileno=descriptor)
