@@ -179,8 +179,9 @@ class _Worker:
         for peer, request in work:
             if not peer.closed:
                 self._carry_out(peer, request, now, done)
-        self._batches += 1
-        self._batched += len(done)
+        if done:  # notices alone are no batch
+            self._batches += 1
+            self._batched += len(done)
         self._commit(done)
 
     def _carry_out(
