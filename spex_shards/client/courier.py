@@ -106,11 +106,14 @@ class Courier:
             return list(self._status[-1])
 
     def stop(self) -> None:
-        """End the thread and close everything."""
+        """End the thread, take what has arrived, and close everything."""
         self._stop = True
         self._wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+            for descriptor in list(self._events):
+                while self._read_events(descriptor):
+                    pass  # whoever has an answer has the events that left before it
         self.forget()
 
     def forget(self) -> None:
@@ -194,7 +197,8 @@ class Courier:
             self._status.append(message[1])
             self._status_ready.set()
 
-    def _read_events(self, descriptor: int) -> None:
+    def _read_events(self, descriptor: int) -> bool:
+        """Read once; return whether there may be more."""
         shard, pid, reader = self._events[descriptor]
         try:
             data = read_available(descriptor)
@@ -206,6 +210,7 @@ class Courier:
             self._poll.unregister(descriptor)
             os.close(descriptor)
             del self._events[descriptor]
+        return bool(data)
 
     # ------------------------------------------------------------------ the supervisor
 
