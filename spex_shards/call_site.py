@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_PACKAGE = str(Path(__file__).resolve().parent)
-_MANAGER = str(Path(_PACKAGE, "manager"))
+_PACKAGE = f"{Path(__file__).resolve().parent}{os.sep}"
+_MANAGER = f"{_PACKAGE}manager{os.sep}"
 
 
 def call_site() -> str | None:

@@ -126,10 +126,11 @@ class Readings(ABC):
     def _shard_count(self) -> int: ...
 
     def _check(self) -> None:
-        if self._life is not Life.STARTED:
-            raise ManagerClosed(f"the manager is {self._life.value}")
+        # In this order: what a handler sees of its own manager, in a shard, is a closed one.
         if handler_running():
             raise RuntimeError("a handler must not call a manager: it runs inside the shard")
+        if self._life is not Life.STARTED:
+            raise ManagerClosed(f"the manager is {self._life.value}")
 
     def _pages(self, name: str | None, limit: int) -> Iterator[Instance]:
         for shard in range(self._shard_count()):
