@@ -30,7 +30,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Self
+
+MOST_SHOWN: Final = 500
+
+
+def encodable(text: str) -> str:
+    """Return `text` with lone surrogates escaped, so that it can be sent and printed."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def show(value: object) -> str:
+    """Return `repr(value)` as it can stand in an error's text, whatever the value is: cut where it is long."""
+    try:
+        text = encodable(repr(value))
+    except Exception as error:
+        return f"<a value of type {type(value).__qualname__} that cannot be shown: {type(error).__name__}>"
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
+
+
+def words(error: BaseException) -> str:
+    """Return class and text of any exception, whatever its `__str__` does."""
+    try:
+        return f"{type(error).__name__}: {encodable(str(error))}"
+    except Exception:
+        return f"{type(error).__name__} (it has no text)"
 
 
 class RemoteTraceback(Exception):
@@ -58,17 +82,24 @@ class SpexError(Exception):
 
     reason: ClassVar[str] = "spex_error"
 
+    def __new__(cls, *args: Any, **_: Any) -> Self:
+        """Make one that can be shown and sent, whatever a subclass's `__init__` leaves out."""
+        error = super().__new__(cls, *args)
+        error.message = ""
+        error.context = {}
+        return error
+
     def __init__(self, message: str = "", **context: Any) -> None:
         Exception.__init__(self, message)
         self.message = message
         self.context: dict[str, Any] = context
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         cause = self.__cause__
-        text = cause.text if isinstance(cause, RemoteTraceback) else None if cause is None else repr(cause)
+        text = cause.text if isinstance(cause, RemoteTraceback) else None if cause is None else show(cause)
         return rebuild, (type(self), self.message, self.context, text)
 
     def __copy__(self) -> SpexError:

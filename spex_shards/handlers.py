@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from .domain.specification import Specification, default_handler
-from .errors import HandlerError, RemoteTraceback, SpexError
+from .errors import HandlerError, RemoteTraceback, SpexError, show, words
 from .records import HandlerReference, encode_value
 from .shipping import unship
 
@@ -77,16 +78,17 @@ def ask(handler: Handler, error: SpexError, caller: Caller | None) -> SpexError 
         word = in_handler(handler, error, caller)
     except SpexError as raised:
         return raised
-    except (Exception, SystemExit, asyncio.CancelledError) as raised:
-        text = f"the error handler raised {type(raised).__name__}: {raised}"
-        return _failure(text, error, "".join(traceback.format_exception(raised)))
+    except BaseException as raised:
+        if isinstance(raised, KeyboardInterrupt) and caller is not None and caller.pid == os.getpid():
+            raise  # it is the application's own, who pressed Ctrl-C while the handler ran
+        return _failure(f"the error handler raised {words(raised)}", error, "".join(traceback.format_exception(raised)))
     if word is None or isinstance(word, SpexError):
         return word
     if isinstance(word, BaseException):
-        return _failure(f"the error handler returned {type(word).__name__}: {word}", error, None)
+        return _failure(f"the error handler returned {words(word)}", error, None)
     if asyncio.iscoroutine(word):
         word.close()
-    return _failure(f"the error handler must return None or a SpexError, got: {word!r}", error, None)
+    return _failure(f"the error handler must return None or a SpexError, got: {show(word)}", error, None)
 
 
 def default_word(error: SpexError, _caller: Caller | None) -> SpexError | None:
@@ -115,9 +117,10 @@ def resolve(reference: HandlerReference, shipped: bytes | None) -> Handler:
             found = importlib.import_module(reference.module)
             for part in reference.qualname.split("."):
                 found = getattr(found, part)
-    except (Exception, SystemExit) as error:
-        text = "".join(traceback.format_exception(error))
-        return unavailable(reference, f"{type(error).__name__}: {error}", text)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return unavailable(reference, words(error), "".join(traceback.format_exception(error)))
     if isinstance(found, type) and issubclass(found, Specification):
         return found.error_handler
     return found if callable(found) else unavailable(reference, "it is not there")

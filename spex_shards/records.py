@@ -6,6 +6,7 @@ as their first entry. Reading checks the checksum, the version and the shape; it
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -16,12 +17,21 @@ from . import codec
 from .domain.declaration import Declaration, Prunable, declare
 from .domain.instance import Instance, TransitionRecord, to_datetime, to_microseconds
 from .domain.lts import Transition
-from .errors import CLASS_BY_CODE, RemoteTraceback, SpexError, StoreError, code_of, rebuild
+from .errors import CLASS_BY_CODE, RemoteTraceback, SpexError, StoreError, code_of, encodable, rebuild, show
 
 SPECIFICATION_VERSION: Final = 1
 INSTANCE_VERSION: Final = 1
 _INSTANCE, _ERROR, _TRANSITION, _RECORD = range(codec.FIRST_FREE, codec.FIRST_FREE + 4)
+MOST_NESTED_ERRORS: Final = 3
+"""So deep may errors lie in the contexts of errors."""
 _US: Final = timedelta(microseconds=1)
+
+
+class _Nesting(threading.local):
+    depth = 0
+
+
+_nesting = _Nesting()
 
 
 def seal(value: Any) -> bytes:
@@ -161,15 +171,36 @@ def decode_value(data: bytes) -> Any:
 def error_plain(error: SpexError) -> list[Any]:
     """Return an error's plain form: code, text, context, and the text of what caused it.
 
-    A context entry that cannot be sent is replaced by its `repr`; a user's subclass is named by ``class``.
+    A context entry that cannot be sent is replaced by its `repr`; a user's subclass is named by ``class``. Whatever a
+    user's error does, its form can be packed.
     """
-    context = {key: _sendable(value) for key, value in error.context.items()}
+    context = _context_plain(error)
     code = code_of(type(error))
     if CLASS_BY_CODE[code] is not type(error):
         context["class"] = encode_value(f"{type(error).__module__}.{type(error).__qualname__}")
     cause = error.__cause__
-    text = cause.text if isinstance(cause, RemoteTraceback) else None if cause is None else repr(cause)
-    return [code, str(error), context, text]
+    text = cause.text if isinstance(cause, RemoteTraceback) else None if cause is None else show(cause)
+    return [code, _text_of(error), context, None if text is None else encodable(text)]
+
+
+def _text_of(error: SpexError) -> str:
+    try:
+        return encodable(str(error))
+    except Exception:
+        return show(error)
+
+
+def _context_plain(error: SpexError) -> dict[str, bytes]:
+    # An error may hold errors, and in the end itself: those that lie deep are sent without a context.
+    if not isinstance(error.context, dict) or _nesting.depth >= MOST_NESTED_ERRORS:
+        return {}
+    _nesting.depth += 1
+    try:
+        return {
+            encodable(key) if type(key) is str else show(key): _sendable(value) for key, value in error.context.items()
+        }
+    finally:
+        _nesting.depth -= 1
 
 
 def error_of(plain: Any) -> SpexError:
@@ -188,8 +219,8 @@ def error_of(plain: Any) -> SpexError:
 def _sendable(value: Any) -> bytes:
     try:
         return encode_value(value)
-    except (TypeError, ValueError):
-        return encode_value(repr(value))
+    except Exception:
+        return encode_value(show(value))
 
 
 def _extra(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ..errors import show
 from .declaration import Declaration
 from .lts import Transition
 from .specification import Specification, from_declaration, registered
@@ -118,7 +119,7 @@ class Instance:
 
     def __repr__(self) -> str:
         return (
-            f"Instance(specification={self._specification}, identifier={self.identifier!r}, "
+            f"Instance(specification={self._specification}, identifier={show(self.identifier)}, "
             f"current_state={self.current_state!r}, history={len(self.history)} entries)"
         )
 

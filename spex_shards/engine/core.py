@@ -22,6 +22,8 @@ from ..errors import (
     RemoteTraceback,
     SpecificationError,
     SpexError,
+    show,
+    words,
 )
 from ..handlers import Caller
 from ..records import StoredSpecification
@@ -141,7 +143,7 @@ class Engine:
             raise ValueError(f"no initial state is known for an instance of {name}: give initial_state")
         if self._instances.find(identifier) is not None:
             shown = codec.identifier_of(identifier)
-            error = IdentifierInUse(f"there is an instance {shown!r} already", identifier=shown)
+            error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
             return handlers.ask(entry.handler(), error, caller)
         model = self._model_for(entry, identifier, caller)
         if isinstance(model, SpexError):
@@ -189,8 +191,10 @@ class Engine:
             try:
                 if handlers.in_handler(predicate, self._snapshot(found, found.row.seq)):
                     doomed.append(found)
-            except (Exception, SystemExit) as error:
-                failure = PredicateError(f"the predicate raised {type(error).__name__}: {error}", deleted=0)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                failure = PredicateError(f"the predicate raised {words(error)}", deleted=0)
                 failure.__cause__ = RemoteTraceback(_traceback(error))
                 raise failure from failure.__cause__
         for found in doomed:
@@ -260,7 +264,7 @@ class Engine:
         if model is not None:
             return model
         shown = codec.identifier_of(identifier)
-        text = f"there is no implementation model of {entry.name} (asked for by instance {shown!r})"
+        text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)})"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
 
@@ -289,7 +293,7 @@ class Engine:
         step = f"{'(none)' if transition.source is None else transition.source} --[{transition.action}]-> "
         outcome = "with it the model stays equivalent" if equivalent else f"with it the model is not ({verdict.value})"
         error = cls(
-            f"instance {instance.identifier!r} of {entry.name} made a transition that its model does not know: "
+            f"instance {show(instance.identifier)} of {entry.name} made a transition that its model does not know: "
             f"{step}{transition.target}; {outcome}",
             instance=instance,
             deviating_transition=transition,
@@ -307,7 +311,7 @@ class Engine:
 
 def _not_found(identifier: bytes) -> InstanceNotFound:
     shown = codec.identifier_of(identifier)
-    return InstanceNotFound(f"there is no instance {shown!r}", identifier=shown)
+    return InstanceNotFound(f"there is no instance {show(shown)}", identifier=shown)
 
 
 def _traceback(error: BaseException) -> str:

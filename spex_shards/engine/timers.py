@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from .. import handlers
 from ..catalogue import Catalogue, Entry
 from ..domain.instance import Instance
-from ..errors import TransitionTimeout
+from ..errors import HandlerError, TransitionTimeout, show
 from ..store import Batch
 from .rows import Found, Instances, u32, u64
 
@@ -16,6 +17,7 @@ PORTION: Final = 256
 """So many instances a tick takes at most, so that requests have their turn."""
 GARBAGE_PORTION: Final = 4096
 CONTEXT_HISTORY: Final = 100
+logger = logging.getLogger("spex_shards")
 
 
 class Timers:
@@ -124,11 +126,13 @@ class Timers:
         self._instances.close_deadline(found, entry, reported=True)
         self.timeouts_seen += 1
         error = TransitionTimeout(
-            f"instance {instance.identifier!r} of {entry.name} has been in state {instance.current_state!r} "
+            f"instance {show(instance.identifier)} of {entry.name} has been in state {instance.current_state!r} "
             f"longer than its transition timeout of {entry.declaration.transition_timeout}",
             instance=instance,
         )
-        handlers.ask(entry.handler(), error, None)
+        word = handlers.ask(entry.handler(), error, None)
+        if isinstance(word, HandlerError):  # there is no caller to tell
+            logger.error("%s", word, exc_info=word)
 
     def _unpark(self, entry: Entry) -> None:
         parked = list(self._batch.range("parked", u32(entry.number), u32(entry.number + 1)))

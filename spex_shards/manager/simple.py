@@ -21,7 +21,7 @@ from ..data_dir import DataDir, OwnerLock
 from ..domain.instance import Instance
 from ..domain.specification import Specification
 from ..engine import Engine, EngineOptions
-from ..errors import DataDirLocked, ManagerClosed, SpexError, StoreError
+from ..errors import DataDirLocked, HandlerError, ManagerClosed, SpexError, StoreError
 from ..handlers import Caller
 from ..mailbox import Mailbox
 from ..options import UNSET
@@ -249,7 +249,9 @@ class SimpleInstanceManager(InstanceManager):
 
     def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
         try:
-            self._observe(kind, key, arguments)
+            word = self._observe(kind, key, arguments)
+            if isinstance(word, HandlerError):  # nobody waits for it
+                logger.error("%s", word, exc_info=word)
         except SpexError as error:
             logger.error("an observation could not be applied: %s", error)
             with self._lock:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..codec import canonical, decode, identifier_of
 from ..domain.instance import Deviation
 from ..engine import Engine
-from ..errors import HandlerError, RemoteTraceback, SpexError
+from ..errors import HandlerError, RemoteTraceback, SpexError, words
 from ..handlers import Caller
 from ..protocol import Kind, ProtocolError, Request, check
 from ..records import StoredSpecification, encode_value, error_plain
@@ -67,7 +67,7 @@ class Dispatcher:
             check(kind, request.arguments)
             value = _OPERATIONS[kind](self, request, caller, now)
             ok = True
-        except Exception as error:
+        except BaseException as error:  # a user's code may raise what is no Exception
             self._engine.rollback(mark)
             messages.clear()
             value, ok = _failure(request, error), False
@@ -171,10 +171,10 @@ def _check_values(identifier: bytes, meta: bytes | None) -> None:
         raise ValueError("meta is no dict")
 
 
-def _failure(request: Request, error: Exception) -> SpexError:
+def _failure(request: Request, error: BaseException) -> SpexError:
     if isinstance(error, SpexError):
         return error
-    text = f"the shard could not carry out {request.kind.name.lower()}: {type(error).__name__}: {error}"
+    text = f"the shard could not carry out {request.kind.name.lower()}: {words(error)}"
     failure = SpexError(text, shard_pid=os.getpid())
     failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
     return failure

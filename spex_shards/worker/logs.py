@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..errors import encodable
+
 _formatter = logging.Formatter()
 
 
@@ -42,13 +44,13 @@ def record_plain(record: logging.LogRecord) -> list[Any]:
     if record.exc_info and not text:
         text = _formatter.formatException(record.exc_info)
     return [
-        record.name,
+        encodable(record.name),
         record.levelno,
-        record.getMessage().encode("utf-8", "replace").decode(),
+        encodable(record.getMessage()),
         record.created,
-        record.pathname,
+        encodable(record.pathname),
         record.lineno,
         record.funcName,
-        text,
+        None if text is None else encodable(text),
         bool(getattr(record, "spex_default_handler", False)),
     ]
