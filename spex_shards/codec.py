@@ -29,6 +29,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgpack
 
 from .domain.specification import is_specification, registered
+from .errors import show
 
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 MAX_NESTING: Final = 32
@@ -37,6 +38,7 @@ BIG_INT, UUID_, DATETIME, DECIMAL, ENUM, SPECIFICATION, TUPLE, DICT = 1, 2, 3, 4
 FIRST_FREE: Final = 16
 """Extension types from here on belong to `records`."""
 
+_PATH_LENGTHS: Final = {"enum": 3, "specification": 1}
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
@@ -82,10 +84,21 @@ class Reference:
 
     `path` is (module, qualified name of the Enum, member) or (name of the specification,). As an identifier it
     is the same as what it stands for.
+
+    Raises:
+        TypeError: The path is no tuple of `str`.
+        ValueError: Another kind, or a path of another length than the kind's.
     """
 
     kind: str
     path: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if type(self.path) is not tuple or not all(type(part) is str for part in self.path):
+            raise TypeError(f"the path of a reference must be a tuple of str, got: {show(self.path)}")
+        if len(self.path) != _PATH_LENGTHS.get(self.kind):
+            rule = "must be an enum's of three names, or a specification's of one"
+            raise ValueError(f"a reference {rule}, got: {show(self.kind)}, {show(self.path)}")
 
 
 def canonical(identifier: Any) -> bytes:
@@ -104,7 +117,7 @@ def canonical(identifier: Any) -> bytes:
     except OverflowError:
         data = pack(_canonical_form(identifier, 0))
     except UnicodeEncodeError:
-        raise ValueError(f"an identifier must not contain lone surrogates, got: {identifier!r}") from None
+        raise ValueError(f"an identifier must not contain lone surrogates, got: {show(identifier)}") from None
     if len(data) > MAX_CANONICAL_BYTES:
         raise ValueError(
             f"the canonical form of an identifier must have at most {MAX_CANONICAL_BYTES} bytes, got: {len(data)}"
@@ -163,7 +176,7 @@ def encode_meta(meta: object) -> bytes | None:
     if meta is None:
         return None
     if type(meta) is not dict or not all(type(key) is str for key in meta):
-        raise TypeError(f"meta must be None or a dict with str keys, got: {meta!r}")
+        raise TypeError(f"meta must be None or a dict with str keys, got: {show(meta)}")
     return encode(meta)
 
 
@@ -181,7 +194,7 @@ _depth = _Depth()
 
 def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> Any:
     # Extension types within extension types come back here by way of C: without a bound they would exhaust its stack.
-    if _depth.value > 2 * MAX_NESTING:
+    if _depth.value > 6 * MAX_NESTING:  # errors and instances within values have depths of their own
         raise ValueError("malformed bytes: nested too deeply")
     _depth.value += 1
     try:
@@ -262,7 +275,9 @@ def _scalar_form(value: Any, what: str, extra: Callable[[Any], Any] | None) -> A
         return _Ext(SPECIFICATION, pack((value.name,)))
     if extra is not None:
         return extra(value)
-    raise TypeError(f"{what} must not contain a value of type {kind.__module__}.{kind.__qualname__}, got: {value!r}")
+    raise TypeError(
+        f"{what} must not contain a value of type {kind.__module__}.{kind.__qualname__}, got: {show(value)}"
+    )
 
 
 def _big(value: int) -> bytes:

@@ -10,10 +10,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from .errors import show
 from .protocol import DEFAULT_MAX_FRAME_BYTES
 
 ENVIRONMENT_PREFIX: Final = "SPEX_SHARDS_"
 TABLE: Final = "[tool.spex_shards]"
+LONGEST: Final = timedelta(days=365_000)
+"""A longer interval counts as this one: it fits into 64 bits of microseconds."""
 
 
 class Unset(Enum):
@@ -89,8 +92,8 @@ def _check_keys(environment: Mapping[str, str], table: Mapping[str, Any], table_
 def _checked(name: str, option: Option, value: Any, origin: str) -> Any:
     try:
         return option.check(value)
-    except (ValueError, TypeError):
-        raise ValueError(f"the option {name} must be {option.rule}, got: {value!r}{origin}") from None
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"the option {name} must be {option.rule}, got: {show(value)}{origin}") from None
 
 
 def _parsed(name: str, option: Option, text: str, origin: str) -> Any:
@@ -129,7 +132,8 @@ def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _duration(value: Any) -> timedelta:
-    return value if isinstance(value, timedelta) and value > timedelta(0) else timedelta(seconds=_seconds(value))
+    seconds = value if isinstance(value, timedelta) and value > timedelta(0) else timedelta(seconds=_seconds(value))
+    return min(seconds, LONGEST)
 
 
 def _boolean(value: Any) -> bool:

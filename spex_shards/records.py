@@ -22,6 +22,8 @@ from .errors import CLASS_BY_CODE, RemoteTraceback, SpexError, StoreError, code_
 SPECIFICATION_VERSION: Final = 1
 INSTANCE_VERSION: Final = 1
 _INSTANCE, _ERROR, _TRANSITION, _RECORD = range(codec.FIRST_FREE, codec.FIRST_FREE + 4)
+LATEST: Final = (1 << 62) - 1
+"""The latest time and the longest timeout, in microseconds: some 146,000 years. What is later counts as this."""
 MOST_NESTED_ERRORS: Final = 3
 """So deep may errors lie in the contexts of errors."""
 _US: Final = timedelta(microseconds=1)
@@ -117,8 +119,8 @@ class StoredSpecification:
             d.name,
             [list(t) for t in d.transitions],
             d.initial_state,
-            None if d.transition_timeout is None else d.transition_timeout // _US,
-            None if d.prune_timeout is None else d.prune_timeout // _US,
+            _microseconds(d.transition_timeout),
+            _microseconds(d.prune_timeout),
             prunable.value if isinstance(prunable, Prunable) else list(prunable),
             d.equivalence,
             list(self.handler),
@@ -150,6 +152,10 @@ class StoredSpecification:
     def digest(self) -> bytes:
         """Return 16 bytes that change with anything in it."""
         return xxhash.xxh3_128_digest(codec.pack(self.plain()))
+
+
+def _microseconds(timeout: timedelta | None) -> int | None:
+    return None if timeout is None else min(timeout // _US, LATEST)
 
 
 def lts_digest(declaration: Declaration) -> bytes:

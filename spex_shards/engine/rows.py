@@ -249,4 +249,4 @@ class Instances:
 
 
 def _due(since: int, timeout: timedelta | None) -> int | None:
-    return None if timeout is None else since + timeout // _US
+    return None if timeout is None else min(since + timeout // _US, records.LATEST)
