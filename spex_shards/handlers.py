@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .domain.specification import Specification, default_handler
@@ -17,6 +19,7 @@ from .shipping import unship
 
 Handler = Callable[[SpexError, Any], Any]
 _running = threading.local()
+logger = logging.getLogger("spex_shards")
 
 
 class Caller:
@@ -72,8 +75,6 @@ def ask(handler: Handler, error: SpexError, caller: Caller | None) -> SpexError 
 
     Anything else that comes out of the handler becomes a `HandlerError`.
     """
-    if handler is default_word:
-        return default_handler(error)
     try:
         word = in_handler(handler, error, caller)
     except SpexError as raised:
@@ -89,6 +90,13 @@ def ask(handler: Handler, error: SpexError, caller: Caller | None) -> SpexError 
     if asyncio.iscoroutine(word):
         word.close()
     return _failure(f"the error handler must return None or a SpexError, got: {show(word)}", error, None)
+
+
+def report(word: SpexError | None) -> None:
+    """Log a failure of a handler's that no caller is told of."""
+    if isinstance(word, HandlerError):
+        with suppress(Exception):  # a log filter of the user's may raise anything
+            logger.error("%s", word, exc_info=word)
 
 
 def default_word(error: SpexError, _caller: Caller | None) -> SpexError | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from ..worker.peers import LOG, MESSAGE, REPORT
 from .channel import Channel
 from .courier import Courier
 
+logger = logging.getLogger("spex_shards")
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -230,10 +233,14 @@ class Client:
         if number <= seen[place]:
             return
         seen[place] = number
-        if kind == MESSAGE:
-            self._mailbox.put(shard, records.decode_value(payload))
-        elif kind in (LOG, REPORT):
-            emit(payload, shard, pid, called_here=False)
+        try:
+            if kind == MESSAGE:
+                self._mailbox.put(shard, records.decode_value(payload))
+            elif kind in (LOG, REPORT):
+                emit(payload, shard, pid, called_here=False)
+        except Exception:  # a log filter of the application's may raise anything: the thread goes on
+            with suppress(Exception):
+                logger.exception("an event of shard %d could not be delivered", shard)
 
     def _new_courier(self, revive: Callable[[], int] | None, pidfd: int) -> Courier:
         return Courier(self._path, self.client_id, self.channels, self._on_event, revive, pidfd)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from .. import handlers
 from ..catalogue import Catalogue, Entry
 from ..domain.instance import Instance
-from ..errors import HandlerError, TransitionTimeout, show
+from ..errors import TransitionTimeout, show
 from ..store import Batch
 from .rows import Found, Instances, u32, u64
 
@@ -17,7 +16,6 @@ PORTION: Final = 256
 """So many instances a tick takes at most, so that requests have their turn."""
 GARBAGE_PORTION: Final = 4096
 CONTEXT_HISTORY: Final = 100
-logger = logging.getLogger("spex_shards")
 
 
 class Timers:
@@ -130,9 +128,7 @@ class Timers:
             f"longer than its transition timeout of {entry.declaration.transition_timeout}",
             instance=instance,
         )
-        word = handlers.ask(entry.handler(), error, None)
-        if isinstance(word, HandlerError):  # there is no caller to tell
-            logger.error("%s", word, exc_info=word)
+        handlers.report(handlers.ask(entry.handler(), error, None))
 
     def _unpark(self, entry: Entry) -> None:
         parked = list(self._batch.range("parked", u32(entry.number), u32(entry.number + 1)))

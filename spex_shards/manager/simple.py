@@ -21,8 +21,8 @@ from ..data_dir import DataDir, OwnerLock
 from ..domain.instance import Instance
 from ..domain.specification import Specification
 from ..engine import Engine, EngineOptions
-from ..errors import DataDirLocked, HandlerError, ManagerClosed, SpexError, StoreError
-from ..handlers import Caller
+from ..errors import DataDirLocked, ManagerClosed, SpexError, StoreError
+from ..handlers import Caller, report
 from ..mailbox import Mailbox
 from ..options import UNSET
 from ..protocol import Kind
@@ -35,6 +35,7 @@ from .reading import Life
 _US = timedelta(microseconds=1)
 logger.addFilter(locate)
 _RETRY_AFTER = 1.0
+_LONGEST_WAIT = 3600.0
 _managers: weakref.WeakSet[SimpleInstanceManager] = weakref.WeakSet()
 
 
@@ -205,7 +206,7 @@ class SimpleInstanceManager(InstanceManager):
         except StoreError as error:
             logger.error("what is due could not be done: %s", error)
             return _RETRY_AFTER
-        return None if due is None else max(0.0, (due - now) / 1_000_000)
+        return None if due is None else min(max(0.0, (due - now) / 1_000_000), _LONGEST_WAIT)
 
     def _take_unapplied(self) -> list[SpexError]:
         with self._lock:
@@ -249,9 +250,7 @@ class SimpleInstanceManager(InstanceManager):
 
     def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
         try:
-            word = self._observe(kind, key, arguments)
-            if isinstance(word, HandlerError):  # nobody waits for it
-                logger.error("%s", word, exc_info=word)
+            report(self._observe(kind, key, arguments))
         except SpexError as error:
             logger.error("an observation could not be applied: %s", error)
             with self._lock:

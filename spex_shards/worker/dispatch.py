@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import traceback
 from collections import Counter
@@ -12,15 +11,14 @@ from typing import Any, Final
 from ..codec import canonical, decode, identifier_of
 from ..domain.instance import Deviation
 from ..engine import Engine
-from ..errors import HandlerError, RemoteTraceback, SpexError, words
-from ..handlers import Caller
+from ..errors import RemoteTraceback, SpexError, words
+from ..handlers import Caller, report
 from ..protocol import Kind, ProtocolError, Request, check
 from ..records import StoredSpecification, encode_value, error_plain
 from ..shipping import unship
 from .logs import LogCapture
 from .peers import LOG, MESSAGE, Peer
 
-logger = logging.getLogger("spex_shards")
 Entry = list[Any]
 """[number, ok, value or error, log records, events]; the events stay in the shard's memory of the answer."""
 _Operation = Callable[["Dispatcher", Request, Caller, int], Any]
@@ -82,8 +80,7 @@ class Dispatcher:
     def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
         # `ok` here: it was carried out, and the error is the handler's word, which `_nowait` leaves to the handler.
         if request.nowait and ok:
-            if isinstance(error, HandlerError):
-                logger.error("%s", error, exc_info=error)
+            report(error)
             return None, True
         return error_plain(error), False
 
