@@ -35,8 +35,8 @@ class LmdbStore:
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
         self._path = path
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             data = path / "data.mdb"
             known = data.stat().st_size if data.exists() else 0
             self._env = lmdb.open(
