@@ -11,6 +11,7 @@ import pytest
 import spex_shards as spex
 from spex_shards.catalogue import describe
 from spex_shards.codec import canonical
+from spex_shards.domain import specification
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.store import Batch, MemoryStore
 from spex_shards.store.lmdb_store import LmdbStore
@@ -241,6 +242,43 @@ def test_without_an_interval_only_the_pass_at_the_start_prunes(store: Any) -> No
     assert again.next_due() is None
 
 
+def test_what_was_due_in_a_batch_that_was_not_kept_is_due_still() -> None:
+    """Timeouts, passes of pruning, portions and counters are as before the tick."""
+    store = Counting()
+    engine = timed(store, prune_interval_us=SECOND)
+    store.failing = True
+    for now in (SECOND + 1, 3 * SECOND, 4 * SECOND):
+        due = engine.next_due()
+        engine.tick(now)
+        with pytest.raises(spex.StoreError):
+            engine.commit()
+        assert (engine.next_due(), engine.timeouts_seen) == (due, 0)
+    store.failing = False
+    run_due(engine, 4 * SECOND)
+    assert engine.timeouts_seen == 1
+    with pytest.raises(spex.InstanceNotFound):
+        engine.get_instance(ONE, 0)
+
+
+def test_a_specification_declared_in_a_batch_that_was_not_kept_judges_nothing() -> None:
+    """What is judged afterwards is judged by the one before."""
+    store = Counting()
+    engine = engine_on(store, model(Lenient, ("a", "go", "b")))
+    stricter = spex.Specification.define(Lenient.name, [("a", "go", "b")], error_handler=lambda error, _: None)
+    store.failing = True
+    engine.register(describe(stricter)[0], None)
+    engine.transition(ONE, "go", "b", 1)
+    engine.transition(ONE, "stop", "c", 2)
+    assert [seen.verdict for seen in engine.deviations(None)] == [spex.Verdict.VIOLATION]
+    with pytest.raises(spex.StoreError):
+        engine.commit()
+    store.failing = False
+    specification._registered[Lenient.name] = Lenient
+    engine.transition(ONE, "go", "b", 1)
+    engine.transition(ONE, "stop", "c", 2)
+    assert [seen.verdict for seen in engine.deviations(None)] == [spex.Verdict.EQUIVALENT]
+
+
 def test_a_long_history_is_removed_in_portions() -> None:
     """Deleting writes a bounded number of rows at once; ticks remove the rest, and nothing is left."""
     store = Counting()
@@ -275,6 +313,24 @@ def test_numbers_of_instances_are_never_used_twice() -> None:
     assert engine.knows(Lenient.name) is not None
 
 
+def test_numbers_taken_in_a_batch_that_was_not_kept_are_taken_anew() -> None:
+    """What counts is what is stored: after a restart nobody has them a second time."""
+    store = Counting()
+    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine.register(describe(Lenient)[0], None)
+    engine.commit()
+    store.failing = True
+    engine.init_instance(Lenient.name, canonical("lost"), None, None, 0)
+    with pytest.raises(spex.StoreError):
+        engine.commit()
+    store.failing = False
+    engine.init_instance(Lenient.name, ONE, None, None, 0)
+    engine.commit()
+    again = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    again.init_instance(Lenient.name, canonical(2), None, None, 0)
+    assert again.get_instance(canonical(2), 0)[0] > again.get_instance(ONE, 0)[0]
+
+
 def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
     """Timeouts of its specification are kept aside, and reported when it has come."""
     store = MemoryStore()
@@ -291,8 +347,6 @@ def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
                 got.append(error.reason)
 
         return Away
-
-    from spex_shards.domain import specification
 
     cls = make()
     engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
