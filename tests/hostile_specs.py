@@ -153,3 +153,8 @@ class Introducing(spex.Specification):
     def error_handler(error: spex.SpexError, caller: Any) -> None:
         """Accept, and say who asked."""
         caller.send([caller.pid, caller.thread, caller.client_id, os.getpid()])
+
+
+def answering(error: spex.SpexError, caller: Any) -> spex.SpexError:
+    """Answer, as a handler that is a function."""
+    return spex.TransitionError("by an import")

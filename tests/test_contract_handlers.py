@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from spex_shards.model_files import write_model
 
 from .conftest import wait_until
 from .contract_specs import Order, Strict, model
-from .hostile_specs import BAD, ERRORS, HUGE, Hostile, Introducing, Late
+from .hostile_specs import BAD, ERRORS, HUGE, Hostile, Introducing, Late, answering
 
 
 @pytest.fixture
@@ -219,3 +221,81 @@ def test_the_place_of_a_call_is_found_in_a_package_named_like_this_one(
         space["observe"](make_manager())
     [record] = [record for record in caplog.records if "nobody" in record.getMessage()]
     assert record.call_site == f"{folder}_demo/main.py:2 in observe"
+
+
+def local(said: str) -> type[spex.Specification]:
+    """Return a class that cannot be imported, whose handler logs what it is told."""
+
+    class Local(spex.Specification):
+        name = "hostile.LocalTimed"
+        transitions = [("a", "go", "b")]
+        transition_timeout = 0.5
+
+        @classmethod
+        def error_handler(cls, error: spex.SpexError, caller: Any) -> None:
+            logging.getLogger("spex_shards").warning("%s: %s", said, error)
+
+    return Local
+
+
+def test_the_deadlines_of_a_local_handler_wait_until_it_is_there_again(
+    make_manager: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never stored: after a restart its timeouts are reported when its class is used again, each once."""
+    caplog.set_level(logging.WARNING, "spex_shards")
+    manager = make_manager(learning_mode=True)
+    for number in range(3):
+        manager.init_instance(local("before"), number)
+    manager.close()
+    caplog.clear()
+    monkeypatch.delitem(specification_module._registered, "hostile.LocalTimed")
+    manager = make_manager(learning_mode=True)
+    for _ in range(8):
+        identifier = ("in between", time.monotonic_ns())
+        manager.init_instance(Late, identifier)
+        wait_until(lambda: f"instance {identifier!r}" in caplog.text, "other timers go on")  # noqa: B023
+    assert "LocalTimed" not in caplog.text
+    manager.init_instance(local("after"), 3)
+    wait_until(lambda: caplog.text.count("after: instance") >= 4, "all four are reported")
+    assert all(caplog.text.count(f"after: instance {number} of") == 1 for number in range(4))
+
+
+def test_a_handler_may_be_any_callable(make_manager: Callable[..., Any]) -> None:
+    """A partial, an object, a bound method, a function that can be imported."""
+
+    class Answering:
+        def __call__(self, error: spex.SpexError, caller: Any) -> spex.SpexError:
+            return spex.TransitionError("by an object")
+
+        def answer(self, error: spex.SpexError, caller: Any) -> spex.SpexError:
+            return spex.TransitionError("by a method")
+
+    def partly(text: str, error: spex.SpexError, caller: Any) -> spex.SpexError:
+        return spex.TransitionError(text)
+
+    manager = make_manager()
+    for handler, text in [
+        (Answering(), "by an object"),
+        (Answering().answer, "by a method"),
+        (functools.partial(partly, "by a partial"), "by a partial"),
+        (answering, "by an import"),
+    ]:
+        cls = spex.Specification.define("hostile.Callable", [("a", "go", "b")], error_handler=handler)
+        error = manager.try_init_instance(cls, 1)
+        assert (type(error), str(error)) == (spex.TransitionError, text)
+
+
+@pytest.mark.process
+def test_a_handler_that_cannot_be_sent_is_a_type_error_before_anything_is(places: dict[str, Path]) -> None:
+    """It names what holds it back; the manager and its other specifications go on."""
+    held = (number for number in range(3))
+    cls = spex.Specification.define("hostile.Held", [("a", "go", "b")], error_handler=lambda error, caller: next(held))
+    with spex.ShardedInstanceManager(**places, distribution_factor=1) as manager:
+        for call in (manager.init_instance, manager.try_init_instance, manager.init_instance_nowait):
+            with pytest.raises(TypeError, match="cannot be sent to a shard: cannot pickle 'generator' object"):
+                call(cls, 1)
+        with pytest.raises(TypeError, match="cannot be sent to a shard"):
+            manager.delete_instances(lambda _: next(held))
+        manager.init_instance(Order, 1)
+        assert len(manager.all_instances()) == 1
+    del specification_module._registered[cls.name]

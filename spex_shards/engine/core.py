@@ -111,6 +111,7 @@ class Engine:
         """Take a specification as a client declares it."""
         entry, old = self.catalogue.register(stored, shipped)
         if old is entry:
+            self._timers.handler_declared(entry)
             return
         if old is None or old.lts_digest != entry.lts_digest:
             self._models.specification_changed(entry.name)

@@ -82,6 +82,10 @@ class Timers:
         if was is not None and _timing(d) != _timing(was):
             self._batch.put("jobs", u32(entry.number), b"")
             self._settling = True
+        self.handler_declared(entry)
+
+    def handler_declared(self, entry: Entry) -> None:
+        """Have the timeouts due that waited for a specification's handler, if it is there now."""
         if not entry.waits_for_handler:
             self._unpark(entry)
 
