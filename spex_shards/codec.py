@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
 from math import isnan
 from typing import Any, Final
@@ -42,6 +42,7 @@ _PATH_LENGTHS: Final = {"enum": 3, "specification": 1}
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
+_DECIMALS: Final = Context(capitals=1)  # what `str` gives depends on the thread's own context
 
 pack: Callable[[Any], bytes] = msgpack.packb
 """Pack a plain value."""
@@ -266,7 +267,7 @@ def _scalar_form(value: Any, what: str, extra: Callable[[Any], Any] | None) -> A
     if kind is datetime:
         return _Ext(DATETIME, _datetime_payload(value, what))
     if kind is Decimal:
-        return _Ext(DECIMAL, str(value).encode())
+        return _Ext(DECIMAL, _DECIMALS.to_sci_string(value).encode())
     if kind is Reference:
         return _Ext(ENUM if value.kind == "enum" else SPECIFICATION, pack(value.path))
     if isinstance(value, Enum):

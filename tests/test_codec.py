@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +125,25 @@ def test_golden_bytes() -> None:
     assert codec.canonical(moment).hex() == "c7180394b3323032362d30312d30325430333a30343a30350000c0"
     assert codec.canonical({"b": 1, "a": 2}) == codec.canonical({"a": 2, "b": 1})
     assert codec.canonical({"b": 1, "a": 2}).hex() == "c7090892" + "92a16102" + "92a16201"
+
+
+def test_bytes_do_not_depend_on_the_threads_decimal_context() -> None:
+    """A context that writes `1e+5` and rounds to three digits changes no identity."""
+    values = [Decimal("1E+5"), Decimal("123456.789"), Decimal("-0E-10")]
+    before = [codec.canonical(value) for value in values]
+    with localcontext() as context:
+        context.prec, context.capitals = 3, 0
+        assert [codec.canonical(value) for value in values] == before
+        assert list(map(str, map(codec.identifier_of, before))) == list(map(str, values))
+
+
+@given(st.datetimes(timezones=st.timezones(), allow_imaginary=True))
+@settings(max_examples=200, deadline=None)
+def test_a_time_keeps_its_zone_and_fold(moment: datetime) -> None:
+    """Also where its zone has it twice, or not at all."""
+    again = codec.identifier_of(codec.canonical(moment))
+    assert (again, again.fold, again.utcoffset()) == (moment, moment.fold, moment.utcoffset())
+    assert again.tzinfo is moment.tzinfo
 
 
 def test_golden_routes() -> None:
