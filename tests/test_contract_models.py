@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
+from spex_shards import codec, routing
 from spex_shards.model_files import write_model
 
 from .contract_specs import Lenient, Order, Strict, model
@@ -195,3 +196,111 @@ def test_another_specification_of_the_name_ends_the_accepted_set(start: Callable
         from spex_shards.domain import specification
 
         specification._registered[Order.name] = Order
+
+
+def test_acceptances_of_all_shards_count_together_after_a_restart(
+    make_manager: Callable[..., Any], places: dict[str, Path]
+) -> None:
+    """Each was judged alone on its shard; united, they make a state that nothing of the specification can do."""
+    steps = [("s", "a", "t"), ("s", "b", "u"), ("t", "x", "s"), ("u", "y", "s")]
+    either = spex.Specification.define("models.Either", steps)
+    write_model(places["impl_models_dir"], model(either, *steps))
+    manager = make_manager()
+    shards = routing.table(len(manager.shards()))
+    place = {number: shards[routing.slot_of(codec.canonical(number))] for number in range(100)}
+    first = next(number for number in place if place[number] == 0)
+    second = next(number for number in place if place[number] == len(manager.shards()) - 1 and number != first)
+    for identifier, action in ((first, "x"), (second, "y")):
+        manager.mock_instance(either, identifier, "p")
+        assert manager.try_transition(identifier, action, "s") is None
+    manager.close()
+    manager = make_manager()
+    for identifier in range(10):
+        manager.mock_instance(either, identifier, "s")
+        assert isinstance(manager.try_transition(identifier, "a", "p"), spex.DeviationNotEquivalent)
+    assert {(seen.transition.action, seen.accepted, seen.count) for seen in manager.deviations(either)} == {
+        ("x", True, 1), ("y", True, 1), ("a", False, 10),
+    }  # fmt: skip
+
+
+def test_instances_of_a_specification_whose_file_is_malformed_can_be_read_and_go_on_when_it_is_mended(
+    make_manager: Callable[..., Any], places: dict[str, Path]
+) -> None:
+    """While it is not, nothing moves, in learning mode neither; reading, mocking and deleting need no model."""
+    manager = make_manager()
+    manager.init_instance(Order, 1)
+    manager.init_instance(Order, 2)
+    manager.close()
+    file = places["impl_models_dir"] / f"{Order.name}.spex"
+    file.write_text(f"Specification: {Order.name}\nLearning mode: true\nTransitions:\nnew --[pay]-> paid --\nx\n")
+    for options in ({}, {"learning_mode": True}):
+        manager = make_manager(**options)
+        with pytest.raises(spex.DeserialisationFailed) as caught:
+            manager.transition(1, "pay", "paid")
+        assert (caught.value.context["line"], caught.value.context["file"]) == (5, str(file))
+        assert len(manager.get_instance(1).history) == 1
+        manager.mock_instance(Order, 2, "paid")
+        manager.delete_instance(2)
+        assert len(manager.all_instances(Order)) == 1
+        manager.close()
+    file.unlink()
+    manager = make_manager()
+    manager.transition(1, "pay", "paid")
+    assert len(manager.all_impl_models()[0].transitions) == 2
+
+
+def test_a_directory_of_models_is_made_and_other_files_in_it_are_left_alone(
+    make_manager: Callable[..., Any], places: dict[str, Path]
+) -> None:
+    """Only what ends in .spex is read."""
+    make_manager().close()
+    assert places["impl_models_dir"].is_dir()
+    for name in ("README.md", "x.spex.bak", ".hidden.spex"):
+        (places["impl_models_dir"] / name).write_text("nonsense")
+    (places["impl_models_dir"] / "folder.spex").mkdir()
+    assert make_manager().all_impl_models() == []
+
+
+def test_a_deviation_is_reported_each_time_though_it_was_accepted(
+    start: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler is asked anew; the log has each, as a warning."""
+    caplog.set_level(logging.WARNING, "spex_shards")
+    manager = start()
+    for number in range(3):
+        cancelled(manager, number)
+    assert caplog.text.count("with it the model stays equivalent") == 3
+
+
+def test_a_deviations_context_has_the_newest_hundred_entries(
+    make_manager: Callable[..., Any], places: dict[str, Path]
+) -> None:
+    """However long the history is; the one that deviates is the last."""
+    write_model(places["impl_models_dir"], model(Strict, ("a", "go", "b"), ("b", "back", "a")))
+    manager = make_manager()
+    manager.init_instance_nowait(Strict, 1, {"big": "x" * 1000})
+    for _ in range(300):
+        manager.transition_nowait(1, "go", "b")
+    error = manager.try_transition(1, "stop", "c")
+    instance = error.context["instance"]
+    assert len(instance.history) == 100
+    assert instance.history[-1][:2] == ("stop", "c")
+    assert (instance.meta, instance.specification) == ({"big": "x" * 1000}, Strict)
+    assert error.context["deviating_transition"].source == "b"
+
+
+def test_a_strict_equivalence_judges_strictly(make_manager: Callable[..., Any], places: dict[str, Path]) -> None:
+    """A silent step makes no difference for branching equivalence, and one for strong equivalence."""
+    manager = None
+    words = {}
+    for equivalence in ("branching", "strong"):
+        cls = spex.Specification.define(
+            f"models.{equivalence}", [("a", "go", "b")], equivalence=equivalence, error_handler=lambda error, _: error
+        )
+        write_model(places["impl_models_dir"], model(cls, ("a", "go", "b")))
+        words[equivalence] = cls
+    manager = make_manager()
+    for equivalence, cls in words.items():
+        manager.init_instance(cls, equivalence)
+        words[equivalence] = type(manager.try_transition(equivalence, spex.INTERNAL, "a"))
+    assert words == {"branching": spex.DeviationStillEquivalent, "strong": spex.DeviationNotEquivalent}
