@@ -205,3 +205,52 @@ def test_the_tree_of_errors_is_what_the_contract_says() -> None:
     }.items():
         assert issubclass(cls, (spex.SpexError,))
         assert all(issubclass(cls, base) for base in bases)
+
+
+def test_an_initial_state_goes_with_the_transitions_it_was_given_for() -> None:
+    """Inherited together; with other transitions it is their first source again."""
+
+    class Middle(spex.Specification):
+        transitions = [("a", "x", "b"), ("b", "y", "c")]
+        initial_state = "b"
+
+    class Same(Middle):
+        pass
+
+    class Elsewhere(Middle):
+        initial_state = Word.NEW
+        transitions = [("z", "x", "new")]
+
+    class Fresh(Middle):
+        transitions = [("q", "x", "r")]
+
+    assert [cls.initial_state for cls in (Middle, Same, Elsewhere, Fresh)] == ["b", "b", "new", "q"]
+    with pytest.raises(spex.SpecificationError, match="initial_state must be one of the states, got: 'q'"):
+        type("Wrong", (Middle,), {"__module__": "t", "initial_state": "q"})
+
+
+def test_options_may_be_given_in_any_form_that_means_them() -> None:
+    """Collections of states, generators of entries, enum members, and None for what is not given."""
+    cls = spex.Specification.define(
+        Word.NEW.value,
+        (entry for entry in [("a", "b", "c")]),
+        initial_state=None,
+        prunable_states={Word.NEW, "c"},
+        equivalence=spex.Equivalence.STRONG,
+        error_handler=None,
+    )
+    assert (cls.name, cls.initial_state, cls.equivalence) == ("new", "a", "strong")
+    assert sorted(cls.prunable_states) == ["c", "new"]
+    assert spex.Specification.define("t.All", [], prunable_states=spex.ALL).prunable_states is spex.ALL
+
+
+def test_a_specification_defined_from_data_has_a_handler_like_any_other() -> None:
+    """A function, a static or class method; anything that cannot be called is refused."""
+    error = spex.InstanceNotFound("x", identifier=1)
+    for handler in (lambda e, _: e, staticmethod(lambda e, _: e), classmethod(lambda _cls, e, _: e)):
+        assert spex.Specification.define("t.Handler", [], error_handler=handler).error_handler(error, None) is error
+    assert spex.Specification.define("t.Handler", []).error_handler(error, None) is error
+    accepted = spex.ImplModelNotFound("x", specification="t", identifier=1)
+    assert spex.Specification.define("t.Handler", []).error_handler(accepted, None) is None
+    with pytest.raises(spex.SpecificationError, match="error_handler must be callable, got: 3"):
+        spex.Specification.define("t.Handler", [], error_handler=3)

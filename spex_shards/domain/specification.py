@@ -114,7 +114,7 @@ class Specification(metaclass=SpecificationMeta):
         handler = options.pop("error_handler", None)
         body = {"name": name, "transitions": transitions, "__module__": cls.__module__, **options}
         if handler is not None:
-            if not callable(handler):
+            if not callable(handler) and not isinstance(handler, classmethod):
                 raise SpecificationError(f"{name}: error_handler must be callable, got: {handler!r}")
             body["error_handler"] = (
                 handler if isinstance(handler, (classmethod, staticmethod)) else staticmethod(handler)
