@@ -173,6 +173,10 @@ class Client:
             raise CallTimeout(
                 f"not everything was applied within {timeout} s on shard {late[0]}", shard=late[0], maybe_executed=True
             )
+        return self.take_failures()
+
+    def take_failures(self) -> list[SpexError]:
+        """Return, once, what could not be applied and was not reported yet."""
         return [error for channel in self.channels for error in _failures(channel)]
 
     def shards(self) -> list[ShardInfo]:

@@ -93,14 +93,16 @@ class AttachedInstanceManager(InstanceManager):
                 self._life = Life.CLOSED
                 return
             self._check()
+            self._life = Life.CLOSED
             errors: list[SpexError] = []
             try:
                 errors = self._client.flush(self._options["shutdown_timeout"])
             except SpexError as error:
                 errors = [error]
             finally:
-                self._life = Life.CLOSED
                 self._stop()
+            # What another thread had sent between the flush and the end of the channels.
+            errors += self._client.take_failures()
         raise_unapplied(errors)
 
     def flush(self, timeout: float | None = None) -> None:

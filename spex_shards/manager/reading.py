@@ -30,6 +30,7 @@ class Life(Enum):
     NEW = "not started yet"
     STARTED = "started"
     CLOSED = "closed"
+    FORKED = "of the process that forked this one"
 
 
 class Readings(ABC):

@@ -81,7 +81,6 @@ class SimpleInstanceManager(InstanceManager):
         self._lost = self._batches = 0
         self._requests: Counter[str] = Counter()
         self._wake = threading.Event()
-        self._forked = False
 
     # ------------------------------------------------------------------ life
 
@@ -108,7 +107,7 @@ class SimpleInstanceManager(InstanceManager):
     def close(self) -> None:
         """Write everything out and give the directory back."""
         with self._lock:
-            if self._life is not Life.STARTED:
+            if self._life in (Life.NEW, Life.CLOSED):
                 self._life = Life.CLOSED
                 return
             self._check()
@@ -164,7 +163,7 @@ class SimpleInstanceManager(InstanceManager):
     # ------------------------------------------------------------------ inside
 
     def _check(self) -> None:
-        if self._forked and self._life is Life.STARTED:
+        if self._life is Life.FORKED:
             raise DataDirLocked(
                 f"the data directory {self._directory.path} belongs to the process that forked this one; "
                 'use manager = "sharded" (or a ShardedInstanceManager), which forked children attach to',
@@ -251,6 +250,8 @@ class SimpleInstanceManager(InstanceManager):
     def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
         try:
             report(self._observe(kind, key, arguments))
+        except ManagerClosed:
+            raise
         except SpexError as error:
             logger.error("an observation could not be applied: %s", error)
             with self._lock:
@@ -302,7 +303,7 @@ class SimpleInstanceManager(InstanceManager):
         return 1
 
     def _at_exit(self) -> None:
-        if self._forked:
+        if self._life is Life.FORKED:
             return
         try:
             self.close()
@@ -318,7 +319,6 @@ def _elsewhere(cls: type[SimpleInstanceManager]) -> SimpleInstanceManager:
     manager = cls.__new__(cls)
     manager._life = Life.CLOSED
     manager._lock = threading.RLock()
-    manager._forked = False
     return manager
 
 
@@ -335,7 +335,7 @@ def _deviation_row(d: Any) -> tuple[Any, ...]:
 def _after_fork_in_child() -> None:
     for manager in list(_managers):
         # The environment is the parent's: it is neither used nor closed here, and the lock is not ours.
-        manager._forked = True
+        manager._life = Life.FORKED
         manager._lock = threading.RLock()
         manager._owner.drop()
 
