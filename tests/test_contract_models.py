@@ -92,6 +92,7 @@ def test_a_malformed_file_affects_its_own_specification_only(
         manager.flush()
     assert [type(error) for error in group.value.exceptions] == [spex.DeserialisationFailed]
     manager.flush()
+    assert sum(stats["unapplied"] for stats in manager.stats()) == 1
 
 
 def test_two_files_for_one_name_are_an_error_at_the_start(
