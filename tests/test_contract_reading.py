@@ -261,6 +261,25 @@ def test_a_predicate_that_calls_its_manager_is_told_not_to(manager: Any) -> None
     assert len(manager.all_instances()) == 1
 
 
+def test_a_predicate_that_does_not_say_whether_deletes_nothing(manager: Any) -> None:
+    """An async function's coroutine would count as true for every instance; a truth value may raise."""
+
+    async def asynchronous(instance: Any) -> bool:
+        return False
+
+    class Neither:
+        def __bool__(self) -> bool:
+            raise ZeroDivisionError("neither true nor false")
+
+    manager.init_instance(Order, 1)
+    with pytest.raises(spex.PredicateError, match="TypeError: the predicate must say whether, and not be async"):
+        manager.delete_instances(asynchronous)
+    with pytest.raises(spex.PredicateError, match="ZeroDivisionError: neither true nor false"):
+        manager.delete_instances(lambda _: Neither())
+    assert manager.delete_instances(lambda _: []) == 0
+    assert len(manager.all_instances()) == 1
+
+
 def test_mock_instance_puts_an_instance_into_a_state(manager: Any) -> None:
     """Over whatever was there, with an empty history, and no model is touched."""
     manager.mock_instance(Order, 1, "paid", meta={"a": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -190,7 +191,7 @@ class Engine:
         doomed = []
         for found in self._instances.walk(None, None):
             try:
-                if handlers.in_handler(predicate, self._snapshot(found, found.row.seq)):
+                if handlers.in_handler(_holds, predicate, self._snapshot(found, found.row.seq)):
                     doomed.append(found)
             except KeyboardInterrupt:
                 raise
@@ -313,6 +314,16 @@ class Engine:
 def _not_found(identifier: bytes) -> InstanceNotFound:
     shown = codec.identifier_of(identifier)
     return InstanceNotFound(f"there is no instance {show(shown)}", identifier=shown)
+
+
+def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:
+    word = predicate(instance)
+    if inspect.isawaitable(word):
+        # An unawaited coroutine is true: everything would be deleted.
+        if inspect.iscoroutine(word):
+            word.close()
+        raise TypeError("the predicate must say whether, and not be async")
+    return bool(word)
 
 
 def _traceback(error: BaseException) -> str:
