@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
+from spex_shards.client.channel import Channel
 from spex_shards.model_files import write_model
 
 from .conftest import wait_until
@@ -312,3 +313,29 @@ def test_threads_share_a_manager(manager: Any) -> None:
     manager.flush()
     for number in range(6):
         assert [entry.to_state for entry in manager.get_instance(number).history[1:]] == [str(n) for n in range(50)]
+
+
+def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any, monkeypatch: Any) -> None:
+    """Whoever comes second waits until it is declared: the shard knows it before any request of it arrives."""
+    if isinstance(manager, spex.ShardedInstanceManager):
+        register = Channel.register
+
+        def slowly(self: Channel, data: bytes) -> None:
+            threading.Event().wait(0.05)
+            register(self, data)
+
+        monkeypatch.setattr(Channel, "register", slowly)
+    cls = spex.Specification.define("contract.AtOnce", [("a", "go", "b")])
+    outcomes: list[Any] = []
+
+    def observe(number: int) -> None:
+        outcomes.append(manager.try_init_instance(cls, number))
+
+    threads = [threading.Thread(target=observe, args=(number,)) for number in range(8)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        if number == 0 and isinstance(manager, spex.ShardedInstanceManager):
+            wait_until(lambda: cls.name in manager._client._declared, "the first has begun")
+    for thread in threads:
+        thread.join()
+    assert outcomes == [None] * 8

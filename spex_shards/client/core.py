@@ -116,9 +116,10 @@ class Client:
             stored, shipped = describe_for_shipping(cls)
             notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
             self._declared[cls.name] = notice
-            self._known.add(cls)
             for channel in self.channels:
                 channel.register(notice)
+            # Not before: another thread that finds it known sends its request at once.
+            self._known.add(cls)
 
     def knows(self, cls: type[Specification]) -> bool:
         """Whether `declare` was called for that class."""
