@@ -317,6 +317,7 @@ def test_threads_share_a_manager(manager: Any) -> None:
 
 def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any, monkeypatch: Any) -> None:
     """Whoever comes second waits until it is declared: the shard knows it before any request of it arrives."""
+    assert manager.all_instances() == []  # on open channels
     if isinstance(manager, spex.ShardedInstanceManager):
         register = Channel.register
 
