@@ -14,7 +14,11 @@ from .errors import SpexError
 from .model_files import read_models
 from .records import StoredSpecification
 from .store import Batch
+from .store.checkpoint import ForkedCheckpoint
+from .store.files import OsFiles
 from .store.lmdb_store import LmdbStore
+from .store.logged_store import LoggedStore
+from .store.view import StoreView
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,14 @@ class BootOptions:
         durability: ``"process"`` or ``"disk"``.
         engine: The engine's own options.
         specifications: Specifications to refresh before anything else happens.
+        helper_keeps: Descriptors that the helper process of checkpoints keeps; None: checkpoints are written by the
+            process that the engine is in.
     """
 
     durability: str
     engine: EngineOptions
     specifications: Sequence[StoredSpecification] = ()
+    helper_keeps: Sequence[int] | None = None
 
 
 @dataclass(slots=True)
@@ -44,10 +51,10 @@ def open_engine(path: Path, source: ModelSource, options: BootOptions, now: int)
     """Open a shard's store and return its engine, ready for requests.
 
     Raises:
-        DataDirError: The environment cannot be opened.
+        DataDirError: The environment or its log cannot be opened.
         StoreError: A row that must be read at the start is damaged.
     """
-    store = LmdbStore(path, sync=options.durability == "disk")
+    store = _open_store(path, options)
     try:
         engine = Engine(store, source, options.engine, now)
         for specification in options.specifications:
@@ -57,6 +64,30 @@ def open_engine(path: Path, source: ModelSource, options: BootOptions, now: int)
         store.close()
         raise
     return engine
+
+
+def _open_store(path: Path, options: BootOptions) -> LoggedStore:
+    base = LmdbStore(path, sync=True)
+    try:
+        helper = None if options.helper_keeps is None else ForkedCheckpoint(base, options.helper_keeps)
+        return LoggedStore(base, OsFiles(path), sync_each=options.durability == "disk", checkpointer=helper)
+    except BaseException:
+        base.close()
+        raise
+
+
+def open_view(path: Path) -> StoreView:
+    """Open a shard's store and its log for reading, as they are.
+
+    Raises:
+        DataDirError: They cannot be opened.
+    """
+    base = LmdbStore(path, sync=True)
+    try:
+        return StoreView(base, OsFiles(path))
+    except BaseException:
+        base.close()
+        raise
 
 
 def unite_stores(paths: Iterable[Path]) -> Stored:
@@ -76,7 +107,7 @@ def unite_stores(paths: Iterable[Path]) -> Stored:
 
 
 def _add(stored: Stored, path: Path) -> None:
-    store = LmdbStore(path, sync=False)
+    store = open_view(path)
     try:
         batch = Batch(store)
         models, accepted = stored_models(batch), stored_acceptances(batch)

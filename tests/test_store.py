@@ -12,15 +12,21 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.store import TABLES, Batch, MemoryStore
-from spex_shards.store.lmdb_store import MAX_KEY_BYTES, LmdbStore
+from spex_shards.store.files import OsFiles
+from spex_shards.store.lmdb_store import LmdbStore
+from spex_shards.store.logged_store import Due, LoggedStore
+from spex_shards.store.port import MAX_KEY_BYTES
 
 ONE, OTHER = "instances", "history"
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "logged", "frozen"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """Return each kind of store."""
-    made = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "env", sync=False)
+    """Return each kind of store; a logged one also with checkpoints after every few rows."""
+    made: Any = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "env", sync=False)
+    if request.param in ("logged", "frozen"):
+        due = Due(rows=3) if request.param == "frozen" else Due()
+        made = LoggedStore(made, OsFiles(tmp_path / "env"), sync_each=False, due=due)
     yield made
     made.close()
 

@@ -104,6 +104,19 @@ class Engine:
         self._batch.rollback()
         self._store.close()
 
+    @property
+    def next_upkeep(self) -> float:
+        """When the store wants `upkeep` to be called, on the clock of `time.monotonic`."""
+        return self._store.next_upkeep
+
+    def upkeep(self) -> None:
+        """Do what is due in the store by itself; between batches.
+
+        Raises:
+            StoreError: The store cannot keep its promises any more.
+        """
+        self._store.upkeep()
+
     def store_size(self) -> int:
         """Return the bytes that the store takes."""
         return self._store.size()

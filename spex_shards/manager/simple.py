@@ -11,6 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -202,10 +203,13 @@ class SimpleInstanceManager(InstanceManager):
             if due is not None and due <= now:
                 due = self._engine.tick(now)
                 self._engine.commit()
+            if self._engine.next_upkeep <= time.monotonic():
+                self._engine.upkeep()
         except StoreError as error:
             logger.error("what is due could not be done: %s", error)
             return _RETRY_AFTER
-        return None if due is None else min(max(0.0, (due - now) / 1_000_000), _LONGEST_WAIT)
+        wait = min(inf if due is None else (due - now) / 1_000_000, self._engine.next_upkeep - time.monotonic())
+        return None if wait == inf else min(max(0.0, wait), _LONGEST_WAIT)
 
     def _take_unapplied(self) -> list[SpexError]:
         with self._lock:
@@ -220,7 +224,7 @@ class SimpleInstanceManager(InstanceManager):
             if self._life is not Life.STARTED:
                 self._check()
             self._requests[kind.name.lower()] += 1
-            due = engine.next_due()
+            due, upkeep = engine.next_due(), engine.next_upkeep
             mark = engine.mark()
             try:
                 value = operation(caller)
@@ -232,7 +236,7 @@ class SimpleInstanceManager(InstanceManager):
             self._batches += 1
             for message in messages:
                 self._mailbox.put(0, decode_value(message))
-            if engine.next_due() != due:
+            if engine.next_due() != due or engine.next_upkeep < upkeep:
                 self._wake.set()
         return value
 

@@ -3,5 +3,6 @@
 from .batch import Batch
 from .memory import MemoryStore
 from .port import TABLES, Store
+from .redo_log import LogBroken
 
-__all__ = ["TABLES", "Batch", "MemoryStore", "Store"]
+__all__ = ["TABLES", "Batch", "LogBroken", "MemoryStore", "Store"]

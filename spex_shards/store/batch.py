@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .overlay import merged
 from .port import Store
 
 _MISSING: Any = object()
@@ -64,7 +65,7 @@ class Batch:
             return stored
         inside = [key for key in changes if key >= start and (stop is None or key < stop)]
         inside.sort(reverse=reverse)
-        return _merged(stored, inside, changes, reverse) if inside else stored
+        return merged(stored, iter(inside), changes, reverse=reverse) if inside else stored
 
     def first(self, table: str, start: bytes = b"", stop: bytes | None = None) -> tuple[bytes, bytes] | None:
         """Return the first row of a range, or None."""
@@ -114,26 +115,3 @@ class Batch:
         if self.dirty:
             self._changes.clear()
             self.dirty = False
-
-
-def _merged(
-    stored: Iterator[tuple[bytes, bytes]], keys: list[bytes], changes: dict[bytes, bytes | None], reverse: bool
-) -> Iterator[tuple[bytes, bytes]]:
-    position, count = 0, len(keys)
-    for key, value in stored:
-        while position < count and (keys[position] > key if reverse else keys[position] < key):
-            changed = changes[keys[position]]
-            if changed is not None:
-                yield keys[position], changed
-            position += 1
-        if position < count and keys[position] == key:
-            changed = changes[key]
-            position += 1
-            if changed is not None:
-                yield key, changed
-        else:
-            yield key, value
-    for key in keys[position:]:
-        changed = changes[key]
-        if changed is not None:
-            yield key, changed

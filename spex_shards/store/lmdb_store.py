@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from .port import TABLES, Changes
 
 FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
 """Address space, not disk: the file grows with what is written."""
-MAX_KEY_BYTES: Final = 511
 _MANY: Final = 64
 
 
@@ -34,7 +34,7 @@ class LmdbStore:
     """
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
-        self._path = path
+        self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             data = path / "data.mdb"
@@ -46,13 +46,14 @@ class LmdbStore:
                 mode=0o600,
                 sync=sync,
                 metasync=sync,
-                max_spare_txns=2,
+                max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
             )
             self._env.reader_check()
-            self._tables = {table: self._env.open_db(table.encode()) for table in TABLES}
+            self._tables = self._open_tables()
         except (lmdb.Error, OSError) as error:
             raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from error
         self._view: Any = None
+        self.next_upkeep = inf
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None.
@@ -91,6 +92,8 @@ class LmdbStore:
                 return
             except lmdb.MapFullError:
                 self._grow()
+            except lmdb.MapResizedError:
+                self._env.set_mapsize(0)
             except lmdb.Error as error:
                 raise StoreError(f"the store could not keep a batch: {error}") from error
 
@@ -99,6 +102,9 @@ class LmdbStore:
         if self._view is not None:
             self._view.abort()
             self._view = None
+
+    def upkeep(self) -> None:
+        """Do nothing: nothing is left for later."""
 
     def size(self) -> int:
         """Return the bytes of the environment's used pages."""
@@ -113,8 +119,21 @@ class LmdbStore:
         finally:
             self._env.close()
 
+    def let_go(self) -> None:
+        """Close the environment as it is: in a forked child, which opens its own."""
+        self._env.close()
+
+    def _open_tables(self) -> dict[str, Any]:
+        # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
+        with self._env.begin(write=True) as txn:
+            return {table: self._env.open_db(table.encode(), txn=txn) for table in TABLES}
+
     def _begin(self) -> Any:
-        self._view = self._env.begin()
+        try:
+            self._view = self._env.begin()
+        except lmdb.MapResizedError:  # by the helper that writes checkpoints
+            self._env.set_mapsize(0)
+            self._view = self._env.begin()
         return self._view
 
     def _grow(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from .port import TABLES, Changes
 
@@ -13,6 +14,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.applied = 0
+        self.next_upkeep = inf
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -38,6 +40,9 @@ class MemoryStore:
 
     def release(self) -> None:
         """Do nothing: there are no views."""
+
+    def upkeep(self) -> None:
+        """Do nothing: nothing is left for later."""
 
     def size(self) -> int:
         """Return the bytes of all keys and values."""

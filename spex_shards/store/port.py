@@ -25,12 +25,21 @@ TABLES: Final = (
 )
 """Keys are bytes; all integers in keys are big-endian, so that ranges are in order."""
 
+MAX_KEY_BYTES: Final = 511
+"""LMDB's limit."""
+
 Changes = Mapping[str, Mapping[bytes, bytes | None]]
 """Table → key → new value, or None for a deletion."""
 
 
 class Store(Protocol):
-    """Ordered tables of bytes. One thread at a time uses it."""
+    """Ordered tables of bytes. One thread at a time uses it.
+
+    Attributes:
+        next_upkeep: When `upkeep` is to be called, on the clock of `time.monotonic`; infinity: not now.
+    """
+
+    next_upkeep: float
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -52,6 +61,13 @@ class Store(Protocol):
 
     def release(self) -> None:
         """End the view that reads since the last `apply` or `release` were made in."""
+
+    def upkeep(self) -> None:
+        """Do what is due by itself; short. To be called between batches.
+
+        Raises:
+            StoreError: The store cannot keep its promises any more; `apply` will not work either.
+        """
 
     def size(self) -> int:
         """Return the bytes that the store takes."""

@@ -263,6 +263,7 @@ class Supervisor:
             durability=config.durability,
             engine=EngineOptions(prune_interval_us=config.prune_interval_us, silent_before_us=silent_before),
             specifications=[StoredSpecification.of(plain) for plain in config.specifications],
+            helper_keeps=[self._lock.descriptor],
         )
         options = WorkerOptions(index, config.max_frame_bytes, config.log_level, self._owner_pidfd)
         path = self._directory.shard(index)

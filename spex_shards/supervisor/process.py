@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -10,9 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-_PR_SET_PDEATHSIG: Final = 1
+from ..forking import close_all_but, die_with, prepare
+
 _INHERITED: list[Any] = []
 """The supervisor's objects, kept alive in a worker: their finalisers would close what are other descriptors by then."""
 
@@ -42,7 +42,7 @@ class Forker:
     def __init__(self, keep: list[int], owner: object) -> None:
         self._keep = keep
         self._owner = owner
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        prepare()
 
     def fork(self, main: Callable[[socket.socket], int], *keep: int) -> WorkerProcess:
         """Fork a process that runs `main` with its control socket, and exits with what it returns.
@@ -70,24 +70,14 @@ class Forker:
     ) -> None:
         code = 1
         try:
-            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() == parent:
+            if die_with(parent):
                 _INHERITED.append(self._owner)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                _close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
+                close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
                 code = main(control)
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    low = 0
-    for descriptor in sorted(kept):
-        if low < descriptor:  # an empty range would be taken for one without end
-            os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

@@ -23,15 +23,18 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from ..engine import Engine
 from ..errors import ShardDown, SpexError, StoreError
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import error_plain
+from ..store import LogBroken
 from ..wire import receive_message, send_message
 from .attachments import Attachments
 from .dispatch import Dispatcher, Entry
@@ -42,6 +45,8 @@ from .sessions import Sessions
 
 BOOT_FAILED: Final = 64
 """Exit code of a worker that could not start: trying again would not help."""
+STORE_BROKEN: Final = 65
+"""Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
 FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
@@ -84,7 +89,11 @@ def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptio
         return BOOT_FAILED
     worker = _Worker(engine, control, options, capture)
     send_message(control, ["ready"])
-    return worker.serve()
+    try:
+        return worker.serve()
+    except LogBroken as error:
+        print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
+        return STORE_BROKEN
 
 
 class _Worker:
@@ -116,6 +125,8 @@ class _Worker:
                 self._batch()
             if self._is_due():
                 self._by_itself()
+            if self._engine.next_upkeep <= time.monotonic():
+                self._engine.upkeep()
         self._drain()
         self._engine.close()
         return 0
@@ -124,7 +135,11 @@ class _Worker:
         if self._clients.ready():
             return 0
         if self._forced_at is None:
-            return max(0.0, (self._next_due - _now()) / 1_000_000)
+            upkeep = self._engine.next_upkeep
+            wait = (self._next_due - _now()) / 1_000_000
+            if upkeep != inf:
+                wait = min(wait, upkeep - time.monotonic())
+            return max(0.0, wait)
         return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
 
     def _due(self) -> int:
@@ -223,6 +238,8 @@ class _Worker:
         self._sessions.write()
         try:
             self._engine.commit()
+        except LogBroken:
+            raise
         except StoreError as error:
             self._answer(self._failed(done, error))
             self._not_before = _now() + _RETRY_AFTER

@@ -1,0 +1,187 @@
+"""A simulated disk: what is written is in the operating system's memory, and on the disk after a sync.
+
+A killed process loses nothing of it. A power cut keeps of each 512-byte sector some prefix of what was written to it
+since the last sync, whatever happens to other sectors: torn and reordered writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from spex_shards.store import TABLES, MemoryStore
+
+SECTOR = 512
+
+
+class Crash(BaseException):
+    """The process is killed here, or the power is cut."""
+
+
+@dataclass
+class Content:
+    """One file: what a reader sees, what is on the disk, and what was written since."""
+
+    seen: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+    pending: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write into the operating system's memory."""
+        _put(self.seen, offset, data)
+        self.pending.append((offset, bytes(data)))
+
+    def sync(self, upto: int | None = None) -> None:
+        """Have it on the disk."""
+        done = len(self.pending) if upto is None else upto
+        for offset, data in self.pending[:done]:
+            _put(self.durable, offset, data)
+        del self.pending[:done]
+
+    def cut_power(self, random: Random) -> None:
+        """Keep, sector by sector, some prefix of what was not synced."""
+        chunks: dict[int, list[tuple[int, bytes]]] = {}
+        for offset, data in self.pending:
+            for place, chunk in _sectors(offset, data):
+                chunks.setdefault(place // SECTOR, []).append((place, chunk))
+        for writes in chunks.values():
+            for place, chunk in writes[: random.randint(0, len(writes))]:
+                _put(self.durable, place, chunk)
+        self.pending.clear()
+        self.seen = bytearray(self.durable)
+
+
+class SimDisk:
+    """Files by name, with faults.
+
+    Attributes:
+        on_step: Called with what is about to be done ("write", "sync", "open", "checkpoint"); it may raise.
+    """
+
+    place = "disk/"
+
+    def __init__(self) -> None:
+        self.files: dict[str, Content] = {}
+        self.on_step: Callable[[str], None] = lambda _: None
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+        return sorted(self.files)
+
+    def read(self, name: str) -> bytes:
+        """Return what a reader sees."""
+        return bytes(self.files[name].seen)
+
+    def open(self, name: str) -> SimFile:
+        """Open a file; a new one is there for good."""
+        self.on_step("open")
+        return SimFile(self, self.files.setdefault(name, Content()))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self.files.pop(name, None)
+
+    def cut_power(self, random: Random) -> None:
+        """Lose what was not on the disk, or some of it."""
+        for content in self.files.values():
+            content.cut_power(random)
+
+
+class SimFile:
+    """An open file."""
+
+    def __init__(self, disk: SimDisk, content: Content) -> None:
+        self._disk = disk
+        self._content = content
+        self._begun: int | None = None
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write; a crash may leave a part of it."""
+        try:
+            self._disk.on_step("write")
+        except Crash as crash:
+            # What lies in one sector is written at once, or not at all.
+            kept = int((len(data) + SECTOR) * (crash.args[0] if crash.args else 0.0))
+            end = (offset + kept) // SECTOR * SECTOR if kept < len(data) else offset + len(data)
+            self._content.write(offset, data[: max(0, end - offset)])
+            raise
+        self._content.write(offset, data)
+
+    def sync(self) -> None:
+        """Sync."""
+        self._disk.on_step("sync")
+        self._content.sync()
+
+    def begin_sync(self) -> None:
+        """Remember what is to be synced."""
+        self._begun = len(self._content.pending)
+
+    def sync_ended(self) -> bool:
+        """End the sync that was begun."""
+        if self._begun is not None:
+            self._disk.on_step("sync")
+            self._content.sync(min(self._begun, len(self._content.pending)))
+            self._begun = None
+        return True
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SimBase(MemoryStore):
+    """The store under the log: each `apply` is on the disk whole, or not at all."""
+
+    def copy(self) -> SimBase:
+        """Return what a new process finds."""
+        found = SimBase()
+        found.tables = {table: dict(self.tables[table]) for table in TABLES}
+        return found
+
+
+class SimCheckpoint:
+    """A helper that ends when it is told to, or dies with its parent, before or after its one transaction."""
+
+    def __init__(self, base: SimBase, disk: SimDisk, random: Random) -> None:
+        self._base = base
+        self._disk = disk
+        self._random = random
+        self._changes: Any = None
+
+    def start(self, changes: Any) -> None:
+        """Begin."""
+        self._disk.on_step("checkpoint")
+        self._changes = {table: dict(rows) for table, rows in changes.items()}
+
+    def ended(self, wait: float = 0) -> bool:
+        """End at once when somebody waits, else sooner or later."""
+        if not wait and self._random.random() < 0.5:
+            return False
+        self._write()
+        return True
+
+    def die(self) -> None:
+        """The parent is dead: what was begun is done, or not."""
+        if self._changes is not None and self._random.random() < 0.5:
+            self._write()
+        self._changes = None
+
+    def _write(self) -> None:
+        self._base.apply(self._changes)
+        self._changes = None
+
+
+def _put(content: bytearray, offset: int, data: bytes) -> None:
+    if offset > len(content):
+        content.extend(bytes(offset - len(content)))
+    content[offset : offset + len(data)] = data
+
+
+def _sectors(offset: int, data: bytes) -> list[tuple[int, bytes]]:
+    chunks = []
+    while data:
+        length = SECTOR - offset % SECTOR
+        chunks.append((offset, data[:length]))
+        offset, data = offset + length, data[length:]
+    return chunks
