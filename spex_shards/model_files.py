@@ -83,7 +83,7 @@ def write_model(directory: Path, model: ImplModel) -> Path:
         OSError: The file cannot be written; a note names it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    return _write(directory, model, _places(directory))
+    return _write(directory, model, paths_by_name(directory))
 
 
 def write_models(directory: Path, models: Iterable[ImplModel]) -> list[Path]:
@@ -94,7 +94,7 @@ def write_models(directory: Path, models: Iterable[ImplModel]) -> list[Path]:
         OSError: The directory cannot be made or read.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    places = _places(directory)
+    places = paths_by_name(directory)
     written: list[Path] = []
     errors: list[Exception] = []
     for model in models:
@@ -174,8 +174,8 @@ def _name_in(raw: bytes) -> str | None:
         return None
 
 
-def _places(directory: Path) -> dict[str, Path]:
-    """Return which specification has which file, from the files' first lines."""
+def paths_by_name(directory: Path) -> dict[str, Path]:
+    """Return which specification has which file of a directory, from the files' first lines."""
     places: dict[str, Path] = {}
     for path in _spex_files(directory):
         try:
@@ -201,14 +201,19 @@ def _write(directory: Path, model: ImplModel, places: dict[str, Path]) -> Path:
     except ValueError as error:
         raise ImplModelError(f"the model of {model.specification!r} cannot be written: {error}") from error
     try:
-        _replace(path, content)
+        replace_file(path, content)
     except OSError as error:
         error.add_note(f"while writing {path}")
         raise
     return path
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file atomically: it has the old content or the new one, and the new one on the disk on return.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     # Hidden, and not ending in .spex: never read as a model, should it stay behind.
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:

@@ -20,10 +20,12 @@ from typing import Any
 
 from . import default
 from .domain.impl_model import ImplModel
+from .domain.specification import registered
 from .facade import mock_instance
 from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
-from .model_files import read_models, write_models
+from .model_files import paths_by_name, read_models, write_models
 from .options import UNSET
+from .review import write_sidecar
 from .settings import options_from
 
 __all__ = ["mock_instance", "prepare_for_test_suite"]
@@ -48,7 +50,9 @@ def prepare_for_test_suite(
         ExceptionGroup: Models that could not be saved; the others were.
 
     A run that fails or reaches only a part adds transitions and never removes any. Models that were read and not used,
-    and empty ones, are saved too. A file that cannot be read is left as it is.
+    and empty ones, are saved too. A file that cannot be read is left as it is. Beside the model of each specification
+    that had an instance at the end, or whose model grew, it is noted what the specification is (``NAME.spex.json``),
+    so that ``spex-shards check`` can say that it has changed since.
     """
     options = options_from({"impl_models_dir": UNSET if impl_models_dir is None else impl_models_dir})
     folder = Path(options["impl_models_dir"])
@@ -61,7 +65,8 @@ def prepare_for_test_suite(
             finally:
                 default.use(before)
                 running.flush()
-                _save(folder, running.all_impl_models())
+                used = {instance.specification_name for instance in running.iter_instances(history_limit=0)}
+                _save(folder, running.all_impl_models(), used)
 
 
 def _made(
@@ -79,14 +84,19 @@ def _made(
     return manager(data_dir=data_dir, impl_models_dir=folder, learning_mode=True)  # type: ignore[call-arg]
 
 
-def _save(folder: Path, learned: list[ImplModel]) -> None:
+def _save(folder: Path, learned: list[ImplModel], used: set[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parts of a suite that run side by side add up
-        _merge(folder, learned)
+        grown = _merge(folder, learned)
+        for name, path in paths_by_name(folder).items():
+            cls = registered(name) if name in used | grown else None
+            if cls is not None:
+                write_sidecar(path, cls.declaration)
 
 
-def _merge(folder: Path, learned: list[ImplModel]) -> None:
+def _merge(folder: Path, learned: list[ImplModel]) -> set[str]:
+    """Unite what was learned with the files; return the names of the models that have more now."""
     on_disk, malformed = read_models(folder)
     models = {name: set(model.transitions) for name, model in on_disk.items()}
     for model in learned:
@@ -99,3 +109,4 @@ def _merge(folder: Path, learned: list[ImplModel]) -> None:
             if name not in malformed
         ],
     )
+    return {name for name, found in models.items() if name not in on_disk or found > on_disk[name].transitions}

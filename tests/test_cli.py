@@ -72,6 +72,11 @@ class Done:
         assert self.out.count("\n") == 1
         return json.loads(self.out)
 
+    @property
+    def headlines(self) -> list[str]:
+        """The lines of stdout without the details that stand below them."""
+        return [line for line in self.out.splitlines() if not line.startswith("  ")]
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -185,11 +190,14 @@ def test_what_nobody_expected_is_one_line_too(run: Callable[..., Done], monkeypa
 
 
 def test_check_says_how_many_models_are_equivalent(run: Callable[..., Done], project: Path) -> None:
-    """Exit code 0, and one line."""
-    write_model(project / "models", "shop.Order", *GOOD)
-    assert run("check", "models", "--specification", "shop:Order") == Done(0, "the only model is equivalent\n", "")
+    """Exit code 0; a line for each, and one for all."""
+    path = write_model(project / "models", "shop.Order", *GOOD)
+    done = run("check", path, "--specification", "shop:Order")
+    shown = "shop.Order: equivalent\n  3 of 3 specified transitions shown (100 %)\n"
+    assert done == Done(0, f"{shown}the only model is equivalent\n", "")
     write_model(project / "models", "shop.Refund", ("a", "grant", "b"))
-    assert run("check", "models", "--specification", "shop:Order") == Done(0, "all 2 models are equivalent\n", "")
+    done = run("check", "models", "--specification", "shop:Order")
+    assert (done.code, done.err, done.out.splitlines()[-1]) == (0, "", "all 2 models are equivalent")
 
 
 def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done], project: Path) -> None:
@@ -199,9 +207,11 @@ def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done]
     write_model(project / "models", "shop.Strict", *GOOD)
     done = run("check", "models", "--specification", "shop:Order")
     assert done.code == 1
-    assert done.out.splitlines() == [
+    assert done.headlines == [
         "shop.Eager: incomplete: nothing wrong was seen, but not everything that is specified",
+        "shop.Order: equivalent",
         "shop.Strict: violation: something was seen that is not specified",
+        "shop.Refund: no model",
         "2 of 3 models are not equivalent",
     ]
 
@@ -219,13 +229,18 @@ def test_check_as_json_is_exactly_one_object(run: Callable[..., Done], project: 
     write_model(project / "models", "shop.Strict", *GOOD)
     done = run("check", "models", "--specification", "shop:Order", "--format", "json")
     assert (done.code, done.err) == (1, "")
-    assert done.plain == {
-        "equivalent": False,
-        "models": [
-            {"specification": "shop.Order", "transitions": 4, "verdict": "equivalent", "decided": True, "error": None},
-            {"specification": "shop.Strict", "transitions": 4, "verdict": "violation", "decided": True, "error": None},
-        ],
-    }
+    assert (done.plain["equivalent"], done.plain["specifications_without_model"]) == (
+        False,
+        ["shop.Eager", "shop.Refund"],
+    )
+    order, strict = done.plain["models"]
+    expected = {"specification": "shop.Order", "transitions": 4, "verdict": "equivalent", "decided": True,
+                "error": None, "file": "models/shop.Order.spex", "explanation": None, "findings": [],
+                "specification_changed": None}  # fmt: skip
+    assert {key: order[key] for key in expected} == expected
+    assert (order["coverage"]["shown"], order["coverage"]["of"], order["coverage"]["percent"]) == (3, 3, 100.0)
+    assert (strict["verdict"], strict["coverage"]["unexplained"]) == ("violation", [["p", "cancel", "c"]])
+    assert set(order) == set(strict) == {*expected, "coverage"}
 
 
 def test_a_malformed_file_is_no_equivalent_model(run: Callable[..., Done], project: Path) -> None:
@@ -235,8 +250,8 @@ def test_a_malformed_file_is_no_equivalent_model(run: Callable[..., Done], proje
     bad.write_text(bad.read_text().replace("false", "maybe"))
     done = run("check", "models", "--specification", "shop:Order")
     assert done.code == 1
-    first, last = done.out.splitlines()
-    assert re.match(r"shop\.Refund: no verdict: models/shop\.Refund\.spex: line 2: ", first)
+    _, second, *_, last = done.headlines
+    assert re.match(r"shop\.Refund: no verdict: models/shop\.Refund\.spex: line 2: ", second)
     assert last == "1 of 2 models are not equivalent"
     assert run("check", bad, "--specification", "shop:Order").code == 1
     entry = run("check", bad, "--specification", "shop:Order", "--format", "json").plain["models"][0]
@@ -253,9 +268,10 @@ def test_a_model_of_an_unknown_specification_is_reported_with_what_to_do(
     done = run("check", "models", "--specification", "shop:Strict")
     assert done.code == 2
     unknown = "no imported module has this specification; name it with --specification MODULE:NAME"
-    assert done.out.splitlines() == [
+    assert done.headlines == [
         f"elsewhere.Gone: no verdict: {unknown}",
         "shop.Strict: violation: something was seen that is not specified",
+        *(f"shop.{name}: no model" for name in ("Eager", "Order", "Refund")),
         "2 of 2 models are not equivalent",
     ]
 
@@ -322,7 +338,8 @@ def test_check_needs_no_flag_in_a_project(project: Path, where: str) -> None:
         (project / "pyproject.toml").write_text(text)
     else:
         environment = {"SPEX_SHARDS_SPECIFICATIONS": "shop:Order", "SPEX_SHARDS_IMPL_MODELS_DIR": "kept"}
-    assert run_process("check", **environment) == Done(0, "the only model is equivalent\n", "")
+    done = run_process("check", **environment)
+    assert (done.code, done.headlines[-1], done.err) == (0, "the only model is equivalent", "")
 
 
 @pytest.mark.process

@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..domain.conformance import Result, Verdict
-from ..domain.impl_model import ImplModel
-from ..domain.specification import registered
-from ..errors import DeserialisationFailed, SpexError
-from ..facade import check
-from ..model_files import read_model, read_models
+from ..domain.difference import shown
+from ..domain.specification import Specification
 from ..options import UNSET
+from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
+from ..review.findings import explained, meaning, no_model
 from ..settings import options_from
-from .output import UNUSABLE, Format, command, imported
+from .formats import Case, Outcome, Report, ReportFormat
+from .output import UNUSABLE, command, imported
 
 NOT_EQUIVALENT = 1
-
-_MEANING = {
-    Verdict.INCOMPLETE: "nothing wrong was seen, but not everything that is specified",
-    Verdict.VIOLATION: "something was seen that is not specified",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One model, or what should have been one: its verdict, or why there is none."""
-
-    specification: str
-    transitions: int | None = None
-    result: Result | None = None
-    error: str | None = None
-    unknown: bool = False
-
-    @property
-    def equivalent(self) -> bool:
-        """Whether it is."""
-        return self.result is not None and self.result.equivalent
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return {
-            "specification": self.specification,
-            "transitions": self.transitions,
-            "verdict": None if self.result is None else self.result.verdict.value,
-            "decided": None if self.result is None else self.result.decided,
-            "error": self.error,
-        }
-
-    def line(self) -> str:
-        """Return it as text."""
-        if self.result is None:
-            return f"{self.specification}: no verdict: {self.error}"
-        meaning = _MEANING[self.result.verdict]
-        doubt = "" if self.result.decided else " (it may be a violation: that was not found out)"
-        return f"{self.specification}: {self.result.verdict.value}: {meaning}{doubt}"
+MOST_LINES = 10
+"""So many transitions are listed in a text; JSON has all."""
 
 
 def check_models(
@@ -74,61 +35,146 @@ def check_models(
             help="A specification to import; may be given often. Default: the option specifications.",
         ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write the verdicts.")] = Format.TEXT,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on warnings too: a specification without model, or a changed one.")
+    ] = False,
+    form: Annotated[ReportFormat, typer.Option("--format", help="How to write the verdicts.")] = ReportFormat.TEXT,
 ) -> None:
     """Check stored models against their specifications.
 
     Exits with 0 when all are equivalent, with 1 when some are not or a file is malformed, and with 2 when there is
     nothing to check or a specification cannot be found.
     """
-    with command(form) as output:
+    with command(form, "check") as output:
         options = options_from({"specifications": specification or UNSET, "impl_models_dir": path or UNSET})
-        imported(options["specifications"])
+        named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
-        checked = [_checked(name, found) for name, found in sorted(_read(place).items())]
-        if not checked:
+        reviewed = review(place)
+        if not reviewed:
             output.fail(f"there is no model in {place}: no file there ends in .spex")
-        output.write(
-            "\n".join([*(one.line() for one in checked if not one.equivalent), _summary(checked)]),
-            {"equivalent": all(one.equivalent for one in checked), "models": [one.plain() for one in checked]},
-        )
-        raise typer.Exit(_exit_code(checked))
+        modules = {cls.__module__ for cls in named} if place.is_dir() else set()
+        lacking = without_model(modules, [one.specification for one in reviewed])
+        report = _report(reviewed, lacking)
+        output.report(report)
+        raise typer.Exit(_exit_code(reviewed, report.findings if strict else []))
 
 
-def _read(path: Path) -> dict[str, ImplModel | DeserialisationFailed]:
-    if path.is_dir():
-        models, malformed = read_models(path)
-        return {**models, **malformed}
-    if not path.exists():
-        raise FileNotFoundError(2, "there is no such file or directory of models", str(path))
-    try:
-        model = read_model(path)
-        return {model.specification: model}
-    except DeserialisationFailed as error:
-        return {path.stem: error}
+def _report(reviewed: list[Reviewed], lacking: list[type[Specification]]) -> Report:
+    return Report(
+        command="check",
+        cases=(*map(_case, reviewed), *map(_lacking_case, lacking)),
+        summary=_summary(reviewed),
+        plain={
+            "equivalent": all(one.equivalent for one in reviewed),
+            "models": [_plain(one) for one in reviewed],
+            "specifications_without_model": [cls.name for cls in lacking],
+        },
+    )
 
 
-def _checked(name: str, found: ImplModel | DeserialisationFailed) -> Checked:
-    if isinstance(found, DeserialisationFailed):
-        return Checked(name, error=str(found))
-    size = len(found.transitions)
-    if registered(name) is None:
-        text = "no imported module has this specification; name it with --specification MODULE:NAME"
-        return Checked(name, size, error=text, unknown=True)
-    try:
-        return Checked(name, size, check(found))
-    except SpexError as error:
-        return Checked(name, size, error=str(error))
+def _case(one: Reviewed) -> Case:
+    findings = tuple(findings_of(one))
+    name = one.specification
+    if one.result is None:
+        outcome = Outcome.ERROR if one.unknown else Outcome.FAILED
+        return Case(name=name, outcome=outcome, summary=f"{name}: no verdict: {one.error}", findings=findings)
+    verdict = one.result.verdict.value
+    return Case(
+        name=name,
+        outcome=Outcome.PASSED if one.equivalent else Outcome.FAILED,
+        summary=f"{name}: {verdict}" + ("" if one.equivalent else f": {meaning(one.result)}"),
+        details=tuple(_details(one)),
+        findings=findings,
+        facts={"verdict": verdict, "coverage": percent_text(one.coverage.percent)},
+    )
 
 
-def _summary(checked: list[Checked]) -> str:
-    total, failed = len(checked), sum(not one.equivalent for one in checked)
+def _details(one: Reviewed) -> list[str]:
+    why = explained(one.result) if one.result is not None else None
+    lines = [] if why is None else why.splitlines()
+    lines.append(str(one.coverage))
+    lines += [f"not seen: {shown(t)}" for t in one.coverage.missing[:MOST_LINES]]
+    more = len(one.coverage.missing) - MOST_LINES
+    lines += [f"and {more} more"] if more > 0 else []
+    if one.coverage.unreachable:
+        lines.append(f"{len(one.coverage.unreachable)} specified transitions cannot be reached and do not count")
+    if one.changed is not None:
+        lines.append(str(one.changed))
+        lines += [f"+ {shown(t)}" for t in one.changed.added[:MOST_LINES]]
+        lines += [f"- {shown(t)}" for t in one.changed.removed[:MOST_LINES]]
+    return lines + ([f"warning: {one.note}"] if one.note is not None else [])
+
+
+def _lacking_case(cls: type[Specification]) -> Case:
+    finding: Finding = no_model(cls)
+    return Case(name=cls.name, outcome=Outcome.SKIPPED, summary=f"{cls.name}: no model", findings=(finding,))
+
+
+def _plain(one: Reviewed) -> dict[str, Any]:
+    result = one.result
+    return {
+        "specification": one.specification,
+        "transitions": None if one.model is None else len(one.model.transitions),
+        "verdict": None if result is None else result.verdict.value,
+        "decided": None if result is None else result.decided,
+        "error": one.error,
+        "file": str(one.path),
+        "coverage": None if result is None else _plain_coverage(one.coverage),
+        "explanation": None if result is None else _plain_explanation(result.explanation),
+        "specification_changed": None
+        if one.changed is None
+        else {
+            "added": [list(t) for t in one.changed.added],
+            "removed": [list(t) for t in one.changed.removed],
+            "otherwise": one.changed.otherwise,
+        },
+        "findings": [_plain_finding(finding) for finding in findings_of(one)],
+    }
+
+
+def _plain_coverage(coverage: Coverage) -> dict[str, Any]:
+    return {
+        "shown": len(coverage.shown),
+        "of": len(coverage.shown) + len(coverage.missing),
+        "percent": round(coverage.percent, 2),
+        "missing": [list(t) for t in coverage.missing],
+        "unreachable": [list(t) for t in coverage.unreachable],
+        "unexplained": [list(t) for t in coverage.unexplained],
+    }
+
+
+def _plain_explanation(explanation: Any) -> dict[str, Any] | None:
+    if explanation is None:
+        return None
+    return {
+        "text": explanation.text,
+        "formula": str(explanation.formula),
+        "side": explanation.side,
+        "trace": [list(t) for t in explanation.trace],
+        "missing": [list(t) for t in explanation.missing],
+        "extra": [list(t) for t in explanation.extra],
+    }
+
+
+def _plain_finding(finding: Finding) -> dict[str, Any]:
+    place = finding.place
+    return {
+        "rule": finding.rule.value,
+        "level": finding.level.value,
+        "text": finding.text,
+        "file": None if place is None else place.file,
+        "line": None if place is None else place.line,
+    }
+
+
+def _summary(reviewed: list[Reviewed]) -> str:
+    total, failed = len(reviewed), sum(not one.equivalent for one in reviewed)
     if failed:
         return f"{failed} of {total} {'model is' if total == 1 else 'models are'} not equivalent"
     return "the only model is equivalent" if total == 1 else f"all {total} models are equivalent"
 
 
-def _exit_code(checked: list[Checked]) -> int:
-    if any(one.unknown for one in checked):
+def _exit_code(reviewed: list[Reviewed], counted: list[Finding]) -> int:
+    if any(one.unknown for one in reviewed):
         return UNUSABLE
-    return 0 if all(one.equivalent for one in checked) else NOT_EQUIVALENT
+    return 0 if all(one.equivalent for one in reviewed) and not counted else NOT_EQUIVALENT

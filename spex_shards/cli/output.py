@@ -15,6 +15,7 @@ import typer
 
 from ..domain.specification import Specification
 from ..settings import load_specifications
+from .formats import Report, ReportFormat, failed, written
 
 INTERRUPTED = 130
 UNUSABLE = 2
@@ -30,24 +31,29 @@ class Format(StrEnum):
 class Output:
     """The way out of a command: stdout gets its result and nothing else."""
 
-    def __init__(self, form: Format, stdout: TextIO) -> None:
-        self._form = form
+    def __init__(self, form: Format | ReportFormat, stdout: TextIO, name: str) -> None:
+        self._form = ReportFormat(form)
         self._stdout = stdout
+        self._name = name
 
     def write(self, text: str, plain: dict[str, Any] | None = None) -> None:
         """Write the result: `text`, or `plain` as one JSON object."""
-        print(json.dumps(plain) if self._form is Format.JSON else text, file=self._stdout, flush=True)
+        print(json.dumps(plain) if self._form is ReportFormat.JSON else text, file=self._stdout, flush=True)
+
+    def report(self, report: Report) -> None:
+        """Write a report in the format that was asked for."""
+        print(written(self._form, report), file=self._stdout, flush=True)
 
     def fail(self, text: str, code: int = UNUSABLE) -> NoReturn:
-        """Say in one line on stderr why there is no result, and exit; as JSON, stdout has it too.
+        """Say in one line on stderr why there is no result, and exit; in a format for programs, stdout has it too.
 
         Raises:
             typer.Exit: Always.
         """
         line = " ".join(text.split())
         report(f"error: {line}" if code != INTERRUPTED else line)
-        if self._form is Format.JSON:
-            self.write("", {"error": line})
+        if self._form is not ReportFormat.TEXT:
+            self.report(failed(self._name, line))
         raise typer.Exit(code)
 
 
@@ -57,15 +63,15 @@ def report(line: str) -> None:
 
 
 @contextmanager
-def command(form: Format = Format.TEXT) -> Iterator[Output]:
-    """Run the body of a command: what it prints goes to stderr, and whatever it raises becomes one line there.
+def command(form: Format | ReportFormat = Format.TEXT, name: str = "") -> Iterator[Output]:
+    """Run the body of the command `name`: what it prints goes to stderr, what it raises becomes one line there.
 
     The current directory can be imported from, as with ``python -m``.
 
     Raises:
         typer.Exit: In place of everything that the body raises.
     """
-    output = Output(form, sys.stdout)
+    output = Output(form, sys.stdout, name)
     try:
         with redirect_stdout(sys.stderr), _log_records_reported():
             _import_from_here()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import spex_text
+from .difference import Difference, difference
 from .lts import INITIALISATION, Transition
 
 
@@ -41,6 +42,18 @@ class ImplModel:
     def initialisations(self) -> tuple[str, ...]:
         """The states that instances were initialised in, sorted."""
         return tuple(sorted(t.target for t in self.transitions if t.source is None))
+
+    def diff(self, other: ImplModel) -> Difference:
+        """Return what `other` has that this model has not, and the other way round; false when nothing.
+
+        Names and learning modes do not count.
+
+        Raises:
+            TypeError: `other` is no model.
+        """
+        if not isinstance(other, ImplModel):
+            raise TypeError(f"a model can be compared with a model only, got: {other!r}")
+        return difference(self.transitions, other.transitions)
 
     def serialise(self) -> str:
         """Return the content of the model's `.spex` file; equal models give equal texts.

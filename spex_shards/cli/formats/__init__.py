@@ -1,0 +1,50 @@
+"""One report, written as a person, a program or a build server reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from enum import StrEnum
+
+from .github import as_github
+from .junit import as_junit
+from .markdown import as_markdown
+from .report import Case, Outcome, Report, failed
+from .sarif import as_sarif
+
+__all__ = ["Case", "Outcome", "Report", "ReportFormat", "failed", "written"]
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    MARKDOWN = "markdown"
+
+
+def written(form: ReportFormat, report: Report) -> str:
+    """Return the report in a format; as text, that of a command that failed is empty: stderr has it."""
+    return _WRITERS[form](report)
+
+
+def _as_text(report: Report) -> str:
+    lines = [line for case in report.cases for line in (case.summary, *(f"  {more}" for more in case.details)) if line]
+    return "\n".join([*lines, *([report.summary] if report.summary else [])])
+
+
+def _as_json(report: Report) -> str:
+    return json.dumps(report.plain)
+
+
+_WRITERS: dict[ReportFormat, Callable[[Report], str]] = {
+    ReportFormat.TEXT: _as_text,
+    ReportFormat.JSON: _as_json,
+    ReportFormat.GITHUB: as_github,
+    ReportFormat.JUNIT: as_junit,
+    ReportFormat.SARIF: as_sarif,
+    ReportFormat.MARKDOWN: as_markdown,
+}

@@ -1,0 +1,74 @@
+"""What a command has to report, whatever the format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ...review import Finding
+
+
+class Outcome(StrEnum):
+    """How one thing that a command looked at or made came out."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    """It could not be decided."""
+    SKIPPED = "skipped"
+    """There was nothing to decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that a command looked at or made: a model, a pair of models, a file.
+
+    Attributes:
+        name: What it is called; mostly a specification's name.
+        outcome: How it came out.
+        summary: One line about it.
+        details: More lines.
+        findings: What was found about it.
+        facts: Short facts by name, for properties and columns.
+    """
+
+    name: str
+    outcome: Outcome
+    summary: str
+    details: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        command: The command's name.
+        cases: Each thing.
+        summary: The last line.
+        plain: It as JSON.
+        failure: Why the command could not be carried out; then there is nothing else.
+    """
+
+    command: str
+    cases: tuple[Case, ...] = ()
+    summary: str = ""
+    plain: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found in all cases."""
+        return [finding for case in self.cases for finding in case.findings]
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many cases came out so."""
+        return sum(case.outcome is outcome for case in self.cases)
+
+
+def failed(command: str, line: str) -> Report:
+    """Return the report of a command that could not be carried out."""
+    return Report(command=command, failure=line, plain={"error": line})

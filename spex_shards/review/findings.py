@@ -1,0 +1,127 @@
+"""What a review found, one thing at a time, each with a rule, a level and a place in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ..domain.conformance import Result, Verdict
+from ..domain.difference import shown
+from ..domain.lts import Transition
+from ..domain.specification import Specification
+from .locating import Place, locate
+
+if TYPE_CHECKING:
+    from .judging import Reviewed
+
+MEANING = {
+    Verdict.EQUIVALENT: "what was seen is what is specified",
+    Verdict.INCOMPLETE: "nothing wrong was seen, but not everything that is specified",
+    Verdict.VIOLATION: "something was seen that is not specified",
+}
+
+
+class Level(StrEnum):
+    """How much a finding weighs."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Rule(StrEnum):
+    """The kinds of findings; the value names them in every format."""
+
+    VIOLATION = "violation"
+    INCOMPLETE = "incomplete"
+    UNCOVERED = "uncovered-transition"
+    MALFORMED = "malformed-model"
+    NO_VERDICT = "no-verdict"
+    UNKNOWN = "model-without-specification"
+    NO_MODEL = "specification-without-model"
+    CHANGED = "specification-changed"
+    SIDECAR = "malformed-sidecar"
+    DIFFERENT = "model-changed"
+
+
+DESCRIPTIONS = {
+    Rule.VIOLATION: "Something was seen that is not specified; no later observation can repair it.",
+    Rule.INCOMPLETE: "Nothing wrong was seen, but not everything that is specified.",
+    Rule.UNCOVERED: "A transition of the specification was not seen.",
+    Rule.MALFORMED: "A model file cannot be read.",
+    Rule.NO_VERDICT: "A model could not be judged.",
+    Rule.UNKNOWN: "There is a model, and no imported module has its specification.",
+    Rule.NO_MODEL: "There is a specification, and no model of it.",
+    Rule.CHANGED: "The specification has changed since the model was learned.",
+    Rule.SIDECAR: "The note about what a model was learned with cannot be read.",
+    Rule.DIFFERENT: "A model has transitions that an older one has not, or the other way round.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found; `place` None where there is no file to point at."""
+
+    rule: Rule
+    level: Level
+    specification: str
+    text: str
+    place: Place | None = None
+
+
+def meaning(result: Result) -> str:
+    """Return a verdict in words."""
+    doubt = "" if result.decided else " (it may be a violation: that was not found out)"
+    return f"{MEANING[result.verdict]}{doubt}"
+
+
+def explained(result: Result) -> str | None:
+    """Return why a model is not equivalent, in words, where that was worked out."""
+    text = getattr(result.explanation, "text", None)
+    return None if text is None else str(text)
+
+
+def findings_of(reviewed: Reviewed) -> list[Finding]:
+    """Return what was found about one model, errors first."""
+    return sorted(_found(reviewed), key=lambda finding: finding.level is not Level.ERROR)
+
+
+def no_model(cls: type[Specification]) -> Finding:
+    """Return the finding that a specification has no model."""
+    text = f"{cls.name}: there is no model of this specification: none of it was seen"
+    return Finding(Rule.NO_MODEL, Level.WARNING, cls.name, text, locate(cls).declared)
+
+
+def _found(one: Reviewed) -> Iterator[Finding]:
+    name = one.specification
+    if one.changed is not None:
+        yield Finding(Rule.CHANGED, Level.WARNING, name, f"{name}: {one.changed}", one.places.declared)
+    if one.note is not None:
+        yield Finding(Rule.SIDECAR, Level.WARNING, name, f"{name}: {one.note}", Place(str(one.path), 1))
+    if one.result is None:
+        rule = Rule.UNKNOWN if one.unknown else Rule.MALFORMED if one.model is None else Rule.NO_VERDICT
+        yield Finding(rule, Level.ERROR, name, f"{name}: {one.error}", Place(str(one.path), one.line))
+    elif not one.result.equivalent:
+        violated = one.result.verdict is Verdict.VIOLATION
+        text = f"{name}: {one.result.verdict.value}: {meaning(one.result)}"
+        why = explained(one.result)
+        place = one.places.of(_before_deviation(one) if violated else next(iter(one.coverage.missing), None))
+        rule = Rule.VIOLATION if violated else Rule.INCOMPLETE
+        yield Finding(rule, Level.ERROR, name, text if why is None else f"{text}\n{why}", place)
+    for transition in one.coverage.missing:
+        text = f"{name}: {shown(transition)} was not seen"
+        yield Finding(Rule.UNCOVERED, Level.WARNING, name, text, one.places.of(transition))
+
+
+def _before_deviation(one: Reviewed) -> Transition | None:
+    """Return the specification's transition after which the model does what it must not, if there is one."""
+    for step in one.coverage.unexplained:
+        where = one.coverage.met.get(str(step.source), ())
+        for transition in one.coverage.shown:
+            if transition.target in where:
+                return transition
+        for transition in one.coverage.missing:
+            if transition.source in where:
+                return transition
+    return None

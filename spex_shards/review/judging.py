@@ -1,0 +1,109 @@
+"""All models of a place, each judged by its specification, with everything that a reviewer asks next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..domain.conformance import Result
+from ..domain.impl_model import ImplModel
+from ..domain.specification import Specification, all_registered, registered
+from ..errors import DeserialisationFailed, SpexError
+from ..facade import check
+from ..model_files import paths_by_name, read_model, read_models
+from .coverage import Coverage, cover
+from .locating import Places, locate
+from .sidecar import Changed, changed_since
+
+UNKNOWN = "no imported module has this specification; name it with --specification MODULE:NAME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """One model, or what should have been one.
+
+    Attributes:
+        specification: The name.
+        path: The model's file.
+        model: The model, None where its file is malformed.
+        result: The verdict, None where there is none; then `error` says why.
+        unknown: Whether there is none because no class of that name was imported.
+        coverage: What was shown of the specification.
+        changed: How the specification differs from what the model was learned with, None where it does not.
+        places: Where the specification stands in the source.
+        note: What else was wrong: a sidecar that cannot be read.
+        line: The line of a malformed file that is wrong.
+    """
+
+    specification: str
+    path: Path
+    model: ImplModel | None = None
+    result: Result | None = None
+    error: str | None = None
+    unknown: bool = False
+    coverage: Coverage = field(default_factory=Coverage)
+    changed: Changed | None = None
+    places: Places = field(default_factory=Places)
+    note: str | None = None
+    line: int = 1
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether it is."""
+        return self.result is not None and self.result.equivalent
+
+
+def review(path: Path) -> list[Reviewed]:
+    """Judge a model file, or all of a directory, by name.
+
+    Raises:
+        ImplModelError: Two files are for one specification, or the directory cannot be read.
+        FileNotFoundError: There is no such place.
+    """
+    if not path.exists():
+        raise FileNotFoundError(2, "there is no such file or directory of models", str(path))
+    if path.is_dir():
+        models, malformed = read_models(path)
+        found: dict[str, ImplModel | DeserialisationFailed] = {**models, **malformed}
+        paths = paths_by_name(path)
+        return [_review(name, found[name], paths.get(name, path)) for name in sorted(found)]
+    try:
+        model = read_model(path)
+        return [_review(model.specification, model, path)]
+    except DeserialisationFailed as error:
+        return [_review(path.stem, error, path)]
+
+
+def without_model(modules: Iterable[str], names: Iterable[str]) -> list[type[Specification]]:
+    """Return the specifications of some modules that say something and are not among `names`, by name."""
+    inside, known = set(modules), set(names)
+    everything = all_registered().items()
+    return [
+        cls for name, cls in sorted(everything) if cls.__module__ in inside and name not in known and cls.transitions
+    ]
+
+
+def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path) -> Reviewed:
+    if isinstance(found, DeserialisationFailed):
+        return Reviewed(specification=name, path=_file(found, path), error=str(found), line=found.context["line"])
+    cls = registered(name)
+    if cls is None:
+        return Reviewed(specification=name, path=path, model=found, error=UNKNOWN, unknown=True)
+    try:
+        result = check(found)
+    except SpexError as error:
+        return Reviewed(specification=name, path=path, model=found, error=str(error))
+    changed, note = None, None
+    try:
+        changed = changed_since(path, cls.declaration)
+    except (OSError, ValueError) as error:
+        note = str(error)
+    return Reviewed(
+        specification=name, path=path, model=found, result=result,
+        coverage=cover(found, cls.declaration, result), changed=changed, places=locate(cls), note=note,
+    )  # fmt: skip
+
+
+def _file(error: DeserialisationFailed, path: Path) -> Path:
+    return Path(error.context.get("file", path))
