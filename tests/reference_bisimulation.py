@@ -71,3 +71,34 @@ def reachable(node: Node, pairs: list[tuple[Node, Node]]) -> set[Node]:
         found |= new
         todo += new
     return found
+
+
+def separating_round(impl: LTS, spec: LTS, equivalence: str) -> int:
+    """Return the least depth of a formula that tells two inequivalent systems apart: the round in which they part."""
+    steps = [((side, s), a, (side, t)) for side, lts in enumerate((impl, spec)) for s, a, t in lts.transitions]
+    start = (0, impl.initial_state), (1, spec.initial_state)
+    block = dict.fromkeys([*start, *(n for s, _, t in steps for n in (s, t))], 0)
+    number = 0
+    while block[start[0]] == block[start[1]]:
+        seen = {node: experiments(node, steps, block, equivalence) for node in block}
+        numbers: dict[frozenset[object], int] = {}
+        finer = {node: numbers.setdefault(key, len(numbers)) for node, key in seen.items()}
+        assert number == 0 or len(numbers) > len(set(block.values())), "they never part"
+        block = finer
+        number += 1
+    return number
+
+
+def experiments(node: Node, steps: list[Step], block: dict[Node, int], equivalence: str) -> frozenset[object]:
+    """Return what can be seen from a node by silent steps and one more, in terms of blocks."""
+    if equivalence == "strong":
+        return frozenset((a, block[t]) for s, a, t in steps if s == node)
+    silent = [(s, t) for s, a, t in steps if a == INTERNAL]
+    near = reachable(node, silent)
+    found: set[object] = {(block[s], a, block[t]) for s, a, t in steps if s in near}
+    found |= {(block[n], INTERNAL, block[n]) for n in near}
+    if equivalence == "divergence_preserving_branching":
+        inert = [(s, t) for s, t in silent if block[s] == block[t]]
+        endless = {s for s, t in inert if s in reachable(t, inert)}
+        found |= {(block[n], "endless") for n in near if not reachable(n, inert).isdisjoint(endless)}
+    return frozenset(found)

@@ -1,4 +1,4 @@
-"""The verdicts of independent tools on more than two thousand pairs of systems, which lie beside the project."""
+"""Verdicts and explanations on more than two thousand pairs of systems, which lie beside the project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from spex_shards.domain.bisimulation import bisimilar
+from spex_shards.domain.conformance import compare
 from spex_shards.domain.lts import LTS
+from spex_shards.domain.model_checker import ModelChecker
+
+from .reference_bisimulation import separating_round
+from .reference_formula import holds
+from .test_explanation import check, runs
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "shared" / "bisim"
 FIELDS = {
@@ -29,17 +35,55 @@ def read_system(raw):
     return LTS(raw["init"], (tuple(step) for step in raw["trans"]))
 
 
+def cases(name, field):
+    """Yield the pairs of systems with a known verdict, with that verdict."""
+    with gzip.open(FOLDER / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for case in map(json.loads, lines):
+            if case[field] is not None:
+                yield case["id"], read_system(case["impl"]), read_system(case["spec"]), case[field]
+
+
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("name", ["small", "medium", "real"])
 def test_verdicts_are_those_of_the_independent_tools(name, field):
     """Every verdict of the corpus that is known (null: not decided there)."""
     wrong, decided = [], 0
-    with gzip.open(FOLDER / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for case in map(json.loads, lines):
-            if case[field] is None:
-                continue
-            decided += 1
-            if bisimilar(read_system(case["impl"]), read_system(case["spec"]), FIELDS[field]) != case[field]:
-                wrong.append(case["id"])
+    for number, impl, spec, expected in cases(name, field):
+        decided += 1
+        if bisimilar(impl, spec, FIELDS[field]) != expected:
+            wrong.append(number)
     assert wrong == []
     assert decided > 0
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_difference_of_small_systems_is_explained_with_least_depth(field):
+    """The naive meaning of formulas and the naive rounds are the judges."""
+    count = 0
+    for _, impl, spec, equivalent in cases("small", field):
+        if not equivalent:
+            count += 1
+            found = check(impl, spec, FIELDS[field])
+            assert found.formula.depth == separating_round(impl, spec, FIELDS[field])
+    assert count > 500
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("name", ["medium", "real"])
+def test_every_difference_of_larger_systems_is_explained(name, field):
+    """The formula holds on the side that is said only, and the run can be run."""
+    count = 0
+    for _, impl, spec, equivalent in cases(name, field):
+        if equivalent:
+            continue
+        count += 1
+        found = compare(impl, spec, FIELDS[field]).explanation
+        own, other = (impl, spec) if found.side == "impl" else (spec, impl)
+        assert ModelChecker(own).holds(found.formula)
+        assert not ModelChecker(other).holds(found.formula)
+        assert runs(found.trace, own)
+        assert found.text
+        if found.formula.depth < 50 and len(own.transitions) + len(other.transitions) < 100:
+            assert holds(found.formula, own)
+            assert not holds(found.formula, other)
+    assert count > 0

@@ -39,7 +39,7 @@ def verdict(*transitions, spec=ORDER, equivalence=BRANCHING):
     result = check_model(model(*transitions), spec, equivalence)
     assert result.equivalent == (result.verdict is EQUIVALENT)
     assert result.decided
-    assert result.explanation is None
+    assert (result.explanation is None) == result.equivalent
     return result.verdict
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
 from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
@@ -14,6 +15,9 @@ from .extension import extensible
 from .graph import Graph
 from .impl_model import ImplModel
 from .lts import INTERNAL, LTS, State, Transition
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
 
 MOST_MODELS: Final = 8
 """How many sets of transitions a checker knows at a time."""
@@ -33,7 +37,7 @@ class Verdict(StrEnum):
     """No extension is equivalent: no later observation can repair it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """The answer of a comparison.
 
@@ -43,19 +47,22 @@ class Result:
         decided: False only for an INCOMPLETE that may be a VIOLATION: whether an extension is equivalent was not
             found out with bounded effort. Never False where the minimised specification is deterministic and without
             silent steps.
-        explanation: Why it is not equivalent, where somebody worked that out; `compare` and `check_model` do not.
+
+    Compared by these three; `explanation` follows from what was compared.
     """
 
     equivalent: bool
     verdict: Verdict
     decided: bool = True
-    explanation: object | None = None
+    _explain: Callable[[], Explanation] | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @cached_property
+    def explanation(self) -> Explanation | None:
+        """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
+        return None if self._explain is None else self._explain()
 
 
 _EQUIVALENT: Final = Result(equivalent=True, verdict=Verdict.EQUIVALENT)
-_INCOMPLETE: Final = Result(equivalent=False, verdict=Verdict.INCOMPLETE)
-_UNDECIDED: Final = Result(equivalent=False, verdict=Verdict.INCOMPLETE, decided=False)
-_VIOLATION: Final = Result(equivalent=False, verdict=Verdict.VIOLATION)
 
 
 def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> Result:
@@ -73,7 +80,8 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
     if bisimilar(impl, spec, kind):
         return _EQUIVALENT
     smallest = minimised(spec, kind)
-    return _judge_unequal(impl, smallest, kind, moves_of(smallest, strong=kind is Equivalence.STRONG))
+    moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
+    return _judge_unequal(impl, smallest, kind, moves, partial(_explained, impl, spec, kind))
 
 
 def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> Result:
@@ -91,8 +99,9 @@ def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalen
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
-    impl = _system_of(model.transitions)
-    return impl if isinstance(impl, Result) else compare(impl, _NO_BEHAVIOUR if spec is None else spec, kind)
+    system = _NO_BEHAVIOUR if spec is None else spec
+    impl = _system_of(model.transitions, system, kind)
+    return impl if isinstance(impl, Result) else compare(impl, system, kind)
 
 
 class ConformanceChecker:
@@ -115,18 +124,20 @@ class ConformanceChecker:
     def __init__(self, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> None:
         self._equivalence = equivalence_of(equivalence)
         self._strong = self._equivalence is Equivalence.STRONG
-        self._spec = minimised(_NO_BEHAVIOUR if spec is None else spec, self._equivalence)
+        self._given = _NO_BEHAVIOUR if spec is None else spec
+        self._spec = minimised(self._given, self._equivalence)
         self._moves = moves_of(self._spec, strong=self._strong)
         self._known: OrderedDict[frozenset[Transition], _Known] = OrderedDict()
 
     def check(self, transitions: Iterable[Transition]) -> Result:
         """Judge the model of these transitions; nothing is remembered."""
-        impl = _system_of(transitions)
+        impl = _system_of(transitions, self._given, self._equivalence)
         if isinstance(impl, Result):
             return impl
         if bisimilar(impl, self._spec, self._equivalence):
             return _EQUIVALENT
-        return _judge_unequal(impl, self._spec, self._equivalence, self._moves)
+        explain = partial(_explained, impl, self._given, self._equivalence)
+        return _judge_unequal(impl, self._spec, self._equivalence, self._moves, explain)
 
     def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
         """Judge the model of `transitions` and `extra` together.
@@ -150,7 +161,7 @@ class ConformanceChecker:
 
     def _look_at(self, transitions: frozenset[Transition]) -> _Known:
         verdict = self.check(transitions).verdict
-        impl = _system_of(transitions)
+        impl = _system_of(transitions, self._given, self._equivalence)
         if verdict is not Verdict.EQUIVALENT or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)
         classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
@@ -185,9 +196,10 @@ class _Known:
     verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
 
 
-def _system_of(transitions: Iterable[Transition]) -> LTS | Result:
+def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -> LTS | Result:
     """Return the system of a model with one initialisation, else the result that follows from that alone."""
-    initial, steps = set(), []
+    initial: set[str] = set()
+    steps: list[tuple[State, str, State]] = []
     for source, action, target in transitions:
         if source is None:
             initial.add(target)
@@ -195,17 +207,38 @@ def _system_of(transitions: Iterable[Transition]) -> LTS | Result:
             steps.append((source, action, target))
     if len(initial) == 1:
         return LTS(initial.pop(), steps)
-    return _VIOLATION if initial else _INCOMPLETE
+    verdict = Verdict.VIOLATION if initial else Verdict.INCOMPLETE
+    explain = partial(_explained_initialisations, frozenset(initial), spec, kind)
+    return Result(equivalent=False, verdict=verdict, _explain=explain)
 
 
-def _judge_unequal(impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None) -> Result:
+def _judge_unequal(
+    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[[], Explanation]
+) -> Result:
     """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
     strong = kind is Equivalence.STRONG
     may_diverge = kind is Equivalence.DIVERGENCE_PRESERVING_BRANCHING and any(
         a == INTERNAL for _, a, _ in impl.transitions
     )
+    possible: bool | None
     if moves is None or may_diverge:
         possible = extensible(Graph((impl, spec), kind))
     else:
         possible = forced_classes(impl, moves, spec.initial_state, strong=strong) is not None
-    return _UNDECIDED if possible is None else _INCOMPLETE if possible else _VIOLATION
+    verdict = Verdict.VIOLATION if possible is False else Verdict.INCOMPLETE
+    return Result(equivalent=False, verdict=verdict, decided=possible is not None, _explain=explain)
+
+
+# What explains is imported when it is first needed: who only declares and observes pays nothing for it.
+
+
+def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
+    from .explanation import explain
+
+    return explain(impl, spec, kind)
+
+
+def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:
+    from .explanation import explain_initialisations
+
+    return explain_initialisations(states, spec, kind)
