@@ -62,6 +62,7 @@ from .facade import (
     delete_instance,
     delete_instances,
     deviations,
+    explain,
     export_impl_models,
     flush,
     get_instance,
@@ -81,6 +82,7 @@ from .shard_info import ShardInfo, ShardStatus
 
 if TYPE_CHECKING:
     from .codec import Reference
+    from .domain.explanation import Explanation
     from .handlers import Caller
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
 
@@ -100,6 +102,7 @@ __all__ = [
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
     "Equivalence",
+    "Explanation",
     "HandlerError",
     "IdentifierInUse",
     "ImplModel",
@@ -140,6 +143,7 @@ __all__ = [
     "delete_instance",
     "delete_instances",
     "deviations",
+    "explain",
     "export_impl_models",
     "flush",
     "get_instance",
@@ -158,10 +162,11 @@ __all__ = [
 
 logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 
-# What brings msgpack, xxhash and the process machinery along is imported when it is first asked for, so that a module
-# that only declares specifications costs next to nothing to import.
+# What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
+# for, so that a module that only declares specifications costs next to nothing to import.
 _LATER = {
     "Caller": "handlers",
+    "Explanation": "domain.explanation",
     "InstanceManager": "manager",
     "Reference": "codec",
     "ShardedInstanceManager": "manager",

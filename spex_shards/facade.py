@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .domain.bisimulation import Equivalence
@@ -10,10 +11,17 @@ from .domain.conformance import Result, check_model
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
 from .domain.specification import Specification, is_specification, registered
-from .errors import SpecificationError, SpexError
+from .errors import (
+    DeviationNotEquivalent,
+    DeviationStillEquivalent,
+    ImplModelNotFound,
+    SpecificationError,
+    SpexError,
+)
 from .shard_info import ShardInfo
 
 if TYPE_CHECKING:
+    from .domain.explanation import Explanation
     from .manager import InstanceManager
 
 
@@ -50,6 +58,42 @@ def check(
     if not is_specification(cls):
         raise TypeError(f"the specification must be a Specification class, got: {cls!r}")
     return check_model(impl_model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+
+
+def explain(
+    deviation: DeviationNotEquivalent | DeviationStillEquivalent | Deviation, manager: InstanceManager | None = None
+) -> Explanation | None:
+    """Explain why a model is not equivalent to its specification with a deviating transition.
+
+    The model, and the deviations accepted beside it, are read from the manager now: an error carries neither, so that
+    it costs nothing to raise. The answer may differ from the verdict of then, if the model has changed since.
+
+    Args:
+        deviation: An error that a manager raised or returned, or an entry of `deviations`.
+        manager: Where the model is; by default the default manager.
+
+    Returns:
+        The explanation; None if the model is equivalent with the transition.
+
+    Raises:
+        TypeError: `deviation` is no deviation.
+        ImplModelNotFound: The manager has no model of that specification.
+        SpecificationError: The specification of an entry of `deviations` is not known in this process.
+    """
+    if isinstance(deviation, Deviation):
+        cls, transition = registered(deviation.specification), deviation.transition
+        name = deviation.specification
+    elif isinstance(deviation, (DeviationNotEquivalent, DeviationStillEquivalent)):
+        cls, transition = deviation.context["instance"].specification, deviation.context["deviating_transition"]
+        name = cls.name
+    else:
+        raise TypeError(f"only a deviation can be explained, got: {deviation!r}")
+    holder = _manager() if manager is None else manager
+    model = next((model for model in holder.all_impl_models() if model.specification == name), None)
+    if model is None:
+        raise ImplModelNotFound(f"the manager has no model of {name!r}", specification=name)
+    accepted = {d.transition for d in holder.deviations() if d.specification == name and d.accepted}
+    return check(replace(model, transitions=model.transitions | accepted | {transition}), cls).explanation
 
 
 def init_instance(

@@ -305,3 +305,27 @@ def test_a_strict_equivalence_judges_strictly(make_manager: Callable[..., Any], 
         manager.init_instance(cls, equivalence)
         words[equivalence] = type(manager.try_transition(equivalence, spex.INTERNAL, "a"))
     assert words == {"branching": spex.DeviationStillEquivalent, "strong": spex.DeviationNotEquivalent}
+
+
+def test_a_deviation_is_explained_by_the_model_that_the_manager_has(
+    make_manager: Callable[..., Any], places: dict[str, Path]
+) -> None:
+    """The error of the call, and the entry that counts it; nothing is left to explain where all is equivalent."""
+    write_model(places["impl_models_dir"], model(Strict, ("a", "go", "b"), ("b", "stop", "c")))
+    manager = make_manager()
+    manager.init_instance(Strict, 1)
+    error = manager.try_transition(1, "jump", "c")
+    assert isinstance(error, spex.DeviationNotEquivalent)
+    found = spex.explain(error, manager)
+    assert isinstance(found, spex.Explanation)
+    assert found.side == "impl"
+    assert found.extra == (spex.Transition("a", "jump", "c"),)
+    assert "your implementation can do jump" in found.text
+    [entry] = manager.deviations()
+    assert spex.explain(entry, manager) == found
+    with pytest.raises(TypeError, match="only a deviation can be explained"):
+        spex.explain(ValueError("x"), manager)
+    manager.init_instance(Order, 2)
+    orphan = spex.Deviation(**{**{f: getattr(entry, f) for f in entry.__slots__}, "specification": Lenient.name})
+    with pytest.raises(spex.ImplModelNotFound):
+        spex.explain(orphan, manager)
