@@ -70,7 +70,13 @@ def _open_store(path: Path, options: BootOptions) -> LoggedStore:
     base = LmdbStore(path, sync=True)
     try:
         helper = None if options.helper_keeps is None else ForkedCheckpoint(base, options.helper_keeps)
-        return LoggedStore(base, OsFiles(path), sync_each=options.durability == "disk", checkpointer=helper)
+        return LoggedStore(
+            base,
+            OsFiles(path),
+            sync_each=options.durability == "disk",
+            checkpointer=helper,
+            on_wait=options.engine.watch.bump,
+        )
     except BaseException:
         base.close()
         raise

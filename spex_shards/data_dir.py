@@ -206,6 +206,14 @@ def start_time(pid: int) -> int | None:
         return None
 
 
+def process_state(pid: int) -> str:
+    """Return the state of a process as /proc says it ("D": it waits for a disk), or "" when it is not known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+    except (OSError, IndexError):
+        return ""
+
+
 def _identity(pid: int) -> list[Any]:
     return [pid, start_time(pid)]
 

@@ -2,5 +2,6 @@
 
 from .core import Engine, EngineOptions
 from .models import ModelSource, stored_acceptances, stored_models
+from .watch import Watch
 
-__all__ = ["Engine", "EngineOptions", "ModelSource", "stored_acceptances", "stored_models"]
+__all__ = ["Engine", "EngineOptions", "ModelSource", "Watch", "stored_acceptances", "stored_models"]

@@ -32,6 +32,7 @@ from ..store import Batch, Store
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
 from .timers import Timers
+from .watch import NOBODY, Watch
 
 CONTEXT_HISTORY: Final = 100
 """So many newest entries has the instance in an error's context."""
@@ -47,10 +48,12 @@ class EngineOptions:
     Attributes:
         prune_interval_us: Microseconds between pruning passes, or None (only the pass at the start).
         silent_before_us: Timeouts due before that time are done in silence; 0: none.
+        watch: Is told what the engine executes.
     """
 
     prune_interval_us: int | None = None
     silent_before_us: int = 0
+    watch: Watch = NOBODY
 
 
 class Engine:
@@ -69,8 +72,9 @@ class Engine:
         self._models = ModelBook(self._batch, source)
         self._timers = Timers(
             self._batch, self.catalogue, self._instances, self._snapshot, options.prune_interval_us,
-            options.silent_before_us, now,
+            options.silent_before_us, options.watch, now,
         )  # fmt: skip
+        self._watch = options.watch
         self.deviations_seen = 0
 
     @property
@@ -203,6 +207,7 @@ class Engine:
         """
         doomed = []
         for found in self._instances.walk(None, None):
+            self._watch.bump()
             try:
                 if handlers.in_handler(_holds, predicate, self._snapshot(found, found.row.seq)):
                     doomed.append(found)
@@ -213,6 +218,7 @@ class Engine:
                 failure.__cause__ = RemoteTraceback(_traceback(error))
                 raise failure from failure.__cause__
         for found in doomed:
+            self._watch.bump()
             self._instances.remove(found)
         return len(doomed)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from .. import handlers
 from ..catalogue import Catalogue, Entry
 from ..domain.instance import Instance
-from ..errors import TransitionTimeout, show
+from ..errors import HandlerError, TransitionTimeout, show
 from ..store import Batch
 from .rows import Found, Instances, u32, u64
+from .watch import Watch
 
 PORTION: Final = 256
 """So many instances a tick takes at most, so that requests have their turn."""
@@ -29,6 +30,7 @@ class Timers:
         snapshot: Callable[[Found, int], Instance],
         prune_interval: int | None,
         silent_before: int,
+        watch: Watch,
         now: int,
     ) -> None:
         self._batch = batch
@@ -37,6 +39,7 @@ class Timers:
         self._snapshot = snapshot
         self._prune_interval = prune_interval
         self._silent_before = silent_before
+        self._watch = watch
         self._next_prune: int | None = now
         self._pruning_until: int | None = None
         self._settling = self._batch.first("jobs") is not None
@@ -107,7 +110,7 @@ class Timers:
 
     def _report_timeouts(self, now: int) -> None:
         rows = self._batch.range("deadlines", b"", u64(now))
-        for key, instance in [row for row, _ in zip(rows, range(PORTION), strict=False)]:
+        for key, instance in self._portion(rows):
             found = self._instances.at(instance)
             due = int.from_bytes(key[:8], "big")
             if found is None or found.row.deadline != due or u64(found.row.number) != key[8:]:
@@ -120,19 +123,33 @@ class Timers:
                 self._batch.delete("deadlines", key)
                 self._batch.put("parked", u32(entry.number) + key, instance)
             else:
-                self._report(found, entry)
+                self._report(found, entry, key)
         self._instances.look_for_earliest("deadlines")
 
-    def _report(self, found: Found, entry: Entry) -> None:
+    def _portion(self, rows: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        # What the shard has died with is done alone, when all before it is kept.
+        portion = [row for row, _ in zip(rows, range(PORTION), strict=False)]
+        place = next((place for place, (key, _) in enumerate(portion) if self._watch.deaths(key)), len(portion))
+        return portion[: max(1, place)]
+
+    def _report(self, found: Found, entry: Entry, key: bytes) -> None:
         instance = self._snapshot(found, CONTEXT_HISTORY)
         self._instances.close_deadline(found, entry, reported=True)
         self.timeouts_seen += 1
+        refusal = self._watch.refusal(key)
+        if refusal is not None:
+            text = f"the error handler of {entry.name} is not asked about the timeout of instance "
+            handlers.report(HandlerError(f"{text}{show(instance.identifier)} any more: {refusal}"))
+            return
         error = TransitionTimeout(
             f"instance {show(instance.identifier)} of {entry.name} has been in state {instance.current_state!r} "
             f"longer than its transition timeout of {entry.declaration.transition_timeout}",
             instance=instance,
         )
-        handlers.report(handlers.ask(entry.handler(), error, None))
+        self._watch.timing(key)
+        word = handlers.ask(entry.handler(), error, None)
+        self._watch.clear()
+        handlers.report(word)
 
     def _unpark(self, entry: Entry) -> None:
         parked = list(self._batch.range("parked", u32(entry.number), u32(entry.number + 1)))

@@ -111,6 +111,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
             max_restarts=options["max_restarts"],
             max_seconds=options["max_seconds"],
             max_frame_bytes=options["max_frame_bytes"],
+            hang_timeout=options["hang_timeout"],
             shutdown_timeout=options["shutdown_timeout"],
             log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
             started_us=self._started_us,

@@ -59,6 +59,7 @@ class LoggedStore:
         checkpointer: Who writes checkpoints; default: the caller of `upkeep`.
         due: When.
         generation: Gives a random number for each file of the log.
+        on_wait: Called every second while `apply` waits for a checkpoint.
         clock: Monotonic seconds.
 
     Attributes:
@@ -78,11 +79,13 @@ class LoggedStore:
         due: Due = Due(),
         generation: Callable[[], int] = lambda: secrets.randbits(64),
         clock: Callable[[], float] = time.monotonic,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._base = base
         self._checkpointer = DirectCheckpoint(base) if checkpointer is None else checkpointer
         self._clock = clock
         self._due = due
+        self._on_wait = on_wait
         self._sync_each = sync_each
         self._log = RedoLog(files, checkpoint_of(base), sync_each=sync_each, generation=generation)
         self._frozen = Overlay(self._log.recovered.changes)
@@ -250,6 +253,7 @@ class LoggedStore:
                 self._checkpoint_at = now
                 self._begin(now)
             while self._running:
+                self._on_wait()
                 self._look(now, 1.0)
             if self._failure is not None:
                 raise StoreError(f"the store takes nothing more until a checkpoint can be written: {self._failure}")

@@ -24,6 +24,7 @@ class SupervisorConfig:
     max_restarts: int
     max_seconds: float
     max_frame_bytes: int
+    hang_timeout: float | None
     shutdown_timeout: float
     log_level: int
     started_us: int

@@ -21,21 +21,23 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ..boot import BootOptions, Stored, model_source, open_engine, shard_paths, unite_stores
-from ..data_dir import DataDir, OwnerLock
-from ..domain.lts import Transition
-from ..engine import EngineOptions, ModelSource
-from ..errors import ShardError, SpexError
+from ..boot import BootOptions, open_engine
+from ..data_dir import DataDir, OwnerLock, process_state
+from ..engine import EngineOptions
+from ..errors import SpexError
 from ..protocol import MAX_REPLY_BYTES
 from ..records import StoredSpecification, error_of, error_plain
 from ..restart import RestartIntensity
 from ..session import frame
 from ..shard_info import ShardStatus, describe_exit
+from ..shard_page import ShardPage
 from ..wire import FrameReader, receive_message, send_message
-from ..worker import WorkerOptions
+from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
 from .attach import Attached, Door, connect, read_attach
 from .config import SupervisorConfig
+from .hang import HangWatch
+from .models import read_models
 from .policy import ShardPolicy
 from .process import Forker, WorkerProcess
 
@@ -105,13 +107,18 @@ class Supervisor:
         self._lock.acquire()
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
-        self._source = self._read_models()
+        self._source = read_models(self._forker, self._directory, config)
         self._door = Door(self._directory.socket)
         self._shards = [
-            ShardPolicy(index, RestartIntensity(config.max_restarts, config.max_seconds))
+            ShardPolicy(
+                index,
+                RestartIntensity(config.max_restarts, config.max_seconds),
+                hang=HangWatch(config.hang_timeout),
+            )
             for index in range(config.shards)
         ]
         self._workers: dict[int, WorkerProcess] = {}
+        self._pages = [ShardPage() for _ in self._shards]
         self._epoll = select.epoll()
         self._stopping: float | None = None
         self._announced = False
@@ -139,7 +146,12 @@ class Supervisor:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        times = [t for shard in self._shards for t in (shard.start_at, shard.give_up_at) if t is not None]
+        times = [
+            t
+            for shard in self._shards
+            for t in (shard.start_at, shard.give_up_at, shard.hang.next_look)
+            if t is not None
+        ]
         wait = max(0.0, min(times) - now) if times else -1.0
         if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
             return _TRY_AGAIN if wait < 0 else min(wait, _TRY_AGAIN)
@@ -210,7 +222,9 @@ class Supervisor:
             return
         message, _ = received
         if message[0] == "ready":
-            self._shards[index].ready()
+            self._shards[index].ready(time.monotonic())
+        elif message[0] == "pong":
+            self._shards[index].hang.answered(time.monotonic())
         elif message[0] == "boot failed":
             self._shards[index].cannot_start(str(error_of(message[1])))
 
@@ -222,7 +236,8 @@ class Supervisor:
         _, status = os.waitpid(worker.pid, 0)
         shard = self._shards[index]
         generation, pid = shard.generation, worker.pid
-        shard.died(describe_exit(status), time.monotonic())
+        how = describe_exit(status) if worker.killed_for is None else worker.killed_for
+        shard.died(how, time.monotonic(), self._pages[index].take())
         del self._workers[index]
         worker.close()
         self._note_workers()
@@ -240,10 +255,30 @@ class Supervisor:
             elif shard.give_up_at is not None and shard.give_up_at <= now and shard.pid is not None:
                 shard.give_up_at = None
                 os.kill(shard.pid, signal.SIGKILL)
+            elif shard.hang.next_look is not None and shard.hang.next_look <= now:
+                self._look_at(shard, now)
+
+    def _look_at(self, shard: ShardPolicy, now: float) -> None:
+        worker = self._workers.get(shard.index)
+        if worker is None:
+            shard.hang.stop()
+            return
+        waits = process_state(worker.pid) == "D"
+        word = shard.hang.look(now, self._pages[shard.index].counter(), waits_for_disk=waits)
+        if word == "ping":
+            try:
+                send_message(worker.control, ["ping"])
+            except OSError:
+                pass  # it is dying, or does not read: which is seen as well
+        elif word == "hung":
+            worker.killed_for = (
+                f"killed by the supervisor: hung, no progress within hang_timeout={shard.hang.timeout} s"
+            )
+            os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self, shard: ShardPolicy, now: float) -> None:
         try:
-            worker = self._forker.fork(lambda control: self._be_worker(shard.index, control))
+            worker = self._forker.fork(lambda control: self._be_worker(shard, control))
         except OSError as error:
             shard.died(f"no process could be started: {error}", now)
             return
@@ -256,16 +291,17 @@ class Supervisor:
     def _note_workers(self) -> None:
         self._lock.note([worker.pid for worker in self._workers.values()])
 
-    def _be_worker(self, index: int, control: socket.socket) -> int:
-        config = self._config
+    def _be_worker(self, shard: ShardPolicy, control: socket.socket) -> int:
+        config, index = self._config, shard.index
+        watch = PageWatch(index, self._pages[index], shard.suspects)
         silent_before = 0 if config.check_timeouts else config.started_us
         boot = BootOptions(
             durability=config.durability,
-            engine=EngineOptions(prune_interval_us=config.prune_interval_us, silent_before_us=silent_before),
+            engine=EngineOptions(config.prune_interval_us, silent_before, watch),
             specifications=[StoredSpecification.of(plain) for plain in config.specifications],
             helper_keeps=[self._lock.descriptor],
         )
-        options = WorkerOptions(index, config.max_frame_bytes, config.log_level, self._owner_pidfd)
+        options = WorkerOptions(index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch)
         path = self._directory.shard(index)
         return run_worker(lambda: open_engine(path, self._source, boot, time.time_ns() // 1000), control, options)
 
@@ -306,36 +342,6 @@ class Supervisor:
             pass  # the worker is dying, or descriptors are short: tried again
         return True
 
-    def _read_models(self) -> ModelSource:
-        paths = [path for path in shard_paths(self._directory, self._config.shards) if (path / "data.mdb").exists()]
-        stored = self._unite_elsewhere(paths) if paths else Stored()
-        return model_source(Path(self._config.impl_models_dir), stored, learning_mode=self._config.learning_mode)
-
-    def _unite_elsewhere(self, paths: list[Any]) -> Stored:
-        # In a process of its own: an environment must not be open in a process that forks.
-        def read(_control: socket.socket) -> int:
-            stored = unite_stores(paths)
-            models = [[name, [list(t) for t in transitions]] for name, transitions in stored.models.items()]
-            accepted = [[name, list(t), digest] for name, t, digest in stored.accepted]
-            theirs.sendall(frame([models, accepted]))
-            return 0
-
-        ours, theirs = socket.socketpair()
-        helper = self._forker.fork(read, theirs.fileno())
-        theirs.close()
-        try:
-            models, accepted = _receive_list(ours)
-        except EOFError:
-            raise ShardError("the stores could not be read: the process that reads them died") from None
-        finally:
-            ours.close()
-            os.waitpid(helper.pid, 0)
-            helper.close()
-        return Stored(
-            {name: {Transition._make(t) for t in transitions} for name, transitions in models},
-            {(name, Transition._make(t), digest) for name, t, digest in accepted},
-        )
-
     # ------------------------------------------------------------------ stopping
 
     def _shut_down(self, within: float) -> None:
@@ -373,13 +379,3 @@ class Supervisor:
                     del self._workers[index]
                     worker.close()
         return abnormal
-
-
-def _receive_list(connection: socket.socket) -> list[Any]:
-    reader = FrameReader(MAX_REPLY_BYTES)
-    while True:
-        data = connection.recv(65536)
-        if not data:
-            raise EOFError
-        for plain in reader.feed(data):
-            return list(plain)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..restart import RestartIntensity
 from ..shard_info import ShardInfo, ShardStatus
+from ..shard_page import Suspect
+from ..suspects import Suspects
+from .hang import HangWatch
 
 READY_WITHIN: Final = 60.0
 """Seconds in which a started worker must report that it is ready."""
@@ -22,6 +25,8 @@ class ShardPolicy:
         generation: Counts its processes; a message about one of them names it.
         start_at: Monotonic time of the next start, or None.
         give_up_at: Monotonic time at which a worker that is not ready is killed, or None.
+        suspects: Requests and timers that the shard died with.
+        hang: Whether its worker is hung.
     """
 
     index: int
@@ -35,6 +40,8 @@ class ShardPolicy:
     give_up_at: float | None = None
     unready_deaths: int = 0
     last_pid: int | None = None
+    suspects: Suspects = field(default_factory=Suspects)
+    hang: HangWatch = field(default_factory=lambda: HangWatch(None))
 
     def started(self, pid: int, now: float) -> None:
         """A process was started."""
@@ -45,8 +52,9 @@ class ShardPolicy:
         if self.generation > 1:
             self.restarts += 1
 
-    def ready(self) -> None:
+    def ready(self, now: float) -> None:
         """The process reported that it is ready."""
+        self.hang.start(now)
         self.status = ShardStatus.READY
         self.give_up_at = None
         self.unready_deaths = 0
@@ -56,21 +64,30 @@ class ShardPolicy:
         self.status = ShardStatus.FAILED
         self.last_exit = reason
 
-    def died(self, how: str, now: float) -> None:
-        """The process ended without having been told to; decide what comes next."""
+    def died(self, how: str, now: float, suspect: Suspect | None = None) -> None:
+        """The process ended without having been told to, perhaps by what it was executing; decide what comes next."""
         self.pid = None
+        self.hang.stop()
         self.give_up_at = None
         if self.status is ShardStatus.FAILED:
             return
         self.last_exit = how
         if self.status is not ShardStatus.READY:
             self.unready_deaths += 1
-        delay = self.intensity.after_death(now)
+        delay = self._delay(now, suspect)
+        if suspect is not None:
+            self.suspects.died(suspect, how)
         if delay is None or self.unready_deaths >= MOST_UNREADY_DEATHS:
             self.status = ShardStatus.FAILED
         else:
             self.status = ShardStatus.RESTARTING
             self.start_at = now + delay
+
+    def _delay(self, now: float, suspect: Suspect | None) -> float | None:
+        if suspect is None or not self.suspects.deaths(suspect):
+            return self.intensity.after_death(now, suspect)
+        self.intensity.forgive(suspect)
+        return 0.0
 
     def revive(self, now: float) -> None:
         """Start a shard that was given up again, its restart intensity counted anew."""

@@ -19,11 +19,18 @@ _INHERITED: list[Any] = []
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """A running worker: `control` is the socket to it, `pidfd` becomes readable when it has ended."""
+    """A running worker.
+
+    Attributes:
+        pidfd: Becomes readable when it has ended.
+        control: The socket to it.
+        killed_for: Why the supervisor killed it, or None.
+    """
 
     pid: int
     pidfd: int
     control: socket.socket
+    killed_for: str | None = None
 
     def close(self) -> None:
         """Close this side's descriptors; the process must have been reaped."""

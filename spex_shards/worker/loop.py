@@ -34,7 +34,9 @@ from ..engine import Engine
 from ..errors import ShardDown, SpexError, StoreError
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import error_plain
+from ..shard_page import ShardPage
 from ..store import LogBroken
+from ..suspects import Suspects
 from ..wire import receive_message, send_message
 from .attachments import Attachments
 from .dispatch import Dispatcher, Entry
@@ -42,6 +44,7 @@ from .logs import LogCapture
 from .outbox import Outbox
 from .peers import Peer
 from .sessions import Sessions
+from .watch import PageWatch
 
 BOOT_FAILED: Final = 64
 """Exit code of a worker that could not start: trying again would not help."""
@@ -64,12 +67,14 @@ class WorkerOptions:
         max_frame_bytes: Most bytes of a request.
         log_level: Records below it are not sent to the application.
         owner_pidfd: Becomes readable when the owner of the supervisor dies; -1: there is none.
+        watch: Where what is executed is noted, for the supervisor; None: nowhere.
     """
 
     shard: int
     max_frame_bytes: int
     log_level: int
     owner_pidfd: int = -1
+    watch: PageWatch | None = None
 
 
 def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
@@ -115,6 +120,7 @@ class _Worker:
         self._not_before = 0
         self._next_due = self._due()
         self._batches = self._batched = 0
+        self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
 
     def serve(self) -> int:
         """Loop until drained."""
@@ -180,6 +186,8 @@ class _Worker:
         message, descriptors = received
         if message[0] == "channel":
             self._clients.attach(message[1], message[2], message[3], descriptors)
+        elif message[0] == "ping":
+            send_message(self._control, ["pong"])
         elif message[0] == "drain":
             self._draining = True
 
@@ -193,7 +201,14 @@ class _Worker:
         done: list[tuple[Peer, Request, Entry | None]] = []
         for peer, request in work:
             if not peer.closed:
+                alone = self._watch.is_suspect(peer.client_id, request.number)
+                if alone:
+                    self._commit(done)
+                    done = []
                 self._carry_out(peer, request, now, done)
+                if alone:
+                    self._commit(done)
+                    done = []
         if done:  # notices alone are no batch
             self._batches += 1
             self._batched += len(done)
@@ -215,12 +230,19 @@ class _Worker:
                 peer, error if isinstance(error, ShardDown) else ShardDown(str(error), maybe_executed=True)
             )
             return
-        entry = self._dispatcher.execute(peer, request, now)
+        entry = self._execute(peer, request, now)
         changes = request.kind in MUTATING
         session.applied_now(request.number, entry, remember=changes)
         if changes:
             self._sessions.changed(peer.client_id)
         done.append((peer, request, entry))
+
+    def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
+        refusal = self._watch.poison(peer.client_id, request)
+        if refusal is not None:
+            return [request.number, False, error_plain(refusal), [], []]
+        self._watch.executing(peer.client_id, request.number)
+        return self._dispatcher.execute(peer, request, now)
 
     def _notice(self, peer: Peer, request: Request) -> None:
         if request.kind is Kind.HELLO:
@@ -234,6 +256,7 @@ class _Worker:
             self._dispatcher.register(request.arguments)
 
     def _commit(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+        self._watch.clear()
         self._outbox.take(self._capture.outside)
         self._sessions.write()
         try:
