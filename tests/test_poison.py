@@ -134,7 +134,7 @@ def test_a_handler_that_never_returns_is_poison(start: Callable[..., spex.Sharde
     """The shard is killed three times, and the request refused."""
     manager = start(hang_timeout=0.5)
     manager.init_instance(Deadly, 1)
-    with pytest.raises(spex.PoisonRequest, match="hung, no progress within hang_timeout=0.5 s"):
+    with pytest.raises(spex.PoisonRequest, match=r"hung, no progress within hang_timeout=0\.5 s"):
         manager.transition(1, "hang", "gone")
     assert manager.shards()[0].restarts == 3
     assert len(manager.get_instance(1).history) == 1
