@@ -17,15 +17,39 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from . import records
 from .errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
 from .routing import HASH_NAME
+from .store.files import sync_folder
 
 FORMAT: Final = 1
+COPYING: Final = "copying"
+DELETING: Final = "deleting"
 WAIT_FOR_HOLDER: Final = 3.0
 _STEP: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a directory is made for.
+
+    Attributes:
+        shards: The number of shards whose layout holds.
+        step: None; or what a change of that number is at: `COPYING` (what moves is copied, `shards` is the number
+            before) or `DELETING` (what moved is deleted where it was, `shards` is the number after).
+        other: The other number of that change.
+    """
+
+    shards: int
+    step: str | None = None
+    other: int = 0
+
+    @property
+    def change(self) -> tuple[int, int]:
+        """The number of shards before and after the change."""
+        return (self.other, self.shards) if self.step == DELETING else (self.shards, self.other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,24 @@ class DataDir:
         """Return the number of shards that the directory was made for, or None when it is new.
 
         Raises:
+            DataDirError: The layout record is damaged, or of a newer format; or the directory is between two numbers.
+        """
+        layout = self.read_layout()
+        if layout is None:
+            return None
+        if layout.step is not None:
+            before, after = layout.change
+            raise DataDirError(
+                f"{self.path} is being changed from {before} to {after} shards, which was interrupted; finish it with: "
+                f"spex-shards reshard {self.path} --to {after}",
+                path=str(self.path),
+            )
+        return layout.shards
+
+    def read_layout(self) -> Layout | None:
+        """Return what the directory was made for, or None when it is new.
+
+        Raises:
             DataDirError: The layout record is damaged, or of a newer format.
         """
         try:
@@ -79,7 +121,7 @@ class DataDir:
         except OSError as error:
             raise DataDirError(f"the layout record cannot be read: {error}", path=str(self.layout)) from error
         try:
-            found_format, shards, hash_name = records.unseal(row, "the layout record")[:3]
+            found_format, shards, hash_name, *change = records.unseal(row, "the layout record")
         except (StoreError, TypeError, ValueError):
             raise DataDirError(
                 f"the layout record is damaged: {self.layout}; restore it from a backup", path=str(self.layout)
@@ -90,7 +132,7 @@ class DataDir:
                 f"with {HASH_NAME!r}; open it with the version that wrote it",
                 path=str(self.path),
             )
-        return int(shards)
+        return Layout(int(shards), *change)
 
     def check_layout(self, shards: int) -> None:
         """Record what a new directory is made for; check it of one that is there.
@@ -101,7 +143,7 @@ class DataDir:
         """
         found = self.shards()
         if found is None:
-            self._write_layout(shards)
+            self.write_layout(Layout(shards))
         elif found != shards:
             raise LayoutMismatch(
                 f"{self.path} was made for {found} shards, not {shards}; open it with distribution_factor={found}, "
@@ -110,19 +152,21 @@ class DataDir:
                 wanted=shards,
             )
 
-    def _write_layout(self, shards: int) -> None:
+    def write_layout(self, layout: Layout) -> None:
+        """Record what the directory is made for, at once and for good.
+
+        Raises:
+            DataDirError: It cannot be written.
+        """
+        change = [] if layout.step is None else [layout.step, layout.other]
         fresh = self.layout.with_name("layout.new")
         try:
             with fresh.open("wb") as file:
-                file.write(records.seal([FORMAT, shards, HASH_NAME]))
+                file.write(records.seal([FORMAT, layout.shards, HASH_NAME, *change]))
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.layout)
-            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path)
         except OSError as error:
             raise DataDirError(f"the layout record cannot be written: {error}", path=str(self.layout)) from error
 
@@ -168,6 +212,13 @@ class OwnerLock:
             time.sleep(_STEP)
         self.descriptor = descriptor
         self.note([])
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def note(self, workers: list[int]) -> None:
         """Write down who holds the directory, for whoever finds it locked."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import routing
+from .boot import open_view
 from .codec import canonical
 from .data_dir import DataDir, OwnerLock
 from .domain.lts import Transition
@@ -15,7 +15,6 @@ from .engine import stored_models
 from .engine.rows import key_of
 from .errors import DataDirError
 from .store import Batch
-from .store.lmdb_store import LmdbStore
 
 
 def shards_of(path: Path) -> int | None:
@@ -69,21 +68,11 @@ def _shards(path: Path) -> Iterator[tuple[int, Batch]]:
     shards = directory.shards()
     if shards is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
-    with _owned(directory):
+    with OwnerLock(directory):
         for index in range(shards):
             if (directory.shard(index) / "data.mdb").exists():
-                store = LmdbStore(directory.shard(index), sync=False)
+                store = open_view(directory.shard(index))
                 try:
                     yield index, Batch(store)
                 finally:
                     store.close()
-
-
-@contextmanager
-def _owned(directory: DataDir) -> Iterator[None]:
-    lock = OwnerLock(directory)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

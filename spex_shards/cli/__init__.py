@@ -17,6 +17,7 @@ from .check import check_models
 from .export import export_models
 from .replay import replay_log
 from .serve import serve
+from .verify import verify_directory
 
 PROGRAM = "spex-shards"
 
@@ -33,6 +34,7 @@ app.command("check")(check_models)
 app.command("export")(export_models)
 app.command("replay")(replay_log)
 app.command("serve")(serve)
+app.command("verify")(verify_directory)
 
 
 def main() -> None:

@@ -12,7 +12,20 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-Step = Callable[[int], None]
+
+class Step:
+    """Says how far something is: called with what is done by now, or `of` with what there is to do as well."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
+
+    def __call__(self, done: int) -> None:
+        """Say how far it is."""
+        self._update(completed=done)
+
+    def of(self, done: int, total: int) -> None:
+        """Say how far it is where the whole is known only by and by."""
+        self._update(completed=done, total=total)
 
 
 @contextmanager
@@ -33,7 +46,7 @@ def bar(what: str, total: int, *, counts: bool) -> Iterator[Step]:
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield Step(lambda **fields: progress.update(task, **fields))
 
 
 class Interruption:

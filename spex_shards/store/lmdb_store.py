@@ -111,6 +111,11 @@ class LmdbStore:
         info, stat = self._env.info(), self._env.stat()
         return int((info["last_pgno"] + 1) * stat["psize"])
 
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        with self._env.begin() as txn:
+            return sum(int(txn.stat(db)["entries"]) for db in self._tables.values())
+
     def close(self) -> None:
         """Force everything to the disk and close the environment."""
         self.release()

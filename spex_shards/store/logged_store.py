@@ -125,6 +125,10 @@ class LoggedStore:
         """Return the bytes of the store and of the log's current file."""
         return self._base.size() + self._log.size
 
+    def rows(self) -> int:
+        """Return how many rows there are, about."""
+        return self._base.rows() + self._frozen.rows + self._current.rows
+
     # ------------------------------------------------------------------ writing
 
     def apply(self, changes: Changes) -> None:

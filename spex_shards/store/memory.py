@@ -48,5 +48,9 @@ class MemoryStore:
         """Return the bytes of all keys and values."""
         return sum(len(key) + len(value) for rows in self.tables.values() for key, value in rows.items())
 
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        return sum(map(len, self.tables.values()))
+
     def close(self) -> None:
         """Do nothing: what it holds goes with it."""

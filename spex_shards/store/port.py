@@ -72,5 +72,8 @@ class Store(Protocol):
     def size(self) -> int:
         """Return the bytes that the store takes."""
 
+    def rows(self) -> int:
+        """Return how many rows there are, about: what was changed lately may count more than once."""
+
     def close(self) -> None:
         """Write everything out and let go of it."""

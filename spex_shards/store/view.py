@@ -57,6 +57,10 @@ class StoreView:
         """Return the bytes of the store."""
         return self._base.size()
 
+    def rows(self) -> int:
+        """Return how many rows there are, about."""
+        return self._base.rows() + self._overlay.rows
+
     def close(self) -> None:
         """Close the store."""
         self._base.close()

@@ -1,0 +1,128 @@
+"""One shard as an audit reads it: its rows in order, and a report for everything that cannot be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .. import codec, records
+from ..catalogue import Entry
+from ..engine.rows import Found, identifier_bytes
+from ..errors import StoreError, show
+from ..store import Store
+from .findings import Finding
+
+MOST_FINDINGS: Final = 1000
+"""So many findings of one table are told one by one."""
+_PER_STEP: Final = 2048
+_MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+
+READABLE: Final = "every row can be read, and its checksum matches"
+FORM: Final = "a row has the form of its kind"
+ORDERED: Final = "keys follow one another in order"
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the rules of a shard read, and what they have learned on the way.
+
+    Attributes:
+        store: The shard's store, for reading.
+        shard: Its index.
+        homes: The shards that an instance of these canonical bytes may lie on.
+        tell: Takes each finding.
+        step: Takes the table that is read, and how many rows were read by now.
+        specifications: Number → specification.
+        settling: The numbers of specifications whose instances' due times are being computed anew.
+        instances: Instance number → entries of its history.
+        clients: Client id → highest number applied.
+    """
+
+    store: Store
+    shard: int
+    homes: Callable[[bytes], frozenset[int]]
+    tell: Callable[[Finding], None]
+    step: Callable[[str, int], None]
+    specifications: dict[int, Entry] = field(default_factory=dict)
+    settling: set[int] = field(default_factory=set)
+    instances: dict[int, int] = field(default_factory=dict)
+    clients: dict[bytes, int] = field(default_factory=dict)
+    _told: Counter[str] = field(default_factory=Counter)
+    _read: int = 0
+
+    def report(self, table: str, key: bytes | str, rule: str, value: object) -> None:
+        """Tell a finding; those beyond the first thousand of a table are told as one."""
+        self._told[table] += 1
+        if self._told[table] > MOST_FINDINGS + 1:
+            return
+        if self._told[table] > MOST_FINDINGS:
+            key, rule, value = "", "everything above", "more findings, which are not listed"
+        shown = key if isinstance(key, str) else key.hex()
+        self.tell(Finding(self.shard, table, shown, rule, value if isinstance(value, str) else show(value)))
+
+    def rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over a table; what cannot be read, or is out of order, ends it with a finding."""
+        before = b""
+        self.step(table, self._read)
+        try:
+            for key, row in self.store.range(table, b"", None):
+                if key <= before:
+                    self.report(table, key, ORDERED, f"{key.hex()} behind {before.hex()}")
+                    return
+                before = key
+                self._read += 1
+                if self._read % _PER_STEP == 0:
+                    self.step(table, self._read)
+                yield key, row
+        except StoreError as error:
+            self.report(table, before, READABLE, str(error))
+
+    @contextmanager
+    def row(self, table: str, key: bytes | str) -> Iterator[None]:
+        """Report what cannot be read, or has another form, as a finding of that row."""
+        try:
+            yield
+        except StoreError as error:
+            self.report(table, key, READABLE, str(error))
+        except _MALFORMED as error:
+            self.report(table, key, FORM, f"{type(error).__name__}: {error}")
+
+    def at(self, key: bytes) -> Found | None:
+        """Return the instance of a key, or None; one that cannot be read is a finding elsewhere.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        row = self.store.get("instances", key)
+        return None if row is None else Found(key, records.instance_row(row))
+
+
+def number(key: bytes) -> int:
+    """Return an integer of a key."""
+    return int.from_bytes(key, "big")
+
+
+def require(holds: bool, what: str) -> None:
+    """Refuse a row of another form.
+
+    Raises:
+        ValueError: It does not hold.
+    """
+    if not holds:
+        raise ValueError(what)
+
+
+def naming(key: bytes, row: bytes) -> str:
+    """Return how an instance is shown: its identifier, else its key."""
+    try:
+        return show(codec.identifier_of(identifier_bytes(Found(key, records.instance_row(row)))))
+    except (StoreError, *_MALFORMED):
+        return key.hex()
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value is a time, in microseconds."""
+    return type(value) is int and -records.LATEST <= value <= records.LATEST

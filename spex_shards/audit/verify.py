@@ -1,0 +1,213 @@
+"""`verify`: the audit of a data directory, each shard read by a process of its own.
+
+A damaged page may have LMDB read beyond its map, which ends the process: that is a finding too, and not the end.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import warnings
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from .. import routing
+from ..data_dir import DELETING, DataDir, Layout, OwnerLock
+from ..errors import DataDirError, words
+from ..forking import close_all_but, die_with, prepare
+from ..protocol import MAX_REPLY_BYTES
+from ..session import frame
+from ..shard_info import describe_exit
+from ..wire import FrameReader
+from .findings import Finding
+from .shard import audit_shard
+
+Progress = Callable[[int, int], None]
+"""Takes how many rows were read, and how many there are, about."""
+
+TO_ITS_END: Final = "its store can be read to its end"
+_AT_ONCE: Final = 8
+
+
+def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Finding]:
+    """Hold every row of every shard against every other; nothing may run on the directory, and nothing is changed.
+
+    Checked are: checksum and form of each row; that each instance lies on the shard that it routes to, with its history
+    complete and in order, and its rows in all indexes; that no row of an index is there without its instance; models,
+    deviations, clients, answers, and counters. What the redo logs hold counts as stored. A flipped bit where nothing is
+    stored is not found.
+
+    Args:
+        path: The data directory; also one that an interrupted `reshard` has left.
+        progress: Called now and then.
+
+    Returns:
+        What was found, by shard; nothing: all is well.
+
+    Raises:
+        DataDirLocked: A manager runs on it.
+        DataDirError: It is no data directory, or its layout record is damaged or of a newer format.
+    """
+    directory = DataDir(Path(path).absolute())
+    layout = directory.read_layout()
+    if layout is None:
+        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+    with OwnerLock(directory) as lock:
+        there, findings = _stores(directory, layout)
+        homes = _homes(layout)
+        for findings_of_one in _Readers(directory, homes, lock.descriptor, progress).read(there):
+            findings += findings_of_one
+    return sorted(findings, key=lambda finding: finding.shard)
+
+
+def _stores(directory: DataDir, layout: Layout) -> tuple[list[int], list[Finding]]:
+    """Return the shards to read, and findings about those that are not there."""
+    shards = range(layout.shards if layout.step == DELETING else max(layout.shards, layout.other))
+    there = [index for index in shards if (directory.shard(index) / "data.mdb").exists()]
+    findings = []
+    if there:  # a directory that nothing was ever stored in has none
+        missing = sorted({*range(layout.shards)} - {*there})
+        rule = "its store is there, as those of other shards are"
+        findings = [Finding(i, "store", "", rule, f"no {directory.shard(i) / 'data.mdb'}") for i in missing]
+    return there, findings
+
+
+def _homes(layout: Layout) -> Callable[[bytes], frozenset[int]]:
+    tables = [routing.table(layout.shards)]
+    if layout.step is not None:
+        tables.append(routing.table(layout.other))
+    homes = [frozenset(of_slot) for of_slot in zip(*tables, strict=True)]
+    return lambda identifier: homes[routing.slot_of(identifier)]
+
+
+@dataclass(slots=True)
+class _Reader:
+    shard: int
+    pid: int
+    pipe: int
+    frames: FrameReader = field(default_factory=lambda: FrameReader(MAX_REPLY_BYTES))
+    findings: list[Finding] = field(default_factory=list)
+    table: str = "store"
+    rows: int = 0
+    total: int = 0
+
+
+class _Readers:
+    """The processes that read, a few at a time."""
+
+    def __init__(
+        self,
+        directory: DataDir,
+        homes: Callable[[bytes], frozenset[int]],
+        lock: int,
+        progress: Progress | None,
+    ) -> None:
+        self._directory = directory
+        self._homes = homes
+        self._lock = lock
+        self._progress = progress
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[int, _Reader] = {}
+        self._done: list[_Reader] = []
+        prepare()
+
+    def read(self, shards: list[int]) -> list[list[Finding]]:
+        """Read these shards; return the findings of each."""
+        waiting, most = deque(shards), min(_AT_ONCE, os.cpu_count() or 1)
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < most:
+                    self._start(waiting.popleft())
+                for key, _ in self._selector.select():
+                    self._hear(self._running[key.fd])
+                self._tell_progress(len(shards))
+        finally:
+            for reader in self._running.values():
+                os.kill(reader.pid, signal.SIGKILL)
+                os.waitpid(reader.pid, 0)
+                os.close(reader.pipe)
+            self._selector.close()
+        return [reader.findings for reader in self._done]
+
+    def _tell_progress(self, shards: int) -> None:
+        readers = [*self._done, *self._running.values()]
+        known = [reader.total for reader in readers if reader.total]
+        if self._progress is not None and known:
+            self._progress(sum(reader.rows for reader in readers), sum(known) * shards // len(known))
+
+    def _start(self, shard: int) -> None:
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        parent = os.getpid()
+        with warnings.catch_warnings():
+            # A caller may have threads; the child touches nothing of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            self._be_reader(parent, shard, theirs)
+        os.close(theirs)
+        self._running[ours] = _Reader(shard, pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ)
+
+    def _hear(self, reader: _Reader) -> None:
+        data = os.read(reader.pipe, 1 << 16)
+        for message in reader.frames.feed(data):
+            if message[0] == "finding":
+                reader.findings.append(Finding(*message[1]))
+            else:
+                reader.table, reader.rows, reader.total = message[1:]
+        if not data:
+            self._bury(reader)
+
+    def _bury(self, reader: _Reader) -> None:
+        self._selector.unregister(reader.pipe)
+        os.close(reader.pipe)
+        del self._running[reader.pipe]
+        _, status = os.waitpid(reader.pid, 0)
+        if status:
+            text = f"the process that read it ended with {describe_exit(status)}"
+            reader.findings.append(Finding(reader.shard, reader.table, "", TO_ITS_END, text))
+        reader.rows = reader.total
+        self._done.append(reader)
+
+    def _be_reader(self, parent: int, shard: int, pipe: int) -> NoReturn:
+        code = 1
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if die_with(parent):
+                close_all_but({self._lock, pipe})
+                _quieten()
+                code = self._read_one(shard, pipe)
+        finally:
+            os._exit(code)
+
+    def _read_one(self, shard: int, pipe: int) -> int:
+        def tell(*message: Any) -> None:
+            data = memoryview(frame(message))
+            while data:
+                data = data[os.write(pipe, data) :]
+
+        last = ["store"]
+
+        def step(table: str, rows: int, total: int) -> None:
+            last[0] = table
+            tell("at", table, rows, total)
+
+        try:
+            path = self._directory.shard(shard)
+            audit_shard(path, shard, self._homes, lambda finding: tell("finding", list(finding)), step)
+        except Exception as error:
+            tell("finding", list(Finding(shard, last[0], "", TO_ITS_END, words(error))))
+        return 0
+
+
+def _quieten() -> None:
+    """Leave no core file and no last words when LMDB crashes: what happened is told by the parent."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nowhere, standard)

@@ -1,0 +1,33 @@
+"""``verify``: is everything in a data directory as it must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..audit import verify
+from .output import Format, command
+from .progress import bar
+
+FOUND = 1
+
+
+def verify_directory(
+    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.")],
+    form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
+) -> None:
+    """Hold every row of a data directory against every other.
+
+    Nothing may run on it; nothing is changed. Exits with 0 when all is well, with 1 when something is not, and with 2
+    when it cannot be looked at: it is no data directory, or another process owns it.
+    """
+    with command(form) as output:
+        with bar("verifying", 1, counts=False) as step:
+            findings = verify(data_dir, progress=step.of)
+        count = len(findings)
+        summary = f"{count} {'finding' if count == 1 else 'findings'}" if count else "all is well"
+        plain = {"clean": not findings, "findings": [finding.plain() for finding in findings]}
+        output.write("\n".join([*map(str, findings), summary]), plain)
+        raise typer.Exit(FOUND if findings else 0)
