@@ -1,4 +1,4 @@
-"""The command line: ``spex-shards check``, ``export``, ``replay`` and ``serve``.
+"""The command line: ``spex-shards check``, ``diff``, ``replay`` and so on; a module for each command.
 
 Every command exits with 0 or 1 as its answer is yes or no, with 2 when it could not be done, and with 130 when it was
 interrupted. A result goes to stdout; bars, log records and errors go to stderr.
@@ -14,7 +14,11 @@ import typer
 
 from .. import __version__
 from .check import check_models
+from .convert import convert_model
+from .diff import diff_models
 from .export import export_models
+from .merge import merge_models
+from .minimise import minimise_model
 from .replay import replay_log
 from .serve import serve
 from .verify import verify_directory
@@ -31,7 +35,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("check")(check_models)
+app.command("convert")(convert_model)
+app.command("diff")(diff_models)
 app.command("export")(export_models)
+app.command("merge")(merge_models)
+app.command("minimise")(minimise_model)
 app.command("replay")(replay_log)
 app.command("serve")(serve)
 app.command("verify")(verify_directory)

@@ -40,6 +40,10 @@ class Output:
         """Write the result: `text`, or `plain` as one JSON object."""
         print(json.dumps(plain) if self._form is ReportFormat.JSON else text, file=self._stdout, flush=True)
 
+    def text(self, text: str) -> None:
+        """Write a text as it is, in place of a report."""
+        print(text, end="", file=self._stdout, flush=True)
+
     def report(self, report: Report) -> None:
         """Write a report in the format that was asked for."""
         print(written(self._form, report), file=self._stdout, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import spex_text
+from . import dot_text, mermaid_text, notebook, spex_text
 from .difference import Difference, difference
 from .lts import INITIALISATION, Transition
 
@@ -62,6 +62,28 @@ class ImplModel:
             ValueError: A name contains a lone surrogate, which no file can hold.
         """
         return spex_text.write(self.specification, self.learning_mode, self.transitions)
+
+    def to_mermaid(self) -> str:
+        """Return the model as a Mermaid state diagram; equal models give equal texts."""
+        return mermaid_text.write(self.transitions)
+
+    def to_dot(self) -> str:
+        """Return the model as Graphviz dot text; equal models give equal texts.
+
+        Raises:
+            ValueError: A name contains a lone surrogate.
+        """
+        return dot_text.write(self.specification, self.transitions)
+
+    def _title(self) -> str:
+        size = notebook.counted(sum(t.source is not None for t in self.transitions), "transition")
+        return f"{self.specification}: {size}, learning {'on' if self.learning_mode else 'off'}"
+
+    def _repr_html_(self) -> str:
+        return notebook.table(self._title(), self.transitions)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return notebook.bundle(repr(self), self._title(), self.transitions)
 
     @classmethod
     def deserialise(cls, text: str) -> ImplModel:

@@ -54,6 +54,40 @@ class LTS:
         """The transitions in order of first appearance, without duplicates."""
         return self._transitions
 
+    def to_mermaid(self) -> str:
+        """Return the system as a Mermaid state diagram."""
+        from .mermaid_text import write  # it needs this module
+
+        return write(self._as_text())
+
+    def to_dot(self) -> str:
+        """Return the system as Graphviz dot text.
+
+        Raises:
+            ValueError: A name contains a lone surrogate.
+        """
+        from .dot_text import write
+
+        return write("", self._as_text())
+
+    def _as_text(self) -> list[Transition]:
+        # The state 1 and the state "1" are two.
+        states = {s for source, _, target in self._transitions for s in (source, target)} | {self._initial_state}
+        texts = {state for state in states if isinstance(state, str)}
+        names = {s: str(s) if isinstance(s, str) or str(s) not in texts else f"{s} (int)" for s in states}
+        steps = [Transition(names[source], action, names[target]) for source, action, target in self._transitions]
+        return [Transition(None, INITIALISATION, names[self._initial_state]), *steps]
+
+    def _repr_html_(self) -> str:
+        from .notebook import table
+
+        return table(repr(self), self._as_text())
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from .notebook import bundle
+
+        return bundle(repr(self), repr(self), self._as_text())
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LTS):
             return NotImplemented

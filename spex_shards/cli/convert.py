@@ -1,0 +1,65 @@
+"""``convert``: a model from one form into another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..domain.impl_model import ImplModel
+from ..domain.lts import INTERNAL
+from ..render import Form, form_of, written_as
+from .formats import Case, Outcome, Report, ReportFormat
+from .output import command
+from .sources import STDOUT, FormatOption, SourceName, read_source, write_target
+
+
+class SilentName(StrEnum):
+    """What the internal action is called in an .aut file."""
+
+    I = "i"  # noqa: E741 - CADP's own name
+    TAU = "tau"
+
+
+def convert_model(
+    source: SourceName,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The file to write, or - for stdout (with --to).")],
+    form_in: Annotated[
+        Form | None, typer.Option("--from", help="What SOURCE is. Default: what its ending says.")
+    ] = None,
+    form_out: Annotated[
+        Form | None, typer.Option("--to", help="What to write. Default: what TARGET's ending says.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the model's specification is called.")] = None,
+    silent: Annotated[
+        SilentName, typer.Option(help="What the internal action is called in .aut: i (CADP) or tau (mCRL2).")
+    ] = SilentName.I,
+    form: FormatOption = ReportFormat.TEXT,
+) -> None:
+    """Convert a model between .spex, Aldebaran .aut, Graphviz .dot and .json, or write it as Mermaid (.mmd).
+
+    Exits with 0, or with 2 when SOURCE is malformed or TARGET cannot say what it says.
+    """
+    with command(form, "convert") as output:
+        if target == STDOUT and form_out is None:
+            raise ValueError("what is written to stdout must be named by --to")
+        model = read_source(source, form_in, name)
+        chosen = form_out or form_of(Path(target))
+        text = written_as(model, chosen, silent.value)
+        if write_target(output, target, text):
+            output.report(_report(model, chosen, target))
+
+
+def _report(model: ImplModel, form: Form, target: str) -> Report:
+    size = len(model.transitions)
+    notes = [f"{INTERNAL} and the actions i and tau are mapped"] if form is Form.AUT and _mapped(model) else []
+    summary = f"{model.specification}: {size} transitions written to {target}"
+    case = Case(name=model.specification, outcome=Outcome.PASSED, summary=summary, details=tuple(notes))
+    plain = {"specification": model.specification, "transitions": size, "form": form.value, "file": target}
+    return Report(command="convert", cases=(case,), plain=plain)
+
+
+def _mapped(model: ImplModel) -> bool:
+    return any(t.action.lstrip("'") in (INTERNAL, "i", "tau") for t in model.transitions)

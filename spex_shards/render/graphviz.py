@@ -1,0 +1,34 @@
+"""SVG, drawn by Graphviz, which is a program of the system's and need not be there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from ..domain.impl_model import ImplModel
+
+LONGEST = 120.0
+"""Seconds that a drawing may take."""
+
+
+def drawn_svg(model: ImplModel) -> str:
+    """Return a drawing of a model.
+
+    Raises:
+        FileNotFoundError: There is no Graphviz.
+        ValueError: It could not draw the model.
+    """
+    program = shutil.which("dot")
+    if program is None:
+        raise FileNotFoundError(
+            2, "Graphviz is not installed (its program dot draws SVG); HTML, dot and Mermaid need nothing", "dot"
+        )
+    try:
+        done = subprocess.run(
+            [program, "-Tsvg"], input=model.to_dot(), capture_output=True, text=True, timeout=LONGEST, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"Graphviz did not draw the model within {LONGEST:.0f} s") from None
+    if done.returncode:
+        raise ValueError(f"Graphviz could not draw the model: {done.stderr.strip()}")
+    return done.stdout
