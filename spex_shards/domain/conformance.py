@@ -235,7 +235,9 @@ def _judge_unequal(
 def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
     from .explanation import explain
 
-    return explain(impl, spec, kind)
+    # A model is a set, whose order differs from run to run; an explanation must not.
+    in_order = sorted(impl.transitions, key=lambda step: (str(step[0]), step[1], str(step[2])))
+    return explain(LTS(impl.initial_state, in_order), spec, kind)
 
 
 def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:

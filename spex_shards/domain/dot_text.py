@@ -34,9 +34,9 @@ _TO_ESCAPE: Final = re.compile('[\\\\"&\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _ESCAPED: Final = re.compile(r"\\(.)|&(amp|lt|gt|quot);|&#(\d{1,7});", re.DOTALL)
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"'}
 _TOKEN: Final = re.compile(
-    r'(?P<blank>\s+|//[^\n]*|/\*.*?\*/|^\#[^\n]*)|(?P<quoted>"(?:[^"\\]|\\.)*")'
+    r'(?P<blank>\s+|//[^\n]*|/\*.*?\*/|\#[^\n]*)|(?P<quoted>"(?:[^"\\]|\\.)*")'
     r"|(?P<arrow>->)|(?P<sign>[{}\[\]=;,])|(?P<word>-?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)|[^\W\d]\w*)",
-    re.DOTALL | re.MULTILINE,
+    re.DOTALL,
 )
 _DEFAULTS: Final = ("graph", "node", "edge")
 

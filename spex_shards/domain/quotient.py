@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bisimulation import Equivalence, classes, minimised
+from .difference import in_order
 from .impl_model import ImplModel
 from .lts import INITIALISATION, LTS, Transition
 
@@ -40,7 +41,9 @@ def quotient(model: ImplModel, equivalence: str = Equivalence.BRANCHING) -> Quot
         raise ValueError(
             f"only a model with one initialisation can be minimised, {model.specification} has {len(starts)}"
         )
-    lts = LTS(starts[0], ((str(t.source), t.action, t.target) for t in model.transitions if t.source is not None))
+    lts = LTS(
+        starts[0], ((str(t.source), t.action, t.target) for t in in_order(model.transitions) if t.source is not None)
+    )
     members: dict[int, list[str]] = {}
     for state, number in classes(lts, equivalence).items():
         members.setdefault(number, []).append(str(state))
