@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
+from .difference import in_order
 from .extension import extensible
 from .graph import Graph
 from .impl_model import ImplModel
@@ -100,7 +101,8 @@ def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalen
     """
     kind = equivalence_of(equivalence)
     system = _NO_BEHAVIOUR if spec is None else spec
-    impl = _system_of(model.transitions, system, kind)
+    # A model is a set, whose order differs from run to run; its explanation must not.
+    impl = _system_of(in_order(model.transitions), system, kind)
     return impl if isinstance(impl, Result) else compare(impl, system, kind)
 
 
@@ -235,9 +237,7 @@ def _judge_unequal(
 def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
     from .explanation import explain
 
-    # A model is a set, whose order differs from run to run; an explanation must not.
-    in_order = sorted(impl.transitions, key=lambda step: (str(step[0]), step[1], str(step[2])))
-    return explain(LTS(impl.initial_state, in_order), spec, kind)
+    return explain(impl, spec, kind)
 
 
 def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:
