@@ -313,6 +313,19 @@ def test_a_log_of_a_newer_format_is_refused() -> None:
     assert bytes(disk.files["log-0"].seen) == before
 
 
+def test_every_byte_of_a_log_files_header_is_guarded() -> None:
+    """Any of them flipped is an error at opening that names file and byte; the bytes that only fill it up aside."""
+    disk, base = SimDisk(), SimBase()
+    put(logged(disk, base), 1, 2)
+    content = disk.files["log-0"].seen
+    for place in range(48):
+        content[place] ^= 0x20
+        with pytest.raises(spex.DataDirError, match=r"disk/log-0, byte 0: .*restore the data directory"):
+            logged(disk, base.copy())
+        content[place] ^= 0x20
+    assert found(logged(disk, base.copy())) == [1, 2]
+
+
 def test_records_of_an_earlier_use_of_a_file_are_never_taken_for_new_ones() -> None:
     """A file that is used again has old records behind the new ones, whose sequences would even follow."""
     disk, base = begun(10, sync_each=False)

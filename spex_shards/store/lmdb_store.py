@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 import lmdb
 
 from ..errors import DataDirError, StoreError
+from .files import sync_folder
+from .meta_pages import DATA, MetaPages
 from .port import TABLES, Changes
 
 FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
@@ -30,26 +33,25 @@ class LmdbStore:
         map_size: Address space to begin with, in bytes; a larger environment keeps its own.
 
     Raises:
-        DataDirError: The environment cannot be opened.
+        DataDirError: The environment cannot be opened, or its meta pages are damaged.
     """
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
         self.path = path
+        self._sync = sync
+        self._metas = MetaPages(path, sync=sync)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            data = path / "data.mdb"
-            known = data.stat().st_size if data.exists() else 0
-            self._env = lmdb.open(
-                str(path),
-                map_size=max(map_size, known * 2),
-                max_dbs=len(TABLES),
-                mode=0o600,
-                sync=sync,
-                metasync=sync,
-                max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
-            )
-            self._env.reader_check()
-            self._tables = self._open_tables()
+            if not path.exists():
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._sync_folder(path.parent)
+            with self._metas.locked():
+                recorded = self._metas.check()
+                if not (path / DATA).exists():
+                    self._make(map_size)
+                elif not recorded:
+                    self._record()
+                self._env = self._open(path, max(map_size, (path / DATA).stat().st_size * 2))
+                self._tables = self._open_tables(self._env)
         except (lmdb.Error, OSError) as error:
             raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from error
         self._view: Any = None
@@ -84,6 +86,22 @@ class LmdbStore:
             StoreError: None was kept.
         """
         self.release()
+        try:
+            with self._metas.locked():
+                if not self._metas.check():
+                    self._metas.write()  # before another transaction: one may be ahead of the record, and not two
+                self._commit(changes)
+                self._record()
+        except (OSError, DataDirError) as error:
+            raise StoreError(f"the store could not keep a batch: {error}") from error
+
+    def _record(self) -> None:
+        try:
+            self._metas.write()
+        except OSError:
+            pass  # as after a crash: the next transaction does it first
+
+    def _commit(self, changes: Changes) -> None:
         while True:
             try:
                 with self._env.begin(write=True) as txn:
@@ -128,10 +146,42 @@ class LmdbStore:
         """Close the environment as it is: in a forked child, which opens its own."""
         self._env.close()
 
-    def _open_tables(self) -> dict[str, Any]:
+    def _open(self, path: Path, map_size: int) -> Any:
+        return lmdb.open(
+            str(path),
+            map_size=map_size,
+            max_dbs=len(TABLES),
+            mode=0o600,
+            sync=self._sync,
+            metasync=self._sync,
+            max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
+        )
+
+    def _open_tables(self, env: Any) -> dict[str, Any]:
+        env.reader_check()
         # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
-        with self._env.begin(write=True) as txn:
-            return {table: self._env.open_db(table.encode(), txn=txn) for table in TABLES}
+        with env.begin(write=True) as txn:
+            return {table: env.open_db(table.encode(), txn=txn) for table in TABLES}
+
+    def _make(self, map_size: int) -> None:
+        """Make the environment aside, and move it here when it is whole and on the disk."""
+        aside = self.path / "new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
+        env = self._open(aside, map_size)
+        try:
+            self._open_tables(env)
+            env.sync(self._sync)
+        finally:
+            env.close()
+        (aside / DATA).replace(self.path / DATA)
+        self._sync_folder(self.path)
+        shutil.rmtree(aside)
+        self._record()
+
+    def _sync_folder(self, folder: Path) -> None:
+        if self._sync:
+            sync_folder(folder)
 
     def _begin(self) -> Any:
         try:
