@@ -396,7 +396,7 @@ def test_a_helper_process_writes_checkpoints_while_the_store_goes_on(tmp_path: P
     again = LmdbStore(tmp_path, sync=True)
     assert found(again) == list(range(1, number + 1))
     again.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.mdb", "lock.mdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.mdb", "lock.mdb", "meta"]
 
 
 @pytest.mark.process
