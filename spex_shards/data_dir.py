@@ -161,7 +161,8 @@ class DataDir:
         change = [] if layout.step is None else [layout.step, layout.other]
         fresh = self.layout.with_name("layout.new")
         try:
-            with fresh.open("wb") as file:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(records.seal([FORMAT, layout.shards, HASH_NAME, *change]))
                 file.flush()
                 os.fsync(file.fileno())

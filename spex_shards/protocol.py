@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from .codec import MAX_CANONICAL_BYTES
 from .domain.lts import INITIALISATION
+from .errors import show
 
 PROTOCOL_VERSION: Final = 1
 NOWAIT: Final = 64
@@ -78,9 +79,9 @@ def read_request(plain: Any) -> Request:
         number, acknowledged, code, thread, *arguments = plain
         kind, nowait = _KINDS[code]
     except (TypeError, ValueError, KeyError):
-        raise ProtocolError(f"a malformed request: {str(plain)[:200]}") from None
+        raise ProtocolError(f"a malformed request: {show(plain)}") from None
     if type(number) is not int or type(acknowledged) is not int or type(thread) is not int or number < 0:
-        raise ProtocolError(f"a malformed request: {str(plain)[:200]}")
+        raise ProtocolError(f"a malformed request: {show(plain)}")
     if (number == 0) is not (kind <= Kind.REGISTER):
         raise ProtocolError(f"a malformed request: {kind.name} must not have number {number}")
     return Request(number, acknowledged, kind, nowait, thread, arguments)
@@ -102,7 +103,7 @@ def check(kind: Kind, arguments: list[Any]) -> None:
         raise ValueError(f"{kind.name} takes {len(rules)} arguments, got: {len(arguments)}")
     for (name, rule, holds), value in zip(rules, arguments, strict=True):
         if not holds(value):
-            raise ValueError(f"{kind.name}: {name} must be {rule}, got: {str(value)[:200]!r}")
+            raise ValueError(f"{kind.name}: {name} must be {rule}, got: {show(value)}")
 
 
 _Rule = tuple[str, str, Callable[[Any], bool]]

@@ -87,7 +87,7 @@ class InstanceRow(NamedTuple):
 def instance_row(row: bytes) -> InstanceRow:
     """Read an instance's row."""
     values = unseal(row, "an instance")
-    if len(values) != 10 or values[0] != INSTANCE_VERSION:
+    if type(values) is not list or len(values) != 10 or values[0] != INSTANCE_VERSION:
         raise StoreError("a damaged row: an instance of an unknown form", row="an instance")
     return InstanceRow._make(values)
 
@@ -133,6 +133,15 @@ class StoredSpecification:
         Raises:
             ValueError: It is none.
         """
+        try:
+            return cls._of(plain)
+        except ValueError:
+            raise
+        except (TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"a malformed specification: {error}") from None
+
+    @classmethod
+    def _of(cls, plain: Any) -> StoredSpecification:
         version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler = plain
         if version != SPECIFICATION_VERSION:
             raise ValueError(f"a specification of an unknown form: {version!r}")
@@ -215,11 +224,14 @@ def error_of(plain: Any) -> SpexError:
     Raises:
         ValueError: It is none.
     """
-    code, text, context, cause = plain
-    cls = CLASS_BY_CODE.get(code)
-    if cls is None:
-        raise ValueError(f"an error of an unknown code: {code!r}")
-    return rebuild(cls, text, {key: decode_value(value) for key, value in context.items()}, cause)
+    try:
+        code, text, context, cause = plain
+        cls = CLASS_BY_CODE.get(code)
+        if cls is None or type(text) is not str or type(cause) not in (str, type(None)):
+            raise ValueError(f"an error of an unknown form: {show(plain)}")
+        return rebuild(cls, text, {key: decode_value(value) for key, value in context.items()}, cause)
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"a malformed error: {error}") from None
 
 
 def _sendable(value: Any) -> bytes:
@@ -255,16 +267,23 @@ def instance_plain(instance: Instance) -> list[Any]:
 
 
 def instance_of(plain: Any, declaration: Declaration | None = None) -> Instance:
-    """Make the instance of a plain form."""
-    name, identifier, meta, state, history = plain
-    return Instance(
-        specification=name,
-        identifier=codec.identifier_of(identifier),
-        meta=None if meta is None else codec.decode(meta),
-        current_state=state,
-        history=[record_of(entry) for entry in history],
-        declaration=declaration,
-    )
+    """Make the instance of a plain form.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        name, identifier, meta, state, history = plain
+        return Instance(
+            specification=name,
+            identifier=codec.identifier_of(identifier),
+            meta=None if meta is None else codec.decode(meta),
+            current_state=state,
+            history=[record_of(entry) for entry in history],
+            declaration=declaration,
+        )
+    except (TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"a malformed instance: {error}") from None
 
 
 def record_of(entry: Any) -> TransitionRecord:

@@ -16,7 +16,7 @@ from collections import deque
 from typing import Any, Final
 
 from . import codec, records
-from .errors import ShardDown
+from .errors import ShardDown, show
 from .protocol import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
 
 LENGTH: Final = 4
@@ -84,10 +84,10 @@ class ClientSession:
                     self._answers[entry[0]] = entry
                 elif not entry[1]:
                     self.failures.append(entry)
-        except (TypeError, ValueError, IndexError):
-            raise ProtocolError(f"a malformed reply: {str(reply)[:200]}") from None
+        except (TypeError, ValueError, LookupError):
+            raise ProtocolError(f"a malformed reply: {show(reply)}") from None
         if type(upto) is not int or not self.acknowledged <= upto <= self.last:
-            raise ProtocolError(f"a reply up to {upto!r}, where {self.acknowledged} to {self.last} was possible")
+            raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self.last} was possible")
         self.acknowledged = self.acknowledged_by_shard = upto
         window = self._window
         while window and window[0][0] <= upto:
