@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
+INPUTS ?= 5000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench clean
+.PHONY: demo test check format lint types bench fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -32,8 +33,13 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+# atheris follows the coverage; where there is none for this Python, mutations are made without it.
+fuzz: $(STAMP)
+	-$(BIN)/python -m pip install --quiet "atheris>=3.0"
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis benchmarks/results fuzz-found
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

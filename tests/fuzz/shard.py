@@ -1,0 +1,104 @@
+"""A shard as far as bytes can reach it: frames, requests, dispatch, engine, timers and a store in memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.errors import ShardDown
+from spex_shards.protocol import Kind, ProtocolError, Request, check, read_request
+from spex_shards.session import ServerSession, frame
+from spex_shards.store import MemoryStore
+from spex_shards.wire import FrameReader
+from spex_shards.worker.dispatch import Dispatcher
+from spex_shards.worker.logs import LogCapture
+from spex_shards.worker.peers import Peer
+
+LIMIT: Final = 65536
+FRESH_AFTER: Final = 500
+"""So many inputs meet what earlier ones left in the store."""
+
+
+class ShardTarget:
+    """Takes conversations, each as a new client; what was stored by earlier ones is there.
+
+    Two things are left out, because they are meant to run the code of an attached client: predicates, and handlers of
+    a specification's own.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._capture = LogCapture(logging.WARNING)
+        logger = logging.getLogger("spex_shards")
+        logger.handlers[:] = [self._capture]
+        logger.propagate = False
+
+    def __call__(self, data: bytes) -> bool:
+        """Carry out what `data` says; whether all of it was understood and done."""
+        if self._count % FRESH_AFTER == 0:
+            self._engine = Engine(MemoryStore(), ModelSource(learning_mode=True), EngineOptions(), 0)
+            self._dispatcher = Dispatcher(self._engine, self._capture, dict)
+        self._count += 1
+        now = self._count * 1_000_000
+        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT)
+        accepted = True
+        try:
+            for plain in FrameReader(LIMIT).feed(data):
+                accepted &= self._carry_out(peer, read_request(plain), now)
+        except (ProtocolError, ShardDown):
+            accepted = False
+        self._engine.commit()
+        self._engine.tick(now)
+        self._engine.commit()
+        self._capture.outside.clear()
+        return accepted
+
+    def _carry_out(self, peer: Peer, request: Request, now: int) -> bool:
+        if request.kind is Kind.DELETE_WHERE:
+            return False
+        if request.number == 0:
+            return self._notice(peer, request)
+        try:
+            peer.session.receive(request)
+        except ProtocolError:
+            pass  # the real one closes the channel; here what follows is of interest
+        entry = self._dispatcher.execute(peer, request, now)
+        if entry is None:
+            return True
+        frame((request.number, [entry[:4]]))
+        for event in entry[4]:
+            frame(event)
+        if not entry[1]:
+            _look_at(entry[2])
+        return bool(entry[1])
+
+    def _notice(self, peer: Peer, request: Request) -> bool:
+        if request.kind is Kind.HELLO:
+            try:
+                check(Kind.HELLO, request.arguments)
+            except ValueError:
+                return False
+            version, first, kept, again = request.arguments
+            peer.session.open(version, first, kept=kept, again=again)
+        else:
+            self._dispatcher.register(_harmless(request.arguments))
+        return True
+
+
+def _harmless(arguments: list[Any]) -> list[Any]:
+    try:
+        plain, shipped = arguments
+        kind = plain[-1][0]
+    except (ValueError, TypeError, IndexError, KeyError):
+        return arguments
+    if kind == "default":
+        return arguments
+    return [[*plain[:-1], ["default", *plain[-1][1:]]], shipped]
+
+
+def _look_at(error: list[Any]) -> None:
+    # An error of the library's is an answer, and so is a ValueError, which says what is wrong with an argument.
+    code, text, _, cause = error
+    if code == "spex_error" and "could not carry out" in text and ": ValueError: " not in text:
+        raise AssertionError(f"{text}\n{cause}")
