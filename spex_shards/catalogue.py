@@ -101,7 +101,8 @@ class Catalogue:
         try:
             return self._by_number[number]
         except KeyError:
-            raise StoreError(f"a damaged row: it names specification {number}, which is not stored") from None
+            text = f"a damaged row: it names specification {number}, which is not stored"
+            raise StoreError(text, row="an instance") from None
 
     def digests(self) -> dict[str, bytes]:
         """Return name → digest of all that are stored."""

@@ -42,10 +42,15 @@ class Kind(IntEnum):
     DEVIATIONS = 11
     SPECIFICATION = 12
     STATS = 13
+    SEEN = 14
 
 
 MUTATING: Final = frozenset({Kind.INIT, Kind.TRANSITION, Kind.MOCK, Kind.DELETE, Kind.DELETE_WHERE})
 """Requests that are carried out once, whatever happens; the others are carried out again when they are sent again."""
+
+
+NOTICES: Final = frozenset({Kind.HELLO, Kind.REGISTER, Kind.SEEN})
+"""What has number 0: nothing is answered."""
 
 
 class Request(NamedTuple):
@@ -82,7 +87,7 @@ def read_request(plain: Any) -> Request:
         raise ProtocolError(f"a malformed request: {show(plain)}") from None
     if type(number) is not int or type(acknowledged) is not int or type(thread) is not int or number < 0:
         raise ProtocolError(f"a malformed request: {show(plain)}")
-    if (number == 0) is not (kind <= Kind.REGISTER):
+    if (number == 0) is not (kind in NOTICES):
         raise ProtocolError(f"a malformed request: {kind.name} must not have number {number}")
     return Request(number, acknowledged, kind, nowait, thread, arguments)
 
@@ -139,7 +144,7 @@ _COUNT: Final[_Rule] = ("count", "an integer, not negative", _is_count)
 _FLAG: Final[_Rule] = ("flag", "a boolean", lambda value: type(value) is bool)
 _LIST: Final[_Rule] = ("data", "a list", lambda value: type(value) is list)
 _RULES: Final[dict[Kind, tuple[_Rule, ...]]] = {
-    Kind.HELLO: (_COUNT, _COUNT, _FLAG, _FLAG),
+    Kind.HELLO: (_COUNT, _COUNT, _FLAG, _FLAG, _COUNT, _COUNT),
     Kind.REGISTER: (_LIST, _or_none(_BYTES)),
     Kind.INIT: (_SPECIFICATION, _IDENTIFIER, _or_none(_BYTES), _or_none(_STATE)),
     Kind.TRANSITION: (_IDENTIFIER, _ACTION, _STATE),
@@ -153,4 +158,5 @@ _RULES: Final[dict[Kind, tuple[_Rule, ...]]] = {
     Kind.DEVIATIONS: (_or_none(_SPECIFICATION),),
     Kind.SPECIFICATION: (_SPECIFICATION,),
     Kind.STATS: (),
+    Kind.SEEN: (_COUNT,),
 }

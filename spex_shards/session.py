@@ -53,6 +53,7 @@ class ClientSession:
         self._waiting: set[int] = set()
         self._answers: dict[int, Any] = {}
         self._first_change = 0
+        self._events_seen = self._reports_seen = 0
 
     @property
     def unacknowledged(self) -> int:
@@ -107,11 +108,26 @@ class ClientSession:
         """Return the frame that a new channel starts with.
 
         It tells whether the shard must have a row of this client (something that changes was answered), and whether
-        requests follow that were sent before.
+        requests follow that were sent before; and which events and reports this client needs no more.
         """
         kept = 0 < self._first_change <= self.acknowledged
         again = bool(self._window)
-        return frame((0, self.acknowledged, Kind.HELLO, pid, PROTOCOL_VERSION, self.acknowledged + 1, kept, again))
+        first, seen = self.acknowledged + 1, (self._events_seen, self._reports_seen)
+        return frame((0, self.acknowledged, Kind.HELLO, pid, PROTOCOL_VERSION, first, kept, again, *seen))
+
+    def is_new(self, number: int, *, report: bool) -> bool:
+        """Take the number of an event, or of a report; return whether it was not here before."""
+        if number <= (self._reports_seen if report else self._events_seen):
+            return False
+        if report:
+            self._reports_seen = number
+        else:
+            self._events_seen = number
+        return True
+
+    def seen(self) -> bytes:
+        """Return the frame that tells the shard which reports it may forget."""
+        return frame((0, 0, Kind.SEEN, 0, self._reports_seen))
 
     def unanswered(self) -> bytes:
         """Return the frames of the whole window, in order, to be sent on a new channel."""
@@ -162,9 +178,10 @@ class ServerSession:
         self._next = 0
         self._remembered = answers
         self._fresh: dict[int, Any] = {}
+        self._refused: dict[int, Any] = {}
         self._dropped: list[int] = []
 
-    def open(self, version: int, first: int, *, kept: bool, again: bool) -> None:
+    def open(self, version: int, first: int, *, kept: bool, again: bool, events: int) -> None:
         """Take the hello of a new channel.
 
         Raises:
@@ -179,6 +196,7 @@ class ServerSession:
             text = "the shard has forgotten this client; what was sent again may have been applied before"
             raise ShardDown(text, maybe_executed=True)
         self.applied = max(self.applied, first - 1)
+        self.events = max(self.events, events)
         self._next = first
         self.gone = 0
         self.opened = True
@@ -213,11 +231,13 @@ class ServerSession:
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
         """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
         row = records.seal_flat((self.applied, self.events, self.gone))
-        return row, {number: records.seal(entry) for number, entry in self._fresh.items()}, self._dropped
+        entries = {**self._refused, **self._fresh}
+        return row, {number: records.seal(entry) for number, entry in entries.items()}, self._dropped
 
     def committed(self) -> None:
         """The batch was kept."""
         self.stored = True
+        self._refused.clear()
         if not self._fresh and not self._dropped:
             return
         for number, entry in self._fresh.items():
@@ -230,12 +250,13 @@ class ServerSession:
         self._fresh.clear()
 
     def not_applied(self, number: int, entry: Any) -> None:
-        """Remember, as long as this process lives, the answer that a request of a failed batch got."""
-        self._remembered[number] = entry
+        """Remember the answer that a request of a failed batch got; it is kept with the first batch that can be."""
+        self._remembered[number] = self._refused[number] = entry
 
     def _forget(self, upto: int) -> None:
         if self._remembered:
             done = [number for number in self._remembered if number <= upto]
             for number in done:
                 del self._remembered[number]
+                self._refused.pop(number, None)
             self._dropped += done

@@ -38,8 +38,8 @@ class Shard:
     def hello(self, data: bytes) -> None:
         """Open a channel."""
         [hello] = unframed(data)
-        version, first, kept, again = hello.arguments
-        self.session.open(version, first, kept=kept, again=again)
+        version, first, kept, again, events, _ = hello.arguments
+        self.session.open(version, first, kept=kept, again=again, events=events)
 
     def run(self, data: bytes, *, commits: bool = True) -> tuple[int, list[Any]]:
         """Carry requests out in one batch; return the reply. Every third has an answer of its own."""

@@ -19,7 +19,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, Final
 
 from ..errors import CallTimeout, ShardDown, ShardFailed, SpexError
@@ -28,18 +27,10 @@ from ..records import error_of
 from ..session import ClientSession
 from .followers import Followers
 from .pipes import Pipes
+from .state import State
 
 _POLL_AT_MOST: Final = 1000
 logger = logging.getLogger("spex_shards")
-
-
-class State(Enum):
-    """Where a channel is."""
-
-    CLOSED = "closed"
-    OPENING = "opening"
-    OPEN = "open"
-    FAILED = "failed"
 
 
 class Channel:
@@ -147,6 +138,17 @@ class Channel:
         with self._lock:
             if self.state is State.OPEN:
                 self._write(data)
+
+    def is_new(self, number: int, *, report: bool) -> bool:
+        """Take the number of an event or report, by the courier; return whether it was not here before."""
+        return self._session.is_new(number, report=report)
+
+    def confirm_reports(self) -> None:
+        """Tell the shard which reports are logged; the next hello says it too."""
+        with self._lock:
+            # At the end too, when the channel is shut but its ends are there still.
+            if self.state is State.OPEN or (self.state is State.FAILED and self._pipes.are_free):
+                self._write(self._session.seen())
 
     def _send(self, kind: int, arguments: tuple[Any, ...], *, waits: bool) -> int:
         with self._lock:

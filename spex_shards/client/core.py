@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .. import records, routing
 from ..call_site import emit
@@ -28,6 +28,7 @@ from .channel import Channel
 from .courier import Courier
 
 logger = logging.getLogger("spex_shards")
+_CONFIRM_EVERY: Final = 0.05
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -75,7 +76,6 @@ class Client:
             for index in range(options.shards)
         ]
         self.client_id = secrets.token_bytes(16)
-        self._seen = [[0, 0] for _ in self.channels]
         self._courier = self._new_courier(revive, supervisor_pidfd)
         self._must_start = False
         self._starting = threading.Lock()
@@ -100,6 +100,7 @@ class Client:
             channel.shut()
         self._courier.stop()
         for channel in self.channels:
+            channel.confirm_reports()  # those that were on their way until now
             channel.close()
 
     # ------------------------------------------------------------------ requests
@@ -231,13 +232,25 @@ class Client:
                 declared[name] = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
         return b"".join(declared.values())
 
-    def _on_event(self, shard: int, pid: int, event: Any) -> None:
+    def _on_events(self, shard: int, pid: int, events: list[Any]) -> None:
+        channel = self.channels[shard]
+        confirmed = time.monotonic()
+        reported = False
+        for event in events:
+            self._on_event(channel, pid, event)
+            reported = reported or event[1] == REPORT
+            # Between what takes long as well: if this process is killed, little is reported twice.
+            if reported and time.monotonic() - confirmed > _CONFIRM_EVERY:
+                channel.confirm_reports()
+                reported, confirmed = False, time.monotonic()
+        if reported:
+            channel.confirm_reports()
+
+    def _on_event(self, channel: Channel, pid: int, event: Any) -> None:
         number, kind, payload = event
-        seen = self._seen[shard]
-        place = 1 if kind == REPORT else 0
-        if number <= seen[place]:
+        if not channel.is_new(number, report=kind == REPORT):
             return
-        seen[place] = number
+        shard = channel.shard
         try:
             if kind == MESSAGE:
                 self._mailbox.put(shard, records.decode_value(payload))
@@ -248,7 +261,7 @@ class Client:
                 logger.exception("an event of shard %d could not be delivered", shard)
 
     def _new_courier(self, revive: Callable[[], int] | None, pidfd: int) -> Courier:
-        return Courier(self._path, self.client_id, self.channels, self._on_event, revive, pidfd)
+        return Courier(self._path, self.client_id, self.channels, self._on_events, revive, pidfd)
 
     def _start_again(self) -> None:
         with self._starting:
@@ -265,7 +278,6 @@ class Client:
         for channel in self.channels:
             channel.forget()
         self.client_id = secrets.token_bytes(16)
-        self._seen = [[0, 0] for _ in self.channels]
         self._courier = self._new_courier(None, -1)
         self._must_start = True
 

@@ -33,7 +33,7 @@ class Courier:
         path: The supervisor's socket.
         client_id: 16 random bytes.
         channels: The channels, by shard.
-        on_event: Called for each event of a shard: (shard, pid, event).
+        on_events: Called with events of a shard, in order: (shard, pid, events).
         revive: For an owner: starts another supervisor and returns its pidfd; None: nobody here does.
         supervisor_pidfd: The supervisor's, for an owner; else -1.
     """
@@ -43,14 +43,14 @@ class Courier:
         path: Any,
         client_id: bytes,
         channels: list[Channel],
-        on_event: Callable[[int, int, Any], None],
+        on_events: Callable[[int, int, list[Any]], None],
         revive: Callable[[], int] | None,
         supervisor_pidfd: int,
     ) -> None:
         self._path = path
         self._client_id = client_id
         self._channels = channels
-        self._on_event = on_event
+        self._on_events = on_events
         self._revive = revive
         self._pidfd = supervisor_pidfd
         self._wanted: deque[int] = deque()
@@ -202,8 +202,8 @@ class Courier:
         shard, pid, reader = self._events[descriptor]
         try:
             data = read_available(descriptor)
-            for event in reader.feed(data) if data else []:
-                self._on_event(shard, pid, event)
+            if data:
+                self._on_events(shard, pid, reader.feed(data))
         except (ProtocolError, OSError):
             data = b""
         if data == b"":

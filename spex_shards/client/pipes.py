@@ -25,6 +25,11 @@ class Pipes:
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._poll = select.poll()
 
+    @property
+    def are_free(self) -> bool:
+        """Whether there are ends, and nothing waits to be written to them."""
+        return self._requests >= 0 and not self.output
+
     def install(self, requests: int, replies: int) -> None:
         """Take new ends; the old ones are closed, and what waited to be written to them is dropped."""
         self.close_ends()

@@ -183,12 +183,18 @@ class Instances:
             for key, row in self._batch.range("instances", start):
                 yield Found(key, records.instance_row(row))
             return
-        prefix = u32(specification)
-        for key, _ in self._batch.range("by_spec", prefix + start, u32(specification + 1)):
-            found = self.at(key[4:])
+        for key in self.keys(specification, after):
+            found = self.at(key)
             if found is None:
                 raise StoreError("a damaged index: an instance listed for its specification is not there")
             yield found
+
+    def keys(self, specification: int, after: bytes | None) -> Iterator[bytes]:
+        """Iterate over the keys of a specification's instances behind the key `after`, in order; as `walk`."""
+        prefix = u32(specification)
+        start = b"" if after is None else after + b"\x00"
+        for key, _ in self._batch.range("by_spec", prefix + start, u32(specification + 1)):
+            yield key[4:]
 
     def look_for_earliest(self, table: str) -> None:
         """Find the earliest due time of an index."""

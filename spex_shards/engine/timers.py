@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from .. import handlers
 from ..catalogue import Catalogue, Entry
 from ..domain.instance import Instance
-from ..errors import HandlerError, TransitionTimeout, show
+from ..errors import HandlerError, StoreError, TransitionTimeout, show
 from ..store import Batch
 from .rows import Found, Instances, u32, u64
 from .watch import Watch
@@ -17,6 +20,7 @@ PORTION: Final = 256
 """So many instances a tick takes at most, so that requests have their turn."""
 GARBAGE_PORTION: Final = 4096
 CONTEXT_HISTORY: Final = 100
+logger = logging.getLogger("spex_shards")
 
 
 class Timers:
@@ -99,38 +103,63 @@ class Timers:
             return
         job, after = first
         entry = self._catalogue.by_number(int.from_bytes(job, "big"))
-        walk = self._instances.walk(entry.number, after or None)
-        portion = [found for found, _ in zip(walk, range(PORTION), strict=False)]
-        for found in portion:
-            self._instances.settle(found, entry)
+        portion = list(islice(self._instances.keys(entry.number, after or None), PORTION))
+        for key in portion:
+            self._alone("its due times cannot be computed", partial(self._settle, key, entry))
         if len(portion) < PORTION:
             self._batch.delete("jobs", job)
         else:
-            self._batch.put("jobs", job, portion[-1].key)
+            self._batch.put("jobs", job, portion[-1])
+
+    def _settle(self, key: bytes, entry: Entry) -> None:
+        found = self._instances.at(key)
+        if found is None:
+            raise StoreError("a damaged index: an instance listed for its specification is not there", row="an index")
+        self._instances.settle(found, entry)
+
+    def _alone(self, what: str, step: Callable[[], None]) -> bool:
+        """Do what concerns one instance; when its rows are damaged, undo that alone, log it, and return False.
+
+        A store that cannot be read is no matter of one instance: its error ends the portion.
+        """
+        mark = self._batch.mark()
+        try:
+            step()
+        except StoreError as error:
+            if "row" not in error.context:
+                raise
+            self._batch.rollback(mark)
+            logger.error("an instance is left out, %s: %s", what, error)
+            return False
+        return True
 
     def _report_timeouts(self, now: int) -> None:
-        rows = self._batch.range("deadlines", b"", u64(now))
-        for key, instance in self._portion(rows):
-            found = self._instances.at(instance)
-            due = int.from_bytes(key[:8], "big")
-            if found is None or found.row.deadline != due or u64(found.row.number) != key[8:]:
+        for key, instance in self._portion(self._batch.range("deadlines", b"", u64(now))):
+            step = partial(self._report_timeout, key, instance)
+            if not self._alone("its timeout is not reported", step):
                 self._batch.delete("deadlines", key)
-                continue
-            entry = self._catalogue.by_number(found.row.specification)
-            if due < self._silent_before:
-                self._instances.close_deadline(found, entry, reported=True)
-            elif entry.waits_for_handler:
-                self._batch.delete("deadlines", key)
-                self._batch.put("parked", u32(entry.number) + key, instance)
-            else:
-                self._report(found, entry, key)
         self._instances.look_for_earliest("deadlines")
 
     def _portion(self, rows: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         # What the shard has died with is done alone, when all before it is kept.
-        portion = [row for row, _ in zip(rows, range(PORTION), strict=False)]
+        portion = list(islice(rows, PORTION))
         place = next((place for place, (key, _) in enumerate(portion) if self._watch.deaths(key)), len(portion))
         return portion[: max(1, place)]
+
+    def _report_timeout(self, key: bytes, instance: bytes) -> None:
+        found = self._instances.at(instance)
+        due = int.from_bytes(key[:8], "big")
+        if found is None or found.row.deadline != due or u64(found.row.number) != key[8:]:
+            self._batch.delete("deadlines", key)
+            return
+        entry = self._catalogue.by_number(found.row.specification)
+        if due < self._silent_before:
+            self._instances.close_deadline(found, entry, reported=True)
+        elif entry.waits_for_handler:
+            self._batch.delete("deadlines", key)
+            self._batch.put("parked", u32(entry.number) + key, instance)
+        else:
+            self._report(found, entry, key)
 
     def _report(self, found: Found, entry: Entry, key: bytes) -> None:
         instance = self._snapshot(found, CONTEXT_HISTORY)
@@ -163,16 +192,19 @@ class Timers:
         if self._pruning_until is None:
             self._pruning_until = now
             self._next_prune = None if self._prune_interval is None else now + self._prune_interval
-        rows = self._batch.range("prunable", b"", u64(self._pruning_until))
-        portion = [row for row, _ in zip(rows, range(PORTION), strict=False)]
+        portion = list(islice(self._batch.range("prunable", b"", u64(self._pruning_until)), PORTION))
         for key, instance in portion:
-            found = self._instances.at(instance)
-            if found is None or u64(found.row.number) != key[8:]:
+            if not self._alone("it is not pruned", partial(self._prune, key, instance)):
                 self._batch.delete("prunable", key)
-                continue
-            self._instances.remove(found)
         if len(portion) < PORTION:
             self._pruning_until = None
+
+    def _prune(self, key: bytes, instance: bytes) -> None:
+        found = self._instances.at(instance)
+        if found is None or u64(found.row.number) != key[8:]:
+            self._batch.delete("prunable", key)
+        else:
+            self._instances.remove(found)
 
 
 def _timing(declaration: Any) -> tuple[Any, ...]:

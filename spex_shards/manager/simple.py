@@ -115,13 +115,21 @@ class SimpleInstanceManager(InstanceManager):
             self._life = Life.CLOSED
         self._wake.set()
         self._ticker.join()
+        failure: StoreError | None = None
         with self._lock:
-            self._engine.close()
-            self._owner.release()
+            try:
+                self._engine.close()
+            except StoreError as error:
+                failure = error
+            finally:
+                self._owner.release()  # the directory is free, whatever its disk does
         _managers.discard(self)
         atexit.unregister(self._at_exit)
         self._mailbox.close()
-        raise_unapplied(self._take_unapplied())
+        errors = self._take_unapplied()
+        if failure is not None and not errors:
+            raise failure
+        raise_unapplied([*errors, failure] if failure is not None else errors)
 
     def flush(self, timeout: float | None = None) -> None:  # noqa: ARG002 - nothing is ever on its way here
         """Raise what could not be applied; everything else is applied already."""
@@ -198,17 +206,21 @@ class SimpleInstanceManager(InstanceManager):
         if self._life is not Life.STARTED:
             return 0
         now = time.time_ns() // 1000
-        due = self._engine.next_due()
+        engine = self._engine
+        due = engine.next_due()
+        mark = engine.mark()
         try:
             if due is not None and due <= now:
-                due = self._engine.tick(now)
-                self._engine.commit()
-            if self._engine.next_upkeep <= time.monotonic():
-                self._engine.upkeep()
+                due = engine.tick(now)
+                engine.commit()
+            if engine.next_upkeep <= time.monotonic():
+                engine.upkeep()
         except StoreError as error:
+            engine.rollback(mark)
+            engine.commit()  # of nothing: what was read for it is let go
             logger.error("what is due could not be done: %s", error)
             return _RETRY_AFTER
-        wait = min(inf if due is None else (due - now) / 1_000_000, self._engine.next_upkeep - time.monotonic())
+        wait = min(inf if due is None else (due - now) / 1_000_000, engine.next_upkeep - time.monotonic())
         return None if wait == inf else min(max(0.0, wait), _LONGEST_WAIT)
 
     def _take_unapplied(self) -> list[SpexError]:

@@ -135,10 +135,16 @@ class LmdbStore:
             return sum(int(txn.stat(db)["entries"]) for db in self._tables.values())
 
     def close(self) -> None:
-        """Force everything to the disk and close the environment."""
+        """Force everything to the disk and close the environment.
+
+        Raises:
+            StoreError: It could not be forced to the disk; the environment is closed all the same.
+        """
         self.release()
         try:
             self._env.sync(True)
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not be forced to the disk: {error}") from error
         finally:
             self._env.close()
 

@@ -6,9 +6,10 @@ import select
 import time
 from typing import Any, Final
 
-from ..errors import ShardDown, SpexError
+from ..errors import ShardDown, SpexError, StoreError
 from ..protocol import ProtocolError, Request
 from ..records import error_plain
+from ..session import ServerSession
 from .peers import Peer
 from .sessions import Sessions
 
@@ -70,7 +71,15 @@ class Attachments:
         for other in self.all():
             if other.client_id == client_id:
                 self.forget(other)
-        session = self._sessions.get(client_id)
+        try:
+            session = self._sessions.get(client_id)
+        except StoreError as error:
+            peer = Peer(client_id, pid, owner, ServerSession(None, {}), descriptors, self._limit)
+            peer.refuse(error_plain(error))
+            peer.flush()
+            peer.close()
+            return
+        session.opened = False  # its hello is still to come on this channel
         peer = Peer(client_id, pid, owner, session, descriptors, self._limit)
         self._peers[peer.requests_fd] = peer
         self._epoll.register(peer.requests_fd, select.EPOLLIN)

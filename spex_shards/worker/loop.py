@@ -41,7 +41,7 @@ from ..wire import receive_message, send_message
 from .attachments import Attachments
 from .dispatch import Dispatcher, Entry
 from .logs import LogCapture
-from .outbox import Outbox
+from .outbox import MOST_KEPT, Outbox
 from .peers import Peer
 from .sessions import Sessions
 from .watch import PageWatch
@@ -54,6 +54,9 @@ FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
 _RETRY_AFTER: Final = 1_000_000
+
+_Done = tuple[Peer, Request, Entry | None, bool]
+"""An answered request: its client, itself, its entry, and whether the current batch carried it out."""
 
 logger = logging.getLogger("spex_shards")
 
@@ -88,11 +91,10 @@ def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptio
     capture = LogCapture(options.log_level)
     capture.install()
     try:
-        engine = boot()
+        worker = _Worker(boot(), control, options, capture)
     except SpexError as error:
         send_message(control, ["boot failed", error_plain(error)])
         return BOOT_FAILED
-    worker = _Worker(engine, control, options, capture)
     send_message(control, ["ready"])
     try:
         return worker.serve()
@@ -118,6 +120,7 @@ class _Worker:
         self._draining = False
         self._forced_at: float | None = None
         self._not_before = 0
+        self._complaint = ""
         self._next_due = self._due()
         self._batches = self._batched = 0
         self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
@@ -154,13 +157,15 @@ class _Worker:
         return max(due, self._not_before)
 
     def _is_due(self) -> bool:
-        return (
+        if self._forced_at is not None:
+            return True
+        now = _now()
+        return now >= self._not_before and (
             self._engine.batch.dirty
             or bool(self._capture.outside)
             or self._outbox.waiting
             or self._sessions.unwritten
-            or self._forced_at is not None
-            or self._next_due <= _now()
+            or self._next_due <= now
         )
 
     def _ready(self, descriptor: int) -> None:
@@ -198,7 +203,7 @@ class _Worker:
         if not work:
             return
         now = _now()
-        done: list[tuple[Peer, Request, Entry | None]] = []
+        done: list[_Done] = []
         for peer, request in work:
             if not peer.closed:
                 alone = self._watch.is_suspect(peer.client_id, request.number)
@@ -214,20 +219,20 @@ class _Worker:
             self._batched += len(done)
         self._commit(done)
 
-    def _carry_out(
-        self, peer: Peer, request: Request, now: int, done: list[tuple[Peer, Request, Entry | None]]
-    ) -> None:
+    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> None:
+        mark = self._engine.mark()
         try:
             if request.number == 0:
                 self._notice(peer, request)
                 return
             session = peer.session
             if not session.receive(request):
-                done.append((peer, request, session.again(request.number)))
+                done.append((peer, request, session.again(request.number), False))
                 return
-        except (ProtocolError, ShardDown) as error:
+        except (ProtocolError, ShardDown, StoreError) as error:
+            self._engine.rollback(mark)
             self._clients.refuse(
-                peer, error if isinstance(error, ShardDown) else ShardDown(str(error), maybe_executed=True)
+                peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
             )
             return
         entry = self._execute(peer, request, now)
@@ -235,7 +240,7 @@ class _Worker:
         session.applied_now(request.number, entry, remember=changes)
         if changes:
             self._sessions.changed(peer.client_id)
-        done.append((peer, request, entry))
+        done.append((peer, request, entry, True))
 
     def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
         refusal = self._watch.poison(peer.client_id, request)
@@ -245,18 +250,22 @@ class _Worker:
         return self._dispatcher.execute(peer, request, now)
 
     def _notice(self, peer: Peer, request: Request) -> None:
-        if request.kind is Kind.HELLO:
-            try:
-                check(Kind.HELLO, request.arguments)
-            except ValueError as error:
-                raise ProtocolError(str(error)) from None
-            version, first, kept, again = request.arguments
-            peer.session.open(version, first, kept=kept, again=again)
-        else:
+        if request.kind is Kind.REGISTER:
             self._dispatcher.register(request.arguments)
+            return
+        try:
+            check(request.kind, request.arguments)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        if request.kind is Kind.HELLO:
+            version, first, kept, again, events, _ = request.arguments
+            peer.session.open(version, first, kept=kept, again=again, events=events)
+        self._outbox.seen(peer, request.arguments[-1])
 
-    def _commit(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+    def _commit(self, done: list[_Done]) -> bool:
+        """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
+        captured = list(self._capture.outside)
         self._outbox.take(self._capture.outside)
         self._sessions.write()
         try:
@@ -264,37 +273,40 @@ class _Worker:
         except LogBroken:
             raise
         except StoreError as error:
+            self._capture.outside[:0] = captured[-MOST_KEPT:]
             self._answer(self._failed(done, error))
-            self._not_before = _now() + _RETRY_AFTER
-            self._next_due = self._due()
-            return
+            self._next_due = self._not_before = _now() + _RETRY_AFTER
+            return False
         self._answer(done)
         self._sessions.committed()  # after the answers, for which somebody waits
         self._next_due = self._due()
+        return True
 
-    def _failed(
-        self, done: list[tuple[Peer, Request, Entry | None]], error: StoreError
-    ) -> list[tuple[Peer, Request, Entry | None]]:
+    def _failed(self, done: list[_Done], error: StoreError) -> list[_Done]:
         self._sessions.failed()
         plain = error_plain(error)
-        failed: list[tuple[Peer, Request, Entry | None]] = []
-        for peer, request, _ in done:
-            entry: Entry = [request.number, False, plain, [], []]
-            if request.kind in MUTATING:
-                peer.session.not_applied(request.number, entry)
-            failed.append((peer, request, entry))
+        failed: list[_Done] = []
+        for peer, request, entry, fresh in done:
+            answer: Entry | None = entry
+            if fresh:
+                answer = [request.number, False, plain, [], []]
+                if request.kind in MUTATING:
+                    peer.session.not_applied(request.number, answer)
+            failed.append((peer, request, answer, fresh))
+        if not done:  # who asked for something is told, and nobody asked for this
+            self._complain(f"what is due could not be kept: {error}")
         return failed
 
-    def _answer(self, done: list[tuple[Peer, Request, Entry | None]]) -> None:
+    def _answer(self, done: list[_Done]) -> None:
         if len(done) == 1:
-            [(peer, request, entry)] = done
+            [(peer, request, entry, _)] = done
             if not peer.closed:
                 peer.reply(request.number, [entry] if entry is not None else [])
                 self._clients.flush(peer)
             return
         last: dict[Peer, int] = {}
         entries: dict[Peer, list[Entry]] = {}
-        for peer, request, entry in done:
+        for peer, request, entry, _ in done:
             last[peer] = request.number
             if entry is not None:
                 entries.setdefault(peer, []).append(entry)
@@ -311,29 +323,41 @@ class _Worker:
             os.kill(os.getppid(), signal.SIGKILL)
             self._draining = True
         now = _now()
-        self._sessions.sweep(now)
-        if self._next_due <= now:
-            self._tick(now)
-        self._commit([])
-        self._deliver_reports()
+        done = self._next_due > now or self._tick(now)
+        if self._commit([]):
+            if done:
+                self._complaint = ""
+            self._deliver_reports()
 
-    def _tick(self, now: int) -> None:
+    def _tick(self, now: int) -> bool:
         mark = self._engine.mark()
+        logged = self._capture.target = []
+        failure = None
         try:
+            self._sessions.sweep(now)
             self._engine.tick(now)
+            self._outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
             self._engine.rollback(mark)
             self._not_before = now + _RETRY_AFTER
-            logger.error("what is due could not be done: %s", error)
+            failure = error
+        finally:
+            self._capture.target = self._capture.outside
+        if failure is not None:
+            self._complain(f"what is due could not be done: {failure}")
+        return failure is None
+
+    def _complain(self, text: str) -> None:
+        # Once, and not with every attempt.
+        if text != self._complaint:
+            self._complaint = text
+            logger.error("%s", text)
 
     def _deliver_reports(self) -> None:
-        if not self._outbox.waiting:
-            return
-        peers = sorted((p for p in self._clients.all() if p.session.opened), key=lambda peer: not peer.owner)
-        for peer in peers[:1]:
-            self._outbox.deliver(peer.events)
-            self._clients.flush(peer)
-            self._commit([])
+        if self._outbox.waiting:
+            peer = self._outbox.deliver(sorted(self._clients.all(), key=lambda peer: not peer.owner))
+            if peer is not None:
+                self._clients.flush(peer)
 
     def _drain(self) -> None:
         for peer in self._clients.all():

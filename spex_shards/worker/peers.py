@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from ..protocol import NOT_ANSWERED, Request, read_request
 from ..session import ServerSession, frame, frame_flat
@@ -12,7 +12,6 @@ from ..wire import FrameReader, read_available, write_available
 
 MESSAGE, LOG, REPORT = 0, 1, 2
 """Kinds of events: a message of a handler, a log record of a request, a log record of none (see the outbox)."""
-MAX_UNWRITTEN: Final = 1 << 20
 
 
 class Peer:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from .. import records
 from ..engine.rows import u64
+from ..errors import StoreError
 from ..session import ServerSession
 from ..store import Batch
 
 EXPIRES_AFTER: Final = 24 * 3600 * 1_000_000
 """Microseconds after a client was seen to be gone, in which it may still come back."""
 _SWEEP_EVERY: Final = 600 * 1_000_000
+logger = logging.getLogger("spex_shards")
 
 
 class Sessions:
@@ -31,12 +34,25 @@ class Sessions:
         return bool(self._changed)
 
     def get(self, client_id: bytes) -> ServerSession:
-        """Return the session of a client that attaches, as far as it is known from before."""
-        self._attached.add(client_id)
+        """Return the session of a client that attaches, as far as it is known from before.
+
+        A client whose rows are damaged is one that was forgotten.
+
+        Raises:
+            StoreError: The store could not be read.
+        """
         if client_id not in self._sessions:
-            row = self._batch.get("clients", client_id)
-            read = None if row is None else records.unseal(row, "a client")
-            self._sessions[client_id] = ServerSession(read, self._answers(client_id))
+            try:
+                row = self._batch.get("clients", client_id)
+                read = None if row is None else records.unseal(row, "a client")
+                self._sessions[client_id] = ServerSession(read, self._answers(client_id))
+            except StoreError as error:
+                if "row" not in error.context:
+                    raise
+                logger.error("what was known of client %s is lost: %s", client_id.hex(), error)
+                self._delete(client_id)
+                self._sessions[client_id] = ServerSession(None, {})
+        self._attached.add(client_id)
         return self._sessions[client_id]
 
     def changed(self, client_id: bytes) -> None:
@@ -71,9 +87,10 @@ class Sessions:
                 del self._sessions[client_id]
 
     def failed(self) -> None:
-        """The batch was not kept."""
+        """The batch was not kept: the rows are written with the next."""
         for client_id in self._written:
             self._sessions[client_id].failed()
+        self._changed |= self._written
 
     def sweep(self, now: int) -> None:
         """From time to time, forget clients that are gone for a day, and note those that are gone unseen."""
@@ -85,13 +102,21 @@ class Sessions:
         for client_id, row in list(self._batch.range("clients", b"")):
             if client_id in self._attached:
                 continue
-            applied, events, gone = records.unseal(row, "a client")
+            try:
+                applied, events, gone = records.unseal(row, "a client")
+            except StoreError as error:
+                logger.error("what was known of client %s is lost: %s", client_id.hex(), error)
+                self._delete(client_id)
+                continue
             if not gone:
                 self._batch.put("clients", client_id, records.seal([applied, events, now]))
             elif gone < now - EXPIRES_AFTER:
-                self._batch.delete("clients", client_id)
-                for key, _ in list(self._batch.range("answers", client_id, client_id + b"\xff" * 9)):
-                    self._batch.delete("answers", key)
+                self._delete(client_id)
+
+    def _delete(self, client_id: bytes) -> None:
+        self._batch.delete("clients", client_id)
+        for key, _ in list(self._batch.range("answers", client_id, client_id + b"\xff" * 9)):
+            self._batch.delete("answers", key)
 
     def _answers(self, client_id: bytes) -> dict[int, Any]:
         rows = self._batch.range("answers", client_id, client_id + b"\xff" * 9)

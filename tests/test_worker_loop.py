@@ -1,0 +1,466 @@
+"""The loop of a worker, turned by hand over a store in memory: reports, failing commits, damaged rows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import spex_shards as spex
+from spex_shards.catalogue import describe_for_shipping
+from spex_shards.codec import canonical
+from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.protocol import NOT_ANSWERED, Kind
+from spex_shards.session import ClientSession, frame
+from spex_shards.store import MemoryStore
+from spex_shards.wire import FrameReader, pipe, read_available
+from spex_shards.worker import loop
+from spex_shards.worker.logs import LogCapture
+from spex_shards.worker.outbox import AT_ONCE
+
+from .conftest import wait_until
+
+LIMIT = 1 << 28
+
+
+class Impatient(spex.Specification):
+    """Its instances time out at once."""
+
+    name = "tests.Impatient"
+    transitions = [("a", "go", "b")]
+    transition_timeout = 0.000_001
+
+
+class Patient(spex.Specification):
+    """Its instances never time out."""
+
+    name = "tests.Patient"
+    transitions = [("a", "go", "b")]
+
+
+class FailingStore(MemoryStore):
+    """Keeps nothing as long as `failing`."""
+
+    failing = False
+
+    def apply(self, changes: Any) -> None:
+        """Keep, or fail."""
+        if self.failing:
+            raise spex.StoreError("the disk is full")
+        super().apply(changes)
+
+
+class Shard:
+    """A worker over a store; `turn` is one round of its loop."""
+
+    def __init__(self, store: FailingStore) -> None:
+        self.store = store
+        logger = logging.getLogger("spex_shards")
+        logger.handlers, logger.propagate = [], False
+        self._start()
+
+    def _start(self) -> None:
+        self.capture = LogCapture(logging.WARNING)
+        logging.getLogger("spex_shards").handlers[:] = [self.capture]
+        engine = Engine(self.store, ModelSource(learning_mode=True), EngineOptions(), time.time_ns() // 1000)
+        engine.commit()
+        self.supervisor, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control = control
+        self.worker = loop._Worker(engine, control, loop.WorkerOptions(0, 1 << 20, logging.WARNING), self.capture)
+
+    def turn(self, rounds: int = 3) -> None:
+        """Do what is ready."""
+        worker = self.worker
+        for _ in range(rounds):
+            for descriptor, _ in worker._epoll.poll(0):
+                worker._ready(descriptor)
+            if worker._clients.waiting:
+                worker._batch()
+            if worker._is_due():
+                worker._by_itself()
+
+    def retry_now(self) -> None:
+        """Have the time pass after which a failed commit is tried again."""
+        self.worker._not_before = self.worker._next_due = 0
+
+    def restart(self) -> None:
+        """Die, and be followed by a successor over the same store."""
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """Die: close every descriptor."""
+        for peer in self.worker._clients.all():
+            peer.close()
+        self.worker._epoll.close()
+        self.supervisor.close()
+        self.control.close()
+
+
+class Client:
+    """An application's side of a channel: it reads and confirms only when told to."""
+
+    def __init__(self, shard: Shard, name: bytes = b"c") -> None:
+        self.session = ClientSession()
+        self.id = name * 16
+        self.shard = shard
+        self.events: list[Any] = []
+        self.refusal: Any = None
+        self._ends: list[int] = []
+        self.attach()
+
+    def attach(self) -> None:
+        """Open a channel, by the greeting that a real client sends."""
+        self.leave()
+        requests, replies, events = pipe(), pipe(), pipe()
+        self._requests, self._replies, self._events = requests[1], replies[0], events[0]
+        self._ends = [requests[1], replies[0], events[0]]
+        self.shard.worker._clients.attach(self.id, os.getpid(), True, [requests[0], replies[1], events[1]])
+        self._reply_reader, self._event_reader = FrameReader(LIMIT), FrameReader(LIMIT)
+        notices = [
+            frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+            for stored, shipped in map(describe_for_shipping, (Impatient, Patient))
+        ]
+        try:
+            os.write(self._requests, b"".join([self.session.hello(1), *notices, self.session.unanswered()]))
+        except BrokenPipeError:
+            pass  # it was refused already
+
+    def send(self, kind: Kind, *arguments: Any) -> int:
+        """Send a request; return its number."""
+        number, data = self.session.add(kind, 1, arguments, waits=True)
+        os.write(self._requests, data)
+        return number
+
+    def init(self, cls: type[spex.Specification], identifier: Any) -> int:
+        """Send the request to make an instance."""
+        return self.send(Kind.INIT, cls.name, canonical(identifier), None, None)
+
+    def take_replies(self) -> None:
+        """Read the replies that are there."""
+        for reply in self._reply_reader.feed(read_available(self._replies) or b""):
+            if reply[0] == NOT_ANSWERED:
+                self.refusal = reply[1][0][2]
+            else:
+                self.session.receive(reply)
+
+    def answer(self, number: int) -> Any:
+        """Let the shard work; return [ok, value] of a request's answer, None for plain success."""
+        self.shard.turn()
+        self.take_replies()
+        assert self.session.acknowledged >= number, "it is not answered"
+        entry = self.session.answer(number)
+        return None if entry is None else entry[1:3]
+
+    def take_reports(self, *, confirm: bool = True) -> list[Any]:
+        """Read the events that are there as the courier does; return the texts of those that are new."""
+        texts = []
+        for number, _, record in self._event_reader.feed(read_available(self._events) or b""):
+            if self.session.is_new(number, report=True):
+                texts.append(record[2])
+        if confirm:
+            os.write(self._requests, self.session.seen())
+        return texts
+
+    def leave(self) -> None:
+        """Close the channel."""
+        for descriptor in self._ends:
+            os.close(descriptor)
+        self._ends = []
+
+
+@pytest.fixture
+def shard() -> Iterator[Shard]:
+    """Return a worker over a store that keeps everything."""
+    logger = logging.getLogger("spex_shards")
+    before = logger.handlers[:], logger.propagate
+    made = Shard(FailingStore())
+    yield made
+    made.close()
+    logger.handlers[:], logger.propagate = before
+
+
+@pytest.fixture
+def connect(shard: Shard) -> Iterator[Callable[..., Client]]:
+    """Return a function that attaches a client."""
+    made: list[Client] = []
+
+    def attach(name: bytes = b"c") -> Client:
+        made.append(Client(shard, name))
+        return made[-1]
+
+    yield attach
+    for client in made:
+        client.leave()
+
+
+def waiting(shard: Shard) -> int:
+    """Return how many reports the store has."""
+    return len(shard.store.tables["outbox"])
+
+
+def with_reports(shard: Shard, client: Client, count: int) -> None:
+    """Have `count` timeouts reported that nobody has taken; nobody is attached afterwards."""
+    numbers = [client.init(Impatient, number) for number in range(count)]
+    assert client.answer(numbers[-1]) is None
+    client.leave()
+    wait_until(lambda: shard.turn() or waiting(shard) >= count, "all are reported")
+
+
+def damage(rows: dict[bytes, bytes], key: bytes) -> None:
+    """Change a row so that its checksum does not match."""
+    rows[key] = bytes([rows[key][0] ^ 0xFF]) + rows[key][1:]
+
+
+def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: Shard, connect: Any) -> None:
+    """A client that takes its time is given a pipe's worth; rows are deleted when it has logged what they say."""
+    with_reports(shard, connect(), 1000)
+    client = connect(b"d")
+    shard.turn()
+    first = client.take_reports(confirm=False)
+    shard.turn()
+    assert client.take_reports(confirm=False) == []
+    assert waiting(shard) == 1000
+    assert 0 < len(first) < 1000
+    got = first
+    while waiting(shard):
+        got += client.take_reports()
+        shard.turn()
+    assert len(got) == len(set(got)) == 1000
+
+
+def test_a_call_is_answered_though_nobody_reads_the_reports(shard: Shard, connect: Any) -> None:
+    """Reports fit their pipe, so that no reply waits for them."""
+    with_reports(shard, connect(), 1000)
+    client = connect(b"d")
+    shard.turn()
+    assert client.answer(client.init(Patient, "x")) is None
+    [peer] = shard.worker._clients.all()
+    assert not peer.events
+    assert not peer.stalled
+    assert AT_ONCE <= 65536
+
+
+def test_reports_that_a_client_took_to_its_grave_are_given_to_the_next(shard: Shard, connect: Any) -> None:
+    """What was on its way and never confirmed is delivered again, from the first on."""
+    with_reports(shard, connect(), 600)
+    dying = connect(b"d")
+    shard.turn()
+    confirmed = dying.take_reports()
+    shard.turn()
+    dying.leave()
+    shard.turn()
+    client = connect(b"e")
+    got = []
+    while waiting(shard):
+        shard.turn()
+        got += client.take_reports()
+        shard.turn()
+    assert len({*confirmed, *got}) == len(confirmed) + len(got) == 600
+
+
+def test_a_client_that_attaches_anew_is_not_told_again_what_it_has_logged(shard: Shard, connect: Any) -> None:
+    """The hello says which reports it has seen, also to a successor of the worker."""
+    with_reports(shard, connect(), 5)
+    client = connect(b"d")
+    shard.turn()
+    assert len(client.take_reports(confirm=False)) == 5
+    shard.restart()
+    assert waiting(shard) == 5
+    client.attach()
+    shard.turn()
+    assert waiting(shard) == 0
+    assert client.take_reports() == []
+
+
+def test_reports_pass_by_a_client_that_reads_nothing(shard: Shard, connect: Any) -> None:
+    """A stalled client is left out; the next one is given them."""
+    with_reports(shard, connect(), 3)
+    stalled = connect(b"d")
+    shard.turn(0)
+    shard.worker._clients.all()[0].stalled = True
+    shard.turn()
+    client = connect(b"e")
+    shard.turn()
+    assert stalled.take_reports(confirm=False) == []
+    assert len(client.take_reports()) == 3
+
+
+def test_a_report_whose_commit_failed_leaves_once_when_the_store_works_again(shard: Shard, connect: Any) -> None:
+    """Nothing of a batch that was not kept is delivered, and its numbers are those of the batch that is."""
+    client = connect()
+    shard.worker._next_due = shard.worker._not_before = time.time_ns()  # timers wait
+    assert client.answer(client.init(Impatient, 1)) is None
+    shard.store.failing = True
+    for _ in range(3):
+        shard.retry_now()
+        shard.turn()
+        assert client.take_reports() == []
+    shard.store.failing = False
+    shard.retry_now()
+    shard.turn()
+    complaint, report = sorted(client.take_reports(), key=lambda text: "instance" in text)
+    assert "the disk is full" in complaint
+    assert "longer than its transition timeout" in report
+    assert shard.worker._outbox._next == 3
+
+
+def test_a_request_answered_from_memory_keeps_its_answer_when_the_batch_fails(shard: Shard, connect: Any) -> None:
+    """It was applied before: only those that the failed batch carried out get its error."""
+    client = connect()
+    applied = client.init(Patient, 1)
+    shard.turn()  # and the reply is lost
+    shard.restart()
+    client.attach()
+    fresh = client.init(Patient, 2)
+    shard.store.failing = True
+    assert client.answer(fresh) == [False, ["StoreError", "the disk is full", {}, None]]
+    assert client.session.answer(applied) is None
+
+
+def test_the_answer_to_a_request_of_a_failed_batch_outlives_the_worker(shard: Shard, connect: Any) -> None:
+    """The next batch that is kept moves the client's row past it: sent again, it must not count as applied."""
+    client = connect()
+    shard.store.failing = True
+    failed = client.init(Patient, 1)
+    shard.turn()
+    shard.store.failing = False
+    client.init(Patient, 2)
+    shard.retry_now()
+    shard.turn()  # and both replies are lost
+    shard.restart()
+    client.attach()
+    assert client.answer(failed) == [False, ["StoreError", "the disk is full", {}, None]]
+    client.answer(client.init(Patient, 3))
+    assert not shard.store.tables["answers"]
+
+
+def test_a_damaged_instance_keeps_no_other_timeout_from_being_reported(shard: Shard, connect: Any) -> None:
+    """Its own deadline is dropped with an error, once; the others are reported once."""
+    client = connect()
+    shard.worker._next_due = shard.worker._not_before = time.time_ns()
+    numbers = [client.init(Impatient, number) for number in range(20)]
+    assert client.answer(numbers[-1]) is None
+    damage(shard.store.tables["instances"], sorted(shard.store.tables["deadlines"].items())[7][1])
+    shard.worker._engine._instances._cache.clear()
+    got: list[str] = []
+    for _ in range(5):
+        shard.retry_now()
+        shard.turn()
+        got += client.take_reports()
+    assert sum("longer than its transition timeout" in text for text in got) == 19
+    assert sum("its timeout is not reported: a damaged row" in text for text in got) == 1
+    assert len(got) == 20
+    assert not shard.store.tables["deadlines"]
+
+
+def test_what_a_portion_logged_is_dropped_when_it_is_rolled_back(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that cannot be read ends the portion; it is done again, and its reports leave once."""
+    client = connect()
+    shard.worker._next_due = shard.worker._not_before = time.time_ns()
+    assert client.answer(client.init(Impatient, 1)) is None
+    timers = shard.worker._engine._timers
+    real = timers.next_due
+
+    def unreadable() -> Any:
+        raise spex.StoreError("the store could not read")
+
+    with monkeypatch.context() as patch:
+        for _ in range(3):
+            shard.retry_now()
+            patch.setattr(timers, "next_due", unreadable)  # the last thing that a portion asks for
+            shard.worker._tick(time.time_ns() // 1000)
+            patch.setattr(timers, "next_due", real)
+    shard.retry_now()
+    shard.turn()
+    texts = client.take_reports()
+    assert sum("longer than its transition timeout" in text for text in texts) == 1
+    assert sum("what is due could not be done" in text for text in texts) == 1
+
+
+def test_a_damaged_report_is_left_out_and_said_to_be_lost(shard: Shard, connect: Any) -> None:
+    """The worker starts, and the other reports are delivered."""
+    with_reports(shard, connect(), 3)
+    damage(shard.store.tables["outbox"], min(shard.store.tables["outbox"]))
+    shard.restart()
+    client = connect(b"d")
+    shard.turn()
+    texts = client.take_reports()
+    assert sum("longer than its transition timeout" in text for text in texts) == 2
+    assert sum("a log record that waited is lost" in text for text in texts) == 1
+    shard.turn()
+    assert waiting(shard) == 0
+
+
+def test_a_client_whose_row_is_damaged_is_one_that_was_forgotten(shard: Shard, connect: Any) -> None:
+    """It is told that what it sent may have been applied, and goes on from there."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    client.init(Patient, 2)
+    damage(shard.store.tables["clients"], client.id)
+    shard.restart()
+    client.attach()
+    shard.turn()
+    client.take_replies()
+    assert client.refusal[0] == "ShardDown"
+    assert "forgotten" in client.refusal[1]
+    client.session.refuse_all(client.refusal)
+    client.attach()
+    assert client.answer(client.init(Patient, 3)) is None
+
+
+def test_a_damaged_row_of_a_client_that_is_gone_is_swept_away(shard: Shard, connect: Any) -> None:
+    """The worker goes on."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    client.leave()
+    shard.turn()
+    damage(shard.store.tables["clients"], client.id)
+    shard.restart()
+    shard.turn()
+    shard.worker._sessions.next_sweep = 1
+    shard.retry_now()
+    shard.turn()
+    assert not shard.store.tables["clients"]
+    assert shard.worker._not_before == 0
+
+
+def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever attaches is told why; the others are served."""
+    first = connect()
+    assert first.answer(first.init(Patient, 1)) is None
+
+    def unreadable(*_: Any) -> Any:
+        raise spex.StoreError("the store could not read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard.worker._sessions, "_answers", unreadable)
+        second = connect(b"d")
+        second.take_replies()
+    assert second.refusal[:2] == ["StoreError", "the store could not read"]
+    with monkeypatch.context() as patch:
+        patch.setattr(shard.worker._engine, "register", unreadable)
+        third = connect(b"e")
+        shard.turn()
+        third.take_replies()
+    assert third.refusal[:2] == ["StoreError", "the store could not read"]
+    assert first.answer(first.init(Patient, 2)) is None
+
+
+def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect: Any) -> None:
+    """The hello says which events it has seen: a shard without its row does not begin at one again."""
+    client = connect()
+    client.session.is_new(700, report=False)
+    client.attach()
+    shard.turn()
+    [peer] = shard.worker._clients.all()
+    assert peer.event(0, b"") == [701, 0, b""]
