@@ -13,7 +13,7 @@ import spex_shards as spex
 from spex_shards import codec, records
 from spex_shards.catalogue import describe
 from spex_shards.domain.instance import Instance, TransitionRecord
-from spex_shards.protocol import NOWAIT, PROTOCOL_VERSION, Kind
+from spex_shards.protocol import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
 from spex_shards.session import frame
 from spex_shards.store.log_format import Header, pack_record
 
@@ -37,7 +37,7 @@ def plain_requests() -> list[list[Any]]:
     stored = [describe(cls)[0].plain() for cls in (Order, Timed)]
     meta = codec.encode_meta({"total": 12, "tags": ["a", ("b", MOMENT)]})
     bodies: list[tuple[int, list[Any]]] = [
-        (Kind.HELLO, [PROTOCOL_VERSION, 1, False, False]),
+        (Kind.HELLO, [PROTOCOL_VERSION, 1, False, False, 0, 0]),
         (Kind.REGISTER, [_without_handler(stored[0]), None]),
         (Kind.REGISTER, [_without_handler(stored[1]), None]),
         (Kind.INIT, [Order.name, ONE, meta, None]),
@@ -55,10 +55,11 @@ def plain_requests() -> list[list[Any]]:
         (Kind.DEVIATIONS, [Order.name]),
         (Kind.SPECIFICATION, [Order.name]),
         (Kind.STATS, []),
+        (Kind.SEEN, [1]),
     ]
     requests, number = [], 0
     for code, arguments in bodies:
-        notice = code <= Kind.REGISTER
+        notice = code in NOTICES
         number += not notice
         requests.append([0 if notice else number, 0, int(code), 7, *arguments])
     return requests

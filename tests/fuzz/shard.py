@@ -13,6 +13,7 @@ from spex_shards.store import MemoryStore
 from spex_shards.wire import FrameReader
 from spex_shards.worker.dispatch import Dispatcher
 from spex_shards.worker.logs import LogCapture
+from spex_shards.worker.outbox import Outbox
 from spex_shards.worker.peers import Peer
 
 LIMIT: Final = 65536
@@ -39,6 +40,7 @@ class ShardTarget:
         if self._count % FRESH_AFTER == 0:
             self._engine = Engine(MemoryStore(), ModelSource(learning_mode=True), EngineOptions(), 0)
             self._dispatcher = Dispatcher(self._engine, self._capture, dict)
+            self._outbox = Outbox(self._engine.batch)
         self._count += 1
         now = self._count * 1_000_000
         peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT)
@@ -50,8 +52,8 @@ class ShardTarget:
             accepted = False
         self._engine.commit()
         self._engine.tick(now)
+        self._outbox.take(self._capture.outside)
         self._engine.commit()
-        self._capture.outside.clear()
         return accepted
 
     def _carry_out(self, peer: Peer, request: Request, now: int) -> bool:
@@ -74,15 +76,17 @@ class ShardTarget:
         return bool(entry[1])
 
     def _notice(self, peer: Peer, request: Request) -> bool:
-        if request.kind is Kind.HELLO:
-            try:
-                check(Kind.HELLO, request.arguments)
-            except ValueError:
-                return False
-            version, first, kept, again = request.arguments
-            peer.session.open(version, first, kept=kept, again=again)
-        else:
+        if request.kind is Kind.REGISTER:
             self._dispatcher.register(_harmless(request.arguments))
+            return True
+        try:
+            check(request.kind, request.arguments)
+        except ValueError:
+            return False
+        if request.kind is Kind.HELLO:
+            version, first, kept, again, events, _ = request.arguments
+            peer.session.open(version, first, kept=kept, again=again, events=events)
+        self._outbox.seen(peer, request.arguments[-1])
         return True
 
 
