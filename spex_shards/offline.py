@@ -35,7 +35,7 @@ def learned_models(path: Path) -> dict[str, frozenset[Transition]]:
         StoreError: A row is damaged.
     """
     united: dict[str, set[Transition]] = {}
-    for _, batch in _shards(path):
+    for _, batch in open_shards(path):
         for name, model in stored_models(batch).items():
             united.setdefault(name, set()).update(model.transitions)
     return {name: frozenset(transitions) for name, transitions in sorted(united.items())}
@@ -53,7 +53,7 @@ def held(path: Path, identifiers: Iterable[Any]) -> list[Any]:
         name = canonical(identifier)
         keys.setdefault(table[routing.slot_of(name)], {})[key_of(name)] = identifier
     found: list[Any] = []
-    for index, batch in _shards(path):
+    for index, batch in open_shards(path):
         found += _held_by(batch, keys.get(index, {}))
     return found
 
@@ -62,7 +62,7 @@ def _held_by(batch: Batch, keys: Mapping[bytes, Any]) -> list[Any]:
     return [identifier for key, identifier in keys.items() if batch.get("instances", key) is not None]
 
 
-def _shards(path: Path) -> Iterator[tuple[int, Batch]]:
+def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
     """Yield each shard that has a store, one open at a time, with the directory owned meanwhile."""
     directory = DataDir(path.absolute())
     shards = directory.shards()

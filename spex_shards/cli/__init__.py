@@ -19,6 +19,7 @@ from .diff import diff_models
 from .export import export_models
 from .merge import merge_models
 from .minimise import minimise_model
+from .render import render_models
 from .replay import replay_log
 from .serve import serve
 from .verify import verify_directory
@@ -40,6 +41,7 @@ app.command("diff")(diff_models)
 app.command("export")(export_models)
 app.command("merge")(merge_models)
 app.command("minimise")(minimise_model)
+app.command("render")(render_models)
 app.command("replay")(replay_log)
 app.command("serve")(serve)
 app.command("verify")(verify_directory)

@@ -1,0 +1,95 @@
+"""``render``: models as drawings, and the HTML report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..domain.impl_model import ImplModel
+from ..domain.specification import registered
+from ..errors import ImplModelError
+from ..facade import check
+from ..model_files import read_models
+from ..options import UNSET
+from ..render import DRAWN, Form, drawn_svg, form_of, written_as
+from ..render.html import report
+from ..render.view import View, view_of
+from ..review import cover
+from ..review.deviations import deviations_in
+from ..settings import options_from
+from .formats import Case, Outcome, Report, ReportFormat
+from .output import command, imported
+from .sources import STDOUT, FormatOption, SpecificationsOption, read_source, write_target
+
+
+def render_models(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A model's file, MODULE:NAME, or (for HTML) a directory of models.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The file to write, or - for stdout (with --to).")],
+    form_out: Annotated[
+        Form | None, typer.Option("--to", help="html, svg, dot or mermaid. Default: what the ending of TARGET says.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="A data directory: the report lists its instances' deviations.")
+    ] = None,
+    specification: SpecificationsOption = None,
+    form: FormatOption = ReportFormat.TEXT,
+) -> None:
+    """Draw a model: as a self-contained HTML report beside its specification, as SVG (by Graphviz), dot or Mermaid.
+
+    Exits with 0, or with 2 when it cannot be done; the verdict does not count.
+    """
+    with command(form, "render") as output:
+        options = options_from({"specifications": specification or UNSET})
+        imported(options["specifications"])
+        if target == STDOUT and form_out is None:
+            raise ValueError("what is written to stdout must be named by --to")
+        chosen = form_out or form_of(Path(target))
+        models = _models(source)
+        if not models:
+            output.fail(f"there is no model in {source}: no file there ends in .spex")
+        if write_target(output, target, _drawing(models, chosen, data_dir)):
+            output.report(_report(models, chosen, target))
+
+
+def _models(source: str) -> list[ImplModel]:
+    if not Path(source).is_dir():
+        return [read_source(source)]
+    models, malformed = read_models(Path(source))
+    if malformed:
+        raise ImplModelError(str(next(iter(malformed.values()))))
+    return [model for _, model in sorted(models.items())]
+
+
+def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None) -> str:
+    if form is Form.HTML:
+        names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
+        return report([_view(model, data_dir) for model in models], f"Review of {names}")
+    if len(models) > 1:
+        raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
+    if form is Form.SVG:
+        return drawn_svg(models[0])
+    if form not in (Form.DOT, Form.MERMAID):
+        raise ValueError(f"{form} is no drawing; a drawing must be {', '.join((*DRAWN, Form.DOT, Form.MERMAID))}")
+    return written_as(models[0], form)
+
+
+def _view(model: ImplModel, data_dir: Path | None) -> View:
+    cls = registered(model.specification)
+    result = None if cls is None else check(model, cls)
+    if data_dir is None:
+        return view_of(model, cls, result)
+    extra = cover(model, cls.declaration, result).unexplained if cls is not None and result is not None else ()
+    return view_of(model, cls, result, deviations_in(data_dir, model.specification, extra))
+
+
+def _report(models: list[ImplModel], form: Form, target: str) -> Report:
+    cases = tuple(
+        Case(name=model.specification, outcome=Outcome.PASSED, summary=f"{model.specification}: drawn")
+        for model in models
+    )
+    plain = {"form": form.value, "file": target, "models": [model.specification for model in models]}
+    return Report(command="render", cases=cases, summary=f"{form} written to {target}", plain=plain)

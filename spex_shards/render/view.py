@@ -1,0 +1,169 @@
+"""What the report shows of one model: two drawings, their transitions, and the steps of the explanation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..domain.bisimulation import classes
+from ..domain.conformance import Result
+from ..domain.difference import in_order, shown
+from ..domain.impl_model import ImplModel
+from ..domain.lts import LTS, Transition
+from ..domain.specification import Specification
+from ..review import Coverage, cover
+from ..review.deviations import Deviating
+from ..review.findings import meaning
+from .drawing import Shown
+from .formats import model_of
+from .walk import walk
+
+_ROOT: Final = "root"
+_GOLDEN: Final = 137.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One model and its specification, ready to be drawn.
+
+    Attributes:
+        model: The model.
+        specification: The class, None where it is not known: then there is one drawing.
+        result: The verdict.
+        coverage: What the model has shown.
+        sides: "spec" and "impl", each with its transitions; they are numbered through.
+        classes: For each side the class of each state: that of equivalent states of both is the same.
+        hues: The colour of each class that has two states or more.
+        steps: The explanation's steps.
+        deviations: What instances did, where a data directory was given.
+    """
+
+    model: ImplModel
+    specification: type[Specification] | None
+    result: Result | None
+    coverage: Coverage
+    sides: dict[str, list[Shown]]
+    classes: dict[str, dict[str, int]]
+    hues: dict[int, int]
+    steps: list[dict[str, Any]]
+    deviations: list[Deviating] | None = None
+
+
+def view_of(
+    model: ImplModel,
+    specification: type[Specification] | None = None,
+    result: Result | None = None,
+    deviations: list[Deviating] | None = None,
+) -> View:
+    """Put together what is to be shown of a model.
+
+    Args:
+        model: It.
+        specification: What it is judged by.
+        result: The verdict; given exactly where `specification` is.
+        deviations: Those of its instances.
+    """
+    if specification is None or result is None:
+        sides = {"impl": _numbered([(t, "plain") for t in in_order(model.transitions)], 0)}
+        own = _classes(model, None, "branching")
+        return View(
+            model=model, specification=None, result=None, coverage=Coverage(), sides=sides, classes=own,
+            hues=_hues(own), steps=[], deviations=deviations,
+        )  # fmt: skip
+    coverage = cover(model, specification.declaration, result)
+    spec = in_order(model_of(specification).transitions)
+    extra = {*coverage.unexplained, *getattr(result.explanation, "extra", ())}
+    numbered = _numbered([(t, "missing" if t in coverage.missing else "shown") for t in spec], 0)
+    impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
+    sides = {"spec": numbered, "impl": _numbered(impl, len(numbered))}
+    both = _classes(model, specification, specification.equivalence)
+    return View(
+        model=model, specification=specification, result=result, coverage=coverage, sides=sides, classes=both,
+        hues=_hues(both), steps=_steps(result, sides), deviations=deviations,
+    )  # fmt: skip
+
+
+def _numbered(transitions: Iterable[tuple[Transition, str]], first: int) -> list[Shown]:
+    return [Shown(first + number, transition, kind) for number, (transition, kind) in enumerate(transitions)]
+
+
+def _classes(
+    model: ImplModel, specification: type[Specification] | None, equivalence: str
+) -> dict[str, dict[str, int]]:
+    """Return the classes of both sides' states; a model with no initialisation, or two, has none."""
+    systems = {"impl": (model.initialisations, model.transitions)}
+    if specification is not None and specification.initial_state is not None:
+        systems["spec"] = ((specification.initial_state,), frozenset(specification.transitions))
+    steps: list[tuple[str, str, str]] = []
+    for side, (starts, transitions) in systems.items():
+        if len(starts) == 1:
+            steps.append((_ROOT, side, f"{side}:{starts[0]}"))
+            steps += [
+                (f"{side}:{t.source}", t.action, f"{side}:{t.target}")
+                for t in in_order(transitions)
+                if t.source is not None
+            ]
+    found: dict[str, dict[str, int]] = {"impl": {}, "spec": {}}
+    for state, number in classes(LTS(_ROOT, steps), equivalence).items():
+        side, colon, name = str(state).partition(":")
+        if colon:
+            found[side][name] = number
+    return _numbered_by_size(found)
+
+
+def _numbered_by_size(both: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Number the classes from 1 on, those of two states or more first."""
+    sizes = Counter(number for states in both.values() for number in states.values())
+    order = sorted(sizes, key=lambda number: (sizes[number] < 2, number))
+    fresh = {number: at for at, number in enumerate(order, 1)}
+    return {side: {state: fresh[number] for state, number in states.items()} for side, states in both.items()}
+
+
+def _hues(both: dict[str, dict[str, int]]) -> dict[int, int]:
+    sizes = Counter(number for states in both.values() for number in states.values())
+    return {number: int(200 + number * _GOLDEN) % 360 for number, size in sorted(sizes.items()) if size > 1}
+
+
+def _steps(result: Result, sides: dict[str, list[Shown]]) -> list[dict[str, Any]]:
+    explanation = result.explanation
+    if explanation is None:
+        return []
+    words = {"impl": "implementation", "spec": "specification"}
+    side, other = explanation.side, "spec" if explanation.side == "impl" else "impl"
+    starts = {name: [one for one in listed if one.transition.source is None] for name, listed in sides.items()}
+    number_of = {name: {one.transition: one.number for one in listed} for name, listed in sides.items()}
+    first = starts[other][0].transition.target if len(starts[other]) == 1 else None
+    begun = [one for listed in starts.values() for one in listed]
+    steps: list[dict[str, Any]] = [
+        {
+            "text": "Both start: " + ", ".join(
+                f"the {words[name]} in {listed[0].transition.target}" for name, listed in starts.items() if listed
+            ),
+            "light": [one.number for one in begun],
+            "states": [[name, one.transition.target] for name, listed in starts.items() for one in listed],
+        }
+    ]  # fmt: skip
+    for step in walk(explanation.trace, [one.transition for one in sides[other]], first):
+        answers = ", ".join(map(shown, step.answer)) or ("nothing, which is enough" if step.answered else "cannot")
+        lit = [number_of[side].get(step.transition), *(number_of[other].get(t) for t in step.answer)]
+        target = [[other, step.answer[-1].target]] if step.answer else []
+        steps.append({
+            "text": f"The {words[side]} does {shown(step.transition)}; the {words[other]}: {answers}.",
+            "light": [number for number in lit if number is not None],
+            "states": [[side, step.transition.target], *target],
+        })  # fmt: skip
+    unmatched = [*(("spec", t) for t in explanation.missing), *(("impl", t) for t in explanation.extra)]
+    lit = [number_of[name].get(t) for name, t in unmatched]
+    steps.append(
+        {"text": explanation.text, "light": [number for number in lit if number is not None], "states": [], "end": True}
+    )
+    return steps
+
+
+def headline(view: View) -> str:
+    """Return the verdict in one line."""
+    if view.result is None:
+        return "no specification is known: the model alone"
+    return f"{view.result.verdict.value}: {meaning(view.result)}"
