@@ -751,23 +751,25 @@ def test_the_real_logs_are_replayed(
     assert (done.plain["models"][0]["transitions"], model.learning_mode) == (len(model.transitions), False)
 
 
-DOC = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path) -> None:
-    """Each command of docs/cli.md, in order, in a folder with its files; speeds aside."""
+@pytest.mark.parametrize(("page", "least"), [("cli.md", 20), ("review.md", 9)])
+def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, page: str, least: int) -> None:
+    """Each command of the page, in order, in a folder with its files; speeds aside."""
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
-    (bin_dir / "spex-shards").write_text(f'#!/bin/sh\nexec {sys.executable} -m spex_shards.cli "$@"\n')
-    (bin_dir / "spex-shards").chmod(0o755)
+    for name, arguments in (("spex-shards", "-m spex_shards.cli"), ("python", "-W error")):
+        (bin_dir / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+        (bin_dir / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}"}
     folder = tmp_path / "shop"
     folder.mkdir()
     ran = 0
     for kind, title, text in re.findall(
-        r'^```(\w+)(?: title="([^"\n]*)")?\n(.*?)^```', DOC.read_text(), re.MULTILINE | re.DOTALL
+        r'^```(\w+)(?: title="([^"\n]*)")?\n(.*?)^```', (DOCS / page).read_text(), re.MULTILINE | re.DOTALL
     ):
         if title:
             (folder / title).write_text(text)
@@ -780,7 +782,7 @@ def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path) ->
             )  # fmt: skip
             assert _without_speed(done.stdout) == _without_speed(expected), line
             ran += 1
-    assert ran >= 12
+    assert ran >= least
 
 
 def _without_speed(text: str) -> str:

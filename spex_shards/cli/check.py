@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..domain.difference import shown
+from ..domain.notebook import counted
 from ..domain.specification import Specification
 from ..options import UNSET
 from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
@@ -97,7 +98,8 @@ def _details(one: Reviewed) -> list[str]:
     more = len(one.coverage.missing) - MOST_LINES
     lines += [f"and {more} more"] if more > 0 else []
     if one.coverage.unreachable:
-        lines.append(f"{len(one.coverage.unreachable)} specified transitions cannot be reached and do not count")
+        count = counted(len(one.coverage.unreachable), "specified transition")
+        lines.append(f"{count} cannot be reached, which does not count")
     if one.changed is not None:
         lines.append(str(one.changed))
         lines += [f"+ {shown(t)}" for t in one.changed.added[:MOST_LINES]]
