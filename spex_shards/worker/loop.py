@@ -128,17 +128,21 @@ class _Worker:
     def serve(self) -> int:
         """Loop until drained."""
         while not self._draining:
-            for descriptor, _ in self._epoll.poll(self._timeout()):
-                self._ready(descriptor)
-            if self._clients.waiting:
-                self._batch()
-            if self._is_due():
-                self._by_itself()
-            if self._engine.next_upkeep <= time.monotonic():
-                self._engine.upkeep()
+            self.turn()
         self._drain()
         self._engine.close()
         return 0
+
+    def turn(self) -> None:
+        """Wait until there is something to do, and do it once."""
+        for descriptor, _ in self._epoll.poll(self._timeout()):
+            self._ready(descriptor)
+        if self._clients.waiting:
+            self._batch()
+        if self._is_due():
+            self._by_itself()
+        if self._engine.next_upkeep <= time.monotonic():
+            self._engine.upkeep()
 
     def _timeout(self) -> float:
         if self._clients.ready():
