@@ -1,0 +1,107 @@
+"""The library, broken on purpose in one place each: the simulator must find every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from spex_shards.engine.models import ModelBook
+from spex_shards.session import ClientSession, ServerSession
+from spex_shards.store import recovery
+from spex_shards.store.redo_log import RedoLog
+from spex_shards.suspects import Suspects
+from spex_shards.worker import loop
+from spex_shards.worker.outbox import Outbox
+from spex_shards.worker.sessions import Sessions
+
+_commit = loop._Worker._commit
+_begun = recovery._begun
+_take = Outbox.take
+
+
+def _no_sync(log: RedoLog, upto: int | None = None) -> None:
+    log.synced = log.last if upto is None else upto
+
+
+def _answer_first(worker: Any, done: Any) -> Any:
+    worker._answer(done)
+    with patch.object(worker, "_answer"):
+        return _commit(worker, done)
+
+
+def _newest_file_only(files: Any, place: str) -> Any:
+    return list(_begun(files, place))[-1:]
+
+
+def _without_events(session: ServerSession, number: int, entry: Any, *, remember: bool) -> None:
+    session.applied = max(session.applied, number)
+    if remember and entry is not None:
+        session._fresh[number] = [*entry[:4], []]
+
+
+def _in_memory_only(outbox: Outbox, captured: list[Any]) -> None:
+    for record in captured:
+        outbox._waiting.append((outbox._next, record))
+        outbox._next += 1
+    captured.clear()
+
+
+def _learn_in_memory(_book: ModelBook, model: Any, transition: Any) -> None:
+    model.transitions.add(transition)
+
+
+def _first_of_window(session: ClientSession) -> bytes:
+    return b"".join(data for _, data in list(session._window)[:1])
+
+
+BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "lose the sync": (
+        'durability "disk" answers before the log is on the disk',
+        lambda: patch.object(RedoLog, "sync", _no_sync),
+    ),
+    "answer before the commit": (
+        "replies leave, then the batch is kept",
+        lambda: patch.object(loop._Worker, "_commit", _answer_first),
+    ),
+    "forget remembered answers": (
+        "a request that is sent again is answered with success",
+        lambda: patch.object(ServerSession, "again", lambda *_: None),
+    ),
+    "forget who has done what": (
+        "the highest number applied is not kept with the batch",
+        lambda: patch.object(Sessions, "write", lambda sessions: setattr(sessions, "_written", set())),
+    ),
+    "recover the newest file only": (
+        "what the frozen overlay held is not read again",
+        lambda: patch.object(recovery, "_begun", _newest_file_only),
+    ),
+    "forget messages": (
+        "a remembered answer comes without the messages of its handler",
+        lambda: patch.object(ServerSession, "applied_now", _without_events),
+    ),
+    "keep reports in memory": (
+        "a timeout is marked as reported, and its report is not kept",
+        lambda: patch.object(Outbox, "take", _in_memory_only),
+    ),
+    "learn in memory": (
+        "what was learned is not kept with the instance that showed it",
+        lambda: patch.object(ModelBook, "learn", _learn_in_memory),
+    ),
+    "send one request again": (
+        "a new channel carries the first request of the window only",
+        lambda: patch.object(ClientSession, "unanswered", _first_of_window),
+    ),
+    "never refuse poison": (
+        "a request that kills its shard is tried for ever",
+        lambda: patch.object(Suspects, "is_poison", lambda *_: False),
+    ),
+}
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Have the library broken in one place."""
+    with BREAKAGES[name][1]():
+        yield

@@ -1,0 +1,121 @@
+"""Simulated pipes by descriptor numbers, and the poll over them."""
+
+from __future__ import annotations
+
+import select
+from random import Random
+from typing import Any
+
+
+class Pipe:
+    """Bytes on their way; a bounded buffer, and whether each end is open."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.data = bytearray()
+        self.reader_open = self.writer_open = True
+
+
+class Net:
+    """All descriptors of a simulated machine."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._ends: dict[int, tuple[Pipe, bool]] = {}
+        self._next = 1_000_000
+        self.changed: Any = None
+
+    def pipe(self) -> tuple[int, int]:
+        """Return the ends (reading, writing) of a new pipe, often a very small one."""
+        made = Pipe(self._random.choice([64, 700, 65536]))
+        self._ends[self._next], self._ends[self._next + 1] = (made, True), (made, False)
+        self._next += 2
+        return self._next - 2, self._next - 1
+
+    def read(self, descriptor: int) -> bytes | None:
+        """Read a part of what is there; None: nothing yet; empty: the end."""
+        pipe, _ = self._ends[descriptor]
+        if not pipe.data:
+            return None if pipe.writer_open else b""
+        size = self._random.choice([len(pipe.data), self._random.randint(1, len(pipe.data))])
+        data = bytes(pipe.data[:size])
+        del pipe.data[:size]
+        return data
+
+    def write(self, descriptor: int, data: Any) -> int:
+        """Write what fits."""
+        pipe, _ = self._ends[descriptor]
+        if not pipe.reader_open:
+            raise BrokenPipeError
+        size = min(len(data), pipe.capacity - len(pipe.data))
+        pipe.data += bytes(data[:size])
+        return size
+
+    def close(self, descriptor: int) -> None:
+        """Close an end."""
+        pipe, reads = self._ends.pop(descriptor)
+        if reads:
+            pipe.reader_open = False
+        else:
+            pipe.writer_open = False
+
+    def readable(self, descriptor: int) -> bool:
+        """Whether a read would give something."""
+        pipe, _ = self._ends[descriptor]
+        return bool(pipe.data) or not pipe.writer_open
+
+    def writable(self, descriptor: int) -> bool:
+        """Whether a write would take something, or fail."""
+        pipe, _ = self._ends[descriptor]
+        return not pipe.reader_open or len(pipe.data) < pipe.capacity
+
+    def has(self, descriptor: int) -> bool:
+        """Whether a descriptor is open."""
+        return descriptor in self._ends
+
+
+class Poll:
+    """An epoll over simulated descriptors and the control socket."""
+
+    def __init__(self, net: Net, control: Control) -> None:
+        self._net = net
+        self._control = control
+        self._watched: dict[int, int] = {}
+
+    def register(self, descriptor: Any, events: int) -> None:
+        """Watch a descriptor."""
+        self._watched[descriptor if isinstance(descriptor, int) else descriptor.fileno()] = events
+
+    def unregister(self, descriptor: Any) -> None:
+        """Watch it no more."""
+        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+        if self._watched.pop(number, None) is None:
+            raise FileNotFoundError
+
+    def modify(self, descriptor: Any, events: int) -> None:
+        """Watch it for something else."""
+        self.register(descriptor, events)
+
+    def poll(self, _timeout: float = 0) -> list[tuple[int, int]]:
+        """Return what is ready; nobody ever waits here."""
+        ready = []
+        for number, events in list(self._watched.items()):
+            if number == self._control.fileno():
+                if self._control.messages:
+                    ready.append((number, events))
+            elif not self._net.has(number):
+                del self._watched[number]
+            elif self._net.readable(number) if events & select.EPOLLIN else self._net.writable(number):
+                ready.append((number, events))
+        return ready
+
+
+class Control:
+    """The socket between supervisor and worker."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[list[Any], list[int]]] = []
+
+    def fileno(self) -> int:
+        """Return its number."""
+        return 999_999
