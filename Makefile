@@ -6,7 +6,7 @@ STAMP := $(VENV)/.filled
 INPUTS ?= 5000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench fuzz simulate clean
+.PHONY: demo test check format lint types bench fuzz simulate chaos clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -37,6 +37,9 @@ bench: $(STAMP)
 fuzz: $(STAMP)
 	-$(BIN)/python -m pip install --quiet "atheris>=3.0"
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --kills 2000
 
 simulate: $(STAMP)
 	$(BIN)/python -m tests.simulation --schedules 100000

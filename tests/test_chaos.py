@@ -12,6 +12,8 @@ import pytest
 
 import spex_shards as spex
 
+from .chaos.__main__ import FORBIDDEN
+from .chaos.harness import chaos
 from .conftest import descendants, is_gone, kill_worker, wait_until
 
 KILLS = 24
@@ -110,3 +112,17 @@ def check(manager: Any, writers: list[Writer]) -> None:
             source = target
     [model] = manager.all_impl_models()
     assert model.transitions == expected
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_process_left")
+def test_nothing_is_lost_when_workers_supervisors_servers_and_applications_are_killed(tmp_path: Path) -> None:
+    """A served directory, three applications, 40 kills at random instants; ``make chaos`` has 2,000.
+
+    What an application knew to be acknowledged, by its journal, is there; each observation is there once, and in order.
+    """
+    table = chaos(tmp_path, kills=40, seed=os.getpid())
+    assert {name: table[name] for name in FORBIDDEN} == dict.fromkeys(FORBIDDEN, 0)
+    assert table["reported more than once"] <= table["kills"].get("application", 0) + table["kills"].get("server", 0)
+    assert table["acknowledged"] > 500

@@ -1,0 +1,231 @@
+"""Starts a server and applications, kills them at random, and compares the books."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import spex_shards as spex
+
+from ..conftest import descendants, is_gone, wait_until
+from .specs import Chain, Timed
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARDS = 3
+APPLICATIONS = 3
+KINDS = {"worker": 80, "supervisor": 10, "application": 8, "server": 2}
+"""Of a hundred kills."""
+
+
+class Books:
+    """What the journals of all applications say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.issued: Counter[tuple[str, int]] = Counter()
+        self.acknowledged: dict[tuple[str, int], int] = {}
+        self.timed: set[str] = set()
+        self.reported: Counter[str] = Counter()
+        self.uncertain: Counter[str] = Counter()
+        for path in folder.glob("*.journal"):
+            for line in path.read_text().splitlines():
+                self._read(path.stem, line.split())
+
+    def _read(self, name: str, words: list[str]) -> None:
+        kind = words[0]
+        if kind == "i":
+            self.issued[name, int(words[1])] = int(words[2]) + 1
+        elif kind == "a":
+            key = name, int(words[1])
+            self.acknowledged[key] = max(self.acknowledged.get(key, 0), int(words[2]) + 1)
+        elif kind == "t":
+            self.timed.add(words[1])
+        elif kind == "r":
+            self.reported[words[1]] += 1
+        elif kind == "x":
+            self.uncertain[words[1]] += 1
+
+
+class Ear(logging.Handler):
+    """Hears which timeouts are reported to this process."""
+
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the instance."""
+        text = record.getMessage()
+        if "has been in state" in text:
+            self._heard.append(text.split("'")[1])
+
+
+class Chaos:
+    """A data directory, who uses it, and who dies."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = Random(seed)
+        self.kills: Counter[str] = Counter()
+        self._names = 0
+        self._everybody: set[int] = set()
+        self.heard: list[str] = []
+        self._ear = Ear(self.heard)
+        logging.getLogger("spex_shards").addHandler(self._ear)
+        self._log = (folder / "server.log").open("ab")
+        self.server = self._serve()
+        self.applications = [self._application() for _ in range(APPLICATIONS)]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "SPEX_SHARDS_MAX_RESTARTS": "1000000",
+            "SPEX_SHARDS_LEARNING_MODE": "true",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def _serve(self) -> subprocess.Popen[bytes]:
+        arguments = ["serve", "--data-dir", self.folder / "data", "--models-dir", self.folder / "models"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "spex_shards.cli", *map(str, arguments), "--shards", str(SHARDS)],
+            stderr=self._log, env=self._environment(), cwd=ROOT,
+        )  # fmt: skip
+
+    def _application(self) -> subprocess.Popen[bytes]:
+        self._names += 1
+        name = f"app{self._names}"
+        arguments = [str(self.folder / "data"), str(self.folder / f"{name}.journal"), name]
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.app", *arguments], env=self._environment(), cwd=ROOT, stderr=self._log
+        )
+
+    # ------------------------------------------------------------------ killing
+
+    def kill_one(self) -> None:
+        """Kill somebody at random, and start again what nobody else would."""
+        self._everybody |= descendants()
+        kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
+        getattr(self, f"_kill_{kind}")()
+        for place, application in enumerate(self.applications):
+            if application.poll() is not None:
+                self.applications[place] = self._application()
+        if self.server.poll() is not None:
+            self.server = self._serve()
+
+    def _holders(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / "data" / "lock").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def _kill_worker(self) -> None:
+        workers = [pid for pid, _ in self._holders().get("workers", [])]
+        if workers:
+            self._kill("worker", self.random.choice(workers))
+
+    def _kill_supervisor(self) -> None:
+        owner = self._holders().get("owner", [None])[0]
+        if owner is not None:
+            self._kill("supervisor", owner)
+
+    def _kill_application(self) -> None:
+        victim = self.random.choice(self.applications)
+        self._kill("application", victim.pid)
+        victim.wait()
+
+    def _kill_server(self) -> None:
+        self._kill("server", self.server.pid)
+        self.server.wait()
+
+    def _kill(self, kind: str, pid: int) -> None:
+        if pid not in descendants():
+            return  # the lock file is of before
+        os.kill(pid, signal.SIGKILL)
+        self.kills[kind] += 1
+
+    # ------------------------------------------------------------------ the end
+
+    def finish(self) -> dict[str, Any]:
+        """End the applications, compare what is stored with the books, stop the server; return the table."""
+        for application in self.applications:
+            application.kill()
+            application.wait()
+        with wait_until(self._connected, "the shards can be reached", within=60) as manager:
+            timed = {instance.identifier for instance in manager.iter_instances(Timed)}
+            wait_until(lambda: timed <= set(self._reported()), "all timeouts are reported", within=60)
+            table = self._compare(manager, Books(self.folder))
+        self._everybody |= descendants()
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(30)
+        self._log.close()
+        logging.getLogger("spex_shards").removeHandler(self._ear)
+        wait_until(lambda: all(map(is_gone, self._everybody)), "no process is left", within=10)
+        table["orphans"] = sum(not is_gone(pid) for pid in self._everybody)
+        return table
+
+    def _connected(self) -> Any:
+        try:
+            manager = spex.connect(self.folder / "data", call_timeout=60)
+            manager.stats()
+        except (spex.SpexError, OSError):
+            return None
+        return manager
+
+    def _reported(self) -> Counter[str]:
+        # The server attaches like an application, and logs what it is given.
+        lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+        by_server = Counter(line.split("'")[1] for line in lines if "has been in state" in line)
+        return Books(self.folder).reported + by_server + Counter(self.heard)
+
+    def _compare(self, manager: Any, books: Books) -> dict[str, Any]:
+        stored = {i.identifier: [entry.to_state for entry in i.history] for i in manager.iter_instances(Chain)}
+        lost = doubled = 0
+        for key, issued in books.issued.items():
+            history = stored.pop(key, [])
+            lost += max(0, books.acknowledged.get(key, 0) - len(history))
+            in_order = history == [f"s{n}" if n else "start" for n in range(len(history))]
+            doubled += not in_order or len(history) > issued
+        timed = {i.identifier for i in manager.iter_instances(Timed)}
+        models = {m.specification: m.transitions for m in manager.all_impl_models()}
+        shown = {spex.Transition(None, spex.INITIALISATION, "start")}
+        longest = max(books.issued.values(), default=0)
+        possible = shown | {
+            spex.Transition(f"s{n - 1}" if n > 1 else "start", "go", f"s{n}") for n in range(1, longest)
+        }
+        return {
+            "kills": dict(self.kills),
+            "observations": sum(books.issued.values()),
+            "acknowledged": sum(books.acknowledged.values()),
+            "lost": lost,
+            "doubled or out of order": doubled,
+            "of nobody": len(stored),
+            "timed instances": len(books.timed),
+            "reported more than once": sum(count > 1 for count in self._reported().values()),
+            "timed instances lost": len(books.timed - timed),
+            "uncertain calls": dict(books.uncertain),
+            "learned wrongly": len(models.get(Chain.name, set()) - possible),
+        }
+
+
+def chaos(folder: Path, *, kills: int, seed: int, pause: float = 0.15) -> dict[str, Any]:
+    """Kill `kills` processes, about one in `pause` seconds; return the table."""
+    run = Chaos(folder, seed)
+    try:
+        wait_until(lambda: any(folder.glob("*.journal")), "an application has started", within=60)
+        while sum(run.kills.values()) < kills:
+            time.sleep(run.random.uniform(0.2, 1.8) * pause)
+            run.kill_one()
+        return run.finish()
+    finally:
+        for process in [*run.applications, run.server]:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
