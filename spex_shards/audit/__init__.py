@@ -1,6 +1,7 @@
 """Looking after a data directory: is everything in it as it must be, copies of it, and another number of shards."""
 
+from .copies import backup, restore
+from .directory import verify
 from .findings import Finding
-from .verify import verify
 
-__all__ = ["Finding", "verify"]
+__all__ = ["Finding", "backup", "restore", "verify"]

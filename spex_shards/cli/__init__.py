@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .backup import backup_directory, restore_directory
 from .check import check_models
 from .convert import convert_model
 from .diff import diff_models
@@ -45,6 +46,8 @@ app.command("render")(render_models)
 app.command("replay")(replay_log)
 app.command("serve")(serve)
 app.command("verify")(verify_directory)
+app.command("backup")(backup_directory)
+app.command("restore")(restore_directory)
 
 
 def main() -> None:

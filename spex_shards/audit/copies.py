@@ -1,0 +1,168 @@
+"""`backup` and `restore`: whole copies of a data directory, never half of one.
+
+::
+
+    DIR  ──▶  .DEST.partial-…  (shard by shard; the layout record last)  ──▶  renamed to DEST
+
+A backup is a data directory itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from ..boot import open_view
+from ..data_dir import DataDir, OwnerLock
+from ..errors import DataDirError, LayoutMismatch
+from ..store.copying import copy_shard, sync_files
+from ..store.files import sync_folder
+
+Progress = Callable[[int, int], None]
+"""Takes how many bytes are copied, and how many there are, about."""
+_CHUNK: Final = 1 << 20
+
+
+def backup(
+    path: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
+) -> list[int]:
+    """Copy a data directory, on which a manager may be running, without its help.
+
+    Each shard is copied as it is at some moment after the call: everything that was acknowledged before it is in the
+    copy, whatever the durability. Shards are copied one after the other; what is acknowledged meanwhile may be in it.
+
+    Args:
+        path: The data directory.
+        destination: Where the copy is to be; must not be there, or be an empty directory.
+        progress: Called now and then.
+
+    Returns:
+        For each shard the sequence of the newest batch in the copy.
+
+    Raises:
+        DataDirError: It is no data directory, or damaged, or being changed to another number of shards; or the
+            destination cannot be used. Nothing is at the destination then.
+    """
+    directory, target = DataDir(Path(path).absolute()), Path(destination)
+    count = _shards_of(directory)
+    if directory.path.resolve() in [target.resolve(), *target.resolve().parents]:
+        raise DataDirError(f"the backup must not lie in the data directory itself: {target}", path=str(target))
+    shards = [index for index in range(count) if directory.shard(index).exists()]
+    report = _Report([directory.shard(index) / "data.mdb" for index in shards], progress)
+    newest = [0] * count
+    with _made_aside(target) as aside:
+        for index in shards:
+            newest[index] = copy_shard(directory.shard(index), aside.shard(index), report.within)
+            report.done(directory.shard(index) / "data.mdb")
+        if _shards_of(directory) != count:
+            raise LayoutMismatch(f"{directory.path} was changed to another number of shards meanwhile; try again")
+        _finish(aside, directory)
+    return newest
+
+
+def restore(
+    path: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
+) -> None:
+    """Make a data directory of a backup; the backup stays as it is.
+
+    Args:
+        path: The backup: a data directory on which nothing runs.
+        destination: Where the data directory is to be; must not be there, or be an empty directory.
+        progress: Called now and then.
+
+    Raises:
+        DataDirLocked: A manager runs on the backup.
+        DataDirError: It is no backup, is damaged, or the destination cannot be used. Nothing is there then.
+    """
+    source, target = DataDir(Path(path).absolute()), Path(destination)
+    folders = [source.shard(index) for index in range(_shards_of(source)) if source.shard(index).exists()]
+    files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_stored(file.name)]
+    report = _Report(files, progress)
+    with ExitStack() as stack:
+        if source.lock.exists() and os.access(source.lock, os.W_OK):
+            stack.enter_context(OwnerLock(source))
+        aside = stack.enter_context(_made_aside(target))
+        for file in files:
+            copy = aside.path / file.parent.name / file.name
+            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            _copy_file(file, copy, report)
+        for folder in folders:
+            _read_once(aside.path / folder.name)
+        _finish(aside, source)
+
+
+def _shards_of(directory: DataDir) -> int:
+    shards = directory.shards()
+    if shards is None:
+        raise DataDirError(f"{directory.path} is no data directory: it has no layout record", path=str(directory.path))
+    return shards
+
+
+def _is_stored(name: str) -> bool:
+    return name in ("data.mdb", "meta") or name.startswith("log-")
+
+
+class _Report:
+    def __init__(self, files: list[Path], progress: Progress | None) -> None:
+        self._progress = progress or (lambda _done, _total: None)
+        self._sizes = {file: file.stat().st_size for file in files if file.exists()}
+        self._total = sum(self._sizes.values())
+        self._done = 0
+
+    def within(self, size: int) -> None:
+        """Say how much of the file at hand is copied."""
+        self._progress(min(self._done + size, self._total), self._total)
+
+    def done(self, file: Path) -> None:
+        """Say that a file is copied."""
+        self._done += self._sizes.get(file, 0)
+        self.within(0)
+
+
+@contextmanager
+def _made_aside(target: Path) -> Iterator[DataDir]:
+    """Give out a folder beside `target`, which takes its place when all went well and is removed when not."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise DataDirError(f"{target} is there already and not empty; name another directory", path=str(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    except OSError as error:
+        raise DataDirError(f"{target} cannot be made: {error}", path=str(target)) from error
+    try:
+        yield DataDir(aside)
+        aside.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise DataDirError(f"{target} cannot be written: {error}", path=str(target)) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _copy_file(source: Path, target: Path, report: _Report) -> None:
+    with source.open("rb") as read, target.open("wb") as written:
+        size = 0
+        while chunk := read.read(_CHUNK):
+            written.write(chunk)
+            size += len(chunk)
+            report.within(size)
+    report.done(source)
+
+
+def _read_once(folder: Path) -> None:
+    """Open a copy as a shard's worker would, so that a damaged backup is known for one at once."""
+    open_view(folder).close()
+    (folder / "lock.mdb").unlink(missing_ok=True)
+    sync_files(folder)
+
+
+def _finish(aside: DataDir, source: DataDir) -> None:
+    layout = source.read_layout()
+    assert layout is not None
+    aside.write_layout(layout)
+    aside.path.chmod(0o700)
