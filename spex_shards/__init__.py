@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .domain.bisimulation import Equivalence
 from .domain.conformance import Result, Verdict, compare
 from .domain.declaration import ALL, TERMINAL
+from .domain.difference import Difference
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance, TransitionRecord
 from .domain.lts import INITIALISATION, INTERNAL, LTS, Transition
@@ -101,6 +102,7 @@ __all__ = [
     "Deviation",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
+    "Difference",
     "Equivalence",
     "Explanation",
     "HandlerError",

@@ -91,6 +91,8 @@ def test_silent_and_visible_actions_are_mapped_on_the_way_and_back() -> None:
         ('des (0, 2, 3)\n(0, "a", 1)', 1, "the header must give the number of transitions, 1, got: 2"),
         ('des (0, 1, 1)\n\n(0, "a", 1)', 3, "a state must be below the number of states 1, got: 1"),
         ("des (0, 1, 2)\n0 a 1", 2, "a transition must be (SOURCE, LABEL, TARGET), got: '0 a 1'"),
+        ("des (0, 1, 2)\n(0, 1)", 2, "a transition must be (SOURCE, LABEL, TARGET), got: '(0, 1)'"),
+        ("des (0, 1, 2)\n[0, a, 1)", 2, "a transition must be (SOURCE, LABEL, TARGET), got: '[0, a, 1)'"),
         ("des (0, 1, 2)\n(0, , 1)", 2, 'an empty label must be written ""'),
         ("des (0, 1, 2)\n(0, __internal__, 1)", 2, "a label must not be __internal__, which has another meaning here"),
         ("des (0, 1, 2)\n(0, __initialisation__, 1)", 2, "a label must not be __initialisation__"),
@@ -192,6 +194,12 @@ def test_no_name_is_taken_for_syntax_in_mermaid(transitions: list[T], initial: l
     assert all(re.fullmatch(shapes, line) for line in lines[1:]), lines
     names = {state for t in found.transitions for state in (t.source, t.target) if state is not None}
     assert len(lines) == 2 + len(names) + len(found.transitions)
+
+
+def test_a_name_that_mermaid_reads_as_a_statement_in_any_place_is_broken_up() -> None:
+    """The others keep their blanks."""
+    lines = mermaid_text.write([T("a direction LR", "go on", "b")]).splitlines()
+    assert lines[2:] == ["    s0 : a#32;direction#32;LR", "    s1 : b", "    s0 --> s1 : go on"]
 
 
 def test_a_small_model_as_mermaid() -> None:

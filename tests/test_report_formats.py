@@ -174,3 +174,26 @@ def test_a_malformed_sidecar_is_a_warning(run: Callable[..., Done], project: Pat
     done = run("check", path, "--specification", "shop:Order")
     assert done.code == 0
     assert "models/shop.Order.spex.json: it must be an object of format 1" in done.out
+
+
+def test_what_has_no_place_in_a_source_is_reported_at_the_models_file(run: Callable[..., Done], project: Path) -> None:
+    """A specification made from data has none; code scanning takes no result without a place."""
+    (project / "made.py").write_text(
+        "import spex_shards as spex\nS = spex.Specification.define('made', [('a', 'b', 'c')])\n"
+    )
+    write_model(project / "models", "made", ("a", "x", "y"))
+    plain = json.loads(run("check", "models", "--specification", "made:S", "--format", "sarif").out)
+    VALIDATOR.validate(plain)
+    places = [result["locations"][0]["physicalLocation"] for result in plain["runs"][0]["results"]]
+    assert {place["artifactLocation"]["uri"] for place in places} == {"models/made.spex"}
+
+
+def test_a_model_without_formula_has_none_in_json(run: Callable[..., Done], project: Path) -> None:
+    """Where there is no initialisation there is nothing to say in a formula."""
+    import spex_shards as spex
+
+    (project / "models").mkdir()
+    (project / "models" / "x.spex").write_text(spex.ImplModel(specification="shop.Order").serialise())
+    model = run("check", "models", "--specification", "shop:Order", "--format", "json").plain["models"][0]
+    assert (model["verdict"], model["explanation"]["formula"]) == ("incomplete", None)
+    assert model["coverage"]["percent"] == 0.0

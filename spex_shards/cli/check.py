@@ -53,8 +53,7 @@ def check_models(
         reviewed = review(place)
         if not reviewed:
             output.fail(f"there is no model in {place}: no file there ends in .spex")
-        modules = {cls.__module__ for cls in named} if place.is_dir() else set()
-        lacking = without_model(modules, [one.specification for one in reviewed])
+        lacking = without_model(named if place.is_dir() else (), [one.specification for one in reviewed])
         report = _report(reviewed, lacking)
         output.report(report)
         raise typer.Exit(_exit_code(reviewed, report.findings if strict else []))
@@ -150,7 +149,7 @@ def _plain_explanation(explanation: Any) -> dict[str, Any] | None:
         return None
     return {
         "text": explanation.text,
-        "formula": str(explanation.formula),
+        "formula": None if explanation.formula is None else str(explanation.formula),
         "side": explanation.side,
         "trace": [list(t) for t in explanation.trace],
         "missing": [list(t) for t in explanation.missing],

@@ -28,7 +28,7 @@ from .lts import INITIALISATION, INTERNAL, Transition
 Silent = Literal["i", "tau"]
 
 _HEADER: Final = re.compile(r"des\s*\(\s*(\d{1,18})\s*,\s*(\d{1,18})\s*,\s*(\d{1,18})\s*\)")
-_EDGE: Final = re.compile(r"\(\s*(\d{1,18})\s*,\s*(.*?)\s*,\s*(\d{1,18})\s*\)")
+_STATE: Final = re.compile(r"\d{1,18}")
 _MAPPED: Final = re.compile("'*(i|tau)")
 _TO_ESCAPE: Final = re.compile('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _ESCAPED: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\]))')
@@ -107,10 +107,13 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _edge(number: int, line: str, states: int) -> Transition:
-    found = _EDGE.fullmatch(line)
-    if found is None:
+    # The first and the last comma part the label from the states; it may have some itself.
+    source, first, rest = line[1:-1].partition(",")
+    label, last, target = rest.rpartition(",")
+    source, label, target = source.strip(), label.strip(), target.strip()
+    sound = line[0] == "(" and line[-1] == ")" and first and last
+    if not sound or not _STATE.fullmatch(source) or not _STATE.fullmatch(target):
         raise _malformed(number, f"a transition must be (SOURCE, LABEL, TARGET), got: {line[:200]!r}")
-    source, label, target = found.groups()
     for state in (source, target):
         if int(state) >= states:
             raise _malformed(number, f"a state must be below the number of states {states}, got: {state}")

@@ -38,4 +38,6 @@ def write(transitions: Iterable[Transition]) -> str:
 def _escaped(name: str) -> str:
     if not name.strip():
         return "#quot;" + "#nbsp;" * len(name) + "#quot;"
-    return "".join(c if c.isalnum() or c in " _." else f"#{ord(c)};" for c in name)
+    # Mermaid takes "direction LR" for its statement wherever in a line it stands.
+    plain = "_." if "direction" in name.lower() else " _."
+    return "".join(c if c.isalnum() or c in plain else f"#{ord(c)};" for c in name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -83,8 +83,10 @@ def explained(result: Result) -> str | None:
 
 
 def findings_of(reviewed: Reviewed) -> list[Finding]:
-    """Return what was found about one model, errors first."""
-    return sorted(_found(reviewed), key=lambda finding: finding.level is not Level.ERROR)
+    """Return what was found about one model, errors first; at the model's file where the source has no place for it."""
+    file = Place(str(reviewed.path), 1)
+    found = [finding if finding.place is not None else replace(finding, place=file) for finding in _found(reviewed)]
+    return sorted(found, key=lambda finding: finding.level is not Level.ERROR)
 
 
 def no_model(cls: type[Specification]) -> Finding:

@@ -75,13 +75,18 @@ def review(path: Path) -> list[Reviewed]:
         return [_review(path.stem, error, path)]
 
 
-def without_model(modules: Iterable[str], names: Iterable[str]) -> list[type[Specification]]:
-    """Return the specifications of some modules that say something and are not among `names`, by name."""
-    inside, known = set(modules), set(names)
-    everything = all_registered().items()
-    return [
-        cls for name, cls in sorted(everything) if cls.__module__ in inside and name not in known and cls.transitions
-    ]
+def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -> list[type[Specification]]:
+    """Return the specifications that say something and are not among `models`, by name.
+
+    Args:
+        named: Those that were asked for; all others of their modules count as well. (One made by `define` has no
+            module of its own.)
+        models: The names of those that have a model.
+    """
+    asked, known = {cls.name: cls for cls in named}, set(models)
+    modules = {cls.__module__ for cls in asked.values()} - {Specification.__module__}
+    found = {**{name: cls for name, cls in all_registered().items() if cls.__module__ in modules}, **asked}
+    return [cls for name, cls in sorted(found.items()) if name not in known and cls.transitions]
 
 
 def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path) -> Reviewed:

@@ -13,6 +13,7 @@ from ...review.findings import DESCRIPTIONS
 from .report import Report
 
 VERSION = "2.1.0"
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def as_sarif(report: Report) -> str:
@@ -27,11 +28,12 @@ def as_sarif(report: Report) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_result(finding) for finding in report.findings],
     }
-    return json.dumps({"version": VERSION, "runs": [run]}, indent=1)
+    return json.dumps({"$schema": SCHEMA, "version": VERSION, "runs": [run]}, indent=1)
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    return {"id": rule.value, "shortDescription": {"text": DESCRIPTIONS[rule]}}
+    text = {"text": DESCRIPTIONS[rule]}
+    return {"id": rule.value, "shortDescription": text, "fullDescription": text, "help": text}
 
 
 def _result(finding: Finding) -> dict[str, Any]:
