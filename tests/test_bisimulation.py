@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spex_shards.domain import bisimulation
 from spex_shards.domain.bisimulation import Equivalence, bisimilar, classes, minimised
+from spex_shards.domain.compact import Compact
+from spex_shards.domain.large import ArrayRefinement, bisimilar_at_scale
 from spex_shards.domain.lts import INTERNAL, LTS
 
 from .reference_bisimulation import reference
@@ -144,3 +147,51 @@ def test_long_chains_need_no_recursion_and_little_time(equivalence):
     assert bisimilar(LTS(0, chain), LTS(0, longer), equivalence) == (equivalence != STRONG)
     cycle = [*chain, (20_000, T, 0)]
     assert bisimilar(LTS(0, cycle), LTS(0, cycle), equivalence)
+
+
+def refined(impl, spec, equivalence):
+    """Return the answer of the refinement on arrays, where uniting pairs of nodes would do as well."""
+    graph = Compact((impl, spec), Equivalence(equivalence))
+    return ArrayRefinement(graph).run(*graph.starts)
+
+
+@given(systems, systems, st.sampled_from(ALL))
+@settings(max_examples=400, deadline=None)
+def test_what_is_made_for_large_systems_agrees_with_the_definition(impl, spec, equivalence):
+    """On random systems, whichever way it decides."""
+    expected = reference(impl, spec, equivalence)
+    assert bisimilar_at_scale(impl, spec, equivalence) == expected
+    assert refined(impl, spec, equivalence) == expected
+
+
+@given(systems, st.integers(0, 20), st.sampled_from(ALL))
+@settings(max_examples=400, deadline=None)
+def test_what_is_made_for_large_systems_agrees_with_the_definition_on_near_misses(impl, position, equivalence):
+    """A system and itself with one step more or less."""
+    own = list(impl.transitions)
+    spec = LTS(0, [*own[:position], *own[position + 1 :]] if position < len(own) else [*own, (0, T, position % 6)])
+    expected = reference(impl, spec, equivalence)
+    assert bisimilar_at_scale(impl, spec, equivalence) == expected
+    assert refined(impl, spec, equivalence) == expected
+
+
+@pytest.mark.parametrize("equivalence", ALL)
+@pytest.mark.parametrize("circle", [1, 2, 3])
+def test_a_circle_of_silent_steps_without_a_way_out_is_one_state_for_large_systems(circle, equivalence):
+    """It ends nothing, but where divergence counts it is no terminal state."""
+    steps = [(0, "a", 1), *((1 + n, T, 1 + (n + 1) % circle) for n in range(circle))]
+    expected = equivalence == BRANCHING
+    assert bisimilar_at_scale(LTS(0, steps), LTS(0, [(0, "a", 1)]), equivalence) == expected
+    other = [(0, "a", 1), (1, T, 2), (2, T, 1)]
+    assert bisimilar_at_scale(LTS(0, steps), LTS(0, other), equivalence)
+
+
+def test_large_systems_are_compared_on_arrays_and_small_ones_are_not(monkeypatch):
+    """From a number of steps on, both systems together."""
+    asked = []
+    monkeypatch.setattr(bisimulation, "bisimilar_at_scale", lambda *arguments: asked.append(arguments) or True)
+    monkeypatch.setattr(bisimulation, "LARGE", 3)
+    assert bisimilar(A_B, LTS(0, [(0, "a", 1)]), STRONG) is False
+    assert asked == []
+    assert bisimilar(A_B, A_B, STRONG)
+    assert len(asked) == 1

@@ -16,12 +16,17 @@ this fast:
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from .deterministic import agree
 from .graph import SILENT, Equivalence, Graph, equivalence_of
+from .large import bisimilar_at_scale
 from .lts import INTERNAL, LTS, State
 
 __all__ = ["Equivalence", "Refinement", "bisimilar", "classes", "equivalence_of", "minimised"]
+
+LARGE: Final = 2_000
+"""Systems with more transitions together are compared on arrays: `large`."""
 
 Signature = frozenset[int]
 
@@ -38,6 +43,8 @@ def bisimilar(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) ->
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
+    if len(impl.transitions) + len(spec.transitions) > LARGE:
+        return bisimilar_at_scale(impl, spec, kind)
     agreed = agree(impl, spec, strong=kind is Equivalence.STRONG)
     if agreed is not None:
         return agreed

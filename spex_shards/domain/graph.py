@@ -163,12 +163,13 @@ def components(successors: Sequence[Sequence[int]]) -> tuple[list[int], int]:
                 if path and low[node] < low[path[-1][0]]:
                     low[path[-1][0]] = low[node]
                 if low[node] == entered:
-                    _close(open_nodes, node, component, count)
+                    close_component(open_nodes, node, component, count)
                     count += 1
     return component, count
 
 
-def _close(open_nodes: list[int], root: int, component: list[int], number: int) -> None:
+def close_component(open_nodes: list[int], root: int, component: list[int], number: int) -> None:
+    """Take the nodes of a component, from `root` on, off the open ones, and number them."""
     while True:
         node = open_nodes.pop()
         component[node] = number

@@ -1,0 +1,204 @@
+"""How the offline checker grows: ``python -m benchmarks.checker`` writes results/checker.json and checker.png.
+
+Pairs of systems of 14 families, equivalent and broken by a single step, are made by ``../shared/bisim/gen.py``.
+Each measurement is a process of its own; rounds alternate between all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from spex_shards.domain.bisimulation import bisimilar
+from spex_shards.domain.conformance import compare
+from spex_shards.domain.lts import INTERNAL, LTS
+
+RESULTS = Path(__file__).parent / "results"
+GENERATOR = Path(__file__).resolve().parents[2] / "shared" / "bisim" / "gen.py"
+KINDS = ("equivalent", "broken")
+REFERENCE = {
+    "random": (9.6, 11.3),
+    "grid": (8.9, 9.9),
+    "sparse_tau": (4.9, 6.0),
+    "tauchain": (18.4, 23.5),
+    "taulong": (2.1, 2.3),
+    "tauclique": (1.3, 1.3),
+    "tauring": (5.7, 5.9),
+    "tauladder": (6.4, 7.0),
+    "tauinherit": (3.8, 3.1),
+    "fanout": (4.1, 5.2),
+    "hubchain": (2.7, 2.9),
+    "chain": (5.6, 6.0),
+    "fibonacci": (28, 34),
+    "debruijn": (22, 18),
+}
+"""Seconds of mCRL2's ltscompare on the pairs of 1,000,000 steps, from ../shared/bisim/README.md."""
+
+
+def generator() -> Any:
+    """Load the generator that lies beside the project."""
+    spec = importlib.util.spec_from_file_location("gen", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def system(raw: tuple[Any, ...]) -> LTS:
+    """Return a generated system as a value."""
+    _, initial, sources, labels, targets, names = raw
+    actions = [INTERNAL if name == "tau" else name for name in names]
+    return LTS(
+        int(initial), zip(sources.tolist(), (actions[n] for n in labels.tolist()), targets.tolist(), strict=True)
+    )
+
+
+def memory(field: str) -> float:
+    """Return a figure of this process in MiB: VmRSS now, or VmHWM, the most since `forget`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def one(family: str, size: int, kind: str, *, explain: bool) -> dict[str, Any]:
+    """Measure one comparison in this process."""
+    generate = generator().large
+    spec, equivalent, broken = generate(family, size, 1)
+    impl = system(equivalent if kind == "equivalent" else broken)
+    spec = system(spec)
+    del equivalent, broken
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    wall, cpu = time.perf_counter(), time.process_time()
+    if explain:
+        why = compare(impl, spec).explanation
+        answer = why is None
+    else:
+        answer = bisimilar(impl, spec)
+    return {
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "peak_above_input_mib": memory("VmHWM") - before,
+        "steps": len(impl.transitions) + len(spec.transitions),
+        "equivalent": answer,
+    }
+
+
+def in_a_process(family: str, size: int, kind: str, *, explain: bool) -> dict[str, Any]:
+    """Measure one comparison in a process of its own."""
+    arguments = [sys.executable, "-m", "benchmarks.checker", "--one", family, str(size), kind]
+    done = subprocess.run(
+        [*arguments, *(["--explain"] if explain else [])], stdout=subprocess.PIPE, text=True, check=False
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else {"failed": done.returncode}
+
+
+def exponent(points: dict[int, float]) -> float | None:
+    """Fit seconds = c * steps ** exponent."""
+    if len(points) < 2:
+        return None
+    x, y = [math.log(steps) for steps in points], [math.log(max(seconds, 1e-6)) for seconds in points.values()]
+    return round(statistics.linear_regression(x, y).slope, 2)
+
+
+def measure(sizes: list[int], rounds: int, families: list[str], *, explain: bool) -> dict[str, Any]:
+    """Return all figures: medians over rounds."""
+    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    for size in sizes:
+        for number in range(rounds):
+            for family in families:
+                for kind in ("broken",) if explain else KINDS:
+                    runs[family, kind, size].append(in_a_process(family, size, kind, explain=explain))
+                    last = runs[family, kind, size][-1]
+                    print(
+                        f"{size:,}: round {number + 1} of {rounds}: {family}, {kind}: {last}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+    found: dict[str, Any] = {}
+    for (family, kind, size), all_runs in runs.items():
+        good = [run for run in all_runs if "failed" not in run]
+        medians = {key: round(statistics.median(run[key] for run in good), 3) for key in good[0]} if good else {}
+        found.setdefault(family, {}).setdefault(kind, {})[str(size)] = medians | {"runs": len(good)}
+    for kinds in found.values():
+        for by_size in kinds.values():
+            points = {entry["steps"]: entry["cpu_s"] for entry in by_size.values() if "steps" in entry}
+            by_size["exponent"] = exponent(points)
+    return found
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draw processor time against size, one line a family."""
+    try:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print("no plot: matplotlib is not installed", file=sys.stderr)
+        return
+    figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), sharey=True)
+    for axis, kind in zip(axes, KINDS, strict=True):
+        for place, (family, kinds) in enumerate(result["families"].items()):
+            entries = [entry for size, entry in kinds[kind].items() if size != "exponent" and "steps" in entry]
+            axis.loglog(
+                [entry["steps"] for entry in entries],
+                [entry["cpu_s"] for entry in entries],
+                marker="o",
+                markersize=3,
+                label=f"{family} ({kinds[kind]['exponent']})",
+                linestyle="-" if place < 10 else "--",
+            )
+        axis.set_title(f"{kind} pairs (growth exponent)")
+        axis.set_xlabel("transitions of both systems")
+        axis.legend(fontsize=7)
+        axis.grid(visible=True, alpha=0.3)
+    axes[0].set_ylabel("processor time, s")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Parse arguments, measure, write and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checker", description=__doc__)
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="steps of the specification"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--families", nargs="+", default=sorted(REFERENCE))
+    parser.add_argument("--explain", action="store_true", help="explain the broken pairs, not only compare")
+    parser.add_argument("--output", type=Path, default=RESULTS / "checker.json")
+    parser.add_argument("--one", nargs=3, metavar=("FAMILY", "SIZE", "KIND"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not GENERATOR.exists():
+        sys.exit(f"the generator is not there: {GENERATOR}")
+    if arguments.one:
+        family, size, kind = arguments.one
+        print(json.dumps(one(family, int(size), kind, explain=arguments.explain)))
+        return
+    families = measure(arguments.sizes, arguments.rounds, arguments.families, explain=arguments.explain)
+    result = {
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
+        "method": "a process for each comparison, rounds alternate, medians; the making of the input is not counted",
+        "reference_s_at_1000000": {family: dict(zip(KINDS, pair, strict=True)) for family, pair in REFERENCE.items()},
+        "families": families,
+    }
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    if not arguments.explain:
+        plot(result, arguments.output.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
