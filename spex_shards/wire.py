@@ -139,8 +139,10 @@ def receive_message(sender: socket.socket) -> tuple[list[Any], list[int]] | None
     if not data and not descriptors:
         raise EOFError
     try:
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & socket.MSG_TRUNC:
             raise ValueError("it is too long")
+        if flags & socket.MSG_CTRUNC:
+            raise ValueError("its descriptors are too many, or this process has none left")
         message = codec.unpack(data)
         if type(message) is not list or not message or type(message[0]) is not str:
             raise ValueError("it is no list that starts with a word")

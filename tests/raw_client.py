@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import socket
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-from spex_shards.protocol import PROTOCOL_VERSION, Kind
-from spex_shards.session import frame
+from spex_shards.protocol import PROTOCOL_VERSION
+from spex_shards.session import ClientSession, frame
 from spex_shards.wire import FrameReader, read_available, receive_message, send_message, socket_address
 
 from .conftest import wait_until
@@ -34,8 +36,9 @@ class RawClient:
         self.ends = self.expect("channel")
         self.requests, self.replies, self.events = self.ends
         self._reader = FrameReader(1 << 30)
+        self._frames: deque[Any] = deque()
         if greet:
-            self.send(0, 0, Kind.HELLO, os.getpid(), PROTOCOL_VERSION, 1, False, False)
+            os.write(self.requests, ClientSession().hello(os.getpid()))
 
     def expect(self, word: str) -> list[int]:
         """Wait for a message of the supervisor; return its descriptors."""
@@ -48,15 +51,13 @@ class RawClient:
         os.write(self.requests, frame(plain))
 
     def answer(self) -> list[Any]:
-        """Wait for what the shard writes; return its first frame."""
-        frames: list[Any] = []
-
-        def read() -> bool:
-            frames.extend(self._reader.feed(read_available(self.replies) or b""))
-            return bool(frames)
-
-        wait_until(read, "the shard answers")
-        return list(frames[0])
+        """Wait for the next frame that the shard writes."""
+        poll = select.poll()
+        poll.register(self.replies, select.POLLIN)
+        while not self._frames:
+            assert poll.poll(20_000), "waited 20 s in vain for an answer"
+            self._frames += self._reader.feed(read_available(self.replies) or b"")
+        return list(self._frames.popleft())
 
     def close(self) -> None:
         """Go without a word, as a killed process does."""

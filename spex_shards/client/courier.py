@@ -260,7 +260,9 @@ class Courier:
                     deadline = None
                     for channel in self._channels:
                         channel.fail(ShardDown(str(error), maybe_executed=True))
-                select.select([self._wake_fd], [], [], _SOON if deadline is not None else _LATER)
+                woken = select.poll()  # select ends at descriptor 1023
+                woken.register(self._wake_fd, select.POLLIN)
+                woken.poll((_SOON if deadline is not None else _LATER) * 1000)
                 continue
             for channel in self._channels:
                 channel.revive()

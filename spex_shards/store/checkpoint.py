@@ -88,7 +88,9 @@ class ForkedCheckpoint:
     def ended(self, wait: float = 0) -> bool:
         """Whether the child has ended."""
         if wait:
-            select.select([self._words], [], [], wait)
+            poll = select.poll()  # select ends at descriptor 1023
+            poll.register(self._words, select.POLLIN)
+            poll.poll(wait * 1000)
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if not pid:
             return False

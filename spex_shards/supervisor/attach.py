@@ -7,6 +7,7 @@ either side is an end of file for the other.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ from ..wire import peer, pipe, receive_message, send_message, socket_address
 
 @dataclass(slots=True, eq=False)
 class Attached:
-    """A client's connection."""
+    """A client's connection: the shards that it wants channels to, and when it was given the last one to each."""
 
     connection: socket.socket
     pid: int
     client_id: bytes = b""
     wanted: set[int] = field(default_factory=set)
+    opened: dict[int, float] = field(default_factory=dict)
 
     def tell(self, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
         """Send a message; False when the client is gone or does not take it."""
@@ -41,6 +43,9 @@ class Door:
     Args:
         path: Where clients find it.
 
+    Attributes:
+        full: Whether the last client could not come in because this process has no descriptor left.
+
     Raises:
         DataDirError: It cannot be made there.
     """
@@ -48,6 +53,7 @@ class Door:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.clients: dict[int, Attached] = {}
+        self.full = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             path.unlink(missing_ok=True)  # we hold the lock, so what is there is stale
@@ -67,7 +73,8 @@ class Door:
         """Accept one client of this user; None: there is none, or it is another user's."""
         try:
             connection, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            self.full = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
             return None
         pid, uid = peer(connection)
         if uid != os.geteuid():

@@ -25,6 +25,7 @@ from ..boot import BootOptions, open_engine
 from ..data_dir import DataDir, OwnerLock, process_state
 from ..engine import EngineOptions
 from ..errors import SpexError
+from ..forking import allow_descriptors
 from ..protocol import MAX_REPLY_BYTES
 from ..records import StoredSpecification, error_of, error_plain
 from ..restart import RestartIntensity
@@ -53,6 +54,7 @@ def main(descriptor: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the owner's mask is inherited
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
+    allow_descriptors()
     owner = socket.socket(fileno=descriptor)
     code = 1
     try:
@@ -121,6 +123,7 @@ class Supervisor:
         self._pages = [ShardPage() for _ in self._shards]
         self._epoll = select.epoll()
         self._stopping: float | None = None
+        self._door_at: float | None = None
         self._announced = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         gc.collect()
@@ -149,7 +152,7 @@ class Supervisor:
         times = [
             t
             for shard in self._shards
-            for t in (shard.start_at, shard.give_up_at, shard.hang.next_look)
+            for t in (shard.start_at, shard.give_up_at, shard.hang.next_look, self._door_at)
             if t is not None
         ]
         wait = max(0.0, min(times) - now) if times else -1.0
@@ -168,6 +171,9 @@ class Supervisor:
             attached = self._door.let_in()
             if attached is not None:
                 self._epoll.register(attached.connection, select.EPOLLIN)
+            elif self._door.full:  # who knocks would wake this process again and again
+                self._epoll.unregister(self._door)
+                self._door_at = time.monotonic() + _TRY_AGAIN
         elif descriptor == self._owner.fileno():
             self._hear_owner()
         elif descriptor == self._owner_pidfd:
@@ -249,6 +255,9 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = time.monotonic()
+        if self._door_at is not None and self._door_at <= now:
+            self._epoll.register(self._door, select.EPOLLIN)
+            self._door_at, self._door.full = None, False
         for shard in self._shards:
             if shard.start_at is not None and shard.start_at <= now:
                 self._start(shard, now)
@@ -333,9 +342,13 @@ class Supervisor:
         if shard.status is not ShardStatus.READY or worker is None:
             return True
         owner = client.pid == self._owner_pid
+        now = time.monotonic()
+        if now - client.opened.get(index, -1.0) < _TRY_AGAIN:
+            return True  # the last one was of no use, as when the worker has no descriptors left
         try:
             if connect(client, worker.control, index, shard.generation, worker.pid, owner=owner):
                 client.wanted.discard(index)
+                client.opened[index] = now
         except EOFError:
             return False
         except OSError:

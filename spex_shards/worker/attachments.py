@@ -14,6 +14,8 @@ from .peers import Peer
 from .sessions import Sessions
 
 REQUESTS_PER_CLIENT: Final = 512
+MAX_UNWRITTEN: Final = 1 << 20
+"""When a batch has gathered so many bytes of answers, they are written before it goes on."""
 
 
 class Attachments:
@@ -118,6 +120,13 @@ class Attachments:
                 work += [(peer, queue.popleft()) for _ in range(REQUESTS_PER_CLIENT)]
         self.depth = depth
         return work
+
+    def put_back(self, work: list[tuple[Peer, Request]]) -> None:
+        """Have requests that were taken wait again, before all others of their clients."""
+        for peer, request in reversed(work):
+            if not peer.closed:
+                peer.queue.appendleft(request)
+                self.waiting[peer] = None
 
     def flush(self, peer: Peer) -> None:
         """Write what fits to a client; who has more waiting is not read until it is written."""

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..codec import canonical, decode, identifier_of
+from ..codec import canonical, decode, identifier_of, pack
 from ..domain.instance import Deviation
 from ..engine import Engine
 from ..errors import RemoteTraceback, SpexError, words
 from ..handlers import Caller, report
-from ..protocol import Kind, ProtocolError, Request, check
+from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import StoredSpecification, encode_value, error_plain
 from ..shipping import unship
 from .logs import LogCapture
@@ -158,6 +158,11 @@ _OPERATIONS: Final[dict[Kind, _Operation]] = {
     Kind.SPECIFICATION: Dispatcher._specification,
     Kind.STATS: Dispatcher._report,
 }
+
+
+def size_of(request: Request, entry: Entry | None) -> int:
+    """Return the bytes that the answer to a question takes; 0 for what changes something, which has small answers."""
+    return 0 if entry is None or request.kind in MUTATING else len(pack(entry[2]))
 
 
 def _check_values(identifier: bytes, meta: bytes | None) -> None:

@@ -26,7 +26,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
@@ -38,9 +37,10 @@ from ..shard_page import ShardPage
 from ..store import LogBroken
 from ..suspects import Suspects
 from ..wire import receive_message, send_message
-from .attachments import Attachments
-from .dispatch import Dispatcher, Entry
+from .attachments import MAX_UNWRITTEN, Attachments
+from .dispatch import Dispatcher, Entry, size_of
 from .logs import LogCapture
+from .options import WorkerOptions
 from .outbox import MOST_KEPT, Outbox
 from .peers import Peer
 from .sessions import Sessions
@@ -59,25 +59,6 @@ _Done = tuple[Peer, Request, Entry | None, bool]
 """An answered request: its client, itself, its entry, and whether the current batch carried it out."""
 
 logger = logging.getLogger("spex_shards")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What a worker is given beside its engine.
-
-    Attributes:
-        shard: Its index.
-        max_frame_bytes: Most bytes of a request.
-        log_level: Records below it are not sent to the application.
-        owner_pidfd: Becomes readable when the owner of the supervisor dies; -1: there is none.
-        watch: Where what is executed is noted, for the supervisor; None: nowhere.
-    """
-
-    shard: int
-    max_frame_bytes: int
-    log_level: int
-    owner_pidfd: int = -1
-    watch: PageWatch | None = None
 
 
 def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
@@ -190,10 +171,13 @@ class _Worker:
         except EOFError:
             self._draining = True
             return
+        except ProtocolError as error:  # its ends are closed, by which the client knows, and asks again
+            self._complain(f"a client could not be taken: {error}")
+            return
         if received is None:
             return
         message, descriptors = received
-        if message[0] == "channel":
+        if message[0] == "channel" and len(descriptors) == 3:
             self._clients.attach(message[1], message[2], message[3], descriptors)
         elif message[0] == "ping":
             send_message(self._control, ["pong"])
@@ -208,16 +192,24 @@ class _Worker:
             return
         now = _now()
         done: list[_Done] = []
+        later: list[tuple[Peer, Request]] = []
+        unwritten = 0
         for peer, request in work:
-            if not peer.closed:
-                alone = self._watch.is_suspect(peer.client_id, request.number)
-                if alone:
-                    self._commit(done)
-                    done = []
-                self._carry_out(peer, request, now, done)
-                if alone:
-                    self._commit(done)
-                    done = []
+            if peer.closed:
+                continue
+            if peer.stalled:  # by an answer of this batch
+                later.append((peer, request))
+                continue
+            alone = self._watch.is_suspect(peer.client_id, request.number)
+            if alone:
+                self._commit(done)
+                done = []
+            self._carry_out(peer, request, now, done)
+            unwritten += size_of(request, done[-1][2]) if done else 0
+            if alone or unwritten > MAX_UNWRITTEN:
+                self._commit(done)
+                done, unwritten = [], 0
+        self._clients.put_back(later)
         if done:  # notices alone are no batch
             self._batches += 1
             self._batched += len(done)
@@ -292,11 +284,13 @@ class _Worker:
         failed: list[_Done] = []
         for peer, request, entry, fresh in done:
             answer: Entry | None = entry
-            if fresh:
+            if fresh and request.kind in MUTATING:
                 answer = [request.number, False, plain, [], []]
-                if request.kind in MUTATING:
-                    peer.session.not_applied(request.number, answer)
+                peer.session.not_applied(request.number, answer)
+            elif fresh:  # what it read may be of this batch: read again
+                answer = self._execute(peer, request, _now())
             failed.append((peer, request, answer, fresh))
+        self._watch.clear()
         if not done:  # who asked for something is told, and nobody asked for this
             self._complain(f"what is due could not be kept: {error}")
         return failed
