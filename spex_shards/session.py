@@ -81,9 +81,10 @@ class ClientSession:
         try:
             upto, entries = reply
             for entry in entries:
-                if entry[0] in self._waiting:
-                    self._answers[entry[0]] = entry
-                elif not entry[1]:
+                number, ok, _, _ = entry
+                if number in self._waiting:
+                    self._answers[number] = entry
+                elif not ok:
                     self.failures.append(entry)
         except (TypeError, ValueError, LookupError):
             raise ProtocolError(f"a malformed reply: {show(reply)}") from None

@@ -141,7 +141,9 @@ def test_arguments_of_any_depth_are_refused_by_name() -> None:
     assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("reply", [codec.unpack(DEEP), [codec.unpack(DEEP), []], [0, [{}]], [0, [[]]], 7])
+@pytest.mark.parametrize(
+    "reply", [codec.unpack(DEEP), [codec.unpack(DEEP), []], [0, [{}]], [0, [[]]], [0, [[1, False]]], 7]
+)
 def test_what_is_no_reply_is_a_protocol_error(reply: Any) -> None:
     """On the client's side as well."""
     with pytest.raises(ProtocolError):
