@@ -254,6 +254,21 @@ def test_a_question_asked_before_is_not_worked_out_again(monkeypatch):
     assert checker.judge(whole, Transition("elsewhere", "refund", "x")) is EQUIVALENT
 
 
+def test_a_new_question_about_an_incomplete_model_is_not_worked_out_either(monkeypatch):
+    """Where classes are forced it is counted what is missing, and the model becomes equivalent when nothing is."""
+    checker = ConformanceChecker(ORDER)
+    partial = frozenset([INIT, PAY, SHIP])
+    assert checker.judge(partial, PAY) is INCOMPLETE
+    monkeypatch.setattr(ConformanceChecker, "check", None)
+    assert checker.judge(partial, CANCEL) is EQUIVALENT
+    assert checker.judge(partial, SHIP) is INCOMPLETE
+    assert checker.judge(partial, Transition("paid", "cancel", "shipped")) is EQUIVALENT
+    assert checker.judge(partial, Transition("paid", "cancel", "new")) is VIOLATION
+    assert checker.judge(partial, Transition("new", "pay", "half paid")) is INCOMPLETE
+    assert checker.judge(partial, Transition("elsewhere", "refund", "x")) is INCOMPLETE
+    assert checker.judge(partial, Transition("shipped", "cancel", "x")) is VIOLATION
+
+
 def test_what_a_checker_remembers_is_bounded(monkeypatch):
     """The models, and the verdicts for each, that were not asked about for the longest time go."""
     monkeypatch.setattr(conformance, "MOST_MODELS", 2)

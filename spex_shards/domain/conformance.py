@@ -109,9 +109,10 @@ def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalen
 class ConformanceChecker:
     """Judges models by one specification, again and again.
 
-    The specification is minimised once. A question asked before is answered in O(1); so is a new one about an
-    equivalent model, wherever the minimised specification is deterministic and without silent steps, unless the
-    extra transition is silent, an initialisation, or leads to a state that had steps and could not be reached.
+    The specification is minimised once. A question asked before is answered in O(1); so is a new one wherever the
+    minimised specification is deterministic and without silent steps, unless the extra transition is silent, an
+    initialisation, or leads to a state that had steps and could not be reached, or the model is incomplete and has
+    silent steps or no initialisation.
 
     Args:
         spec: The specification's system; None for one without transitions.
@@ -164,10 +165,17 @@ class ConformanceChecker:
     def _look_at(self, transitions: frozenset[Transition]) -> _Known:
         verdict = self.check(transitions).verdict
         impl = _system_of(transitions, self._given, self._equivalence)
-        if verdict is not Verdict.EQUIVALENT or self._moves is None or isinstance(impl, Result):
+        if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)
+        if verdict is Verdict.INCOMPLETE and not self._strong and any(a == INTERNAL for _, a, _ in impl.transitions):
+            return _Known(verdict)  # what silent steps lead to counts as well, so that what is missing is not counted
         classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
-        return _Known(verdict, classes, {source for source, _, _ in impl.transitions})
+        if classes is None:
+            return _Known(verdict)
+        shown = {(source, action) for source, action, _ in impl.transitions}
+        required = {(state, action) for state, own in classes.items() for action in self._moves.get(own, ())}
+        missing = len(required - shown) if verdict is Verdict.INCOMPLETE else 0
+        return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing)
 
     def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
         """Return the verdict where it follows from the model's verdict and classes alone."""
@@ -177,24 +185,39 @@ class ConformanceChecker:
         if self._moves is None or known.classes is None or source is None or (action == INTERNAL and not self._strong):
             return None
         if source not in known.classes:
-            return Verdict.EQUIVALENT
+            return known.verdict
         lead = self._moves.get(known.classes[source], {}).get(action)
         if lead is None:
             return Verdict.VIOLATION
+        missing = known.missing - (known.missing > 0 and (source, action) not in known.shown)
         if target in known.classes:
-            return Verdict.EQUIVALENT if known.classes[target] == lead else Verdict.VIOLATION
-        if target in known.sources:
+            if known.classes[target] != lead:
+                return Verdict.VIOLATION
+        elif target in known.sources:
             return None
-        return Verdict.INCOMPLETE if self._moves.get(lead) else Verdict.EQUIVALENT
+        else:
+            missing += len(self._moves.get(lead, ()))
+        return Verdict.INCOMPLETE if missing else Verdict.EQUIVALENT
 
 
 @dataclass(slots=True)
 class _Known:
-    """What a checker knows of a model: its verdict, and if equivalent and forced, the class of each state."""
+    """What a checker knows of a model.
+
+    Attributes:
+        verdict: Its verdict.
+        classes: The class of each reachable state, where that is forced and known.
+        sources: The states that have steps.
+        shown: The pairs of state and action that have a step.
+        missing: How many such pairs the model lacks; what it has silently does not count as lacking.
+        verdicts: The answers so far.
+    """
 
     verdict: Verdict
     classes: dict[State, State] | None = None
     sources: set[State] = field(default_factory=set)
+    shown: set[tuple[State, str]] = field(default_factory=set)
+    missing: int = 0
     verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
 
 
