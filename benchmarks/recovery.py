@@ -1,6 +1,6 @@
 """Time from a worker's kill to its first answer, empty and with many instances: ``python -m benchmarks.recovery``.
 
-Alternates between two managers, one shard each. "rested": all is in LMDB; "loaded": the log holds what was written last.
+Alternates between two managers, one shard each. "rested": all is in LMDB; "loaded": the log holds the newest.
 """
 
 from __future__ import annotations

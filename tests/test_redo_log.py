@@ -409,7 +409,7 @@ def test_a_helper_that_is_killed_is_replaced(tmp_path: Path, caplog: pytest.LogC
     put(store, *range(1, 21))
     store._begin(store._clock())
     if store._running:
-        os.kill(helper._pid, signal.SIGKILL)
+        os.kill(helper._helper._pid, signal.SIGKILL)
     wait_until(lambda: store.upkeep() is None and not store._frozen and not store._running, "the checkpoint")
     assert found(store) == list(range(1, 21))
     store.close()

@@ -1,0 +1,97 @@
+"""Work in a forked child, so that a loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from .forking import close_all_but, die_with, prepare
+
+MOST_WORDS: Final = 2000
+
+
+class HelperFailed(Exception):
+    """A helper ended otherwise than by returning."""
+
+
+class HelperProcess:
+    """One helper at a time.
+
+    It sees memory as it was when it was forked, and is killed with its parent. It shares the parent's lock on the data
+    directory: nobody takes the directory before it is gone. What it returns comes through a pipe.
+
+    Args:
+        keep: Descriptors that it keeps beside the standard ones (the lock).
+
+    Attributes:
+        descriptor: Becomes readable when the helper ends; -1: there is none.
+    """
+
+    def __init__(self, keep: Iterable[int] = ()) -> None:
+        self._keep = {0, 1, 2, *keep} - {-1}
+        self._pid = 0
+        self.descriptor = -1
+        prepare()
+
+    def start(self, work: Callable[[Callable[[], None]], str]) -> None:
+        """Fork a helper that does `work`, and returns its words (up to 2,000 bytes).
+
+        `work` is given a function that closes all inherited descriptors; it may have to let go of something first.
+
+        Raises:
+            OSError: No process or descriptor is to be had.
+        """
+        parent = os.getpid()
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            with warnings.catch_warnings():
+                # A handler of the user's may have started threads; the child touches nothing of theirs.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError:
+            os.close(ours)
+            os.close(theirs)
+            raise
+        if pid == 0:
+            self._child(parent, theirs, work)
+        os.close(theirs)
+        self._pid, self.descriptor = pid, ours
+
+    def ended(self, wait: float = 0) -> str | None:
+        """Return the helper's words if it has ended, looking for up to `wait` seconds; None: it has not.
+
+        Raises:
+            HelperFailed: It failed; says how.
+        """
+        if wait:
+            poll = select.poll()  # select ends at descriptor 1023
+            poll.register(self.descriptor, select.POLLIN)
+            poll.poll(wait * 1000)
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if not pid:
+            return None
+        words = os.read(self.descriptor, MOST_WORDS).decode(errors="replace")
+        os.close(self.descriptor)
+        self.descriptor = -1
+        if status:
+            raise HelperFailed(words or f"its process ended with {os.waitstatus_to_exitcode(status)}")
+        return words
+
+    def _child(self, parent: int, theirs: int, work: Callable[[Callable[[], None]], str]) -> None:
+        code = 1
+        try:
+            gc.disable()
+            if die_with(parent):
+                words = work(lambda: close_all_but({*self._keep, theirs}))
+                os.write(theirs, words.encode()[:MOST_WORDS])
+                code = 0
+        except BaseException as error:
+            os.write(theirs, str(error).encode(errors="replace")[:MOST_WORDS])
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
