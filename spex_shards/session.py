@@ -219,6 +219,10 @@ class ServerSession:
         self._forget(request.acknowledged)
         return request.number > self.applied or request.kind not in MUTATING
 
+    def put_back(self) -> None:
+        """The newest request that `receive` took was not carried out, and will be given to it once more."""
+        self._next -= 1
+
     def again(self, number: int) -> Any:
         """Return the remembered entry of a request that was carried out before, or None for plain success."""
         return self._remembered.get(number)

@@ -71,7 +71,7 @@ class Shard:
         engine.commit()
         self.supervisor, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = control
-        self.worker = loop._Worker(engine, control, loop.WorkerOptions(0, 1 << 20, logging.WARNING), self.capture)
+        self.worker = loop.Worker(engine, control, loop.WorkerOptions(0, 1 << 20, logging.WARNING), self.capture)
 
     def turn(self, rounds: int = 3) -> None:
         """Do what is ready."""

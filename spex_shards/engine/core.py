@@ -29,6 +29,7 @@ from ..errors import (
 from ..handlers import Caller
 from ..records import StoredSpecification
 from ..store import Batch, Store
+from .checks import Checks
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
 from .timers import Timers
@@ -81,6 +82,11 @@ class Engine:
     def batch(self) -> Batch:
         """The current batch, for whoever keeps rows beside the engine's."""
         return self._batch
+
+    @property
+    def checks(self) -> Checks:
+        """Where long checks wait, for whoever does them elsewhere."""
+        return self._models.checks
 
     @property
     def timeouts_seen(self) -> int:

@@ -16,6 +16,7 @@ from ..domain.instance import Deviation, to_datetime
 from ..domain.lts import Transition
 from ..errors import DeserialisationFailed
 from ..store import Batch
+from .checks import Checks
 from .rows import u32, u64
 
 _HEADER: Final = u64(0)
@@ -45,7 +46,8 @@ class Model:
     """One model.
 
     `number` and `size` say where its learned transitions are stored; number 0: nowhere yet. `digest` is of what it is
-    judged by (None: to be looked at anew), `together` the model with the accepted deviations.
+    judged by (None: to be looked at anew), `together` the model with the accepted deviations, `judged` the digest of
+    all that a judgement depends on.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Model:
     accepted: set[Transition] = field(default_factory=set)
     checker: ConformanceChecker | None = None
     together: frozenset[Transition] = frozenset()
+    judged: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class _Seen:
     first: int
     last: int
     digest: bytes
+    judged: bytes = b""
 
 
 class ModelBook:
@@ -79,6 +83,7 @@ class ModelBook:
         self._models: dict[str, Model] = {}
         self._seen: dict[tuple[str, Transition], _Seen] = {}
         self._next_deviation = 1
+        self.checks = Checks()
         for key, row in batch.range("deviations", b""):
             self._load_deviation(key, row)
         own = stored_models(batch)
@@ -124,6 +129,16 @@ class ModelBook:
         The answer is remembered until the specification, the model or the accepted set changes.
         """
         self._refresh(model, entry)
+        seen = self._seen.get((model.name, transition))
+        if seen is not None and seen.judged == model.judged:
+            return seen.verdict
+        lts = entry.declaration.lts
+        size = len(model.together) + (0 if lts is None else len(lts.transitions))
+        key = model.judged + _digest_of(transition)
+        return self.checks.verdict(key, size, lambda: self._check(model, entry, transition))
+
+    @staticmethod
+    def _check(model: Model, entry: Entry, transition: Transition) -> Verdict:
         if model.checker is None:
             model.checker = ConformanceChecker(entry.declaration.lts, entry.declaration.equivalence)
         return model.checker.judge(model.together, transition)
@@ -133,13 +148,14 @@ class ModelBook:
         accepts = passed and verdict is Verdict.EQUIVALENT
         key = (model.name, transition)
         seen = self._seen.get(key)
-        digest = model.digest or b""
+        digest, judged = model.digest or b"", model.judged
         if seen is None:
-            new = _Seen(self._next_deviation, verdict, accepts, 1, now, now, digest)
+            new = _Seen(self._next_deviation, verdict, accepts, 1, now, now, digest, judged)
             self._next_deviation += 1
         else:
             kept = accepts or (seen.accepted and seen.digest == digest)
-            new = _Seen(seen.number, verdict, kept, seen.count + 1, seen.first or now, max(now, seen.last), digest)
+            first, last = seen.first or now, max(now, seen.last)
+            new = _Seen(seen.number, verdict, kept, seen.count + 1, first, last, digest, judged)
         self._remember(key, new)
         if accepts and transition not in model.accepted:
             self._accept(model, transition)
@@ -183,6 +199,7 @@ class ModelBook:
         united = {t for name, t, judged in self._source.accepted if name == model.name and judged == digest}
         model.accepted = own | united
         model.together = frozenset(model.transitions | model.accepted)
+        model.judged = _judged(digest, model.accepted)
 
     def specification_changed(self, name: str) -> None:
         """Have the next judgement start anew, since what the model is judged by is another now."""
@@ -191,13 +208,14 @@ class ModelBook:
             model.digest = None
 
     def _accept(self, model: Model, transition: Transition) -> None:
-        before = model.together
+        before = model.together, model.judged
         model.accepted.add(transition)
-        model.together = before | {transition}
+        model.together = model.together | {transition}
+        model.judged = _judged(model.digest or b"", model.accepted)
 
         def undo() -> None:
             model.accepted.discard(transition)
-            model.together = before
+            model.together, model.judged = before
 
         self._batch.on_undo(undo)
 
@@ -222,14 +240,15 @@ class ModelBook:
             seen.first,
             seen.last,
             seen.digest,
+            seen.judged,
         ]
         self._batch.put("deviations", u64(seen.number), records.seal(row))
 
     def _load_deviation(self, key: bytes, row: bytes) -> None:
-        name, transition, verdict, accepted, count, first, last, digest = records.unseal(row, "a deviation")
+        name, transition, verdict, accepted, count, first, last, digest, *judged = records.unseal(row, "a deviation")
         number = int.from_bytes(key, "big")
         self._next_deviation = max(self._next_deviation, number + 1)
-        seen = _Seen(number, Verdict(verdict), accepted, count, first, last, digest)
+        seen = _Seen(number, Verdict(verdict), accepted, count, first, last, digest, *judged[:1])
         self._seen[name, Transition._make(transition)] = seen
 
     def _unite(self, name: str, own: Model | None) -> Model:
@@ -282,6 +301,16 @@ def stored_acceptances(batch: Batch) -> list[tuple[str, Transition, bytes]]:
 def _model_digest(model: Model) -> bytes:
     ordered = sorted([t.source is not None, t.source or "", t.action, t.target] for t in model.transitions)
     return xxhash.xxh3_128_digest(codec.pack(ordered))
+
+
+def _judged(digest: bytes, accepted: set[Transition]) -> bytes:
+    # The sum does not depend on the order, in which sets differ from run to run.
+    total = sum(int.from_bytes(_digest_of(transition), "big") for transition in accepted)
+    return xxhash.xxh3_128_digest(digest + (total % (1 << 128)).to_bytes(16, "big"))
+
+
+def _digest_of(transition: Transition) -> bytes:
+    return xxhash.xxh3_128_digest(codec.pack(list(transition)))
 
 
 def _holds(seen: _Seen, digest: bytes) -> bool:

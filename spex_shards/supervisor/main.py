@@ -310,7 +310,9 @@ class Supervisor:
             specifications=[StoredSpecification.of(plain) for plain in config.specifications],
             helper_keeps=[self._lock.descriptor],
         )
-        options = WorkerOptions(index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch)
+        options = WorkerOptions(
+            index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, [self._lock.descriptor]
+        )
         path = self._directory.shard(index)
         return run_worker(lambda: open_engine(path, self._source, boot, time.time_ns() // 1000), control, options)
 

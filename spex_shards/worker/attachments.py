@@ -46,11 +46,11 @@ class Attachments:
 
     def ready(self) -> bool:
         """Whether a batch can be taken."""
-        return bool(self.waiting) and not all(peer.stalled for peer in self.waiting)
+        return any(not peer.stalled and not peer.parked for peer in self.waiting)
 
     def read(self, peer: Peer) -> None:
         """Read once what a client has sent, unless it has something waiting still."""
-        if peer.stalled or peer.queue:
+        if peer.stalled or peer.parked or peer.queue:
             return
         try:
             alive = peer.read()
@@ -110,7 +110,7 @@ class Attachments:
         for peer in list(self.waiting):
             queue = peer.queue
             depth += len(queue)
-            if peer.stalled:
+            if peer.stalled or peer.parked:
                 continue
             if len(queue) <= REQUESTS_PER_CLIENT:
                 work += [(peer, request) for request in queue]
@@ -128,6 +128,20 @@ class Attachments:
                 peer.queue.appendleft(request)
                 self.waiting[peer] = None
 
+    def park(self, peer: Peer) -> None:
+        """Have a client wait for a check: it is not read meanwhile, and none of its requests is taken."""
+        peer.parked = True
+        if not peer.stalled:
+            self._epoll.unregister(peer.requests_fd)
+
+    def go_on(self, peer: Peer) -> None:
+        """The check that a client waited for is done."""
+        if peer.closed:
+            return
+        peer.parked = False
+        if not peer.stalled:
+            self._epoll.register(peer.requests_fd, select.EPOLLIN)
+
     def flush(self, peer: Peer) -> None:
         """Write what fits to a client; who has more waiting is not read until it is written."""
         before = peer.stalled
@@ -141,7 +155,8 @@ class Attachments:
         elif before:
             peer.stalled = False
             self._watch(peer, None)
-            self._epoll.register(peer.requests_fd, select.EPOLLIN)
+            if not peer.parked:
+                self._epoll.register(peer.requests_fd, select.EPOLLIN)
 
     def _watch(self, peer: Peer, blocked: int | None) -> None:
         # A client whose pipe is full is not read: only its full pipe is watched, until it has drained.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..codec import canonical, decode, identifier_of, pack
 from ..domain.instance import Deviation
-from ..engine import Engine
+from ..engine import CheckPending, Engine
 from ..errors import RemoteTraceback, SpexError, words
 from ..handlers import Caller, report
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
@@ -65,6 +65,10 @@ class Dispatcher:
             check(kind, request.arguments)
             value = _OPERATIONS[kind](self, request, caller, now)
             ok = True
+        except CheckPending:
+            self._engine.rollback(mark)
+            self._capture.target = self._capture.outside
+            raise
         except BaseException as error:  # a user's code may raise what is no Exception
             self._engine.rollback(mark)
             messages.clear()

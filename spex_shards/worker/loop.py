@@ -23,13 +23,11 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
-from ..engine import Engine
+from ..engine import CheckPending, Engine
 from ..errors import ShardDown, SpexError, StoreError
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import error_plain
@@ -38,6 +36,7 @@ from ..store import LogBroken
 from ..suspects import Suspects
 from ..wire import receive_message, send_message
 from .attachments import MAX_UNWRITTEN, Attachments
+from .checks import CheckQueue
 from .dispatch import Dispatcher, Entry, size_of
 from .logs import LogCapture
 from .options import WorkerOptions
@@ -46,10 +45,6 @@ from .peers import Peer
 from .sessions import Sessions
 from .watch import PageWatch
 
-BOOT_FAILED: Final = 64
-"""Exit code of a worker that could not start: trying again would not help."""
-STORE_BROKEN: Final = 65
-"""Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
 FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
@@ -61,30 +56,9 @@ _Done = tuple[Peer, Request, Entry | None, bool]
 logger = logging.getLogger("spex_shards")
 
 
-def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
-    """Open the shard and serve it until told to drain; return the exit code.
+class Worker:
+    """One shard: its engine, its clients, and what is due by itself."""
 
-    Args:
-        boot: Opens the engine.
-        control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
-        options: The rest.
-    """
-    capture = LogCapture(options.log_level)
-    capture.install()
-    try:
-        worker = _Worker(boot(), control, options, capture)
-    except SpexError as error:
-        send_message(control, ["boot failed", error_plain(error)])
-        return BOOT_FAILED
-    send_message(control, ["ready"])
-    try:
-        return worker.serve()
-    except LogBroken as error:
-        print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
-        return STORE_BROKEN
-
-
-class _Worker:
     def __init__(self, engine: Engine, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
         self._engine = engine
         self._control = control
@@ -93,6 +67,7 @@ class _Worker:
         self._dispatcher = Dispatcher(engine, capture, self._stats)
         self._sessions = Sessions(engine.batch)
         self._outbox = Outbox(engine.batch)
+        self._checks = CheckQueue(engine.checks, options.helper_keeps)
         self._epoll = select.epoll()
         self._clients = Attachments(self._epoll, self._sessions, options.max_frame_bytes)
         self._epoll.register(control, select.EPOLLIN)
@@ -120,10 +95,18 @@ class _Worker:
             self._ready(descriptor)
         if self._clients.waiting:
             self._batch()
+        if self._checks.due:
+            self._begin_check()
         if self._is_due():
             self._by_itself()
         if self._engine.next_upkeep <= time.monotonic():
             self._engine.upkeep()
+
+    def _begin_check(self) -> None:
+        for peer in self._checks.begin():
+            self._clients.go_on(peer)
+        if self._checks.descriptor >= 0:
+            self._epoll.register(self._checks.descriptor, select.EPOLLIN)
 
     def _timeout(self) -> float:
         if self._clients.ready():
@@ -159,6 +142,10 @@ class _Worker:
             self._clients.read(peer)
         elif descriptor == self._control.fileno():
             self._order()
+        elif descriptor == self._checks.descriptor:
+            self._epoll.unregister(descriptor)
+            for waiting in self._checks.end():
+                self._clients.go_on(waiting)
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
             self._forced_at = time.monotonic() + FORCED_BY
@@ -197,14 +184,16 @@ class _Worker:
         for peer, request in work:
             if peer.closed:
                 continue
-            if peer.stalled:  # by an answer of this batch
+            if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
                 later.append((peer, request))
                 continue
             alone = self._watch.is_suspect(peer.client_id, request.number)
             if alone:
                 self._commit(done)
                 done = []
-            self._carry_out(peer, request, now, done)
+            if not self._carry_out(peer, request, now, done):
+                self._clients.park(peer)
+                later.append((peer, request))
             unwritten += size_of(request, done[-1][2]) if done else 0
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
@@ -215,28 +204,35 @@ class _Worker:
             self._batched += len(done)
         self._commit(done)
 
-    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> None:
+    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> bool:
+        """Carry a request or notice out in the batch; False: it must wait for a check, as if it had not come yet."""
         mark = self._engine.mark()
         try:
             if request.number == 0:
                 self._notice(peer, request)
-                return
+                return True
             session = peer.session
             if not session.receive(request):
                 done.append((peer, request, session.again(request.number), False))
-                return
+                return True
         except (ProtocolError, ShardDown, StoreError) as error:
             self._engine.rollback(mark)
             self._clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
             )
-            return
-        entry = self._execute(peer, request, now)
+            return True
+        try:
+            entry = self._execute(peer, request, now)
+        except CheckPending as pending:
+            session.put_back()
+            self._checks.wait_for(pending, peer)
+            return False
         changes = request.kind in MUTATING
         session.applied_now(request.number, entry, remember=changes)
         if changes:
             self._sessions.changed(peer.client_id)
         done.append((peer, request, entry, True))
+        return True
 
     def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
         refusal = self._watch.poison(peer.client_id, request)

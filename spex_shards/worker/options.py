@@ -1,7 +1,8 @@
-"""What a worker is started with."""
+"""What a worker is given beside its engine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .watch import PageWatch
@@ -9,7 +10,7 @@ from .watch import PageWatch
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a worker is given beside its engine.
+    """The options of one worker.
 
     Attributes:
         shard: Its index.
@@ -17,6 +18,7 @@ class WorkerOptions:
         log_level: Records below it are not sent to the application.
         owner_pidfd: Becomes readable when the owner of the supervisor dies; -1: there is none.
         watch: Where what is executed is noted, for the supervisor; None: nowhere.
+        helper_keeps: Descriptors that helper processes keep (the lock).
     """
 
     shard: int
@@ -24,3 +26,4 @@ class WorkerOptions:
     log_level: int
     owner_pidfd: int = -1
     watch: PageWatch | None = None
+    helper_keeps: Sequence[int] = ()

@@ -17,6 +17,10 @@ MESSAGE, LOG, REPORT = 0, 1, 2
 class Peer:
     """One attached client.
 
+    Attributes:
+        stalled: It has something to read first; it is not read meanwhile.
+        parked: Its next request waits for a check; it is not read meanwhile.
+
     Args:
         client_id: 16 bytes that no other client has.
         pid: Its process.
@@ -39,6 +43,7 @@ class Peer:
         self.replies = bytearray()
         self.events = bytearray()
         self.stalled = False
+        self.parked = False
         self.closed = False
         self.bytes_in = 0
         self.bytes_out = 0

@@ -16,7 +16,7 @@ from spex_shards.worker import loop
 from spex_shards.worker.outbox import Outbox
 from spex_shards.worker.sessions import Sessions
 
-_commit = loop._Worker._commit
+_commit = loop.Worker._commit
 _begun = recovery._begun
 _take = Outbox.take
 
@@ -63,7 +63,7 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
     ),
     "answer before the commit": (
         "replies leave, then the batch is kept",
-        lambda: patch.object(loop._Worker, "_commit", _answer_first),
+        lambda: patch.object(loop.Worker, "_commit", _answer_first),
     ),
     "forget remembered answers": (
         "a request that is sent again is answered with success",

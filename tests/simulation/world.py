@@ -158,7 +158,7 @@ class World:
         engine.commit()
         capture = LogCapture(logging.WARNING)
         _proxy.capture = capture
-        self.worker = loop._Worker(engine, self.control, WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch), capture)
+        self.worker = loop.Worker(engine, self.control, WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch), capture)
         self.policy.ready(self.now)
 
     def _executing(self, note: Any) -> Any:

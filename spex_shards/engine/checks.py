@@ -1,0 +1,59 @@
+"""Checks that are too long for a shard's loop: who asks for one is answered when it is done elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..domain.conformance import Verdict
+
+LARGE: Final = 500
+"""A model and a specification with more transitions together are checked elsewhere, where there is an elsewhere."""
+_MOST: Final = 10_000
+
+
+class CheckPending(BaseException):
+    """An observation must wait for a check; it is to be rolled back, and made again when the verdict is there.
+
+    No `Exception`: nothing that handles errors may handle it.
+
+    Attributes:
+        key: What is asked: digests of the model and specification, and of the transition.
+        work: Finds the verdict; takes long; changes nothing.
+    """
+
+    def __init__(self, key: bytes, work: Callable[[], Verdict]) -> None:
+        super().__init__(key)
+        self.key = key
+        self.work = work
+
+
+class Checks:
+    """Verdicts found elsewhere, the newest ten thousand.
+
+    Attributes:
+        elsewhere: Whether there is anybody who finds them; if not, nobody has to wait.
+    """
+
+    def __init__(self) -> None:
+        self.elsewhere = False
+        self._verdicts: dict[bytes, Verdict] = {}
+
+    def verdict(self, key: bytes, size: int, work: Callable[[], Verdict]) -> Verdict:
+        """Return the verdict of `work`, found here where that does not take long.
+
+        Raises:
+            CheckPending: It is to be found elsewhere first.
+        """
+        if not self.elsewhere or size <= LARGE:
+            return work()
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            raise CheckPending(key, work)
+        return verdict
+
+    def found(self, key: bytes, verdict: Verdict) -> None:
+        """Take a verdict."""
+        if len(self._verdicts) >= _MOST:
+            del self._verdicts[next(iter(self._verdicts))]
+        self._verdicts[key] = verdict

@@ -1,0 +1,45 @@
+"""Opening a shard in its process, and the exit codes of a worker."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from ..engine import Engine
+from ..errors import SpexError
+from ..records import error_plain
+from ..store import LogBroken
+from ..wire import send_message
+from .logs import LogCapture
+from .loop import Worker
+from .options import WorkerOptions
+
+BOOT_FAILED: Final = 64
+"""Exit code of a worker that could not start: trying again would not help."""
+STORE_BROKEN: Final = 65
+"""Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
+
+
+def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
+    """Open the shard and serve it until told to drain; return the exit code.
+
+    Args:
+        boot: Opens the engine.
+        control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
+        options: The rest.
+    """
+    capture = LogCapture(options.log_level)
+    capture.install()
+    try:
+        worker = Worker(boot(), control, options, capture)
+    except SpexError as error:
+        send_message(control, ["boot failed", error_plain(error)])
+        return BOOT_FAILED
+    send_message(control, ["ready"])
+    try:
+        return worker.serve()
+    except LogBroken as error:
+        print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
+        return STORE_BROKEN
