@@ -9,10 +9,10 @@ from enum import StrEnum
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
-from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
+from .bisimulation import Equivalence, Refinement, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
 from .difference import in_order
-from .extension import extensible
+from .extension import extensible, judged_by_narrowing
 from .graph import Graph
 from .impl_model import ImplModel
 from .lts import INTERNAL, LTS, State, Transition
@@ -24,6 +24,8 @@ MOST_MODELS: Final = 8
 """How many sets of transitions a checker knows at a time."""
 MOST_VERDICTS: Final = 100_000
 """How many verdicts it remembers for each."""
+MOST_NARROWED: Final = 1_000
+"""How many transitions a model may have for classes to be narrowed before it is compared."""
 
 _NO_BEHAVIOUR: Final = LTS("", ())
 
@@ -137,9 +139,16 @@ class ConformanceChecker:
         impl = _system_of(transitions, self._given, self._equivalence)
         if isinstance(impl, Result):
             return impl
+        explain = partial(_explained, impl, self._given, self._equivalence)
+        if self._moves is None and len(impl.transitions) <= MOST_NARROWED:
+            graph = Graph((impl, self._spec), self._equivalence)
+            found = judged_by_narrowing(graph)
+            if found is None:
+                equivalent = Refinement(graph).run(*graph.starts)
+                found = equivalent, equivalent or extensible(graph)
+            return _EQUIVALENT if found[0] else _unequal(possible=found[1], explain=explain)
         if bisimilar(impl, self._spec, self._equivalence):
             return _EQUIVALENT
-        explain = partial(_explained, impl, self._given, self._equivalence)
         return _judge_unequal(impl, self._spec, self._equivalence, self._moves, explain)
 
     def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
@@ -250,6 +259,10 @@ def _judge_unequal(
         possible = extensible(Graph((impl, spec), kind))
     else:
         possible = forced_classes(impl, moves, spec.initial_state, strong=strong) is not None
+    return _unequal(possible=possible, explain=explain)
+
+
+def _unequal(*, possible: bool | None, explain: Callable[[], Explanation]) -> Result:
     verdict = Verdict.VIOLATION if possible is False else Verdict.INCOMPLETE
     return Result(equivalent=False, verdict=verdict, decided=possible is not None, _explain=explain)
 

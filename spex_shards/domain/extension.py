@@ -43,6 +43,39 @@ def extensible(graph: Graph) -> bool | None:
         return None
 
 
+def judged_by_narrowing(graph: Graph) -> tuple[bool, bool | None] | None:
+    """Judge the first system of `graph` by the second, which must be minimal, where narrowing alone decides.
+
+    Where one class is left for each node, the node is equivalent to that class or to none. So the systems are
+    equivalent exactly if each node can do what its class can, by silent steps inside the class first.
+
+    Returns:
+        Whether the systems are equivalent, and whether an extension is; or None if it takes more to find out.
+    """
+    start, first_class = graph.starts
+    domains: Domains = {start: {first_class}}
+    try:
+        if not _Mapping(graph)._narrow(domains, start):
+            return False, False
+    except _TooHard:
+        return None
+    if any(len(classes) > 1 for classes in domains.values()):
+        return None
+    own = {node: next(iter(classes)) for node, classes in domains.items()}
+    done: dict[int, set[tuple[int, int]]] = {}
+    for node in sorted(own):  # silent steps lead to smaller numbers
+        shown = done[node] = {(code, own[target]) for code, target in graph.visible[node]}
+        for target in graph.silent[node]:
+            if own[target] == own[node]:
+                shown |= done[target]
+            else:
+                shown.add((SILENT, own[target]))
+        required = graph.visible[own[node]]
+        if not shown.issuperset(required) or any((SILENT, to) not in shown for to in graph.silent[own[node]]):
+            return False, True
+    return True, True
+
+
 class _Mapping:
     """The search for classes of the nodes of the first system."""
 
