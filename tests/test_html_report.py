@@ -184,6 +184,14 @@ def test_a_model_without_specification_or_with_two_starts_is_drawn_as_well() -> 
     assert "incomplete" in report([view_of(empty, order, spex.check(empty, order))], "t")
 
 
+def test_what_is_too_large_to_be_drawn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    monkeypatch.setattr("spex_shards.render.view.MOST_DRAWN", 3)
+    model = spex.ImplModel(specification="html.Large", transitions=[(None, spex.INITIALISATION, "start"), *GOOD])
+    with pytest.raises(ValueError, match=r"html\.Large: at most 3 transitions can be drawn, there are 4; minimise"):
+        view_of(model)
+
+
 # ---------------------------------------------------------------------- deviations of instances
 
 

@@ -103,6 +103,18 @@ def test_a_model_without_initialisation_has_shown_nothing() -> None:
     assert coverage_of(define(), start="A").percent == 100.0
 
 
+def test_a_walk_that_would_take_too_long_says_that_it_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has found counts; nothing is called a deviation that may be none."""
+    order = define(*((f"s{n}", "go", f"s{n + 1}") for n in range(9)))
+    steps = [*((f"m{n}", "go", f"m{n + 1}") for n in range(8)), ("m1", "steal", "m2")]
+    assert coverage_of(order, *steps).whole
+    assert coverage_of(order, *steps).unexplained == (T("m1", "steal", "m2"),)
+    monkeypatch.setattr("spex_shards.review.coverage.MOST_PAIRS", 4)
+    found = coverage_of(order, *steps)
+    assert (found.whole, found.unexplained) == (False, ())
+    assert str(found) == "at least 4 of 9 specified transitions shown (44 %)"
+
+
 names = st.sampled_from(["p", "q", "r", "s"])
 systems = st.lists(st.tuples(names, st.sampled_from(["a", "b", spex.INTERNAL]), names), min_size=1, max_size=8)
 

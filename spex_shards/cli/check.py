@@ -138,6 +138,7 @@ def _plain_coverage(coverage: Coverage) -> dict[str, Any]:
         "shown": len(coverage.shown),
         "of": len(coverage.shown) + len(coverage.missing),
         "percent": round(coverage.percent, 2),
+        "whole": coverage.whole,
         "missing": [list(t) for t in coverage.missing],
         "unreachable": [list(t) for t in coverage.unreachable],
         "unexplained": [list(t) for t in coverage.unexplained],

@@ -22,6 +22,8 @@ from .walk import walk
 
 _ROOT: Final = "root"
 _GOLDEN: Final = 137.5
+MOST_DRAWN: Final = 20_000
+"""So many transitions of a side are drawn; of more nobody would see anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,16 @@ def view_of(
         specification: What it is judged by.
         result: The verdict; given exactly where `specification` is.
         deviations: Those of its instances.
+
+    Raises:
+        ValueError: There are more than `MOST_DRAWN` transitions on a side.
     """
+    size = max(len(model.transitions), 0 if specification is None else len(specification.transitions))
+    if size > MOST_DRAWN:
+        raise ValueError(
+            f"{model.specification}: at most {MOST_DRAWN} transitions can be drawn, there are {size}; "
+            "minimise the model first"
+        )
     if specification is None or result is None:
         sides = {"impl": _numbered([(t, "plain") for t in in_order(model.transitions)], 0)}
         own = _classes(model, None, "branching")
