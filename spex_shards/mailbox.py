@@ -58,14 +58,25 @@ class Mailbox:
         """In a forked child: start anew; what arrived is the parent's, and so are the thread and the lock."""
         self.__init__(self._on_message)  # type: ignore[misc]
 
-    def close(self) -> None:
-        """Deliver what has arrived, and end the thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Deliver what has arrived, and end the thread.
+
+        Args:
+            timeout: Seconds that `on_message` has for it; what it has not taken by then is dropped, which is logged.
+        """
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(timeout)
+        if thread.is_alive():
+            with self._arrived:
+                left = len(self._waiting)
+                self.dropped.update(shard for shard, _ in self._waiting)
+                self._waiting.clear()
+            logger.warning("on_message was still at work when its manager closed; %d messages are dropped", left)
 
     def _deliver(self) -> None:
         while True:

@@ -16,10 +16,14 @@ from collections import deque
 from typing import Any, Final
 
 from . import codec, records
-from .errors import ShardDown, show
+from .errors import ShardDown, StoreError, code_of, show
 from .protocol import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
 
 LENGTH: Final = 4
+_NOT_KEPT: Final = code_of(StoreError)
+"""The code of the error that a request gets whose batch was not kept."""
+_Sent = tuple[int, bytes, bool, bool]
+"""A request in the window: its number and frame, whether it changes something, whether its caller waits."""
 
 
 def frame(plain: Any) -> bytes:
@@ -41,19 +45,24 @@ class ClientSession:
 
     Attributes:
         acknowledged: Every request up to this number is answered.
+        written: Requests up to this number were written to a channel, this one or an earlier one.
         failures: Entries of requests that nobody waits for and that could not be applied.
     """
 
     def __init__(self) -> None:
         self.acknowledged = 0
-        self.acknowledged_by_shard = 0
-        self.last = 0
+        self.written = 0
         self.failures: list[Any] = []
-        self._window: deque[tuple[int, bytes]] = deque()
+        self._window: deque[_Sent] = deque()
         self._waiting: set[int] = set()
         self._answers: dict[int, Any] = {}
-        self._first_change = 0
+        self._kept = False
         self._events_seen = self._reports_seen = 0
+
+    @property
+    def last(self) -> int:
+        """The newest number."""
+        return self._window[-1][0] if self._window else self.acknowledged
 
     @property
     def unacknowledged(self) -> int:
@@ -64,12 +73,10 @@ class ClientSession:
         """Number a request and take it into the window; return its number and frame."""
         number = self.last + 1
         data = frame_flat((number, self.acknowledged, code, thread, *arguments))
-        self.last = number
-        if not self._first_change and code & ~NOWAIT in MUTATING:
-            self._first_change = number
+        # One step takes the number and the place: an exception out of a signal comes before it or after it.
+        self._window.append((number, data, code & ~NOWAIT in MUTATING, waits))
         if waits:
             self._waiting.add(number)
-        self._window.append((number, data))
         return number, data
 
     def receive(self, reply: Any) -> None:
@@ -78,22 +85,27 @@ class ClientSession:
         Raises:
             ProtocolError: It is malformed.
         """
+        unkept = set()
         try:
             upto, entries = reply
             for entry in entries:
-                number, ok, _, _ = entry
+                number, ok, value, _ = entry
                 if number in self._waiting:
                     self._answers[number] = entry
-                elif not ok:
+                elif not ok and self._is_posted(number):
                     self.failures.append(entry)
+                if not ok and value[0] == _NOT_KEPT:
+                    unkept.add(number)
         except (TypeError, ValueError, LookupError):
             raise ProtocolError(f"a malformed reply: {show(reply)}") from None
         if type(upto) is not int or not self.acknowledged <= upto <= self.last:
             raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self.last} was possible")
-        self.acknowledged = self.acknowledged_by_shard = upto
+        self.acknowledged = upto
         window = self._window
         while window and window[0][0] <= upto:
-            window.popleft()
+            number, _, changes, _ = window.popleft()
+            if changes and number not in unkept:
+                self._kept = True
 
     def answer(self, number: int) -> Any:
         """Return the entry of an answered request that was waited for, or None for plain success."""
@@ -108,11 +120,11 @@ class ClientSession:
     def hello(self, pid: int) -> bytes:
         """Return the frame that a new channel starts with.
 
-        It tells whether the shard must have a row of this client (something that changes was answered), and whether
-        requests follow that were sent before; and which events and reports this client needs no more.
+        It tells whether the shard must have a row of this client (something that changes was kept), and whether
+        requests follow that were written to an earlier channel; and which events and reports this client needs no more.
         """
-        kept = 0 < self._first_change <= self.acknowledged
-        again = bool(self._window)
+        kept = self._kept
+        again = self.acknowledged < self.written
         first, seen = self.acknowledged + 1, (self._events_seen, self._reports_seen)
         return frame((0, self.acknowledged, Kind.HELLO, pid, PROTOCOL_VERSION, first, kept, again, *seen))
 
@@ -131,36 +143,47 @@ class ClientSession:
         return frame((0, 0, Kind.SEEN, 0, self._reports_seen))
 
     def unanswered(self) -> bytes:
-        """Return the frames of the whole window, in order, to be sent on a new channel."""
-        return b"".join(data for _, data in self._window)
+        """Return the frames of the whole window, in order, to be written to a new channel."""
+        self.written = self.last
+        return b"".join(data for number, data, _, _ in self._window if number > self.acknowledged)
 
     def take_back(self, number: int) -> None:
         """Undo the newest `add`: the request was not sent."""
         self._window.pop()
         self._waiting.discard(number)
-        self.last -= 1
-        if self._first_change == number:
-            self._first_change = 0
 
     def refuse_all(self, error: Any) -> int:
-        """Answer the whole window with an error; return how many requests that were."""
+        """Answer the whole window with an error, as the shard said; return how many requests that were.
+
+        The shard has no row of this client, or knows no more what it says: the next channel starts anew.
+        """
         count = len(self._window)
-        for number, _ in self._window:
-            entry = [number, False, error, []]
-            if number in self._waiting:
-                self._answers[number] = entry
-            else:
-                self.failures.append(entry)
-        self._window.clear()
-        self.acknowledged = self.acknowledged_by_shard = self.last
+        self.failures += [[number, False, error, []] for number in self._answer_all(error)]
+        self._kept = False
         return count
 
-    def abandon(self) -> list[int]:
-        """Drop the window: its requests will not be sent again. Return the numbers of those not waited for."""
-        lost = [number for number, _ in self._window if number not in self._waiting]
+    def abandon(self, error: Any) -> list[int]:
+        """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting."""
+        return self._answer_all(error)
+
+    def _answer_all(self, error: Any) -> list[int]:
+        posted = []
+        last = self.last
+        for number, _, _, waits in self._window:
+            if number in self._waiting:
+                self._answers[number] = [number, False, error, []]
+            elif not waits:
+                posted.append(number)
+        self.acknowledged = last
         self._window.clear()
-        self.acknowledged = self.last
-        return lost
+        return posted
+
+    def _is_posted(self, number: int) -> bool:
+        """Whether a request in the window was sent without waiting; what a call gave up is nobody's failure."""
+        if not self._window:
+            return False
+        place = number - self._window[0][0]
+        return 0 <= place < len(self._window) and not self._window[place][3]
 
 
 class ServerSession:

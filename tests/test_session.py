@@ -112,7 +112,7 @@ def test_a_client_that_was_forgotten_is_told_that_its_requests_may_have_been_app
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     client.receive(shard.run(client.add(Kind.TRANSITION, 1, STEP, waits=True)[1]))
-    client.add(Kind.TRANSITION, 1, STEP, waits=True)
+    client.written, _ = client.add(Kind.TRANSITION, 1, STEP, waits=True)
     forgetful = Shard()
     with pytest.raises(ShardDown) as caught:
         forgetful.hello(client.hello(1))

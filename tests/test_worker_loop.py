@@ -134,6 +134,7 @@ class Client:
     def send(self, kind: Kind, *arguments: Any) -> int:
         """Send a request; return its number."""
         number, data = self.session.add(kind, 1, arguments, waits=True)
+        self.session.written = number
         os.write(self._requests, data)
         return number
 

@@ -1,13 +1,11 @@
 """The channel of one process to one shard: threads in, pipes out.
 
-A call takes a number, writes its frame, and reads the reply itself: no other thread is on its path. Where several
-threads wait, one of them leads (it alone reads the reply pipe) and wakes the others as their answers come.
+A call takes a number, writes its frame, and reads the reply itself: no other thread is on its path.
 
 # Guarantees:
 #
 # * Number, place in the window and bytes in the output are taken under one lock, so the order of calls is the order
 #   on the pipe.
-# * Leadership is handed on whatever happens to the leader.
 # * What went wrong between the first and the last byte of a frame breaks the channel; the courier opens a new one,
 #   where the whole window is sent again.
 """
@@ -19,26 +17,24 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from ..errors import CallTimeout, ShardDown, ShardFailed, SpexError
-from ..protocol import NOT_ANSWERED, NOWAIT, Kind, ProtocolError
-from ..records import error_of
-from ..session import ClientSession
-from .followers import Followers
-from .pipes import Pipes
+from ..errors import CallTimeout, ManagerClosed, ShardFailed, SpexError
+from ..protocol import NOT_ANSWERED, NOWAIT, Kind
+from ..records import error_of, error_plain
 from .state import State
+from .waiting import Waiting, is_of_pipe
 
-_POLL_AT_MOST: Final = 1000
 logger = logging.getLogger("spex_shards")
 
 
-class Channel:
+class Channel(Waiting):
     """One shard, as this process reaches it.
 
     Args:
         shard: Its index.
         reopen: Asks the courier for new pipe ends.
+        blocked: Tells the courier that something waits to be written that no caller may be there to write.
         max_unacknowledged: Size of the window for requests that nobody waits for.
         max_frame_bytes: Most bytes of a request.
         greeting: Returns the frames (specifications) that follow the hello on every new channel.
@@ -48,12 +44,12 @@ class Channel:
         self,
         shard: int,
         reopen: Callable[[int], None],
+        blocked: Callable[[int], None],
         max_unacknowledged: int,
         max_frame_bytes: int,
         greeting: Callable[[], bytes],
     ) -> None:
-        self.shard = shard
-        self.state = State.CLOSED
+        super().__init__(shard, blocked)
         self.generation = 0
         self.pid: int | None = None
         self.exit: str | None = None
@@ -65,11 +61,6 @@ class Channel:
         self._max_unacknowledged = max_unacknowledged
         self._max_frame_bytes = max_frame_bytes
         self._greeting = greeting
-        self._session = ClientSession()
-        self._lock = threading.Lock()
-        self._leader = threading.Lock()
-        self._followers = Followers()
-        self._pipes = Pipes()
 
     # ------------------------------------------------------------------ calls
 
@@ -104,8 +95,6 @@ class Channel:
                 "it may be applied later",
                 **self._facts(maybe_executed=True),
             )
-        if entry is None and session.acknowledged_by_shard < number:
-            raise self._failure_now(maybe_executed=True)
         return entry
 
     def post(self, kind: Kind, arguments: tuple[Any, ...], timeout: float) -> None:
@@ -156,70 +145,39 @@ class Channel:
                 if self.failure is not None:
                     raise self._failure_now(maybe_executed=False)
                 self._open_locked()
-            number, data = self._session.add(kind, threading.get_ident(), arguments, waits=waits)
-            if len(data) > self._max_frame_bytes:
-                self._session.take_back(number)
-                raise ValueError(
-                    f"a request must have at most max_frame_bytes={self._max_frame_bytes} bytes, got: {len(data)}"
-                )
-            self.last_code = kind
-            if self.state is State.OPEN:
-                self._write(data)
+            session = self._session
+            last, done = session.last, False
+            try:
+                number, data = session.add(kind, threading.get_ident(), arguments, waits=waits)
+                if len(data) > self._max_frame_bytes:
+                    session.take_back(number)
+                    raise ValueError(
+                        f"a request must have at most max_frame_bytes={self._max_frame_bytes} bytes, got: {len(data)}"
+                    )
+                self.last_code = kind
+                if self.state is State.OPEN:
+                    session.written = number
+                    self._write(data)
+                done = True
+            finally:
+                if not done and session.last != last:
+                    self._break_locked()  # it has its number and was not written, maybe
             return number
 
     def _write(self, data: bytes) -> None:
         # With the lock held.
+        pipes = self._pipes
+        before = bool(pipes.output)
         try:
-            self._pipes.write(data)
-        except OSError:
+            pipes.write(data)
+        except BaseException as error:
             self._break_locked()
-        except BaseException:
-            self._break_locked()
-            raise
+            if not is_of_pipe(error):
+                raise
+        if pipes.output and not before:
+            self._blocked(self.shard)
 
-    # ------------------------------------------------------------------ waiting: leader and followers
-
-    def _wait_for(self, number: int, deadline: float | None) -> bool:
-        """Wait until everything up to `number` is answered, or nothing will be; False when the deadline passed."""
-        session = self._session
-        while session.acknowledged < number and self.state is not State.FAILED:
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            if self.state is State.OPEN and self._leader.acquire(blocking=False):
-                try:
-                    self._lead(number, deadline)
-                finally:
-                    self._step_down()
-            else:
-                self._follow(number, deadline)
-        return True
-
-    def _lead(self, number: int, deadline: float | None) -> None:
-        session = self._session
-        while session.acknowledged < number and self.state is State.OPEN:
-            if deadline is None:
-                self._step(_POLL_AT_MOST)
-                continue
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return
-            self._step(remaining * 1000)
-
-    def _step(self, milliseconds: float) -> None:
-        # By the leader only: wait for the pipes once, and do what they allow.
-        readable, writable = self._pipes.wait(min(_POLL_AT_MOST, milliseconds))
-        try:
-            if readable:
-                self._take(self._pipes.read())
-            if writable:
-                with self._lock:
-                    self._pipes.write_output()
-        except (EOFError, OSError, ProtocolError):
-            self._break()
-        except BaseException:
-            # Between the first and the last byte of a frame, maybe: what is in the pipe cannot be told.
-            self._break()
-            raise
+    # ------------------------------------------------------------------ replies
 
     def _take(self, replies: list[Any]) -> None:
         with self._lock:
@@ -236,25 +194,6 @@ class Channel:
             self.unapplied += 1
             logger.error("shard %d could not apply an observation: %s", self.shard, error_of(failure[2]))
 
-    def _follow(self, number: int, deadline: float | None) -> None:
-        """Wait to be woken, as one who does not lead, for a second at most."""
-        with self._lock:
-            if self._session.acknowledged >= number or self.state is State.FAILED:
-                return
-            gate = self._followers.join(number)
-        # The leader may have stepped down just before it could see this one: then there is nobody to be woken by.
-        if self.state is not State.OPEN or self._leader.locked():
-            self._followers.wait(gate, None if deadline is None else deadline - time.monotonic())
-        with self._lock:
-            self._followers.leave(gate)
-
-    def _step_down(self) -> None:
-        # Leadership is handed on whatever happens to the leader.
-        self._leader.release()
-        if self._followers:
-            with self._lock:
-                self._followers.wake_one()
-
     def _make_room(self, deadline: float, kind: Kind, timeout: float) -> None:
         session = self._session
         while True:
@@ -268,13 +207,7 @@ class Channel:
                     f"{session.unacknowledged} requests are unacknowledged",
                     **self._facts(maybe_executed=False),
                 )
-            if self.state is State.OPEN and self._leader.acquire(blocking=False):
-                try:
-                    if self.state is State.OPEN:
-                        self._step((deadline - time.monotonic()) * 1000)
-                finally:
-                    self._step_down()
-            else:
+            if not self._leading(self._step, (deadline - time.monotonic()) * 1000):
                 self._follow(session.acknowledged + 1, deadline)
 
     # ------------------------------------------------------------------ opening and breaking
@@ -292,7 +225,7 @@ class Channel:
     def install(self, generation: int, pid: int, requests: int, replies: int) -> None:
         """Take new pipe ends, by the courier: greet, and send the whole window again."""
         self._pipes.wake()
-        with self._leader, self._lock:
+        with self._leader.lock, self._lock:
             if self.state is State.FAILED:  # closed meanwhile
                 os.close(requests)
                 os.close(replies)
@@ -310,7 +243,8 @@ class Channel:
                 self._break_locked()
 
     def lose(self) -> None:
-        """The connection to the supervisor is gone: ask anew."""
+        """The connection to the supervisor is gone: ask anew, also for what it had given up."""
+        self.revive()
         with self._lock:
             if self.state in (State.OPEN, State.OPENING):
                 self.state = State.OPEN
@@ -319,12 +253,14 @@ class Channel:
     def fail(self, failure: SpexError) -> None:
         """The shard is given up: nothing that is waiting will be answered."""
         with self._lock:
+            if isinstance(self.failure, ManagerClosed):
+                return
             self.state = State.FAILED
             self.failure = failure
-            lost = self._session.abandon()
+            lost = self._session.abandon(error_plain(self._failure_now(maybe_executed=True)))
             if lost:
                 self.unapplied += len(lost)
-                self._session.failures.append([lost[0], False, None, len(lost)])
+                self._session.failures.append([lost[0], False, error_plain(self._lost_with(failure, len(lost))), []])
                 self._reported += 1
             self._pipes.wake()
             self._followers.wake_all()
@@ -334,33 +270,42 @@ class Channel:
     def revive(self) -> None:
         """Forget a failure: the shard may be there again."""
         with self._lock:
-            if self.state is State.FAILED:
+            if self.state is State.FAILED and not isinstance(self.failure, ManagerClosed):
                 self.state, self.failure = State.CLOSED, None
 
-    def pump(self) -> bool:
-        """By the courier, after a re-opening: write what fits, read what is there; return whether more is left."""
-        if self._pipes.output and self.state is State.OPEN and self._leader.acquire(blocking=False):
+    def pump(self) -> list[tuple[int, int]]:
+        """By the courier, when something waits to be written: write what fits, and read what is there if nobody leads.
+
+        The shard may read nothing more until its replies are read. Returns what to poll for, as (descriptor, events);
+        nothing when all is written.
+        """
+        with self._lock:
             try:
                 if self.state is State.OPEN:
-                    self._step(0)
-            finally:
-                self._step_down()
-        return bool(self._pipes.output) and self.state is State.OPEN
+                    self._pipes.write_output()
+                if not self._pipes.output:
+                    self._followers.wake_all()  # they may have waited for room
+            except OSError:
+                self._break_locked()
+        if not self._pipes.output or self.state is not State.OPEN:
+            return []
+        return self._pipes.to_poll(replies=self._leading(self._step, 0))
 
     def shut(self) -> None:
-        """Carry nothing any more; whoever waits is told that the shard is gone."""
-        self.fail(ShardDown(f"the channel to shard {self.shard} is closed", **self._facts(maybe_executed=True)))
+        """Carry nothing any more; whoever waits is told that the manager is closed."""
+        text = f"the manager was closed before shard {self.shard} had answered"
+        self.fail(ManagerClosed(text, **self._facts(maybe_executed=True)))
 
     def close(self) -> None:
         """After `shut`, and when the courier has ended: close this side's ends."""
-        with self._leader, self._lock:
+        with self._leader.lock, self._lock:
             self._pipes.close()
 
     def forget(self) -> None:
         """In a forked child: close the inherited ends and start anew; nothing of the parent's is touched."""
         self._pipes.close()
         self.__init__(  # type: ignore[misc]
-            self.shard, self._reopen, self._max_unacknowledged, self._max_frame_bytes, self._greeting
+            self.shard, self._reopen, self._blocked, self._max_unacknowledged, self._max_frame_bytes, self._greeting
         )
 
     @property
@@ -395,3 +340,8 @@ class Channel:
         cls = type(failure) if failure is not None else ShardFailed
         context = {**(failure.context if failure is not None else {}), "maybe_executed": maybe_executed}
         return cls(str(failure), **context)
+
+    @staticmethod
+    def _lost_with(failure: SpexError, count: int) -> SpexError:
+        context = {**failure.context, "maybe_executed": True, "requests": count}
+        return type(failure)(f"{count} requests could not be applied: {failure}", **context)

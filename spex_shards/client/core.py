@@ -72,7 +72,9 @@ class Client:
         self._known: set[type[Specification]] = set()
         self._declaring = threading.RLock()
         self.channels = [
-            Channel(index, self._want, options.max_unacknowledged, options.max_frame_bytes, self._greeting)
+            Channel(
+                index, self._want, self._blocked, options.max_unacknowledged, options.max_frame_bytes, self._greeting
+            )
             for index in range(options.shards)
         ]
         self.client_id = secrets.token_bytes(16)
@@ -110,12 +112,12 @@ class Client:
 
         Raises:
             TypeError: Its handler cannot be sent.
+            ValueError: It is larger than a frame may be.
         """
         with self._declaring:
             if cls in self._known:
                 return
-            stored, shipped = describe_for_shipping(cls)
-            notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+            notice = self._notice(cls)
             self._declared[cls.name] = notice
             for channel in self.channels:
                 channel.register(notice)
@@ -212,7 +214,11 @@ class Client:
     def _value(self, channel: Channel, entry: Any) -> Any:
         _, ok, value, logs = entry
         for plain in logs:
-            emit(plain, channel.shard, channel.pid, called_here=True)
+            try:
+                emit(plain, channel.shard, channel.pid, called_here=True)
+            except Exception:  # a log filter of the application's may raise anything: the answer is the call's
+                with suppress(Exception):
+                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
         if ok:
             return value
         raise records.error_of(value)
@@ -220,16 +226,28 @@ class Client:
     def _want(self, shard: int) -> None:
         self._courier.want(shard)
 
+    def _blocked(self, shard: int) -> None:
+        self._courier.blocked(shard)
+
+    def _notice(self, cls: type[Specification]) -> bytes:
+        stored, shipped = describe_for_shipping(cls)
+        notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+        if len(notice) > self._options.max_frame_bytes:
+            raise ValueError(
+                f"a specification and its handler must have at most max_frame_bytes={self._options.max_frame_bytes} "
+                f"bytes, got: {len(notice)} for {cls.name}"
+            )
+        return notice
+
     def _greeting(self) -> bytes:
         # Beside what was used: handlers that only this process can supply, since shards do not store them.
         declared = dict(self._declared)
         for name, cls in all_registered().items():
             if name not in declared and describe(cls)[0].handler.kind == "shipped":
                 try:
-                    stored, shipped = describe_for_shipping(cls)
-                except TypeError:
+                    declared[name] = self._notice(cls)
+                except (TypeError, ValueError):
                     continue  # it is an error where the class is used
-                declared[name] = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
         return b"".join(declared.values())
 
     def _on_events(self, shard: int, pid: int, events: list[Any]) -> None:
@@ -284,14 +302,7 @@ class Client:
 
 def _failures(channel: Channel) -> Iterable[SpexError]:
     for entry in channel.take_failures():
-        if entry[2] is not None:
-            yield records.error_of(entry[2])
-        else:
-            failure = channel.failure
-            error = type(failure)(f"{entry[3]} requests could not be applied: {failure}") if failure else None
-            if error is not None and failure is not None:
-                error.context.update(failure.context, maybe_executed=True, requests=entry[3])
-                yield error
+        yield records.error_of(entry[2])
 
 
 def _after_fork_in_child() -> None:

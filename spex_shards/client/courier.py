@@ -6,6 +6,7 @@ send unasked (messages, log records), and, for an owner, waits for the superviso
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
@@ -19,11 +20,12 @@ from ..errors import ShardDown, ShardFailed, SpexError
 from ..protocol import MAX_REPLY_BYTES, PROTOCOL_VERSION, ProtocolError
 from ..wire import FrameReader, read_available, receive_message, send_message, socket_address
 from .channel import Channel
+from .state import State
 
-_PUMP_MILLISECONDS: Final = 2
 _CONNECT_WITHIN: Final = 10.0
 """Seconds that callers wait for a supervisor to be followed by another; later ones are told that there is none."""
-_SOON, _LATER = 0.05, 0.5
+_SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
+logger = logging.getLogger("spex_shards")
 
 
 class Courier:
@@ -53,7 +55,12 @@ class Courier:
         self._on_events = on_events
         self._revive = revive
         self._pidfd = supervisor_pidfd
+        self._dead = False
+        self._connect_at: float | None = None
+        self._give_up_at: float | None = None
+        self._pause = _SOON
         self._wanted: deque[int] = deque()
+        self._asked: set[int] = set()
         self._revivals: deque[int] = deque()
         self._status: deque[Any] = deque()
         self._status_ready = threading.Event()
@@ -61,7 +68,9 @@ class Courier:
         self._stop = False
         self._socket: socket.socket | None = None
         self._events: dict[int, tuple[int, int, FrameReader]] = {}
+        self._blocked: deque[int] = deque()
         self._pumping: set[int] = set()
+        self._watched: list[int] = []
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
@@ -84,6 +93,12 @@ class Courier:
         """Have a channel opened; never blocks."""
         self._wanted.append(shard)
         self._wake()
+
+    def blocked(self, shard: int) -> None:
+        """Have written what a channel could not write at once; never blocks."""
+        self._blocked.append(shard)
+        if threading.current_thread() is not self._thread:
+            self._wake()
 
     def revive(self, shard: int) -> None:
         """Have a shard that was given up started again; never blocks."""
@@ -136,20 +151,49 @@ class Courier:
 
     def _run(self) -> None:
         while not self._stop:
-            for descriptor, _ in self._poll.poll(_PUMP_MILLISECONDS if self._pumping else None):
-                self._ready(descriptor)
-            self._pumping = {shard for shard in self._pumping if self._channels[shard].pump()}
+            ready = self._poll.poll(self._timeout())
+            self._unwatch()
+            for descriptor, _ in ready:
+                if not self._ready(descriptor):
+                    break  # the others may be of what is closed by now, and their numbers another's
+            self._connect_again()
+            self._pump()
             self._send_wishes()
 
-    def _ready(self, descriptor: int) -> None:
+    def _timeout(self) -> float | None:
+        return None if self._connect_at is None else max(0.0, self._connect_at - time.monotonic()) * 1000
+
+    def _ready(self, descriptor: int) -> bool:
+        """Do what a descriptor is ready for; return whether the connection is what it was before."""
         if descriptor == self._wake_fd:
             os.eventfd_read(self._wake_fd)
         elif descriptor in self._events:
             self._read_events(descriptor)
         elif descriptor == self._pidfd:
             self._supervisor_died()
+            return False
         elif self._socket is not None and descriptor == self._socket.fileno():
             self._hear()
+            return self._socket is not None
+        return True
+
+    def _pump(self) -> None:
+        # What a caller left to be written must not wait for the next call.
+        while self._blocked:
+            self._pumping.add(self._blocked.popleft())
+        for shard in list(self._pumping):
+            wanted = self._channels[shard].pump()
+            if not wanted:
+                self._pumping.discard(shard)
+            for descriptor, events in wanted:
+                self._poll.register(descriptor, events)
+                self._watched.append(descriptor)
+
+    def _unwatch(self) -> None:
+        # Before anything is closed: only this thread closes the ends of a channel that is in use.
+        for descriptor in self._watched:
+            self._poll.unregister(descriptor)
+        self._watched.clear()
 
     def _send_wishes(self) -> None:
         connection = self._socket
@@ -163,8 +207,11 @@ class Courier:
                 send_message(connection, ["revive", self._revivals.popleft()])
             while self._wanted:
                 shard = self._wanted[0]
-                if not send_message(connection, ["open", shard]):
-                    return
+                # A wish may be older than the channel: whoever asks twice is given two, and the second ends the first.
+                if self._channels[shard].state is State.OPENING and shard not in self._asked:
+                    if not send_message(connection, ["open", shard]):
+                        return
+                    self._asked.add(shard)
                 self._wanted.popleft()
         except OSError:
             self._lost()
@@ -183,16 +230,19 @@ class Courier:
     def _take(self, message: list[Any], descriptors: list[int]) -> None:
         if message[0] == "channel" and len(descriptors) == 3:
             _, shard, generation, pid = message
+            self._asked.discard(shard)
             self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
             self._poll.register(descriptors[2], select.POLLIN)
             self._channels[shard].install(generation, pid, *descriptors[:2])
-            self._pumping.add(shard)
         elif message[0] == "down":
             _, shard, generation, _, exit_text = message
             self._channels[shard].break_if(generation, exit_text)
         elif message[0] == "failed":
             _, shard, pid, exit_text = message
+            self._asked.discard(shard)
             self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_request))
+        elif message[0] == "up":
+            self._channels[message[1]].revive()
         elif message[0] == "status":
             self._status.append(message[1])
             self._status_ready.set()
@@ -215,13 +265,15 @@ class Courier:
     # ------------------------------------------------------------------ the supervisor
 
     def _connect(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection: socket.socket | None = None
         try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with socket_address(self._path) as address:
                 connection.connect(address)
             send_message(connection, ["attach", PROTOCOL_VERSION, self._client_id])
         except OSError as error:
-            connection.close()
+            if connection is not None:
+                connection.close()
             raise ShardDown(f"there is no supervisor at {self._path}: {error}", maybe_executed=False) from error
         self._socket = connection
         self._poll.register(connection, select.POLLIN)
@@ -231,42 +283,51 @@ class Courier:
             self._poll.unregister(self._socket)
             self._socket.close()
             self._socket = None
+        self._wanted.clear()
+        self._revivals.clear()
+        self._asked.clear()
         for channel in self._channels:
             channel.lose()
-        if self._revive is None and not self._stop:
-            self._reconnect()
+        if not self._stop:
+            now = time.monotonic()
+            self._connect_at, self._give_up_at, self._pause = now, now + _CONNECT_WITHIN, _SOON
 
     def _supervisor_died(self) -> None:
         self._poll.unregister(self._pidfd)
+        self._dead = True
         self._lost()
-        if self._stop or self._revive is None:
+
+    def _connect_again(self) -> None:
+        """Connect, when it is time to: to the same supervisor, or to another that follows it at once or much later."""
+        if self._connect_at is None or self._stop or time.monotonic() < self._connect_at:
             return
         try:
-            self._pidfd = self._revive()
-            self._poll.register(self._pidfd, select.POLLIN)
+            if self._dead and self._revive is not None:
+                self._pidfd = self._revive()
+                self._poll.register(self._pidfd, select.POLLIN)
+                self._dead = False
             self._connect()
-        except SpexError as error:
-            for channel in self._channels:
-                channel.fail(ShardDown(f"the supervisor died and has no successor: {error}", maybe_executed=True))
-
-    def _reconnect(self) -> None:
-        # A served supervisor, or the owner's of a forked child, may be followed by another: at once, or much later.
-        deadline: float | None = time.monotonic() + _CONNECT_WITHIN
-        while not self._stop:
-            try:
-                self._connect()
-            except ShardDown as error:
-                if deadline is not None and time.monotonic() > deadline:
-                    deadline = None
-                    for channel in self._channels:
-                        channel.fail(ShardDown(str(error), maybe_executed=True))
-                woken = select.poll()  # select ends at descriptor 1023
-                woken.register(self._wake_fd, select.POLLIN)
-                woken.poll((_SOON if deadline is not None else _LATER) * 1000)
-                continue
-            for channel in self._channels:
-                channel.revive()
+        except (SpexError, OSError) as error:
+            self._not_connected(error)
             return
+        self._connect_at = None
+        for channel in self._channels:
+            channel.revive()
+
+    def _not_connected(self, error: Exception) -> None:
+        text = f"the supervisor died and has no successor: {error}" if self._dead else str(error)
+        if self._dead and self._pause == _SOON:
+            logger.error("%s", text)
+        now = time.monotonic()
+        if self._give_up_at is not None and now > self._give_up_at:
+            self._give_up_at = None
+            for channel in self._channels:
+                channel.fail(ShardDown(text, maybe_executed=True))
+        if self._dead:
+            self._pause = min(2 * self._pause, _REVIVE_AT_MOST)  # a process is started each time
+        elif self._give_up_at is None:
+            self._pause = _LATER
+        self._connect_at = now + self._pause
 
 
 def _failed(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:

@@ -12,7 +12,7 @@ _AT_MOST: Final = 1.0
 class Followers:
     """The waiting threads of one channel, each with the number that it waits for.
 
-    All methods but `wait` are called with the channel's lock held.
+    All methods but `gate` and `wait` are called with the channel's lock held.
     """
 
     def __init__(self) -> None:
@@ -21,12 +21,16 @@ class Followers:
     def __len__(self) -> int:
         return len(self._gates)
 
-    def join(self, number: int) -> threading.Lock:
-        """Take the calling thread in; return the gate to wait at."""
+    @staticmethod
+    def gate() -> threading.Lock:
+        """Return a gate to wait at, without the channel's lock."""
         gate = threading.Lock()
         gate.acquire()
-        self._gates[gate] = number
         return gate
+
+    def join(self, gate: threading.Lock, number: int) -> None:
+        """Take the calling thread in, at its gate."""
+        self._gates[gate] = number
 
     @staticmethod
     def wait(gate: threading.Lock, seconds: float | None) -> None:

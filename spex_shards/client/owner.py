@@ -38,7 +38,10 @@ class SupervisorOwner:
     """
 
     def __init__(self, config: SupervisorConfig) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise DataDirError(f"the supervisor process could not be started: {error}") from error
         self._socket = ours
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self.warnings: list[str] = []
@@ -55,7 +58,13 @@ class SupervisorOwner:
         finally:
             theirs.close()
         self.pid = self._process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            ours.close()
+            self._process.kill()
+            self._process.wait()
+            raise DataDirError(f"the supervisor process could not be watched: {error}") from error
         try:
             self._tell(frame(config.plain()))
             self.warnings = self._answer(START_WITHIN)
@@ -87,8 +96,8 @@ class SupervisorOwner:
         return abnormal
 
     def reap(self) -> None:
-        """Reap a supervisor that has ended."""
-        self._process.wait()
+        """Reap a supervisor that has ended; never waits for one that has not."""
+        self._process.poll()
         self._socket.close()
         self.let_go()
 

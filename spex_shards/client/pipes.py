@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from typing import Any, Final
 
 from ..protocol import MAX_REPLY_BYTES
@@ -59,15 +60,21 @@ class Pipes:
             written = write_available(self._requests, bytes(memoryview(self.output)[:_AT_ONCE]))
             del self.output[:written]
 
+    def to_poll(self, *, replies: bool) -> list[tuple[int, int]]:
+        """Return what another poll must ask for until the output is written: (descriptor, events)."""
+        wanted = [(self._requests, select.POLLOUT)]
+        return [*wanted, (self._replies, select.POLLIN)] if replies else wanted
+
     def wait(self, milliseconds: float) -> tuple[bool, bool]:
         """Wait until there is something to read, room to write what was kept, or `wake`; return (read, write)."""
         if not self.output:
             return self._waited(milliseconds)
-        self._poll.register(self._requests, select.POLLOUT)
         try:
+            self._poll.register(self._requests, select.POLLOUT)
             return self._waited(milliseconds)
         finally:
-            self._poll.unregister(self._requests)
+            with suppress(KeyError):
+                self._poll.unregister(self._requests)
 
     def _waited(self, milliseconds: float) -> tuple[bool, bool]:
         readable = writable = False

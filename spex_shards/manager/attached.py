@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from ..protocol import Kind
 from ..settings import load_specifications, options_from
 from ..shard_info import ShardInfo
 from ..shipping import ship
-from .base import InstanceManager, logger, raise_unapplied
+from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
 from .reading import Life
 
 
@@ -88,6 +89,7 @@ class AttachedInstanceManager(InstanceManager):
 
     def close(self) -> None:
         """Flush, and let go of the shards."""
+        deadline = time.monotonic() + self._options["shutdown_timeout"]
         with self._changing:
             if self._life is not Life.STARTED:
                 self._life = Life.CLOSED
@@ -103,6 +105,8 @@ class AttachedInstanceManager(InstanceManager):
                 self._stop()
             # What another thread had sent between the flush and the end of the channels.
             errors += self._client.take_failures()
+        # Not within: `on_message` may call `close` as well.
+        self._mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         raise_unapplied(errors)
 
     def flush(self, timeout: float | None = None) -> None:
@@ -151,7 +155,6 @@ class AttachedInstanceManager(InstanceManager):
     def _stop(self) -> None:
         self._client.close()
         atexit.unregister(self._at_exit)
-        self._mailbox.close()
 
     def _at_exit(self) -> None:
         try:

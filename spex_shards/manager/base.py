@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ..domain.instance import Instance
 from ..domain.lts import INITIALISATION
@@ -18,6 +18,8 @@ from ..shard_info import ShardInfo
 from .arguments import action_name, canonical, encode_meta, specification_of, state_name
 from .reading import Life, Readings
 
+MESSAGES_WITHIN: Final = 0.1
+"""Seconds that `on_message` has at least, when a manager closes, for what has arrived."""
 logger = logging.getLogger("spex_shards")
 
 

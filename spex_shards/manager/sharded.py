@@ -129,7 +129,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
 
     def _succeed(self) -> int:
         # By the courier, when the supervisor has died: reap it, and start the next.
-        if self._owner is not None:
+        if self._owner is not None and self._owner.pidfd >= 0:
             self._owner.reap()
             logger.error("the supervisor (pid %d) died; another is started", self._owner.pid)
         return self._new_owner().pidfd
@@ -143,4 +143,3 @@ class ShardedInstanceManager(AttachedInstanceManager):
                 logger.warning("%s", text)
         elif self._owner is not None:
             self._owner.let_go()
-        self._mailbox.close()

@@ -30,7 +30,7 @@ from ..protocol import Kind
 from ..records import decode_value, encode_value
 from ..settings import load_specifications, options_from
 from ..shard_info import ShardInfo, ShardStatus
-from .base import InstanceManager, logger, raise_unapplied
+from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
 from .reading import Life
 
 _US = timedelta(microseconds=1)
@@ -107,6 +107,7 @@ class SimpleInstanceManager(InstanceManager):
 
     def close(self) -> None:
         """Write everything out and give the directory back."""
+        deadline = time.monotonic() + self._options["shutdown_timeout"]
         with self._lock:
             if self._life in (Life.NEW, Life.CLOSED):
                 self._life = Life.CLOSED
@@ -125,7 +126,7 @@ class SimpleInstanceManager(InstanceManager):
                 self._owner.release()  # the directory is free, whatever its disk does
         _managers.discard(self)
         atexit.unregister(self._at_exit)
-        self._mailbox.close()
+        self._mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         errors = self._take_unapplied()
         if failure is not None and not errors:
             raise failure

@@ -100,6 +100,12 @@ class Door:
             os.close(descriptor)
         return message
 
+    def tell_all(self, message: list[Any]) -> None:
+        """Send a message to every client; who does not take it is shown out."""
+        for client in list(self.clients.values()):
+            if not client.tell(message):
+                self.show_out(client)
+
     def show_out(self, client: Attached) -> None:
         """Close a client's connection."""
         self.clients.pop(client.connection.fileno(), None)

@@ -228,7 +228,8 @@ class Supervisor:
             return
         message, _ = received
         if message[0] == "ready":
-            self._shards[index].ready(time.monotonic())
+            if self._shards[index].ready(time.monotonic()):
+                self._door.tell_all(["up", index])
         elif message[0] == "pong":
             self._shards[index].hang.answered(time.monotonic())
         elif message[0] == "boot failed":
@@ -247,9 +248,7 @@ class Supervisor:
         del self._workers[index]
         worker.close()
         self._note_workers()
-        for client in self._clients():
-            if not client.tell(["down", index, generation, pid, shard.last_exit]):
-                self._door.show_out(client)
+        self._door.tell_all(["down", index, generation, pid, shard.last_exit])
 
     # ------------------------------------------------------------------ starting
 

@@ -25,6 +25,7 @@ class ShardPolicy:
         generation: Counts its processes; a message about one of them names it.
         start_at: Monotonic time of the next start, or None.
         give_up_at: Monotonic time at which a worker that is not ready is killed, or None.
+        revived: Whether it was given up once, and clients may not know that it is there again.
         suspects: Requests and timers that the shard died with.
         hang: Whether its worker is hung.
     """
@@ -40,6 +41,7 @@ class ShardPolicy:
     give_up_at: float | None = None
     unready_deaths: int = 0
     last_pid: int | None = None
+    revived: bool = False
     suspects: Suspects = field(default_factory=Suspects)
     hang: HangWatch = field(default_factory=lambda: HangWatch(None))
 
@@ -52,12 +54,14 @@ class ShardPolicy:
         if self.generation > 1:
             self.restarts += 1
 
-    def ready(self, now: float) -> None:
-        """The process reported that it is ready."""
+    def ready(self, now: float) -> bool:
+        """The process reported that it is ready; return whether clients must be told, since it had been given up."""
         self.hang.start(now)
         self.status = ShardStatus.READY
         self.give_up_at = None
         self.unready_deaths = 0
+        revived, self.revived = self.revived, False
+        return revived
 
     def cannot_start(self, reason: str) -> None:
         """The process reported that it cannot start, and that trying again would not help."""
@@ -93,6 +97,7 @@ class ShardPolicy:
         """Start a shard that was given up again, its restart intensity counted anew."""
         if self.status is ShardStatus.FAILED and self.pid is None:
             self.status = ShardStatus.RESTARTING
+            self.revived = True
             self.intensity.forget()
             self.unready_deaths = 0
             self.start_at = now

@@ -210,6 +210,7 @@ class SimClient:
         if one.steps:
             self.changes.append((number, one, len(one.steps) - 1))
         if self.connected:
+            self.session.written = number
             self._out += data
 
     def _look_at_answers(self) -> None:
