@@ -3,5 +3,6 @@
 from .copies import backup, restore
 from .directory import verify
 from .findings import Finding
+from .resharding import Resharded, reshard
 
-__all__ = ["Finding", "backup", "restore", "verify"]
+__all__ = ["Finding", "Resharded", "backup", "reshard", "restore", "verify"]

@@ -22,6 +22,7 @@ from .merge import merge_models
 from .minimise import minimise_model
 from .render import render_models
 from .replay import replay_log
+from .reshard import reshard_directory
 from .serve import serve
 from .verify import verify_directory
 
@@ -48,6 +49,7 @@ app.command("serve")(serve)
 app.command("verify")(verify_directory)
 app.command("backup")(backup_directory)
 app.command("restore")(restore_directory)
+app.command("reshard")(reshard_directory)
 
 
 def main() -> None:

@@ -66,6 +66,7 @@ class Courier:
         self._status_ready = threading.Event()
         self._ask_status = False
         self._stop = False
+        self._given_up = False
         self._socket: socket.socket | None = None
         self._events: dict[int, tuple[int, int, FrameReader]] = {}
         self._blocked: deque[int] = deque()
@@ -228,7 +229,9 @@ class Courier:
             self._take(*received)
 
     def _take(self, message: list[Any], descriptors: list[int]) -> None:
-        if message[0] == "channel" and len(descriptors) == 3:
+        if message[0] == "attached" and message[1] != len(self._channels):
+            self._give_up(message[1])
+        elif message[0] == "channel" and len(descriptors) == 3:
             _, shard, generation, pid = message
             self._asked.discard(shard)
             self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
@@ -246,6 +249,17 @@ class Courier:
         elif message[0] == "status":
             self._status.append(message[1])
             self._status_ready.set()
+
+    def _give_up(self, shards: int) -> None:
+        """Never use shards of another number: identifiers are routed by the number that there was."""
+        self._given_up = True
+        error = ShardDown(
+            f"the data directory was changed from {len(self._channels)} to {shards} shards; make a new manager",
+            maybe_executed=True,
+        )
+        self._lost()
+        for channel in self._channels:
+            channel.fail(error)
 
     def _read_events(self, descriptor: int) -> bool:
         """Read once; return whether there may be more."""
@@ -288,7 +302,7 @@ class Courier:
         self._asked.clear()
         for channel in self._channels:
             channel.lose()
-        if not self._stop:
+        if not self._stop and not self._given_up:
             now = time.monotonic()
             self._connect_at, self._give_up_at, self._pause = now, now + _CONNECT_WITHIN, _SOON
 

@@ -97,6 +97,32 @@ class Instances:
             self._batch.put("metas", u64(number), records.seal_flat(meta))
         return found
 
+    def reserve(self) -> int:
+        """Return a number for an instance, which is never used for another."""
+        return self._number()
+
+    def adopt(self, found: Found, entry: Entry, number: int, meta: bytes | None, *, parked: bool) -> Found:
+        """Take over an instance of another shard as it is, but for its number here; its history lies here already.
+
+        Args:
+            found: Its key and row there.
+            entry: Its specification here.
+            number: Its number here, reserved.
+            meta: The row of its meta there, or None.
+            parked: Whether its timeout waits for a handler.
+        """
+        row = found.row._replace(specification=entry.number, number=number)
+        self._batch.put("by_spec", u32(entry.number) + found.key, b"")
+        if meta is not None:
+            self._batch.put("metas", u64(number), meta)
+        row = self._set_deadline(found.key, row._replace(deadline=None), entry, row.deadline)
+        if parked and row.deadline is not None:
+            due = u64(row.deadline) + u64(number)
+            self._batch.delete("deadlines", due)
+            self._batch.put("parked", u32(entry.number) + due, found.key)
+        row = self._set_prune(found.key, row._replace(prune=None), row.prune)
+        return self._put(found.key, row)
+
     def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
         """Move an instance: one more entry in its history, its due times anew."""
         row = found.row

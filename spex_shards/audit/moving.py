@@ -1,0 +1,200 @@
+"""What is moved from one shard's store to another's: instances as they are, and what belongs to a shard as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .. import records
+from ..catalogue import Catalogue, Entry
+from ..engine.models import stored_models
+from ..engine.rows import Found, Instances, u32, u64
+from ..errors import DataDirError
+from ..store import Batch, Store
+from .reading import naming, number
+
+TAKEN: Final = b"taken from "
+"""In the table `layout`, while a shard is dissolved: what belonged to it as a whole is here already."""
+PORTION: Final = 512
+_ENTRIES_AT_ONCE: Final = 4096
+_COUNTER: Final = b"next report"
+
+
+class Shard:
+    """One shard's store, with what reads and writes instances in it.
+
+    Attributes:
+        batch: What is not kept yet.
+        catalogue: Its specifications.
+        instances: Its instances.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.batch = Batch(store)
+        self.catalogue = Catalogue(self.batch)
+        self.instances = Instances(self.batch, self.catalogue)
+
+    def commit(self) -> None:
+        """Keep what was changed."""
+        self.batch.commit()
+        if self._store.next_upkeep <= time.monotonic():
+            self._store.upkeep()
+
+    def close(self) -> None:
+        """Drop what was not kept, and close the store."""
+        self.batch.rollback()
+        self._store.close()
+
+    def count(self) -> int:
+        """Return how many instances there are."""
+        return sum(1 for _ in self.batch.range("instances", b""))
+
+    def portions(self) -> Iterator[list[Found]]:
+        """Iterate over all instances, so many at a time; they may be removed meanwhile."""
+        after: bytes | None = None
+        while True:
+            portion = [found for found, _ in zip(self.instances.walk(None, after), range(PORTION), strict=False)]
+            if not portion:
+                return
+            yield portion
+            after = portion[-1].key
+
+    # ------------------------------------------------------------------ instances
+
+    def adopt(self, source: Shard, found: Found) -> bool:
+        """Take an instance of another shard as it is; return False when it was taken before.
+
+        Raises:
+            DataDirError: There is another instance of that identifier.
+        """
+        own = self.batch.get("instances", found.key)
+        if own is not None:
+            _compare(records.instance_row(own), found)
+            return False
+        theirs = source.catalogue.by_number(found.row.specification)
+        entry = self._entry(source, theirs)
+        own_number = self.instances.reserve()
+        for seq, row in source.history_rows(found):
+            self.batch.put("history", u64(own_number) + u64(seq), row)
+            if seq % _ENTRIES_AT_ONCE == 0:
+                # What is there of it counts as garbage until the instance is there.
+                self.batch.put("garbage", u64(own_number), u64(seq))
+                self.commit()
+        if found.row.seq >= _ENTRIES_AT_ONCE:
+            self.batch.delete("garbage", u64(own_number))
+        parked = source.is_parked(found) and entry.stored.handler.kind == "shipped"
+        meta = source.batch.get("metas", u64(found.row.number))
+        self.instances.adopt(found, entry, own_number, meta, parked=parked)
+        return True
+
+    def history_rows(self, found: Found) -> Iterator[tuple[int, bytes]]:
+        """Iterate over an instance's history as it is stored, with the sequence of each entry."""
+        for key, row in self.batch.range("history", u64(found.row.number), u64(found.row.number + 1)):
+            records.unseal(row, "a history entry")
+            yield number(key[8:]), row
+
+    def is_parked(self, found: Found) -> bool:
+        """Whether an instance's timeout waits for a handler."""
+        row = found.row
+        if row.deadline is None:
+            return False
+        return self.batch.get("parked", u32(row.specification) + u64(row.deadline) + u64(row.number)) is not None
+
+    def _entry(self, source: Shard, theirs: Entry) -> Entry:
+        own = self.catalogue.get(theirs.name)
+        entry = own or self.catalogue.register(theirs.stored, None)[0]
+        pending = source.batch.get("jobs", u32(theirs.number)) is not None
+        if (pending or entry.digest != theirs.digest) and self.batch.get("jobs", u32(entry.number)) != b"":
+            self.batch.put("jobs", u32(entry.number), b"")  # due times are computed anew, for all of them
+        return entry
+
+    # ------------------------------------------------------------------ what belongs to a shard as a whole
+
+    def has_taken(self, index: int) -> bool:
+        """Whether `take_rest` was done for a shard."""
+        return self.batch.get("layout", TAKEN + b"%d" % index) is not None
+
+    def take_rest(self, source: Shard, index: int) -> None:
+        """Unite the models, deviations and waiting log records of a shard that goes with one's own; kept at once."""
+        self._unite_models(source)
+        self._unite_deviations(source)
+        self._take_reports(source)
+        self.batch.put("layout", TAKEN + b"%d" % index, u64(1))
+        self.commit()
+
+    def forget_taken(self) -> None:
+        """Forget which shards `take_rest` was done for: they are gone."""
+        for key, _ in list(self.batch.range("layout", TAKEN, TAKEN + b"\xff")):
+            self.batch.delete("layout", key)
+        self.commit()
+
+    def check_rest(self) -> None:
+        """Read what `take_rest` will read.
+
+        Raises:
+            StoreError: A row is damaged.
+        """
+        stored_models(self.batch)
+        self._deviations()
+        for _, row in self.batch.range("outbox", b""):
+            records.unseal(row, "a log record")
+
+    def _unite_models(self, source: Shard) -> None:
+        own = stored_models(self.batch)
+        last = max((model.number for model in own.values()), default=0)
+        for name, theirs in stored_models(source.batch).items():
+            model = own.get(name)
+            known, size = (model.transitions, model.size) if model else (set(), 0)
+            if model is None:
+                last += 1
+                self.batch.put("models", u32(last) + u64(0), records.seal([name]))
+            place = u32(model.number if model else last)
+            for step, transition in enumerate(sorted(theirs.transitions - known, key=_in_order), size + 1):
+                self.batch.put("models", place + u64(step), records.seal(list(transition)))
+
+    def _deviations(self) -> dict[tuple[str, ...], tuple[int, list[Any]]]:
+        found = {}
+        for key, row in self.batch.range("deviations", b""):
+            values = records.unseal(row, "a deviation")
+            found[values[0], *values[1]] = number(key), values
+        return found
+
+    def _unite_deviations(self, source: Shard) -> None:
+        own = self._deviations()
+        last = max((place for place, _ in own.values()), default=0)
+        for name, (_, theirs) in source._deviations().items():
+            if name in own:
+                place, values = own[name]
+                self.batch.put("deviations", u64(place), records.seal(_united(values, theirs)))
+            else:
+                last += 1
+                self.batch.put("deviations", u64(last), records.seal(theirs))
+
+    def _take_reports(self, source: Shard) -> None:
+        counter = self.batch.get("layout", _COUNTER)
+        following = 1 if counter is None else number(counter)
+        for _, row in source.batch.range("outbox", b""):
+            self.batch.put("outbox", u64(following), row)
+            following += 1
+        self.batch.put("layout", _COUNTER, u64(following))
+
+
+def _compare(own: records.InstanceRow, found: Found) -> None:
+    same = ("seq", "last", "state", "identifier")
+    if any(getattr(own, name) != getattr(found.row, name) for name in same):
+        shown = naming(found.key, records.seal_flat(found.row))
+        raise DataDirError(f"there are two different instances {shown}, on two shards; see spex-shards verify")
+
+
+def _united(one: list[Any], other: list[Any]) -> list[Any]:
+    """Return two rows of one deviation as one; the newer one's verdict holds."""
+    older, newer = sorted((one, other), key=lambda row: row[6])
+    name, transition, verdict, accepted, count, first, last, digest = newer
+    accepted = accepted or (older[3] and older[7] == digest)
+    return [name, transition, verdict, accepted, count + older[4], min(first, older[5]), last, digest]
+
+
+def _in_order(transition: Any) -> tuple[str, str, str]:
+    return (transition.source or "", transition.action, transition.target)

@@ -1,0 +1,31 @@
+"""``reshard``: another number of shards for a data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..audit import reshard
+from .output import command
+from .progress import Interruption, bar
+
+
+def reshard_directory(
+    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; nothing may run on it.")],
+    to: Annotated[int, typer.Option("--to", metavar="M", help="The number of shards that it is to have.")],
+) -> None:
+    """Change the number of shards, moving only what must.
+
+    It may be interrupted at any time, and goes on when it is run again; until then nothing else opens the directory.
+    """
+    interruption = Interruption()
+    with command() as output, interruption.awaited():
+        with bar("resharding", 1, counts=False) as step:
+            done = reshard(data_dir, to, progress=step.of, interrupted=lambda: bool(interruption))
+        shards = f"{done.after} {'shard' if done.after == 1 else 'shards'}"
+        if done.before == done.after:
+            output.write(f"{data_dir} has {shards} already")
+        else:
+            output.write(f"{data_dir}: {done.before} → {shards}, {done.moved} instances moved")
