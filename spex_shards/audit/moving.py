@@ -191,9 +191,9 @@ def _compare(own: records.InstanceRow, found: Found) -> None:
 def _united(one: list[Any], other: list[Any]) -> list[Any]:
     """Return two rows of one deviation as one; the newer one's verdict holds."""
     older, newer = sorted((one, other), key=lambda row: row[6])
-    name, transition, verdict, accepted, count, first, last, digest = newer
+    name, transition, verdict, accepted, count, first, last, digest, *judged = newer
     accepted = accepted or (older[3] and older[7] == digest)
-    return [name, transition, verdict, accepted, count + older[4], min(first, older[5]), last, digest]
+    return [name, transition, verdict, accepted, count + older[4], min(first, older[5]), last, digest, *judged]
 
 
 def _in_order(transition: Any) -> tuple[str, str, str]:
