@@ -9,7 +9,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
@@ -37,6 +37,7 @@ def model(transitions: list[T], initial: list[str], name: str = "shop.Order") ->
 ORDER = model([T("new", "pay", "paid"), T("paid", "ship", "end"), T("paid", "cancel", "end")], ["new"])
 
 
+@settings(deadline=None)
 @given(transitions=steps, initial=starts, name=texts.filter(bool), learning=st.booleans())
 def test_json_says_everything(transitions: list[T], initial: list[str], name: str, learning: bool) -> None:
     """And equal models have equal texts."""
@@ -48,6 +49,7 @@ def test_json_says_everything(transitions: list[T], initial: list[str], name: st
     assert json_text.write(name, learning, frozenset(reversed(list(given_model.transitions)))) == text
 
 
+@settings(deadline=None)
 @given(transitions=steps, initial=starts, name=texts)
 def test_dot_says_all_transitions(transitions: list[T], initial: list[str], name: str) -> None:
     """Whatever the names contain."""
@@ -55,6 +57,7 @@ def test_dot_says_all_transitions(transitions: list[T], initial: list[str], name
     assert dot_text.parse(dot_text.write(name, found)) == (name, found)
 
 
+@settings(deadline=None)
 @given(transitions=steps, initial=states)
 def test_aut_says_all_but_the_names_of_states(transitions: list[T], initial: str) -> None:
     """What comes back is the same with states renumbered, the initial one 0; once numbered it stays so."""
@@ -183,6 +186,7 @@ def test_a_malformed_json_is_refused_with_line_and_rule(text: str, line: int, ru
         json_text.parse(text)
 
 
+@settings(deadline=None)
 @given(transitions=steps, initial=starts)
 def test_no_name_is_taken_for_syntax_in_mermaid(transitions: list[T], initial: list[str]) -> None:
     """Every line is of one of the known shapes, and there are as many as there are states and transitions."""
@@ -307,6 +311,7 @@ def test_the_difference_of_two_models_is_what_was_added_and_removed() -> None:
         ORDER.diff(3)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(transitions=steps, initial=states, equivalence=st.sampled_from(list(spex.Equivalence)))
 def test_a_quotient_is_equivalent_minimal_and_says_its_classes(
     transitions: list[T], initial: str, equivalence: spex.Equivalence

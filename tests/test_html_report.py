@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
@@ -46,6 +46,7 @@ graphs = st.integers(1, 12).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(graph=graphs)
 def test_nothing_lies_on_anything_in_a_layout(graph: tuple[int, set[tuple[int, int]]]) -> None:
     """Neither nodes nor labels, and all of it is inside; every edge goes from border to border."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
@@ -119,6 +119,7 @@ names = st.sampled_from(["p", "q", "r", "s"])
 systems = st.lists(st.tuples(names, st.sampled_from(["a", "b", spex.INTERNAL]), names), min_size=1, max_size=8)
 
 
+@settings(deadline=None)
 @given(entries=systems, steps=systems)
 def test_coverage_divides_the_specification_and_is_whole_for_an_equivalent_model(
     entries: list[tuple[str, str, str]], steps: list[tuple[str, str, str]]
@@ -132,6 +133,7 @@ def test_coverage_divides_the_specification_and_is_whole_for_an_equivalent_model
     assert (own.percent, own.unexplained, own.missing) == (100.0, (), ())
 
 
+@settings(deadline=None)
 @given(entries=systems, steps=systems, more=systems)
 def test_a_model_that_grows_never_shows_less(
     entries: list[tuple[str, str, str]], steps: list[tuple[str, str, str]], more: list[tuple[str, str, str]]

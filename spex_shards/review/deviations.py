@@ -67,7 +67,7 @@ def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -
 
 
 def _count(found: dict[Transition, Deviating], specification: str, row: Any) -> None:
-    name, transition, verdict, accepted, count, first, last, _ = row
+    name, transition, verdict, accepted, count, first, last, *_ = row
     if name != specification:
         return
     one = found.setdefault(Transition._make(transition), Deviating(Transition._make(transition)))
