@@ -143,7 +143,7 @@ def test_a_disk_that_fails_at_the_end_leaves_the_directory_free(
 ) -> None:
     """The error of closing is a StoreError, and whoever comes next gets the lock."""
     manager = spex.SimpleInstanceManager(**places, learning_mode=True).start()
-    manager.init_instance(timed(1), 1)
+    manager.init_instance(timed(3600), 1)
     base = manager._engine._store._base
     environment = base._env
 
@@ -173,7 +173,7 @@ def test_a_shard_starts_though_a_row_of_its_own_books_is_damaged(
     """A client's row or a log record on its way: the shard serves, and says what is lost when it comes across it."""
     options: dict[str, Any] = {**places, "distribution_factor": 1, "learning_mode": True}
     with spex.ShardedInstanceManager(**options) as manager:
-        manager.init_instance(timed(1), 1)
+        manager.init_instance(timed(3600), 1)
     env = lmdb.open(str(places["data_dir"] / "shard-000"), max_dbs=32)
     with env.begin(write=True) as txn:
         txn.put(b"\0\0\0\0\0\0\0\1", b"garbage", db=env.open_db(table.encode(), txn))

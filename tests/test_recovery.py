@@ -14,6 +14,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.client import courier
+from spex_shards.manager.reading import Life
 from spex_shards.protocol import NOWAIT, Kind, ProtocolError
 from spex_shards.session import ClientSession, ServerSession
 from spex_shards.wire import FrameReader
@@ -462,6 +463,28 @@ def test_a_log_filter_that_raises_does_not_replace_an_answer(make: Any) -> None:
             manager.transition("nobody", "go", "green")
     finally:
         logger.removeFilter(choke)
+
+
+def test_a_process_may_fork_while_another_thread_closes(make: Any) -> None:
+    """The child has no such thread: what it held there is free."""
+    manager = make(shutdown_timeout=20.0)
+    manager.init_instance(Light, 1)
+    pid = manager.shards()[0].pid
+    stop(pid)
+    manager.transition_nowait(1, "go", "green")
+    closer = threading.Thread(target=manager.close)
+    closer.start()
+    wait_until(lambda: manager._life is Life.CLOSED, "it waits for what is on its way")
+
+    def in_the_child() -> str:
+        signal.alarm(20)
+        manager.close()
+        return "done"
+
+    assert in_child(in_the_child) == "'done'"
+    os.kill(pid, signal.SIGCONT)
+    closer.join(20)
+    assert not closer.is_alive()
 
 
 def test_a_process_may_fork_while_its_threads_are_in_calls(make: Any) -> None:

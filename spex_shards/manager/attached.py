@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +24,8 @@ from ..shard_info import ShardInfo
 from ..shipping import ship
 from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
 from .reading import Life
+
+_managers: weakref.WeakSet[AttachedInstanceManager] = weakref.WeakSet()
 
 
 class AttachedInstanceManager(InstanceManager):
@@ -58,6 +62,7 @@ class AttachedInstanceManager(InstanceManager):
         self._specifications = load_specifications(options["specifications"])
         self._life = Life.NEW
         self._changing = threading.RLock()
+        _managers.add(self)
         self._mailbox = Mailbox(options["on_message"])
         self._directory = DataDir(Path(options["data_dir"]).absolute())
         self._shards = int(options["distribution_factor"])
@@ -211,6 +216,14 @@ def _elsewhere(cls: type[AttachedInstanceManager]) -> AttachedInstanceManager:
     manager._life = Life.CLOSED
     manager._changing = threading.RLock()
     return manager
+
+
+def _after_fork_in_child() -> None:
+    for manager in list(_managers):
+        manager._changing = threading.RLock()  # a thread that is not here may have it
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def connect(
