@@ -74,9 +74,12 @@ def explore(options: argparse.Namespace) -> int:
             failed += wrong
             done += _AT_ONCE
             for seed, text in wrong:
-                print(f"seed {seed}: {text[:300]}\n  again: python -m tests.simulation --seed {seed} --schedules 1")
+                again = f"python -m tests.simulation --seed {seed} --schedules 1"
+                print(f"seed {seed}: {text[:300]}\n  again: {again}", flush=True)
             if sys.stderr.isatty():
                 print(f"\r{min(done, options.schedules)} of {options.schedules} schedules", end="", file=sys.stderr)
+            elif done % 5_000 == 0:
+                print(f"{done:,} schedules, {len(failed)} failed", flush=True)
     seconds = time.monotonic() - started
     facts = ", ".join(f"{count:,} {name}" for name, count in sorted(happened.items()))
     print(f"{options.schedules:,} schedules in {seconds:.0f} s ({facts}): {len(failed)} failed")
