@@ -30,16 +30,10 @@ def bisimilar_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> bool:
 
 
 def _agree(graph: Compact) -> bool | None:
-    """Whether the two are bisimilar, where all is deterministic; None where it is not."""
+    """Whether the two are bisimilar; None if that depends on a silent step, or a node where an action leads to two."""
     if graph.silent.targets:
         return None
     first, codes, targets = graph.visible.first, graph.visible.codes, graph.visible.targets
-    for node in range(graph.size):
-        start, end = first[node], first[node + 1]
-        if end - start > 1 and len(set(codes[start:end])) < len(
-            set(zip(codes[start:end], targets[start:end], strict=True))
-        ):
-            return None
     parent = list(range(graph.size))
 
     def root(node: int) -> int:
@@ -50,17 +44,21 @@ def _agree(graph: Compact) -> bool | None:
 
     todo = [(graph.starts[0], graph.starts[1])]
     while todo:
-        one, other = todo.pop()
-        one, other = root(one), root(other)
+        one, other = map(root, todo.pop())
         if one == other:
             continue
         parent[one] = other
-        start, end, begin, stop = first[one], first[one + 1], first[other], first[other + 1]
-        ours = dict(zip(codes[start:end], targets[start:end], strict=True))
-        theirs = dict(zip(codes[begin:stop], targets[begin:stop], strict=True))
-        if ours.keys() != theirs.keys():
+        moves = []
+        for node in (one, other):
+            start, end = first[node], first[node + 1]
+            moves.append(dict(zip(codes[start:end], targets[start:end], strict=True)))
+        if moves[0].keys() != moves[1].keys():
             return False
-        todo += [(target, theirs[code]) for code, target in ours.items()]
+        for node, move in zip((one, other), moves, strict=True):
+            start, end = first[node], first[node + 1]
+            if len(move) < end - start and any(move[codes[at]] != targets[at] for at in range(start, end)):
+                return None
+        todo += [(target, moves[1][code]) for code, target in moves[0].items()]
     return True
 
 
