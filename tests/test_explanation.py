@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import pytest
 from hypothesis import assume, given, settings
@@ -308,3 +309,15 @@ def shared(own, other, state, action, *, strong):
         if new <= seen:
             return any(s == state and any(p == o and a == action for p, a, _ in other.transitions) for s, o in seen)
         seen |= new
+
+
+def test_two_hubs_with_very_many_steps_are_not_paired_step_by_step():
+    """Two thousand steps a side are four million pairs, which would take hundreds of megabytes."""
+    hub = [(0, "a", n) for n in range(1, 2_001)]
+    result = compare(LTS(0, hub), LTS(0, [*hub, (1, "b", 2)]))
+    tracemalloc.start()
+    try:
+        assert result.explanation.missing == ((1, "b", 2),)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()

@@ -104,10 +104,10 @@ def _pair(ours: _Side, theirs: _Side) -> bool:
         ours.matched.setdefault(one, set()).update(yours)
         theirs.matched.setdefault(other, set()).update(mine)
         for action in mine.keys() & yours.keys():
-            ends = [(target, end) for target in mine[action] for end in yours[action]]
-            ours.effort += len(ends)
+            ours.effort += len(mine[action]) * len(yours[action])
             if ours.effort + theirs.effort > MOST_EFFORT:
                 return False
+            ends = [(target, end) for target in mine[action] for end in yours[action]]
             new = set(ends) - seen
             seen |= new
             todo += new
