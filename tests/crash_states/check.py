@@ -1,0 +1,76 @@
+"""Opening an image as a worker does after a crash, and holding it against the reference."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from spex_shards.audit.shard import audit_shard
+from spex_shards.boot import open_view
+from spex_shards.errors import SpexError
+from spex_shards.store.files import OsFiles
+from spex_shards.store.lmdb_store import LmdbStore
+from spex_shards.store.logged_store import LoggedStore
+
+from .load import digest
+
+_WITHIN = 60
+
+
+def check(folder: Path, known: dict[bytes, int], must: int, may: int) -> tuple[str, str]:
+    """Return what is the matter with an image ("whole": nothing), and a few words about it.
+
+    Args:
+        folder: The shard's folder.
+        known: Digest of what is there after so many batches.
+        must: So many batches must be there.
+        may: No more can be.
+    """
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(_WITHIN)
+            os.close(ours)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.write(theirs, json.dumps(_opened(folder, known)).encode()[:60_000])
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if status or not said:
+        return "killed who opened it", f"status {status}"
+    error, findings, batches, again = json.loads(said)
+    if error:
+        return "refused", error
+    if findings:
+        return "findings", findings[0]
+    if batches is None:
+        return "half applied", "it is none of the states that there were"
+    if not must <= batches <= may:
+        return "lost", f"{batches} batches, where {must} to {may} must be there"
+    return ("whole", "") if again else ("changed by opening", "")
+
+
+def _opened(folder: Path, known: dict[bytes, int]) -> list[Any]:
+    findings: list[str] = []
+    try:
+        view = open_view(folder)
+        found = digest(view)
+        view.close()
+        audit_shard(folder, 0, lambda _: frozenset([0]), lambda one: findings.append(str(one)), lambda *_: None)
+        store = LoggedStore(LmdbStore(folder, sync=False), OsFiles(folder), sync_each=False)
+        same = digest(store) == found
+        store.apply({"jobs": {b"new": b"x"}})
+        store.close()
+        again = open_view(folder)
+        same = same and again.get("jobs", b"new") == b"x"
+        again.close()
+    except SpexError as error:
+        return [str(error), findings, None, False]
+    return ["", findings, known.get(found), same]
