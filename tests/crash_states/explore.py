@@ -34,7 +34,9 @@ def explore(mode: str, images: int, batches: int, seed: int = 0) -> Explored:
         folder = Path(name)
         root = folder / "root"
         root.mkdir()
-        explorer = Explorer(record(root, mode, batches, folder / "strace"), "data.mdb" if mode == MODES[2] else "log-")
+        kept_in = "data.mdb" if mode == MODES[2] else "log-"
+        trace = record(root, mode, batches, folder / "strace")
+        explorer = Explorer(trace, kept_in, promised=mode == "disk")
         found.operations = explorer.points
         for number in range(images):
             kind, point = KINDS[number % len(KINDS)], random.randint(1, explorer.points)

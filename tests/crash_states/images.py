@@ -37,10 +37,12 @@ class Explorer:
     Args:
         trace: What was done.
         told: Names of the files that a batch must be in to be kept, by how they begin.
+        promised: Whether a batch that is acknowledged must survive a power cut, synced or not.
     """
 
-    def __init__(self, trace: Trace, told: str) -> None:
+    def __init__(self, trace: Trace, told: str, *, promised: bool = False) -> None:
         self.trace = trace
+        self._promised = promised
         self.points = len(trace.ops)
         self._covered = [_covered(trace.ops, place, op) for place, op in enumerate(trace.ops)]
         self._batches = list(_batches(trace.ops, told))
@@ -48,7 +50,7 @@ class Explorer:
     def acknowledged(self, point: int, *, power: bool) -> tuple[int, int]:
         """Return how many batches must be there after a crash at `point`, and how many may be."""
         told = [write for place, write in self._batches if place < point]
-        if not power:
+        if not power or self._promised:
             return len(told), len(told) + 1
         kept = [number for number, write in enumerate(told, 1) if self._covered[write] < point]
         return max(kept, default=0), len(told) + 1
