@@ -84,7 +84,9 @@ class DataDir:
             DataDirError: It cannot be done.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync_folder(self.path.parent)
             self.socket.parent.mkdir(mode=0o700, exist_ok=True)
             self.socket.parent.chmod(0o700)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -322,15 +323,42 @@ def test_thousands_of_findings_are_cut_short(directory: Path, store: LmdbStore) 
     assert findings[-1].value == "more findings, which are not listed"
 
 
+def make_deadly(data: Path, key: bytes) -> None:
+    """Damage the page of a key, in every version that lies in the file, so that reading it runs beyond the map."""
+    content = bytearray(data.read_bytes())
+    entry = len(key).to_bytes(2, sys.byteorder) + key
+    place = content.find(entry)
+    assert place > 0
+    while place > 0:
+        first = place // 4096 * 4096 + 16  # where the page's first entry lies
+        content[first : first + 2] = b"\xff\xff"
+        place = content.find(entry, place + 1)
+    data.write_bytes(content)
+
+
 @pytest.mark.process
 def test_a_store_whose_reading_kills_the_process_is_a_finding(directory: Path, no_process_left: None) -> None:
-    """A file that is cut: reading it is a SIGBUS. The other shards are still looked at."""
-    path = directory / "shard-000" / "data.mdb"
-    size = path.stat().st_size
-    os.truncate(path, 2 * 4096)
-    [finding] = verify(directory)
-    assert finding.shard == 0
-    assert size > 8 * 4096
+    """It names the table that was read. What comes before that is still told."""
+    make_deadly(directory / "shard-000" / "data.mdb", u32(1) + u64(1))
+    finding = verify(directory)[-1]
+    assert (finding.shard, finding.table) == (0, "models")
+    assert finding.rule == "its store can be read to its end"
+    assert "the process that read it ended with SIG" in finding.value
+
+
+@pytest.mark.process
+def test_a_shard_whose_store_kills_it_leaves_the_others_alone(places: dict[str, Path], no_process_left: None) -> None:
+    """Its models are read before any shard starts, in a process that may die of it; then it is given up alone."""
+    options = {**places, "distribution_factor": 3, "learning_mode": True}
+    with spex.ShardedInstanceManager(**options) as manager:
+        for number in range(30):
+            manager.init_instance(Watched, number, initial_state="a")
+            manager.transition(number, "go", "b")
+    make_deadly(places["data_dir"] / "shard-001" / "data.mdb", u32(1) + u64(1))
+    with spex.ShardedInstanceManager(**options, max_restarts=1) as manager:
+        assert [shard.status for shard in manager.shards()] == ["READY", "FAILED", "READY"]
+        number = next(n for n in range(30) if routing.table(3)[routing.slot_of(canonical(n))] == 0)
+        assert manager.get_instance(number).current_state == "b"
 
 
 @pytest.mark.process

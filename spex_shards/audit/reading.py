@@ -79,6 +79,7 @@ class Reading:
                 yield key, row
         except StoreError as error:
             self.report(table, before, READABLE, str(error))
+            self.store.release()  # a read transaction that has failed reads nothing more
 
     @contextmanager
     def row(self, table: str, key: bytes | str) -> Iterator[None]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..boot import open_view
-from ..errors import DataDirError
+from ..errors import DataDirError, StoreError
+from ..store.view import StoreView
 from .findings import Finding
 from .instance_rules import audit_indexes, audit_instances
 from .other_rules import (
@@ -17,9 +18,20 @@ from .other_rules import (
     audit_models,
     audit_specifications,
 )
-from .reading import Reading
+from .reading import READABLE, Reading
 
 OPENS = "its store and its log can be opened"
+RULES = (
+    audit_specifications,
+    audit_jobs,
+    audit_instances,
+    audit_indexes,
+    audit_models,
+    audit_deviations,
+    audit_clients,
+    audit_counters,
+)
+"""In this order: later ones ask for what earlier ones have learned."""
 
 
 def audit_shard(
@@ -44,15 +56,20 @@ def audit_shard(
         tell(Finding(shard, "store", "", OPENS, str(error)))
         return
     try:
-        total = view.rows()
+        total = _rows(view)
         reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total))
-        audit_specifications(reading)
-        audit_jobs(reading)
-        audit_instances(reading)
-        audit_indexes(reading)
-        audit_models(reading)
-        audit_deviations(reading)
-        audit_clients(reading)
-        audit_counters(reading)
+        for rule in RULES:
+            try:
+                rule(reading)
+            except StoreError as error:
+                tell(Finding(shard, "store", "", READABLE, str(error)))
+                view.release()
     finally:
         view.close()
+
+
+def _rows(view: StoreView) -> int:
+    try:
+        return view.rows()
+    except StoreError:  # each table says so itself when it is read
+        return 0

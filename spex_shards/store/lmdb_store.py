@@ -130,9 +130,16 @@ class LmdbStore:
         return int((info["last_pgno"] + 1) * stat["psize"])
 
     def rows(self) -> int:
-        """Return how many rows there are."""
-        with self._env.begin() as txn:
-            return sum(int(txn.stat(db)["entries"]) for db in self._tables.values())
+        """Return how many rows there are.
+
+        Raises:
+            StoreError: LMDB could not read.
+        """
+        try:
+            with self._env.begin() as txn:
+                return sum(int(txn.stat(db)["entries"]) for db in self._tables.values())
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
 
     def close(self) -> None:
         """Force everything to the disk and close the environment.

@@ -11,7 +11,6 @@ from ..boot import Stored, model_source, shard_paths, unite_stores
 from ..data_dir import DataDir
 from ..domain.lts import Transition
 from ..engine import ModelSource
-from ..errors import ShardError
 from ..protocol import MAX_REPLY_BYTES
 from ..session import frame
 from ..wire import FrameReader
@@ -24,7 +23,6 @@ def read_models(forker: Forker, directory: DataDir, config: SupervisorConfig) ->
 
     Raises:
         ImplModelError: Two model files for one specification.
-        ShardError: The process that reads the stores died.
     """
     paths = [path for path in shard_paths(directory, config.shards) if (path / "data.mdb").exists()]
     stored = _unite_elsewhere(forker, paths) if paths else Stored()
@@ -32,7 +30,32 @@ def read_models(forker: Forker, directory: DataDir, config: SupervisorConfig) ->
 
 
 def _unite_elsewhere(forker: Forker, paths: list[Path]) -> Stored:
-    # In a process of its own: an environment must not be open in a process that forks workers.
+    """Read the stores in processes of their own: an environment must not be open in a process that forks workers.
+
+    A damaged page may have LMDB end the process that reads it: that store is left out, and its own shard says why.
+    """
+    try:
+        return _united(forker, paths)
+    except EOFError:
+        stored = Stored()
+    for path in paths:
+        try:
+            part = _united(forker, [path])
+        except EOFError:
+            continue
+        for name, transitions in part.models.items():
+            stored.models.setdefault(name, set()).update(transitions)
+        stored.accepted |= part.accepted
+    return stored
+
+
+def _united(forker: Forker, paths: list[Path]) -> Stored:
+    """Read some stores in one process.
+
+    Raises:
+        EOFError: It died.
+    """
+
     def read(_control: socket.socket) -> int:
         stored = unite_stores(paths)
         models = [[name, [list(t) for t in transitions]] for name, transitions in stored.models.items()]
@@ -45,8 +68,6 @@ def _unite_elsewhere(forker: Forker, paths: list[Path]) -> Stored:
     theirs.close()
     try:
         models, accepted = _receive_list(ours)
-    except EOFError:
-        raise ShardError("the stores could not be read: the process that reads them died") from None
     finally:
         ours.close()
         os.waitpid(helper.pid, 0)
