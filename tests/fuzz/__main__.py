@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from math import ceil
 from pathlib import Path
 
 from .engine import Result, has_atheris, run_all
@@ -32,9 +33,10 @@ def main() -> int:
     if engine == "auto":
         engine = "atheris" if has_atheris() else "mutations"
     names = options.target or list(TARGETS)
-    share = -(-options.inputs // len(names))
-    print(f"{share * len(names):,} inputs over {len(names)} targets, engine {engine}, seed {options.seed}", flush=True)
-    results = run_all(names, share, options.seed, engine, options.jobs)
+    whole = sum(TARGETS[name].share for name in names)
+    inputs = {name: ceil(options.inputs * TARGETS[name].share / whole) for name in names}
+    print(f"{sum(inputs.values()):,} inputs, {len(names)} targets, engine {engine}, seed {options.seed}", flush=True)
+    results = run_all(inputs, options.seed, engine, options.jobs)
     print(table(results))
     return report(results, options.found)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from .mutate import VERY_LONG, Mutator
+from .mutate import LONGEST, Mutator
 from .targets import TARGETS
 
 MOST_MEMORY: Final = 512
@@ -123,14 +123,14 @@ def run_atheris(name: str, inputs: int, seed: int, folder: Path, done: Callable[
     counter = Counter(name, inputs, done)
     for number, data in enumerate(TARGETS[name].corpus()):
         (folder / str(number)).write_bytes(data)
-    atheris.Setup(["fuzz", f"-seed={seed}", f"-max_len={VERY_LONG // 8}", "-verbosity=0", str(folder)], counter)
+    atheris.Setup(["fuzz", f"-seed={seed}", f"-max_len={LONGEST}", "-verbosity=0", str(folder)], counter)
     atheris.Fuzz()
 
 
-def run_all(names: list[str], inputs: int, seed: int, engine: str, jobs: int) -> list[Result]:
+def run_all(inputs: dict[str, int], seed: int, engine: str, jobs: int) -> list[Result]:
     """Run each target in a process, `jobs` at a time."""
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda name: _run_apart(name, inputs, seed, engine), names))
+        return list(pool.map(lambda name: _run_apart(name, inputs[name], seed, engine), inputs))
 
 
 def _run_apart(name: str, inputs: int, seed: int, engine: str) -> Result:

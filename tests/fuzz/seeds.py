@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +17,9 @@ from spex_shards.catalogue import describe
 from spex_shards.domain.instance import Instance, TransitionRecord
 from spex_shards.protocol import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
 from spex_shards.session import frame
+from spex_shards.store.lmdb_store import LmdbStore
 from spex_shards.store.log_format import Header, pack_record
+from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES
 
 from ..contract_specs import Order, Timed
 
@@ -150,6 +154,20 @@ def models() -> list[bytes]:
 
 def _batch(number: int) -> bytes:
     return codec.pack({"instances": {b"k%d" % number: b"v" * number, b"gone": None}, "layout": {b"x": b"y"}})
+
+
+def meta_pages() -> list[bytes]:
+    """Return the record of an environment's meta pages, behind its length, and the pages."""
+    made = []
+    with TemporaryDirectory() as name:
+        for number in (1, 2):
+            store = LmdbStore(Path(name), sync=False)
+            store.apply({"instances": {b"key": bytes(number)}})
+            store.close()
+            record, pages = (Path(name) / RECORD).read_bytes(), (Path(name) / DATA).read_bytes()
+            used = pages[:USED_BYTES] + pages[4096 : 4096 + USED_BYTES]
+            made += [len(record).to_bytes(2, "big") + record + used, b"\0\0" + used]
+    return made
 
 
 def log() -> list[bytes]:

@@ -5,10 +5,12 @@ A target raises nothing for what is refused cleanly; whatever it raises is a fai
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from spex_shards import codec, records
@@ -18,6 +20,7 @@ from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.protocol import ProtocolError, check, read_request
 from spex_shards.session import ClientSession
 from spex_shards.store.log_format import HEADER_BYTES, Header, pack_record
+from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.store.recovery import recover
 from spex_shards.supervisor.attach import read_attach
 from spex_shards.wire import FrameReader, receive_message
@@ -37,11 +40,13 @@ class Target:
     Attributes:
         make: Returns the function for one process; that returns whether the bytes were accepted.
         seeds: Returns what mutations start from.
+        share: Of the inputs, beside 1 for most targets; less where files are written.
     """
 
     name: str
     make: Callable[[], Callable[[bytes], bool]]
     seeds: Callable[[], list[bytes]]
+    share: float = 1.0
 
     def corpus(self) -> list[bytes]:
         """Return the seeds, and what was found at other times."""
@@ -206,6 +211,34 @@ def _log_records(data: bytes) -> bool:
     return found.batches > 0 or len(files["log-0"]) == HEADER_BYTES
 
 
+class _MetaPages:
+    """A record, its length in two bytes before it, and the two meta pages behind it, as far as they mean something."""
+
+    def __init__(self) -> None:
+        self._place = TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        folder = Path(self._place.name)
+        self._pages = MetaPages(folder, sync=False)
+        self._record, self._data = (os.open(folder / name, os.O_RDWR | os.O_CREAT) for name in (RECORD, DATA))
+        os.ftruncate(self._data, 1 << 16)
+
+    def __call__(self, data: bytes) -> bool:
+        cut = 2 + int.from_bytes(data[:2], "big")
+        record, pages = data[2:cut], data[cut : cut + 2 * USED_BYTES].ljust(2 * USED_BYTES, b"\0")
+        os.ftruncate(self._record, len(record))
+        os.pwrite(self._record, record, 0)
+        os.pwrite(self._data, pages[:USED_BYTES], 0)
+        os.pwrite(self._data, pages[USED_BYTES:], 4096)
+        try:
+            return self._pages.check()
+        except DataDirError:
+            return False
+
+    def __del__(self) -> None:
+        os.close(self._record)
+        os.close(self._data)
+        self._place.cleanup()
+
+
 def _same(function: Callable[[bytes], bool]) -> Callable[[], Callable[[bytes], bool]]:
     return lambda: function
 
@@ -222,6 +255,7 @@ TARGETS: Final[dict[str, Target]] = {
         Target("values", _same(_values), seeds.values),
         Target("rows", _same(_rows), seeds.rows),
         Target("models", _same(_models), seeds.models),
+        Target("meta-pages", _MetaPages, seeds.meta_pages, 0.2),
         Target("log", _same(_log), seeds.log),
         Target("log-records", _same(_log_records), seeds.log_records),
     )
