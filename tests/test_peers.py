@@ -183,12 +183,12 @@ def test_workers_of_a_process_pool_observe_shared_instances_exactly(
     """Two pools of four processes; what their futures said is what is there."""
     (tmp_path / "pool.py").write_text(POOL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PEERS_DATA_DIR": str(places["data_dir"])}
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "pool.py"), method, str(recycle), "kill" if kill else "-"],
-        capture_output=True, text=True, timeout=100, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = [line.split() for line in done.stdout.splitlines()]
+    command = [sys.executable, str(tmp_path / "pool.py"), method, str(recycle), "kill" if kill else "-"]
+    with (tmp_path / "said").open("w") as output, (tmp_path / "errors").open("w") as errors:
+        # Files, not pipes: a process of the pool that outlives it would hold a pipe open.
+        code = subprocess.Popen(command, stdout=output, stderr=errors, env=environment).wait(100)
+    assert code == 0, (tmp_path / "errors").read_text()
+    said = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
     acknowledged = {name for word, name in said if word == "done"}
     unknown = {name for word, name in said if word == "unknown"}
     assert len(acknowledged) + len(unknown) == 200
