@@ -267,16 +267,20 @@ def test_an_error_of_the_map_is_named_by_the_exit_and_the_request_is_answered(pl
     try:
         on_first = [n for n in range(40) if manager._client.channel(codec.canonical(n)).shard == 0]
         other = next(n for n in range(40) if n not in on_first)
-        pid = manager.shards()[0].pid
+        for number in (on_first[0], other):  # both channels are open
+            manager.get_instance(number)
+        pid, supervisor = manager.shards()[0].pid, manager._owner.pid
         answers: list[Any] = []
-        os.kill(manager._owner.pid, signal.SIGSTOP)  # so that nothing is restarted before the file is back
-        os.truncate(path, 8192)
-        asker = threading.Thread(target=lambda: answers.extend(manager.get_instance(n) for n in on_first))
-        asker.start()
-        wait_until(lambda: is_gone(pid), "the worker has touched the map")
-        manager.transition(other, "open", "opened")
-        path.write_bytes(content)
-        os.kill(manager._owner.pid, signal.SIGCONT)
+        os.kill(supervisor, signal.SIGSTOP)  # so that nothing is restarted before the file is back
+        try:
+            os.truncate(path, 8192)
+            asker = threading.Thread(target=lambda: answers.extend(manager.get_instance(n) for n in on_first))
+            asker.start()
+            wait_until(lambda: is_gone(pid), "the worker has touched the map")
+            manager.transition(other, "open", "opened")
+            path.write_bytes(content)
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
         asker.join(30)
         assert [instance.identifier for instance in answers] == on_first
         [first, _] = manager.shards()
