@@ -227,7 +227,9 @@ def error_of(plain: Any) -> SpexError:
     try:
         code, text, context, cause = plain
         cls = CLASS_BY_CODE.get(code)
-        if cls is None or type(text) is not str or type(cause) not in (str, type(None)):
+        if cls is None:
+            raise ValueError(f"an error of an unknown code: {show(code)}")
+        if type(text) is not str or type(cause) not in (str, type(None)):
             raise ValueError(f"an error of an unknown form: {show(plain)}")
         return rebuild(cls, text, {key: decode_value(value) for key, value in context.items()}, cause)
     except (TypeError, AttributeError, RecursionError) as error:
