@@ -350,6 +350,42 @@ def test_a_class_with_a_handler_larger_than_a_frame_may_be_costs_no_other(make: 
 # ---------------------------------------------------------------------- given up, and there again
 
 
+def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival(make: Any) -> None:
+    """That it is given up may still lie in the socket when it is revived; the call waits for its next life."""
+    manager = make(max_restarts=0)
+    manager.init_instance(Light, 1)
+    ours = manager._client._courier
+    take, told, goes_on = ours._take, threading.Event(), threading.Event()
+
+    def slowly(message: list[Any], descriptors: list[int]) -> None:
+        if message[0] == "failed":
+            told.set()
+            goes_on.wait(20)
+        take(message, descriptors)
+
+    ours._take = slowly
+    os.kill(manager.shards()[0].pid, signal.SIGKILL)
+    assert told.wait(20)
+    outcomes: list[Any] = []
+
+    def revive() -> None:
+        try:
+            outcomes.append(manager.revive(0))
+        except spex.SpexError as error:
+            outcomes.append(error)
+
+    caller = threading.Thread(target=revive)
+    caller.start()
+    wait_until(lambda: ours._revivals, "the wish is there")
+    session = manager._client.channels[0]._session
+    caller.join(0.2)  # so long that a call which does not wait would be on its way
+    assert not session.unacknowledged
+    goes_on.set()
+    caller.join(20)
+    assert outcomes == [None]
+    assert manager.get_instance(1).current_state == "red"
+
+
 def test_all_clients_hear_that_a_shard_was_revived(make: Any) -> None:
     """One of them revives it; the others' calls work again as well."""
     manager = make(max_restarts=0)

@@ -194,7 +194,7 @@ class Client:
         """Have a shard that was given up started again, and wait until it answers."""
         if self._must_start:
             self._start_again()
-        self._courier.revive(shard)
+        self._courier.revive(shard, self._options.call_timeout)
         self.channels[shard].revive()
         [outcome] = self.call_shards(Kind.STATS, {shard: ()}).values()
         if isinstance(outcome, SpexError):

@@ -79,6 +79,8 @@ class Courier:
             self._poll.register(supervisor_pidfd, select.POLLIN)
         self._thread: threading.Thread | None = None
         self._status_lock = threading.Lock()
+        self._revive_lock = threading.Lock()
+        self._revived = threading.Event()
 
     def start(self) -> None:
         """Connect, and start the thread.
@@ -101,10 +103,20 @@ class Courier:
         if threading.current_thread() is not self._thread:
             self._wake()
 
-    def revive(self, shard: int) -> None:
-        """Have a shard that was given up started again; never blocks."""
-        self._revivals.append(shard)
-        self._wake()
+    def revive(self, shard: int, timeout: float) -> None:
+        """Have a shard that was given up started again; returns when the supervisor has taken the order.
+
+        What it says of that shard from then on is of its next life.
+
+        Raises:
+            ShardDown: It did not say anything in time.
+        """
+        with self._revive_lock:
+            self._revived.clear()
+            self._revivals.append(shard)
+            self._wake()
+            if not self._revived.wait(timeout):
+                raise ShardDown(f"the supervisor did not answer within {timeout} s", shard=shard, maybe_executed=True)
 
     def status(self, timeout: float) -> list[Any]:
         """Return what the supervisor says of its shards.
@@ -246,6 +258,9 @@ class Courier:
             self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_request))
         elif message[0] == "up":
             self._channels[message[1]].revive()
+        elif message[0] == "revived":
+            self._channels[message[1]].revive()
+            self._revived.set()
         elif message[0] == "status":
             self._status.append(message[1])
             self._status_ready.set()
@@ -299,6 +314,7 @@ class Courier:
             self._socket = None
         self._wanted.clear()
         self._revivals.clear()
+        self._revived.set()  # whoever follows starts all shards
         self._asked.clear()
         for channel in self._channels:
             channel.lose()

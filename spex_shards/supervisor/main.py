@@ -204,6 +204,7 @@ class Supervisor:
                 client.wanted.add(message[1])
             elif message[0] == "revive" and type(message[1]) is int and 0 <= message[1] < len(self._shards):
                 self._shards[message[1]].revive(time.monotonic())
+                client.tell(["revived", message[1]])
             elif message[0] == "status":
                 client.tell(["status", [list(shard.info()) for shard in self._shards]])
             else:
