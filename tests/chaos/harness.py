@@ -15,8 +15,9 @@ from random import Random
 from typing import Any
 
 import spex_shards as spex
+from spex_shards.data_dir import start_time
 
-from ..conftest import descendants, is_gone, wait_until
+from ..conftest import descendants, wait_until
 from .specs import Chain, Timed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ class Chaos:
         self.random = Random(seed)
         self.kills: Counter[str] = Counter()
         self._names = 0
-        self._everybody: set[int] = set()
+        self._everybody: set[tuple[int, int | None]] = set()  # process ids are used again: each with its start
         self.heard: list[str] = []
         self._ear = Ear(self.heard)
         logging.getLogger("spex_shards").addHandler(self._ear)
@@ -111,7 +112,7 @@ class Chaos:
 
     def kill_one(self) -> None:
         """Kill somebody at random, and start again what nobody else would."""
-        self._everybody |= descendants()
+        self._note_all()
         kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
         getattr(self, f"_kill_{kind}")()
         for place, application in enumerate(self.applications):
@@ -162,14 +163,21 @@ class Chaos:
             timed = {instance.identifier for instance in manager.iter_instances(Timed)}
             wait_until(lambda: timed <= set(self._reported()), "all timeouts are reported", within=60)
             table = self._compare(manager, Books(self.folder))
-        self._everybody |= descendants()
+        self._note_all()
         self.server.send_signal(signal.SIGTERM)
         self.server.wait(30)
+        deadline = time.monotonic() + 10
         self._log.close()
         logging.getLogger("spex_shards").removeHandler(self._ear)
-        wait_until(lambda: all(map(is_gone, self._everybody)), "no process is left", within=10)
-        table["orphans"] = sum(not is_gone(pid) for pid in self._everybody)
+        wait_until(lambda: not self._left() or time.monotonic() > deadline, "no process is left", within=20)
+        table["orphans"] = len(self._left())
         return table
+
+    def _note_all(self) -> None:
+        self._everybody |= {(pid, start_time(pid)) for pid in descendants()}
+
+    def _left(self) -> list[int]:
+        return [pid for pid, start in self._everybody if start is not None and start_time(pid) == start]
 
     def _connected(self) -> Any:
         try:
