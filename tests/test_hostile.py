@@ -19,6 +19,7 @@ from spex_shards import codec, records
 from spex_shards.catalogue import describe
 from spex_shards.protocol import NOT_ANSWERED, Kind, ProtocolError, check, read_request
 from spex_shards.session import ClientSession, frame
+from spex_shards.wire import read_available
 
 from .conftest import wait_until
 from .helper_specs import Door
@@ -83,7 +84,7 @@ def test_hostile_bytes_cost_their_sender_its_channel_and_nobody_anything(served:
     upto, [[number, ok, error, _]] = client.answer()
     assert (upto, number, ok) == (NOT_ANSWERED, NOT_ANSWERED, False)
     assert isinstance(records.error_of(error), spex.ShardDown)
-    wait_until(lambda: os.read(client.replies, 1) == b"", "the channel is closed")
+    wait_until(lambda: read_available(client.replies) == b"", "the channel is closed")
     client.close()
     manager.init_instance_nowait(Door, what)
     manager.flush()
