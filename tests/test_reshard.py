@@ -314,6 +314,7 @@ def _killed_at(step: int, path: Path, shards: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2), (3, 1)])
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
     """Before each write, rename and unlink: verify is clean, nothing else opens it, and another run ends it."""
@@ -371,6 +372,7 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("before", "after"), [(2, 5), (5, 2)])
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
     """The real process, by SIGKILL, over and over: clean after each, and the same in the end."""

@@ -89,6 +89,7 @@ def reference(count: int) -> list[bytes]:
 def main(folder: Path, mode: str, count: int, acknowledgements: Path) -> None:
     """Carry the load out, and write the number of each batch that is kept to a file."""
     out = os.open(acknowledgements, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    LmdbStore(folder, sync=True).close()  # so that its file is in its folder for good, whatever the mode
     base = LmdbStore(folder, sync=mode != MODES[2])
     store: Any = base
     if mode != MODES[2]:
