@@ -17,6 +17,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 _not_run: dict[str, list[str]] = {}
 
 
+def pytest_configure() -> None:
+    """Take Ctrl-C even where it was ignored, as behind a shell's ``&``: what the tests start inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs files or tools that are not here, and say so."""
     import shutil
