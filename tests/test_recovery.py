@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +20,8 @@ from spex_shards.client import courier
 from spex_shards.manager.reading import Life
 from spex_shards.protocol import NOWAIT, Kind, ProtocolError
 from spex_shards.session import ClientSession, ServerSession
+from spex_shards.supervisor.main import Supervisor
+from spex_shards.supervisor.process import WorkerProcess
 from spex_shards.wire import FrameReader
 
 from .conftest import is_gone, kill_worker, wait_until
@@ -185,12 +190,29 @@ def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     """A word too many about a death must not stop the courier."""
     manager = make()
     owner = manager._owner
-    pid, descriptor, socket = owner.pid, os.dup(owner.pidfd), owner._socket
+    pid, descriptor, connection = owner.pid, os.dup(owner.pidfd), owner._socket
     owner._socket = os.fdopen(os.open("/dev/null", os.O_RDONLY))
     owner.reap()
     assert not is_gone(pid)
-    owner._socket, owner.pidfd, owner._process.returncode = socket, descriptor, None
+    owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None
     manager._client._courier._pidfd = descriptor
+
+
+def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
+    """An event of a dead worker's descriptor may come under a number that is its successor's by now."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        worker = WorkerProcess(living.pid, os.pidfd_open(living.pid), ours)
+        supervisor = Supervisor.__new__(Supervisor)
+        supervisor._workers = {0: worker}
+        watchdog = threading.Timer(20, living.kill)  # should it wait after all
+        watchdog.start()
+        supervisor._worker_event(worker.pidfd)
+        watchdog.cancel()
+        assert supervisor._workers == {0: worker}
+        assert not is_gone(living.pid)
+        worker.close()
+        theirs.close()
 
 
 # ---------------------------------------------------------------------- what could not be applied

@@ -241,13 +241,15 @@ class Supervisor:
             self._hear_worker(index, worker)  # what it said last may still lie in the socket
         except OSError:
             pass
-        _, status = os.waitpid(worker.pid, 0)
+        buried, status = os.waitpid(worker.pid, os.WNOHANG)
+        if not buried:
+            return  # it lives: the event is of a descriptor that had this number before
         shard = self._shards[index]
         generation, pid = shard.generation, worker.pid
         how = describe_exit(status) if worker.killed_for is None else worker.killed_for
         shard.died(how, time.monotonic(), self._pages[index].take())
         del self._workers[index]
-        worker.close()
+        worker.close(self._epoll)
         self._note_workers()
         self._door.tell_all(["down", index, generation, pid, shard.last_exit])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +34,14 @@ class WorkerProcess:
     control: socket.socket
     killed_for: str | None = None
 
-    def close(self) -> None:
-        """Close this side's descriptors; the process must have been reaped."""
+    def close(self, epoll: select.epoll | None = None) -> None:
+        """Close this side's descriptors, which `epoll` may wait for; the process must have been reaped."""
+        # Closing alone does not end the wait: a process forked just now has copies for a moment, whose events would
+        # come on, under numbers that may be another's by then.
+        if epoll is not None:
+            for descriptor in (self.pidfd, self.control.fileno()):
+                with suppress(OSError):
+                    epoll.unregister(descriptor)
         os.close(self.pidfd)
         self.control.close()
 

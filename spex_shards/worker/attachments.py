@@ -93,7 +93,8 @@ class Attachments:
         self.gone_bytes[0] += peer.bytes_in
         self.gone_bytes[1] += peer.bytes_out
         self.waiting.pop(peer, None)
-        peer.close()  # which takes its descriptors out of the epoll set as well
+        self._watch(peer, None)  # closing alone is not enough while a helper process has copies
+        peer.close()
         self._sessions.left(peer.client_id, time.time_ns() // 1000)
 
     def refuse(self, peer: Peer, error: SpexError) -> None:
