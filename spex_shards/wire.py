@@ -81,6 +81,22 @@ class FrameReader:
             raise ProtocolError(f"a malformed frame: {error}") from None
 
 
+def receive_frame(connection: socket.socket, limit: int) -> Any:
+    """Wait for the first frame that comes through a stream socket; return its plain value.
+
+    Raises:
+        EOFError: The other end was closed before.
+        ProtocolError: What comes is no frame.
+    """
+    reader = FrameReader(limit)
+    while True:
+        data = connection.recv(CHUNK)
+        if not data:
+            raise EOFError
+        for plain in reader.feed(data):
+            return plain
+
+
 def read_available(descriptor: int) -> bytes | None:
     """Read what is there from a non-blocking descriptor; None: nothing yet; empty: the other end is closed."""
     try:

@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..boot import BootOptions, open_engine
 from ..data_dir import DataDir, OwnerLock, process_state
@@ -32,7 +32,7 @@ from ..restart import RestartIntensity
 from ..session import frame
 from ..shard_info import ShardStatus, describe_exit
 from ..shard_page import ShardPage
-from ..wire import FrameReader, receive_message, send_message
+from ..wire import receive_frame, receive_message, send_message
 from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
 from .attach import Attached, Door, connect, read_attach
@@ -58,7 +58,7 @@ def main(descriptor: int) -> None:
     owner = socket.socket(fileno=descriptor)
     code = 1
     try:
-        config = SupervisorConfig(**_receive_config(owner))
+        config = SupervisorConfig(**receive_frame(owner, MAX_REPLY_BYTES))
         sys.path[:] = config.search_path
         code = _supervise(config, owner)
     except (EOFError, ConnectionError):
@@ -66,16 +66,6 @@ def main(descriptor: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-def _receive_config(owner: socket.socket) -> dict[str, Any]:
-    reader = FrameReader(MAX_REPLY_BYTES)
-    while True:
-        data = owner.recv(65536)
-        if not data:
-            raise EOFError
-        for plain in reader.feed(data):
-            return dict(plain)
 
 
 def _supervise(config: SupervisorConfig, owner: socket.socket) -> int:

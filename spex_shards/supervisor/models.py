@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 from ..boot import Stored, model_source, shard_paths, unite_stores
 from ..data_dir import DataDir
@@ -13,7 +12,7 @@ from ..domain.lts import Transition
 from ..engine import ModelSource
 from ..protocol import MAX_REPLY_BYTES
 from ..session import frame
-from ..wire import FrameReader
+from ..wire import receive_frame
 from .config import SupervisorConfig
 from .process import Forker
 
@@ -67,7 +66,7 @@ def _united(forker: Forker, paths: list[Path]) -> Stored:
     helper = forker.fork(read, theirs.fileno())
     theirs.close()
     try:
-        models, accepted = _receive_list(ours)
+        models, accepted = receive_frame(ours, MAX_REPLY_BYTES)
     finally:
         ours.close()
         os.waitpid(helper.pid, 0)
@@ -76,13 +75,3 @@ def _united(forker: Forker, paths: list[Path]) -> Stored:
         {name: {Transition._make(t) for t in transitions} for name, transitions in models},
         {(name, Transition._make(t), digest) for name, t, digest in accepted},
     )
-
-
-def _receive_list(connection: socket.socket) -> list[Any]:
-    reader = FrameReader(MAX_REPLY_BYTES)
-    while True:
-        data = connection.recv(65536)
-        if not data:
-            raise EOFError
-        for plain in reader.feed(data):
-            return list(plain)
