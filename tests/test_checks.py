@@ -147,6 +147,26 @@ def test_a_client_that_dies_while_its_check_is_made_leaves_the_shard_unharmed(pl
         assert manager.shards()[0].restarts == 0
 
 
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
+    places: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends by itself, though the helper is stopped and a client waits; the observation is of its next process."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
+        manager.init_instance(Large, 1)
+        worker = manager.shards()[0].pid
+        other = spex.connect(places["data_dir"], call_timeout=1)
+        for number in range(20):
+            other.transition_nowait(1, f"wrong{number}", "s0")
+        [helper] = wait_until(lambda: descendants(worker), "a helper checks")
+        os.kill(helper, signal.SIGSTOP)
+    assert "did not stop by itself" not in caplog.text
+    with pytest.raises((ExceptionGroup, spex.ShardError)):
+        other.close()
+
+
 def test_small_models_are_checked_at_once() -> None:
     """Nobody waits for a helper where the check itself takes less."""
     checks = engine_checks.Checks()

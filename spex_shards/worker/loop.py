@@ -181,20 +181,23 @@ class Worker:
         done: list[_Done] = []
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
+        suspicious = self._watch.suspicious
         for peer, request in work:
             if peer.closed:
                 continue
             if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
                 later.append((peer, request))
                 continue
-            alone = self._watch.is_suspect(peer.client_id, request.number)
+            alone = suspicious and self._watch.is_suspect(peer.client_id, request.number)
             if alone:
                 self._commit(done)
                 done = []
+            before = len(done)
             if not self._carry_out(peer, request, now, done):
                 self._clients.park(peer)
                 later.append((peer, request))
-            unwritten += size_of(request, done[-1][2]) if done else 0
+            elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
+                unwritten += size_of(request, done[-1][2])
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
                 done, unwritten = [], 0
@@ -355,17 +358,23 @@ class Worker:
 
     def _drain(self) -> None:
         for peer in self._clients.all():
-            while not peer.closed and not peer.stalled:
+            while not peer.closed and not peer.stalled and not peer.parked:
                 size = peer.bytes_in
                 self._clients.read(peer)
-                while not peer.closed and peer.queue and not peer.stalled:
+                while not peer.closed and peer.queue and not peer.stalled and not peer.parked:
                     self._batch()
                 if peer.closed or peer.bytes_in == size:
                     break
+        # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
+        self._epoll.unregister(self._control)
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < deadline and any(peer.stalled for peer in self._clients.all()):
+        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self._clients.all()):
+            if self._checks.due:
+                self._begin_check()
             for descriptor, _ in self._epoll.poll(0.05):
-                self._clients.writable(descriptor)
+                self._ready(descriptor)
+            if self._clients.waiting:
+                self._batch()
 
     def _stats(self) -> dict[str, Any]:
         return {

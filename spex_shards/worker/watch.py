@@ -28,14 +28,21 @@ class PageWatch(Watch):
         self.clear = page.clear  # type: ignore[method-assign]
         self.bump = page.bump  # type: ignore[method-assign]
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether there are suspects at all."""
+        return bool(self._suspects)
+
     def is_suspect(self, who: bytes, number: int) -> bool:
         """Whether a worker has died while it carried out this request of a client."""
-        return bool(self._suspects) and self._suspects.deaths(Suspect(who, number)) > 0
+        return self._suspects.deaths(Suspect(who, number)) > 0
 
     def poison(self, who: bytes, request: Request) -> SpexError | None:
         """Return the refusal of a request that too many workers have died with, or None."""
+        if not self._suspects:
+            return None
         suspect = Suspect(who, request.number)
-        if not self._suspects or not self._suspects.is_poison(suspect):
+        if not self._suspects.is_poison(suspect):
             return None
         how = self._suspects.how(suspect)
         return PoisonRequest(

@@ -93,6 +93,10 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
         "a new channel carries the first request of the window only",
         lambda: patch.object(ClientSession, "unanswered", _first_of_window),
     ),
+    "forget who waits for a check": (
+        "an observation that waits for a long check is taken for carried out",
+        lambda: patch.object(ServerSession, "put_back", lambda _: None),
+    ),
     "never refuse poison": (
         "a request that kills its shard is tried for ever",
         lambda: patch.object(Suspects, "is_poison", lambda *_: False),

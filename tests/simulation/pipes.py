@@ -6,6 +6,8 @@ import select
 from random import Random
 from typing import Any
 
+from spex_shards.helper_process import HelperFailed
+
 
 class Pipe:
     """Bytes on their way; a bounded buffer, and whether each end is open."""
@@ -23,7 +25,8 @@ class Net:
         self._random = random
         self._ends: dict[int, tuple[Pipe, bool]] = {}
         self._next = 1_000_000
-        self.changed: Any = None
+        self.later: list[int] = []
+        """Ends that are closed some time: helpers that are still at work."""
 
     def pipe(self) -> tuple[int, int]:
         """Return the ends (reading, writing) of a new pipe, often a very small one."""
@@ -31,6 +34,11 @@ class Net:
         self._ends[self._next], self._ends[self._next + 1] = (made, True), (made, False)
         self._next += 2
         return self._next - 2, self._next - 1
+
+    def end_one(self) -> None:
+        """Have one helper end, if any is at work."""
+        if self.later:
+            self.close(self.later.pop(0))
 
     def read(self, descriptor: int) -> bytes | None:
         """Read a part of what is there; None: nothing yet; empty: the end."""
@@ -119,3 +127,32 @@ class Control:
     def fileno(self) -> int:
         """Return its number."""
         return 999_999
+
+
+class SimHelper:
+    """A helper process that is ready sooner or later; it may fail."""
+
+    def __init__(self, net: Net, random: Random) -> None:
+        self._net = net
+        self._random = random
+        self._words = ""
+        self.descriptor = -1
+
+    def start(self, work: Any) -> None:
+        """Do the work; what it says can be read later."""
+        self._words = work(lambda: None)
+        self.descriptor, end = self._net.pipe()
+        self._net.close(end) if self._random.random() < 0.3 else self._net.later.append(end)
+
+    def ended(self) -> str:
+        """Return what it says; it is asked for when its pipe has ended."""
+        self.die()
+        if self._random.random() < 0.1:
+            raise HelperFailed("killed")
+        return self._words
+
+    def die(self) -> None:
+        """Its parent has read the end of it, or is dead."""
+        if self.descriptor >= 0:
+            self._net.close(self.descriptor)
+            self.descriptor = -1

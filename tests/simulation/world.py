@@ -14,16 +14,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.engine import checks as engine_checks
 from spex_shards.restart import RestartIntensity
 from spex_shards.shard_page import ShardPage
 from spex_shards.store.logged_store import Due, LoggedStore
 from spex_shards.supervisor.policy import ShardPolicy
-from spex_shards.worker import PageWatch, WorkerOptions, attachments, loop, peers
+from spex_shards.worker import PageWatch, WorkerOptions, attachments, checks, loop, peers
 from spex_shards.worker.logs import LogCapture
 
 from .client import SimClient
 from .disk import Crash, SimBase, SimCheckpoint, SimDisk
-from .pipes import Control, Net, Poll
+from .pipes import Control, Net, Poll, SimHelper
 from .specs import NOISY_MODEL, Noisy
 
 START = 1_700_000_000.0
@@ -56,11 +57,12 @@ class World:
         self.net = Net(self.random)
         self.disk, self.base = SimDisk(), SimBase()
         self.policy = ShardPolicy(0, RestartIntensity(1_000_000, 5.0))
+        self.faults = True
         self.worker: Any = None
         self.reports: dict[int, Any] = {}
         self.clients: list[SimClient] = []
         self.dead: list[SimClient] = []
-        self.counts = {"kills": 0, "power cuts": 0, "applications": 0, "requests": 0}
+        self.counts = {"kills": 0, "power cuts": 0, "applications": 0, "requests": 0, "innocents": 0}
         _PAGE.take()
         for _ in range(self.random.randint(1, 3)):
             self._new_client()
@@ -87,6 +89,8 @@ class World:
         self.now += self.random.choice([0.01, 0.3, 1.0, 4.0])
 
     def _worker(self) -> None:
+        if self.random.random() < 0.3:
+            self.net.end_one()
         if self.worker is not None:
             self._guard(self.worker.turn)
         elif self.policy.start_at is None:
@@ -167,6 +171,9 @@ class World:
             client = next((c for c in self.clients + self.dead if c.id == who), None)
             if client is not None and number in client.poison:
                 raise Crash
+            if self.faults and self.random.random() < 0.002:
+                self.counts["innocents"] += 1  # killed from outside, at a bad moment: nobody is to blame
+                raise Crash
 
         return executing
 
@@ -179,6 +186,7 @@ class World:
             for _, descriptors in self.control.messages:
                 for descriptor in descriptors:
                     self.net.close(descriptor)
+            self.worker._checks._helper.die()
             self.worker = None
         self.helper.die()
         self.policy.died("SIGKILL", self.now, _PAGE.take())
@@ -190,6 +198,7 @@ class World:
 
     def finish(self) -> None:
         """Let everything come to rest without further faults, and check it."""
+        self.faults = False
         self.disk.on_step = lambda _: None
         for _ in range(STUCK):
             if self.worker is not None and all(client.idle for client in self.clients):
@@ -308,6 +317,8 @@ def simulated() -> Iterator[list[World]]:
         (attachments, "time", clock),
         (peers, "read_available", lambda fd: current().net.read(fd)),
         (peers, "write_available", lambda fd, data: current().net.write(fd, data)),
+        (checks, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
+        (engine_checks, "LARGE", -1),
         (peers, "os", SimpleNamespace(close=lambda fd: current().net.close(fd))),
     ]
     logger = logging.getLogger("spex_shards")
