@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import spex_shards as spex
+from spex_shards.domain.specification import _registered
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _not_run: dict[str, list[str]] = {}
@@ -109,6 +112,29 @@ def kill_worker(manager: spex.ShardedInstanceManager, index: int) -> int:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: is_gone(pid), f"worker {pid} is gone")
     return int(pid)
+
+
+@contextmanager
+def traced(pid: int, output: Path, *rules: str) -> Iterator[None]:
+    """Have strace write a process's system calls to a file, or make them fail."""
+    command = ["strace", "-f", "-p", str(pid), *(part for rule in rules for part in ("-e", rule)), "-o", str(output)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    assert "attached" in tracer.stderr.readline()
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=20)
+
+
+@pytest.fixture
+def specifications_as_before() -> Iterator[None]:
+    """Forget the specifications that a test registers."""
+    before = dict(_registered)
+    yield
+    _registered.clear()
+    _registered.update(before)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.store import MemoryStore
 
 from .conftest import wait_until
+from .test_engine import run_due
 
 SECOND = 1_000_000
 
@@ -50,22 +51,11 @@ def filled(store: MemoryStore, **options: Any) -> Engine:
     return engine
 
 
-def run(engine: Engine, now: int) -> None:
-    """Tick until nothing is due."""
-    for _ in range(50):
-        due = engine.next_due()
-        if due is None or due > now:
-            return
-        engine.tick(now)
-        engine.commit()
-    pytest.fail("ticking does not end")
-
-
 def test_a_damaged_instance_keeps_the_others_from_no_timeout(caplog: pytest.LogCaptureFixture) -> None:
     """Four are reported; the fifth's deadline goes, with an error that says why."""
     store = MemoryStore()
     engine = filled(store)
-    run(engine, 2 * SECOND)
+    run_due(engine, 2 * SECOND)
     assert engine.timeouts_seen == 4
     assert not store.tables["deadlines"]
     assert caplog.text.count("an instance is left out, its timeout is not reported: a damaged row") == 1
@@ -75,7 +65,7 @@ def test_a_damaged_instance_keeps_the_others_from_no_pruning(caplog: pytest.LogC
     """Four are pruned."""
     store = MemoryStore()
     engine = filled(store, prune_interval_us=SECOND)
-    run(engine, 3 * SECOND)
+    run_due(engine, 3 * SECOND)
     assert len(store.tables["instances"]) == 1
     assert not store.tables["prunable"]
     assert caplog.text.count("an instance is left out, it is not pruned: a damaged row") == 1
@@ -86,7 +76,7 @@ def test_a_damaged_instance_keeps_the_others_from_no_new_deadline(caplog: pytest
     store = MemoryStore()
     engine = filled(store)
     engine.register(describe(timed(7))[0], None)
-    run(engine, 0)
+    run_due(engine, 0)
     due = [int.from_bytes(key[:8], "big") for key in store.tables["deadlines"]]
     assert sorted(due) == [SECOND, *[7 * SECOND] * 4]
     assert not store.tables["jobs"]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +14,11 @@ import spex_shards as spex
 from spex_shards.store import lmdb_store
 from spex_shards.store.logged_store import Due, LoggedStore
 
-from .conftest import wait_until
+from .conftest import traced, wait_until
 from .helper_specs import Door
 
 _OPTIONS = dict(LoggedStore.__init__.__kwdefaults__)
-SYNCS = "fsync,fdatasync,sync_file_range,msync,syncfs"
-
-
-@contextmanager
-def traced(pid: int, output: Path) -> Iterator[None]:
-    """Have strace write the syncs of a process to a file."""
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-p", str(pid), "-e", f"trace={SYNCS}", "-o", str(output)], stderr=subprocess.PIPE, text=True
-    )
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    try:
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=20)
+SYNCS = "trace=fsync,fdatasync,sync_file_range,msync,syncfs"
 
 
 @pytest.mark.process
@@ -52,7 +34,7 @@ def test_each_batch_is_synced_once_or_now_and_then(
     ) as manager:
         manager.init_instance(Door, 1)
         [before] = manager.stats()
-        with traced(manager.shards()[0].pid, tmp_path / "trace"):
+        with traced(manager.shards()[0].pid, tmp_path / "trace", SYNCS):
             for _ in range(50):
                 manager.transition(1, "open", "opened")
         [after] = manager.stats()
@@ -68,7 +50,7 @@ def test_what_was_written_is_synced_soon(places: dict[str, Path], tmp_path: Path
     """For durability "process", without another request: a power loss costs the last second at most."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=30) as manager:
         output = tmp_path / "trace"
-        with traced(manager.shards()[0].pid, output):
+        with traced(manager.shards()[0].pid, output, SYNCS):
             manager.init_instance(Door, 1)
             wait_until(lambda: "fdatasync(" in output.read_text(), "the log is synced")
 

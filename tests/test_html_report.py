@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.domain.specification import _registered
 from spex_shards.render.drawing import Shown, drawn
 from spex_shards.render.html import report
 from spex_shards.render.layout import GAP, place
@@ -29,12 +28,7 @@ T = spex.Transition
 TAU = spex.INTERNAL
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    before = dict(_registered)
-    yield
-    _registered.clear()
-    _registered.update(before)
+pytestmark = pytest.mark.usefixtures("specifications_as_before")
 
 
 # ---------------------------------------------------------------------- layout

@@ -20,7 +20,7 @@ import spex_shards as spex
 from spex_shards import codec
 from spex_shards.protocol import Kind
 
-from .conftest import is_gone, wait_until
+from .conftest import is_gone, traced, wait_until
 from .helper_specs import Door
 from .raw_client import RawClient
 
@@ -174,20 +174,6 @@ def test_a_limit_on_the_size_of_files_refuses_and_recovers(places: dict[str, Pat
 
 
 # ---------------------------------------------------------------------- errors of the disk
-
-
-@contextmanager
-def traced(pid: int, output: Path, *rules: str) -> Iterator[None]:
-    """Have strace write a process's system calls to a file, or make them fail."""
-    command = ["strace", "-f", "-p", str(pid), *(part for rule in rules for part in ("-e", rule)), "-o", str(output)]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    assert "attached" in tracer.stderr.readline()
-    try:
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=20)
 
 
 @pytest.mark.tool("strace")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.domain.specification import _registered
 from spex_shards.review import Coverage, behaviour_digest, changed_since, cover, locate, sidecar_of, write_sidecar
 from spex_shards.review.sidecar import Changed
 from spex_shards.testing import prepare_for_test_suite
@@ -22,12 +20,7 @@ from spex_shards.testing import prepare_for_test_suite
 T = spex.Transition
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    before = dict(_registered)
-    yield
-    _registered.clear()
-    _registered.update(before)
+pytestmark = pytest.mark.usefixtures("specifications_as_before")
 
 
 def coverage_of(specification: type[spex.Specification], *steps: tuple[str, str, str], start: str = "") -> Coverage:
