@@ -47,7 +47,7 @@ class Model:
 
     `number` and `size` say where its learned transitions are stored; number 0: nowhere yet. `digest` is of what it is
     judged by (None: to be looked at anew), `together` the model with the accepted deviations, `judged` the digest of
-    all that a judgement depends on.
+    all that a judgement depends on, `accepted_sum` its part of the accepted ones.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Model:
     checker: ConformanceChecker | None = None
     together: frozenset[Transition] = frozenset()
     judged: bytes = b""
+    accepted_sum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ class ModelBook:
         united = {t for name, t, judged in self._source.accepted if name == model.name and judged == digest}
         model.accepted = own | united
         model.together = frozenset(model.transitions | model.accepted)
-        model.judged = _judged(digest, model.accepted)
+        model.accepted_sum = sum(map(_number_of, model.accepted))
+        model.judged = _judged(digest, model.accepted_sum)
 
     def specification_changed(self, name: str) -> None:
         """Have the next judgement start anew, since what the model is judged by is another now."""
@@ -208,14 +210,15 @@ class ModelBook:
             model.digest = None
 
     def _accept(self, model: Model, transition: Transition) -> None:
-        before = model.together, model.judged
+        before = model.together, model.accepted_sum, model.judged
         model.accepted.add(transition)
         model.together = model.together | {transition}
-        model.judged = _judged(model.digest or b"", model.accepted)
+        model.accepted_sum += _number_of(transition)
+        model.judged = _judged(model.digest or b"", model.accepted_sum)
 
         def undo() -> None:
             model.accepted.discard(transition)
-            model.together, model.judged = before
+            model.together, model.accepted_sum, model.judged = before
 
         self._batch.on_undo(undo)
 
@@ -303,10 +306,13 @@ def _model_digest(model: Model) -> bytes:
     return xxhash.xxh3_128_digest(codec.pack(ordered))
 
 
-def _judged(digest: bytes, accepted: set[Transition]) -> bytes:
-    # The sum does not depend on the order, in which sets differ from run to run.
-    total = sum(int.from_bytes(_digest_of(transition), "big") for transition in accepted)
-    return xxhash.xxh3_128_digest(digest + (total % (1 << 128)).to_bytes(16, "big"))
+def _judged(digest: bytes, accepted_sum: int) -> bytes:
+    return xxhash.xxh3_128_digest(digest + (accepted_sum % (1 << 128)).to_bytes(16, "big"))
+
+
+def _number_of(transition: Transition) -> int:
+    # The sum of these does not depend on the order, in which sets differ from run to run.
+    return int.from_bytes(_digest_of(transition), "big")
 
 
 def _digest_of(transition: Transition) -> bytes:
