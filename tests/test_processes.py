@@ -402,6 +402,25 @@ with spex.ShardedInstanceManager(data_dir={str(places["data_dir"])!r}, distribut
     assert (done.stdout, done.stderr) == ("READY\n", "")
 
 
+def test_the_shards_run_the_package_that_the_application_has(places: dict[str, Path], tmp_path: Path) -> None:
+    """Though another one of that name comes first on the path that a new interpreter has."""
+    (tmp_path / "spex_shards").mkdir()
+    (tmp_path / "spex_shards" / "__init__.py").write_text("raise SystemExit('another version')")
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(spex.__file__).parents[1])!r})
+import spex_shards as spex
+with spex.ShardedInstanceManager(data_dir={str(places["data_dir"])!r}, distribution_factor=1, learning_mode=True,
+                                 impl_models_dir={str(places["impl_models_dir"])!r}) as manager:
+    print(manager.shards()[0].status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("READY\n", "")
+
+
 def test_a_second_manager_over_the_same_directory_is_told_who_has_it(sharded: Any, places: dict[str, Path]) -> None:
     """DataDirLocked names the holder's pid."""
     started = time.monotonic()

@@ -21,11 +21,19 @@ from ..wire import FrameReader
 START_WITHIN: Final = 90.0
 _MARGIN: Final = 2.0
 # The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
-# script may shadow the standard library, and a package that only a changed path leads to must be found.
-_BOOTSTRAP: Final = (
-    "import sys; sys.path += [p for p in sys.argv[2:] if p not in sys.path]; "
-    "from spex_shards.supervisor.main import main; main(int(sys.argv[1]))"
-)
+# script may shadow the standard library, and a package that only a changed path leads to must be found. This package is
+# taken from where the application has it: the path may lead to another version as well.
+_BOOTSTRAP: Final = """
+import sys
+sys.path += [place for place in sys.argv[3:] if place not in sys.path]
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("spex_shards", sys.argv[2])
+sys.modules["spex_shards"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["spex_shards"])
+from spex_shards.supervisor.main import main
+main(int(sys.argv[1]))
+"""
+_PACKAGE: Final = Path(__file__).resolve().parents[1] / "__init__.py"
 
 
 class SupervisorOwner:
@@ -47,7 +55,7 @@ class SupervisorOwner:
         self.warnings: list[str] = []
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), *_imports_from()],
+                [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -143,8 +151,3 @@ class SupervisorOwner:
 def search_path() -> list[str]:
     """Return the application's `sys.path`, for handlers that a shard imports."""
     return [entry or str(Path.cwd()) for entry in sys.path if isinstance(entry, str)]
-
-
-def _imports_from() -> list[str]:
-    package = str(Path(__file__).resolve().parents[2])
-    return list(dict.fromkeys([package, *search_path()]))
