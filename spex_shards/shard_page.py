@@ -11,10 +11,10 @@ import mmap
 import struct
 from typing import Final, NamedTuple
 
-_COUNTER: Final = struct.Struct("=Q")
-_KIND: Final = struct.Struct("=Q")
-_WORK: Final = struct.Struct("=16sQ")
-_KIND_AT, _WORK_AT = 8, 16
+_ALL: Final = struct.Struct("=Q16sQQ")
+"""A counter; who and number, and last their kind: whenever the process dies, what is named stands there whole."""
+_NUMBER: Final = struct.Struct("=Q")
+_KIND_AT: Final = _ALL.size - _NUMBER.size
 _NOTHING, _REQUEST, _TIMER = 0, 1, 2
 
 
@@ -42,36 +42,30 @@ class ShardPage:
 
     def executing(self, who: bytes, number: int) -> None:
         """By the worker: this request is being carried out."""
-        self._note(_REQUEST, who, number)
+        self._count += 1
+        _ALL.pack_into(self._map, 0, self._count, who, number, _REQUEST)
 
     def timing(self, key: bytes) -> None:
         """By the worker: the handler of this deadline (16 bytes) is being asked."""
-        self._note(_TIMER, key, 0)
+        self._count += 1
+        _ALL.pack_into(self._map, 0, self._count, key, 0, _TIMER)
 
     def clear(self) -> None:
         """By the worker: nothing is being executed."""
-        _KIND.pack_into(self._map, _KIND_AT, _NOTHING)
+        _NUMBER.pack_into(self._map, _KIND_AT, _NOTHING)
 
     def bump(self) -> None:
         """By the worker: it gets on."""
         self._count += 1
-        _COUNTER.pack_into(self._map, 0, self._count)
-
-    def _note(self, kind: int, who: bytes, number: int) -> None:
-        # The kind comes last: whenever the process dies, what stands there is whole.
-        _WORK.pack_into(self._map, _WORK_AT, who, number)
-        _KIND.pack_into(self._map, _KIND_AT, kind)
-        self._count += 1
-        _COUNTER.pack_into(self._map, 0, self._count)
+        _NUMBER.pack_into(self._map, 0, self._count)
 
     def counter(self) -> int:
         """By the supervisor: a number that grows as the worker gets on."""
-        return int(_COUNTER.unpack_from(self._map, 0)[0])
+        return int(_NUMBER.unpack_from(self._map, 0)[0])
 
     def take(self) -> Suspect | None:
         """By the supervisor, when the worker is dead: what it was executing; the page is then clear."""
-        kind = _KIND.unpack_from(self._map, _KIND_AT)[0]
-        who, number = _WORK.unpack_from(self._map, _WORK_AT)
+        _, who, number, kind = _ALL.unpack_from(self._map, 0)
         self.clear()
         if kind not in (_REQUEST, _TIMER):
             return None

@@ -181,14 +181,13 @@ class Worker:
         done: list[_Done] = []
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
-        suspicious = self._watch.suspicious
         for peer, request in work:
             if peer.closed:
                 continue
             if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
                 later.append((peer, request))
                 continue
-            alone = suspicious and self._watch.is_suspect(peer.client_id, request.number)
+            alone = self._watch.suspicious and self._watch.is_suspect(peer.client_id, request.number)
             if alone:
                 self._commit(done)
                 done = []
@@ -209,23 +208,18 @@ class Worker:
 
     def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> bool:
         """Carry a request or notice out in the batch; False: it must wait for a check, as if it had not come yet."""
-        mark = self._engine.mark()
+        if request.number == 0:
+            self._take_notice(peer, request)
+            return True
+        session = peer.session
         try:
-            if request.number == 0:
-                self._notice(peer, request)
-                return True
-            session = peer.session
             if not session.receive(request):
                 done.append((peer, request, session.again(request.number), False))
                 return True
-        except (ProtocolError, ShardDown, StoreError) as error:
-            self._engine.rollback(mark)
-            self._clients.refuse(
-                peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
-            )
-            return True
-        try:
             entry = self._execute(peer, request, now)
+        except ProtocolError as error:
+            self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
+            return True
         except CheckPending as pending:
             session.put_back()
             self._checks.wait_for(pending, peer)
@@ -238,11 +232,22 @@ class Worker:
         return True
 
     def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
-        refusal = self._watch.poison(peer.client_id, request)
-        if refusal is not None:
-            return [request.number, False, error_plain(refusal), [], []]
+        if self._watch.suspicious:
+            refusal = self._watch.poison(peer.client_id, request)
+            if refusal is not None:
+                return [request.number, False, error_plain(refusal), [], []]
         self._watch.executing(peer.client_id, request.number)
         return self._dispatcher.execute(peer, request, now)
+
+    def _take_notice(self, peer: Peer, request: Request) -> None:
+        mark = self._engine.mark()
+        try:
+            self._notice(peer, request)
+        except (ProtocolError, ShardDown, StoreError) as error:
+            self._engine.rollback(mark)
+            self._clients.refuse(
+                peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
+            )
 
     def _notice(self, peer: Peer, request: Request) -> None:
         if request.kind is Kind.REGISTER:

@@ -17,21 +17,20 @@ class PageWatch(Watch):
     Args:
         shard: The shard's index.
         page: Its page.
-        suspects: What earlier workers of the shard died with.
+        suspects: What earlier workers of the shard died with; it does not change while this one lives.
+
+    Attributes:
+        suspicious: Whether there are suspects at all.
     """
 
     def __init__(self, shard: int, page: ShardPage, suspects: Suspects) -> None:
         self._shard = shard
         self._suspects = suspects
+        self.suspicious = bool(suspects)
         self.executing = page.executing
         self.timing = page.timing  # type: ignore[method-assign]
         self.clear = page.clear  # type: ignore[method-assign]
         self.bump = page.bump  # type: ignore[method-assign]
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether there are suspects at all."""
-        return bool(self._suspects)
 
     def is_suspect(self, who: bytes, number: int) -> bool:
         """Whether a worker has died while it carried out this request of a client."""
@@ -39,8 +38,6 @@ class PageWatch(Watch):
 
     def poison(self, who: bytes, request: Request) -> SpexError | None:
         """Return the refusal of a request that too many workers have died with, or None."""
-        if not self._suspects:
-            return None
         suspect = Suspect(who, request.number)
         if not self._suspects.is_poison(suspect):
             return None
@@ -56,11 +53,11 @@ class PageWatch(Watch):
 
     def deaths(self, key: bytes) -> int:
         """Return how often a worker has died while the handler of this deadline was asked."""
-        return self._suspects.deaths(Suspect(key, 0)) if self._suspects else 0
+        return self._suspects.deaths(Suspect(key, 0)) if self.suspicious else 0
 
     def refusal(self, key: bytes) -> str | None:
         """Return why the handler of this deadline is not to be asked any more, or None."""
         suspect = Suspect(key, 0)
-        if not self._suspects or not self._suspects.is_poison(suspect):
+        if not self._suspects.is_poison(suspect):
             return None
         return f"the shard died {self._suspects.deaths(suspect)} times (the last time: {self._suspects.how(suspect)})"
