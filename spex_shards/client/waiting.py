@@ -76,8 +76,9 @@ class Waiting(ABC):
                 return True
             finally:
                 self._step_down()
-        finally:
+        except BaseException:
             self._step_down()  # where an exception out of a signal came in the way of the other
+            raise
 
     def _lead(self, number: int, deadline: float | None) -> None:
         session = self._session
