@@ -31,12 +31,14 @@ class BootOptions:
         specifications: Specifications to refresh before anything else happens.
         helper_keeps: Descriptors that the helper process of checkpoints keeps; None: checkpoints are written by the
             process that the engine is in.
+        waits_for_room: Whether a batch waits while the store takes nothing more; else it is refused with `StoreFull`.
     """
 
     durability: str
     engine: EngineOptions
     specifications: Sequence[StoredSpecification] = ()
     helper_keeps: Sequence[int] | None = None
+    waits_for_room: bool = True
 
 
 @dataclass(slots=True)
@@ -54,19 +56,33 @@ def open_engine(path: Path, source: ModelSource, options: BootOptions, now: int)
         DataDirError: The environment or its log cannot be opened.
         StoreError: A row that must be read at the start is damaged.
     """
-    store = _open_store(path, options)
+    store = open_store(path, options)
     try:
-        engine = Engine(store, source, options.engine, now)
-        for specification in options.specifications:
-            engine.register(specification, None)
-        engine.commit()
+        return engine_of(store, source, options, now)
     except BaseException:
         store.close()
         raise
+
+
+def engine_of(store: LoggedStore, source: ModelSource, options: BootOptions, now: int) -> Engine:
+    """Return an engine over a store that is open.
+
+    Raises:
+        StoreError: A row that must be read at the start is damaged.
+    """
+    engine = Engine(store, source, options.engine, now)
+    for specification in options.specifications:
+        engine.register(specification, None)
+    engine.commit()
     return engine
 
 
-def _open_store(path: Path, options: BootOptions) -> LoggedStore:
+def open_store(path: Path, options: BootOptions) -> LoggedStore:
+    """Open a shard's store.
+
+    Raises:
+        DataDirError: The environment or its log cannot be opened.
+    """
     base = LmdbStore(path, sync=True)
     try:
         helper = None if options.helper_keeps is None else ForkedCheckpoint(base, options.helper_keeps)
@@ -76,6 +92,7 @@ def _open_store(path: Path, options: BootOptions) -> LoggedStore:
             sync_each=options.durability == "disk",
             checkpointer=helper,
             on_wait=options.engine.watch.bump,
+            waits_for_room=options.waits_for_room,
         )
     except BaseException:
         base.close()

@@ -16,6 +16,7 @@ from .domain.specification import Specification, default_handler
 from .errors import HandlerError, RemoteTraceback, SpexError, show, words
 from .records import HandlerReference, encode_value
 from .shipping import unship
+from .turns import calls_user_code, is_running
 
 Handler = Callable[[SpexError, Any], Any]
 _running = threading.local()
@@ -58,9 +59,16 @@ class Caller:
 
 def handler_running() -> bool:
     """Whether this thread is inside a handler just now."""
-    return getattr(_running, "depth", 0) > 0
+    if not getattr(_running, "depth", 0):
+        return False
+    # An exception out of a signal handler may have come between counting and calling: the stack knows better.
+    if is_running(in_handler):
+        return True
+    _running.depth = 0
+    return False
 
 
+@calls_user_code
 def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call user code of a handler or predicate; within it, calls of a manager raise `RuntimeError`."""
     _running.depth = getattr(_running, "depth", 0) + 1

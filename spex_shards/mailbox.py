@@ -24,11 +24,26 @@ class Mailbox:
 
     def __init__(self, on_message: Callable[[Any], None] | None) -> None:
         self._on_message = on_message
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin empty: at first, and in a forked child, where what arrived is the parent's, the thread and lock too."""
         self._waiting: deque[tuple[int, Any]] = deque()
         self._arrived = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.dropped: Counter[int] = Counter()
+
+    def start(self) -> None:
+        """Start the thread that `on_message` is called on, if there is one: before any message needs it.
+
+        Raises:
+            RuntimeError: The system gives no thread.
+        """
+        if self._on_message is not None and self._thread is None:
+            thread = threading.Thread(target=self._deliver, name="spex-shards-messages", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def put(self, shard: int, message: Any) -> None:
         """Take a message of a shard; never blocks for long."""
@@ -37,9 +52,6 @@ class Mailbox:
                 self.dropped[self._waiting.popleft()[0]] += 1
             self._waiting.append((shard, message))
             self._arrived.notify()
-            if self._on_message is not None and self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._deliver, name="spex-shards-messages", daemon=True)
-                self._thread.start()
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
         """Give out what has arrived, and what arrives within `timeout` seconds of the newest one taken."""
@@ -53,10 +65,6 @@ class Mailbox:
                     self._arrived.wait(remaining)
                 _, message = self._waiting.popleft()
             yield message
-
-    def forget(self) -> None:
-        """In a forked child: start anew; what arrived is the parent's, and so are the thread and the lock."""
-        self.__init__(self._on_message)  # type: ignore[misc]
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what has arrived, and end the thread.

@@ -17,7 +17,10 @@ from .codec import MAX_CANONICAL_BYTES
 from .domain.lts import INITIALISATION
 from .errors import show
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+"""The newest version that is spoken here. 2: who leaves for good says goodbye (`BYE`)."""
+OLDEST_PROTOCOL: Final = 1
+"""The oldest version that is spoken here: a rolling upgrade has one version beside the next."""
 NOWAIT: Final = 64
 DEFAULT_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 1 << 30

@@ -12,18 +12,23 @@ The client, the worker and the simulator drive the same ones: numbers, the windo
 
 from __future__ import annotations
 
+import struct
 from collections import deque
+from collections.abc import Callable, Container
+from itertools import dropwhile
+from operator import attrgetter
 from typing import Any, Final
 
 from . import codec, records
 from .errors import ShardDown, StoreError, code_of, show
-from .protocol import MUTATING, NOWAIT, PROTOCOL_VERSION, Kind, ProtocolError, Request
+from .protocol import MUTATING, NOWAIT, OLDEST_PROTOCOL, PROTOCOL_VERSION, Kind, ProtocolError, Request
 
 LENGTH: Final = 4
 _NOT_KEPT: Final = code_of(StoreError)
 """The code of the error that a request gets whose batch was not kept."""
-_Sent = tuple[int, bytes, bool, bool]
-"""A request in the window: its number and frame, whether it changes something, whether its caller waits."""
+_HEAD: Final = struct.Struct(">IBBQBQ")
+"""How a request's frame begins: its length; then, as msgpack, an array, the number, and what is acknowledged."""
+_U64: Final = 0xCF
 
 
 def frame(plain: Any) -> bytes:
@@ -38,86 +43,183 @@ def frame_flat(plain: Any) -> bytes:
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
+class Sent:
+    """A request on its way, from before it has a number until its answer is there.
+
+    The caller who made it keeps it, and finds its answer in it, whichever session it went through.
+
+    Args:
+        code: Its kind, and `NOWAIT`.
+        thread: The thread that asks.
+        arguments: Its arguments.
+        waits: Whether somebody waits for its answer.
+
+    Attributes:
+        number: Its place among the requests of its client to that shard; 0: it has none yet.
+        data: Its frame, once it has a number.
+        size: Bytes of the frame.
+        changes: Whether it changes something.
+        answer: Its entry in a reply, once `done`; None is plain success.
+        done: Whether it is answered.
+        given_up: Whether its answer is known before it is sent.
+    """
+
+    __slots__ = ("_fields", "_tail", "answer", "changes", "code", "data", "done", "given_up", "number", "size", "waits")
+
+    def __init__(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
+        packed = codec.pack_flat((code, thread, *arguments))
+        self.code = code
+        self.waits = waits
+        self.changes = code & ~NOWAIT in MUTATING
+        self.number = 0
+        self.data = b""
+        self.answer: Any = None
+        self.done = self.given_up = False
+        # An array of fewer than sixteen parts: one byte says so, and the parts follow. Two more come in front.
+        self._fields = packed[0] + 2
+        self._tail = packed[1:]
+        self.size = _HEAD.size + len(packed) - 1
+
+    def numbered(self, number: int, acknowledged: int) -> bytes:
+        """Take a number; return the frame."""
+        self.number = number
+        self.data = _HEAD.pack(self.size - LENGTH, self._fields, _U64, number, _U64, acknowledged) + self._tail
+        return self.data
+
+    def give_up(self, error: Any, acknowledged: int) -> None:
+        """Have it answered with an error; in its place goes a question that takes its number and does nothing."""
+        question = Sent(Kind.SPECIFICATION, 0, ("",), waits=self.waits)
+        self.data = question.numbered(self.number, acknowledged)
+        self.size, self.changes = question.size, False
+        self.answer, self.given_up = [self.number, False, error, []], True
+
+
+class _Seen:
+    """The newest event and the newest report that this client has taken."""
+
+    __slots__ = ("events", "reports")
+
+    def __init__(self) -> None:
+        self.events = self.reports = 0
+
+
 class ClientSession:
     """The client's side, for one shard.
 
-    Not thread-safe: its owner holds a lock.
+    One thread at a time adds, and one at a time receives; both at once is allowed. It can be left in the middle of any
+    method, by an exception or for another call that interrupts it: then `successor` goes on where it stopped, and
+    whoever finds that a request of its own is not held there adds it anew.
 
     Attributes:
         acknowledged: Every request up to this number is answered.
         written: Requests up to this number were written to a channel, this one or an earlier one.
-        failures: Entries of requests that nobody waits for and that could not be applied.
+        failures: Number → entry of requests that nobody waits for and that could not be applied.
     """
 
     def __init__(self) -> None:
         self.acknowledged = 0
         self.written = 0
-        self.failures: list[Any] = []
-        self._window: deque[_Sent] = deque()
-        self._waiting: set[int] = set()
-        self._answers: dict[int, Any] = {}
+        self.failures: dict[int, Any] = {}
+        self._window: deque[Sent] = deque()
+        self._last = 0
         self._kept = False
-        self._events_seen = self._reports_seen = 0
+        self._seen = _Seen()
 
     @property
     def last(self) -> int:
         """The newest number."""
-        return self._window[-1][0] if self._window else self.acknowledged
+        return self._last
 
     @property
     def unacknowledged(self) -> int:
         """Requests in the window."""
         return len(self._window)
 
-    def add(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> tuple[int, bytes]:
-        """Number a request and take it into the window; return its number and frame."""
-        number = self.last + 1
-        data = frame_flat((number, self.acknowledged, code, thread, *arguments))
-        # One step takes the number and the place: an exception out of a signal comes before it or after it.
-        self._window.append((number, data, code & ~NOWAIT in MUTATING, waits))
-        if waits:
-            self._waiting.add(number)
-        return number, data
+    @property
+    def newest(self) -> Sent | None:
+        """The newest request in the window, or None."""
+        try:
+            return self._window[-1]
+        except IndexError:
+            return None
+
+    @property
+    def oldest(self) -> Sent | None:
+        """The oldest request in the window, or None."""
+        try:
+            return self._window[0]
+        except IndexError:
+            return None
+
+    def holds(self, sent: Sent) -> bool:
+        """Return whether a request is in the window."""
+        return sent in tuple(self._window)
+
+    def add(self, sent: Sent) -> bytes:
+        """Number a request and take it into the window; return its frame."""
+        data = sent.numbered(self._last + 1, self.acknowledged)
+        # From here on it is on its way: what is left behind now is sent by the successor.
+        self._window.append(sent)
+        self._last = sent.number
+        return data
 
     def receive(self, reply: Any) -> None:
         """Take a reply.
 
         Raises:
-            ProtocolError: It is malformed.
+            ProtocolError: It is malformed; nothing of it was taken.
         """
         unkept = set()
         try:
             upto, entries = reply
-            for entry in entries:
-                number, ok, value, _ = entry
-                if number in self._waiting:
-                    self._answers[number] = entry
-                elif not ok and self._is_posted(number):
-                    self.failures.append(entry)
+            for number, ok, value, _ in entries:
                 if not ok and value[0] == _NOT_KEPT:
                     unkept.add(number)
         except (TypeError, ValueError, LookupError):
             raise ProtocolError(f"a malformed reply: {show(reply)}") from None
-        if type(upto) is not int or not self.acknowledged <= upto <= self.last:
-            raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self.last} was possible")
-        self.acknowledged = upto
+        if type(upto) is not int or not self.acknowledged <= upto <= self._last:
+            raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self._last} was possible")
+        for entry in entries:
+            sent = self._at(entry[0])
+            if sent is not None and not sent.given_up:
+                sent.answer = entry
+        self._answered(upto, unkept)
+
+    def _at(self, number: Any) -> Sent | None:
         window = self._window
-        while window and window[0][0] <= upto:
-            number, _, changes, _ = window.popleft()
-            if changes and number not in unkept:
+        if type(number) is not int or not window:
+            return None
+        place = number - window[0].number
+        return window[place] if 0 <= place < len(window) else None
+
+    def _answered(self, upto: int, unkept: Container[int]) -> None:
+        window = self._window
+        while window and window[0].number <= upto:
+            sent = window[0]
+            if sent.changes and sent.number not in unkept:
                 self._kept = True
+            if sent.answer is not None and not sent.waits and not sent.answer[1]:
+                self.failures[sent.number] = sent.answer
+            # In this order: a successor believes what is done, and what is no longer in the window is acknowledged.
+            sent.done = True
+            self.acknowledged = sent.number
+            window.popleft()
 
-    def answer(self, number: int) -> Any:
-        """Return the entry of an answered request that was waited for, or None for plain success."""
-        self._waiting.discard(number)
-        return self._answers.pop(number, None)
+    def successor(self) -> ClientSession:
+        """Return a session that goes on where this one is, in the middle of whatever it is."""
+        fresh = ClientSession()
+        fresh._kept, fresh.written = self._kept, self.written
+        fresh.failures, fresh._seen = self.failures, self._seen
+        window = tuple(self._window)
+        # Requests are done from the oldest on. One that is done meanwhile is answered once more, and the same.
+        fresh._window.extend(dropwhile(attrgetter("done"), window))
+        if fresh._window:
+            fresh.acknowledged, fresh._last = fresh._window[0].number - 1, fresh._window[-1].number
+        else:
+            fresh.acknowledged = fresh._last = max(self.acknowledged, window[-1].number if window else 0)
+        return fresh
 
-    def give_up(self, number: int) -> None:
-        """Wait no longer for a request; it may be applied all the same."""
-        self._waiting.discard(number)
-        self._answers.pop(number, None)
-
-    def hello(self, pid: int) -> bytes:
+    def hello(self, pid: int, version: int = PROTOCOL_VERSION) -> bytes:
         """Return the frame that a new channel starts with.
 
         It tells whether the shard must have a row of this client (something that changes was kept), and whether
@@ -125,32 +227,29 @@ class ClientSession:
         """
         kept = self._kept
         again = self.acknowledged < self.written
-        first, seen = self.acknowledged + 1, (self._events_seen, self._reports_seen)
-        return frame((0, self.acknowledged, Kind.HELLO, pid, PROTOCOL_VERSION, first, kept, again, *seen))
+        seen = self._seen
+        first = self.acknowledged + 1
+        return frame((0, self.acknowledged, Kind.HELLO, pid, version, first, kept, again, seen.events, seen.reports))
 
     def is_new(self, number: int, *, report: bool) -> bool:
         """Take the number of an event, or of a report; return whether it was not here before."""
-        if number <= (self._reports_seen if report else self._events_seen):
+        seen = self._seen
+        if number <= (seen.reports if report else seen.events):
             return False
         if report:
-            self._reports_seen = number
+            seen.reports = number
         else:
-            self._events_seen = number
+            seen.events = number
         return True
 
     def seen(self) -> bytes:
         """Return the frame that tells the shard which reports it may forget."""
-        return frame((0, 0, Kind.SEEN, 0, self._reports_seen))
+        return frame((0, 0, Kind.SEEN, 0, self._seen.reports))
 
     def unanswered(self) -> bytes:
         """Return the frames of the whole window, in order, to be written to a new channel."""
-        self.written = self.last
-        return b"".join(data for number, data, _, _ in self._window if number > self.acknowledged)
-
-    def take_back(self, number: int) -> None:
-        """Undo the newest `add`: the request was not sent."""
-        self._window.pop()
-        self._waiting.discard(number)
+        self.written = self._last
+        return b"".join(sent.data for sent in tuple(self._window))
 
     def refuse_all(self, error: Any) -> int:
         """Answer the whole window with an error, as the shard said; return how many requests that were.
@@ -158,32 +257,38 @@ class ClientSession:
         The shard has no row of this client, or knows no more what it says: the next channel starts anew.
         """
         count = len(self._window)
-        self.failures += [[number, False, error, []] for number in self._answer_all(error)]
+        self._answer_all(error)
         self._kept = False
         return count
 
-    def abandon(self, error: Any) -> list[int]:
-        """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting."""
-        return self._answer_all(error)
+    def refuse_larger(self, limit: int, error: Callable[[Sent], Any]) -> None:
+        """Have requests that a shard would not take answered alone, with an error; their numbers are used up.
 
-    def _answer_all(self, error: Any) -> list[int]:
-        posted = []
-        last = self.last
-        for number, _, _, waits in self._window:
-            if number in self._waiting:
-                self._answers[number] = [number, False, error, []]
-            elif not waits:
-                posted.append(number)
-        self.acknowledged = last
-        self._window.clear()
+        Args:
+            limit: Most bytes that it takes.
+            error: Returns the plain error of a request.
+        """
+        for sent in tuple(self._window):
+            if sent.size > limit:
+                sent.give_up(error(sent), self.acknowledged)
+
+    def abandon(self, error: Any) -> list[int]:
+        """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting.
+
+        Those are no failures of their own: whoever abandons them says it once for all.
+        """
+        posted = [sent.number for sent in tuple(self._window) if not sent.waits]
+        self._answer_all(error)
+        for number in posted:
+            self.failures.pop(number, None)
         return posted
 
-    def _is_posted(self, number: int) -> bool:
-        """Whether a request in the window was sent without waiting; what a call gave up is nobody's failure."""
-        if not self._window:
-            return False
-        place = number - self._window[0][0]
-        return 0 <= place < len(self._window) and not self._window[place][3]
+    def _answer_all(self, error: Any) -> None:
+        window = tuple(self._window)
+        for sent in window:
+            sent.answer = [sent.number, False, error, []]
+        if window:
+            self._answered(window[-1].number, frozenset(sent.number for sent in window))
 
 
 class ServerSession:
@@ -212,8 +317,9 @@ class ServerSession:
             ProtocolError: Another version, or a number that cannot be.
             ShardDown: The client's row is gone, so that it cannot be told what was applied.
         """
-        if version != PROTOCOL_VERSION:
-            raise ProtocolError(f"protocol version {version} where {PROTOCOL_VERSION} is spoken")
+        if not OLDEST_PROTOCOL <= version <= PROTOCOL_VERSION:
+            text = f"protocol version {version} where {OLDEST_PROTOCOL} to {PROTOCOL_VERSION} are spoken"
+            raise ProtocolError(text)
         if first < 1:
             raise ProtocolError(f"a channel must start at number 1 or later, got: {first}")
         if kept and again and not self.stored:

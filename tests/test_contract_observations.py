@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.client.channel import Channel
+from spex_shards.client import Client
 from spex_shards.model_files import write_model
 
 from .conftest import wait_until
@@ -318,14 +318,16 @@ def test_threads_share_a_manager(manager: Any) -> None:
 def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any, monkeypatch: Any) -> None:
     """Whoever comes second waits until it is declared: the shard knows it before any request of it arrives."""
     assert manager.all_instances() == []  # on open channels
+    begun = threading.Event()
     if isinstance(manager, spex.ShardedInstanceManager):
-        register = Channel.register
+        notice = Client._notice
 
-        def slowly(self: Channel, data: bytes) -> None:
+        def slowly(self: Client, declared: Any) -> bytes:
+            begun.set()
             threading.Event().wait(0.05)
-            register(self, data)
+            return notice(self, declared)
 
-        monkeypatch.setattr(Channel, "register", slowly)
+        monkeypatch.setattr(Client, "_notice", slowly)
     cls = spex.Specification.define("contract.AtOnce", [("a", "go", "b")])
     outcomes: list[Any] = []
 
@@ -336,7 +338,7 @@ def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any
     for number, thread in enumerate(threads):
         thread.start()
         if number == 0 and isinstance(manager, spex.ShardedInstanceManager):
-            wait_until(lambda: cls.name in manager._client._declared, "the first has begun")
+            assert begun.wait(20)
     for thread in threads:
         thread.join()
     assert outcomes == [None] * 8

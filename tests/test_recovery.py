@@ -24,6 +24,7 @@ from spex_shards.supervisor.main import Supervisor
 from spex_shards.supervisor.process import WorkerProcess
 from spex_shards.wire import FrameReader
 
+from .asking import ask
 from .conftest import is_gone, kill_worker, wait_until
 from .test_processes import in_child, stop
 
@@ -256,7 +257,7 @@ def test_a_call_on_a_shard_that_was_given_up_fails_though_it_was_revived_since(m
     caller = threading.Thread(target=delete)
     caller.start()
     channels = manager._client.channels
-    wait_until(lambda: all(channel._session.unacknowledged for channel in channels), "both are asked")
+    wait_until(lambda: all(channel._line.session.unacknowledged for channel in channels), "both are asked")
     os.kill(dying.pid, signal.SIGKILL)
     wait_until(lambda: channels[1].failure is not None, "the client knows")
     manager.revive(1)
@@ -288,15 +289,15 @@ def hello(session: ClientSession) -> list[Any]:
 def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() -> None:
     """Not of requests that never left, and not of answers that say that nothing was kept."""
     session = ClientSession()
-    session.add(Kind.TRANSITION, 1, STEP, waits=False)
+    ask(session, Kind.TRANSITION, 1, STEP, waits=False)
     assert hello(session) == [False, False]
     session.unanswered()
     assert hello(session) == [False, True]
     session.receive([1, [[1, False, ["StoreError", "full", {}, None], []]]])
     assert hello(session) == [False, False]
-    session.written, _ = session.add(Kind.TRANSITION, 1, STEP, waits=False)
+    session.written = ask(session, Kind.TRANSITION, 1, STEP, waits=False).number
     session.receive([2, []])
-    session.add(Kind.TRANSITION, 1, STEP, waits=False)
+    ask(session, Kind.TRANSITION, 1, STEP, waits=False)
     assert hello(session) == [True, False]
     ServerSession(None, {}).open(1, 3, kept=True, again=False, events=0)
     session.abandon(["ShardFailed", "given up", {}, None])
@@ -306,11 +307,10 @@ def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() ->
 def test_the_answer_to_a_call_that_has_timed_out_is_nobodys_failure() -> None:
     """Its caller was told; only what was sent without waiting is raised later."""
     session = ClientSession()
-    session.add(Kind.TRANSITION, 1, STEP, waits=True)
-    session.add(Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
-    session.give_up(1)
+    ask(session, Kind.TRANSITION, 1, STEP, waits=True)
+    ask(session, Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
     session.receive([2, [[number, False, ["StoreError", "full", {}, None], []] for number in (1, 2)]])
-    assert [entry[0] for entry in session.failures] == [2]
+    assert list(session.failures) == [2]
 
 
 def test_a_late_answer_is_not_raised_by_flush(make: Any, caplog: Any) -> None:
@@ -398,8 +398,8 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
 
     caller = threading.Thread(target=revive)
     caller.start()
-    wait_until(lambda: ours._revivals, "the wish is there")
-    session = manager._client.channels[0]._session
+    wait_until(lambda: ours._questions, "the wish is there")
+    session = manager._client.channels[0]._line.session
     caller.join(0.2)  # so long that a call which does not wait would be on its way
     assert not session.unacknowledged
     goes_on.set()
@@ -497,7 +497,7 @@ def test_a_call_that_is_on_its_way_when_the_manager_closes_is_told_so(make: Any)
     outcomes: list[Any] = []
     caller = threading.Thread(target=lambda: outcomes.append(manager.try_transition(1, "go", "green")))
     caller.start()
-    wait_until(lambda: manager._client.channels[0]._session.unacknowledged, "the call is on its way")
+    wait_until(lambda: manager._client.channels[0]._line.session.unacknowledged, "the call is on its way")
     with pytest.raises(ExceptionGroup):
         manager.close()  # which could not flush
     caller.join(20)
@@ -532,7 +532,7 @@ def test_a_process_may_fork_while_another_thread_closes(make: Any) -> None:
     manager.transition_nowait(1, "go", "green")
     closer = threading.Thread(target=manager.close)
     closer.start()
-    wait_until(lambda: manager._life is Life.CLOSED, "it waits for what is on its way")
+    wait_until(lambda: manager._life is Life.CLOSING, "it waits for what is on its way")
 
     def in_the_child() -> str:
         signal.alarm(20)

@@ -14,6 +14,8 @@ from spex_shards.protocol import NOWAIT, Kind, ProtocolError, check, read_reques
 from spex_shards.session import ClientSession, ServerSession
 from spex_shards.wire import FrameReader
 
+from .asking import ask
+
 STEP = (b"\x01", "go", "on")
 
 
@@ -75,21 +77,22 @@ def test_a_request_sent_again_after_its_answer_was_lost_is_answered_from_memory(
     """The shard commits, dies before the reply leaves, and gives the successor's client the remembered answer."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    data = b"".join(client.add(Kind.TRANSITION, 1, STEP, waits=True)[1] for _ in range(3))
+    sent = [ask(client, Kind.TRANSITION, 1, STEP, waits=True) for _ in range(3)]
+    data = b"".join(one.data for one in sent)
     shard.run(data)
     shard.die()
     shard.hello(client.hello(1))
     client.receive(shard.run(client.unanswered()))
 
     assert shard.applied == [1, 2, 3]
-    assert [client.answer(number) for number in (1, 2, 3)] == [None, None, [3, True, 30, []]]
+    assert [one.answer for one in sent] == [None, None, [3, True, 30, []]]
 
 
 def test_a_request_whose_batch_was_not_kept_is_carried_out_when_it_is_sent_again() -> None:
     """What died with the shard before its commit has had no effect, and is applied now."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    _, data = client.add(Kind.TRANSITION, 1, STEP, waits=True)
+    data = ask(client, Kind.TRANSITION, 1, STEP, waits=True).data
     shard.run(data, commits=False)
     shard.die()
     shard.hello(client.hello(1))
@@ -101,8 +104,8 @@ def test_a_gap_in_the_numbers_closes_the_channel() -> None:
     """A number that does not follow means that something was lost: it is never answered as applied."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    client.add(Kind.TRANSITION, 1, STEP, waits=True)
-    _, second = client.add(Kind.TRANSITION, 1, STEP, waits=True)
+    ask(client, Kind.TRANSITION, 1, STEP, waits=True)
+    second = ask(client, Kind.TRANSITION, 1, STEP, waits=True).data
     with pytest.raises(ProtocolError, match="request 2 where 1 should follow"):
         shard.run(second)
 
@@ -111,8 +114,8 @@ def test_a_client_that_was_forgotten_is_told_that_its_requests_may_have_been_app
     """A re-send from a client without a row is refused."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    client.receive(shard.run(client.add(Kind.TRANSITION, 1, STEP, waits=True)[1]))
-    client.written, _ = client.add(Kind.TRANSITION, 1, STEP, waits=True)
+    client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
+    client.written = ask(client, Kind.TRANSITION, 1, STEP, waits=True).number
     forgetful = Shard()
     with pytest.raises(ShardDown) as caught:
         forgetful.hello(client.hello(1))
@@ -123,8 +126,8 @@ def test_a_client_that_only_read_needs_no_row() -> None:
     """Reads are numbered and never remembered; a shard without a row takes the channel all the same."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    client.receive(shard.run(client.add(Kind.GET, 1, (b"\x01", 1), waits=True)[1], commits=False))
-    client.add(Kind.GET, 1, (b"\x01", 1), waits=True)
+    client.receive(shard.run(ask(client, Kind.GET, 1, (b"\x01", 1), waits=True).data, commits=False))
+    ask(client, Kind.GET, 1, (b"\x01", 1), waits=True)
     fresh = Shard()
     fresh.hello(client.hello(1))
     assert fresh.run(client.unanswered())[0] == 2
@@ -135,25 +138,25 @@ def test_answers_are_forgotten_when_the_client_says_that_it_has_them() -> None:
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     for _ in range(3):
-        client.receive(shard.run(client.add(Kind.TRANSITION, 1, STEP, waits=True)[1]))
+        client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
     assert set(shard.answers) == {3}
-    client.receive(shard.run(client.add(Kind.TRANSITION, 1, STEP, waits=True)[1]))
+    client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
     assert not shard.answers
 
 
 def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:
     """An entry that is not ok, of a request sent without waiting, is a failure to be raised later."""
     client = ClientSession()
-    client.add(Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
+    ask(client, Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
     client.receive([1, [[1, False, ["StoreError", "full", {}, None], []]]])
-    assert [entry[0] for entry in client.failures] == [1]
+    assert list(client.failures) == [1]
 
 
 @pytest.mark.parametrize("reply", [5, [], [1], ["x", []], [7, []], [-1, []], [1, [3]], [1, [[]]]])
 def test_a_malformed_reply_is_a_protocol_error(reply: Any) -> None:
     """The client's state stays as it was."""
     client = ClientSession()
-    client.add(Kind.TRANSITION, 1, STEP, waits=True)
+    ask(client, Kind.TRANSITION, 1, STEP, waits=True)
     with pytest.raises(ProtocolError):
         client.receive(reply)
     assert client.acknowledged == 0
@@ -165,10 +168,11 @@ def test_whatever_happens_every_request_is_applied_once_and_in_order(steps: list
     """Any sequence of sending, batches, lost replies and deaths ends with each request applied exactly once."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    wire = b""
+    wire, asked = b"", []
     for step in steps:
         if step == "send":
-            wire += client.add(Kind.TRANSITION, 1, STEP, waits=True)[1]
+            asked.append(ask(client, Kind.TRANSITION, 1, STEP, waits=True))
+            wire += asked[-1].data
             continue
         if wire:
             reply = shard.run(wire, commits=step != "die before commit")
@@ -182,9 +186,9 @@ def test_whatever_happens_every_request_is_applied_once_and_in_order(steps: list
     if wire:
         client.receive(shard.run(wire))
     assert shard.applied == list(range(1, client.last + 1))
-    for number in range(1, client.last + 1):
-        entry = client.answer(number)
-        assert (entry[2] if entry else None) == (number * 10 if number % 3 == 0 else None)
+    for number, sent in enumerate(asked, 1):
+        assert sent.done
+        assert (sent.answer[2] if sent.answer else None) == (number * 10 if number % 3 == 0 else None)
 
 
 @given(st.binary(max_size=200), st.integers(1, 50))

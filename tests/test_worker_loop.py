@@ -16,13 +16,14 @@ from spex_shards.catalogue import describe_for_shipping
 from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.protocol import NOT_ANSWERED, Kind
-from spex_shards.session import ClientSession, frame
+from spex_shards.session import ClientSession, Sent, frame
 from spex_shards.store import MemoryStore
 from spex_shards.wire import FrameReader, pipe, read_available
 from spex_shards.worker import loop
 from spex_shards.worker.logs import LogCapture
 from spex_shards.worker.outbox import AT_ONCE
 
+from .asking import ask
 from .conftest import wait_until
 
 LIMIT = 1 << 28
@@ -107,6 +108,7 @@ class Client:
 
     def __init__(self, shard: Shard, name: bytes = b"c") -> None:
         self.session = ClientSession()
+        self._asked: dict[int, Sent] = {}
         self.id = name * 16
         self.shard = shard
         self.events: list[Any] = []
@@ -133,7 +135,9 @@ class Client:
 
     def send(self, kind: Kind, *arguments: Any) -> int:
         """Send a request; return its number."""
-        number, data = self.session.add(kind, 1, arguments, waits=True)
+        sent = ask(self.session, kind, 1, arguments, waits=True)
+        number, data = sent.number, sent.data
+        self._asked[number] = sent
         self.session.written = number
         os.write(self._requests, data)
         return number
@@ -155,7 +159,7 @@ class Client:
         self.shard.turn()
         self.take_replies()
         assert self.session.acknowledged >= number, "it is not answered"
-        entry = self.session.answer(number)
+        entry = self._asked.pop(number).answer
         return None if entry is None else entry[1:3]
 
     def take_reports(self, *, confirm: bool = True) -> list[Any]:
@@ -321,7 +325,8 @@ def test_a_request_answered_from_memory_keeps_its_answer_when_the_batch_fails(sh
     fresh = client.init(Patient, 2)
     shard.store.failing = True
     assert client.answer(fresh) == [False, ["StoreError", "the disk is full", {}, None]]
-    assert client.session.answer(applied) is None
+    assert client._asked[applied].done
+    assert client._asked[applied].answer is None
 
 
 def test_the_answer_to_a_request_of_a_failed_batch_outlives_the_worker(shard: Shard, connect: Any) -> None:

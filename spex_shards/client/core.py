@@ -8,38 +8,44 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .. import records, routing
 from ..call_site import emit
 from ..catalogue import describe, describe_for_shipping
 from ..domain.specification import Specification, all_registered
-from ..errors import CallTimeout, SpexError
+from ..errors import CallTimeout, ShardDown, SpexError
 from ..mailbox import Mailbox
 from ..protocol import Kind
 from ..session import frame
 from ..shard_info import ShardInfo, ShardStatus
 from ..worker.peers import LOG, MESSAGE, REPORT
+from .announcer import Announcer
 from .channel import Channel
 from .courier import Courier
+from .pipes import close_inherited
 
 logger = logging.getLogger("spex_shards")
-_CONFIRM_EVERY: Final = 0.05
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """The options of a client; `specifications` are declared on every channel from the start."""
+    """The options of a client.
+
+    `specifications` are declared on every channel from the start; `hang_timeout` is how long the supervisor may give no
+    sign of life before its owner replaces it.
+    """
 
     shards: int
     call_timeout: float
     max_unacknowledged: int
     max_frame_bytes: int
+    hang_timeout: float | None = None
     specifications: tuple[type[Specification], ...] = ()
 
 
@@ -68,42 +74,61 @@ class Client:
         self._options = options
         self._mailbox = mailbox
         self._table = routing.table(options.shards)
+        self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
         self._known: set[type[Specification]] = set()
-        self._declaring = threading.RLock()
         self.channels = [
-            Channel(
-                index, self._want, self._blocked, options.max_unacknowledged, options.max_frame_bytes, self._greeting
-            )
-            for index in range(options.shards)
+            Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
         ]
-        self.client_id = secrets.token_bytes(16)
-        self._courier = self._new_courier(revive, supervisor_pidfd)
+        self._set_up(revive, supervisor_pidfd)
         self._must_start = False
-        self._starting = threading.Lock()
         for cls in options.specifications:
             self.declare(cls)
         _clients.add(self)
+
+    def _set_up(self, revive: Callable[[], int] | None, supervisor_pidfd: int) -> None:
+        self.client_id = secrets.token_bytes(16)
+        self._declaring = threading.RLock()
+        self._starting = threading.RLock()
+        self._is_starting = False
+        self._courier = Courier(self._path, self.client_id, self.channels, self, revive, supervisor_pidfd)
+        self._courier.hang_timeout = self._options.hang_timeout
+        self._announcer = Announcer(self._confirm, self._courier.resume)
 
     def start(self) -> None:
         """Connect, and open all channels.
 
         Raises:
-            ShardDown: There is no supervisor.
+            ShardDown: There is no supervisor, it cannot be talked to, or this process can start no thread.
         """
-        self._courier.start()
+        self._start_threads()
         for channel in self.channels:
             channel.open()
 
-    def close(self) -> None:
-        """Close the channels and the connection; whoever waits is told so."""
+    def _start_threads(self) -> None:
+        try:
+            self._announcer.start()
+            self._mailbox.start()
+            self._courier.start(self._options.call_timeout)
+        except BaseException as error:
+            self._announcer.close(0)
+            if isinstance(error, RuntimeError):  # what the system has no thread for
+                text = f"this process cannot start the threads that a manager needs: {error}"
+                raise ShardDown(text, maybe_executed=False) from error
+            raise
+
+    def close(self, within: float = 1.0) -> None:
+        """Close the channels and the connection; whoever waits is told so. May be called again if it was cut off.
+
+        Args:
+            within: Seconds that the application's logging has for what has arrived.
+        """
         _clients.discard(self)
+        self._courier.stop()  # and what has arrived is taken
+        self._announcer.close(within)
         for channel in self.channels:
+            channel.say_goodbye()
             channel.shut()
-        self._courier.stop()
-        for channel in self.channels:
-            channel.confirm_reports()  # those that were on their way until now
-            channel.close()
 
     # ------------------------------------------------------------------ requests
 
@@ -119,8 +144,7 @@ class Client:
                 return
             notice = self._notice(cls)
             self._declared[cls.name] = notice
-            for channel in self.channels:
-                channel.register(notice)
+            self.notices.append(notice)
             # Not before: another thread that finds it known sends its request at once.
             self._known.add(cls)
 
@@ -172,6 +196,8 @@ class Client:
             CallTimeout: It took longer than `timeout`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self._must_start:
+            self._start_again()
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -180,8 +206,15 @@ class Client:
         return self.take_failures()
 
     def take_failures(self) -> list[SpexError]:
-        """Return, once, what could not be applied and was not reported yet."""
-        return [error for channel in self.channels for error in _failures(channel)]
+        """Return, once, what could not be applied and was not reported yet: the first and newest, and how many more."""
+        errors: list[SpexError] = []
+        for channel in self.channels:
+            kept, missing = channel.failures.take()
+            errors += kept
+            if missing:
+                text = f"{missing} more observations for shard {channel.shard} could not be applied; the first and the "
+                errors.append(SpexError(f"{text}newest of them are told one by one", shard=channel.shard, more=missing))
+        return errors
 
     def shards(self) -> list[ShardInfo]:
         """Return what the supervisor says of its shards."""
@@ -223,23 +256,32 @@ class Client:
             return value
         raise records.error_of(value)
 
-    def _want(self, shard: int) -> None:
+    # What a channel asks for.
+
+    def want(self, shard: int) -> None:
+        """Have pipe ends to a shard asked for."""
         self._courier.want(shard)
 
-    def _blocked(self, shard: int) -> None:
+    def blocked(self, shard: int) -> None:
+        """Have something written for which no caller may be there."""
         self._courier.blocked(shard)
+
+    def say(self, text: str) -> None:
+        """Have an error logged, by a thread that nobody waits for."""
+        self._announcer.say(text)
 
     def _notice(self, cls: type[Specification]) -> bytes:
         stored, shipped = describe_for_shipping(cls)
         notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
-        if len(notice) > self._options.max_frame_bytes:
+        if len(notice) > self._frame_limit:
             raise ValueError(
-                f"a specification and its handler must have at most max_frame_bytes={self._options.max_frame_bytes} "
+                f"a specification and its handler must have at most max_frame_bytes={self._frame_limit} "
                 f"bytes, got: {len(notice)} for {cls.name}"
             )
         return notice
 
-    def _greeting(self) -> bytes:
+    def greeting(self) -> bytes:
+        """Return the notices of all specifications, as they are now."""
         # Beside what was used: handlers that only this process can supply, since shards do not store them.
         declared = dict(self._declared)
         for name, cls in all_registered().items():
@@ -248,64 +290,58 @@ class Client:
                     declared[name] = self._notice(cls)
                 except (TypeError, ValueError):
                     continue  # it is an error where the class is used
-        return b"".join(declared.values())
+        limit = self._frame_limit  # a larger one would end the channel: then requests that need it fail alone
+        return b"".join(notice for notice in declared.values() if len(notice) <= limit)
 
-    def _on_events(self, shard: int, pid: int, events: list[Any]) -> None:
-        channel = self.channels[shard]
-        confirmed = time.monotonic()
-        reported = False
-        for event in events:
-            self._on_event(channel, pid, event)
-            reported = reported or event[1] == REPORT
-            # Between what takes long as well: if this process is killed, little is reported twice.
-            if reported and time.monotonic() - confirmed > _CONFIRM_EVERY:
-                channel.confirm_reports()
-                reported, confirmed = False, time.monotonic()
-        if reported:
-            channel.confirm_reports()
+    @property
+    def _frame_limit(self) -> int:
+        return min(channel.limit for channel in self.channels)
 
-    def _on_event(self, channel: Channel, pid: int, event: Any) -> None:
+    @property
+    def log_is_full(self) -> bool:
+        """Whether no more events are to be read for now."""
+        return self._announcer.full
+
+    def take_event(self, shard: int, pid: int, event: Any) -> None:
+        """Take what a shard sent unasked, by the courier; runs nothing of the application's."""
         number, kind, payload = event
-        if not channel.is_new(number, report=kind == REPORT):
+        if not self.channels[shard].is_new(number, report=kind == REPORT):
             return
-        shard = channel.shard
-        try:
-            if kind == MESSAGE:
+        if kind in (LOG, REPORT):
+            self._announcer.pass_on(shard, pid, payload, report=kind == REPORT)
+        elif kind == MESSAGE:
+            try:
                 self._mailbox.put(shard, records.decode_value(payload))
-            elif kind in (LOG, REPORT):
-                emit(payload, shard, pid, called_here=False)
-        except Exception:  # a log filter of the application's may raise anything: the thread goes on
-            with suppress(Exception):
-                logger.exception("an event of shard %d could not be delivered", shard)
+            except (TypeError, ValueError) as error:
+                self.say(f"a message of shard {shard} cannot be read: {error}")
 
-    def _new_courier(self, revive: Callable[[], int] | None, pidfd: int) -> Courier:
-        return Courier(self._path, self.client_id, self.channels, self._on_events, revive, pidfd)
+    def _confirm(self, shard: int) -> None:
+        self.channels[shard].confirm_reports()
 
     def _start_again(self) -> None:
         with self._starting:
+            if self._is_starting:
+                raise ShardDown("this process is just attaching to the shards", maybe_executed=False)
             if self._must_start:
-                self._courier.start()
-                self._must_start = False
+                self._is_starting = True
+                try:
+                    self._start_threads()
+                    self._must_start = False
+                finally:
+                    self._is_starting = False
 
     def _forked(self) -> None:
         # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
-        self._declaring = threading.RLock()
-        self._starting = threading.Lock()
         self._mailbox.forget()
         self._courier.forget()
         for channel in self.channels:
-            channel.forget()
-        self.client_id = secrets.token_bytes(16)
-        self._courier = self._new_courier(None, -1)
+            channel.start_anew()
+        self._set_up(None, -1)
         self._must_start = True
 
 
-def _failures(channel: Channel) -> Iterable[SpexError]:
-    for entry in channel.take_failures():
-        yield records.error_of(entry[2])
-
-
 def _after_fork_in_child() -> None:
+    close_inherited()
     for client in list(_clients):
         client._forked()
 

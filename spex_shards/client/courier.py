@@ -1,7 +1,13 @@
-"""The one daemon thread of a manager's process: whatever is not on a call's path.
+"""The one daemon thread of a manager's process that is on no call's path and runs nothing of the application's.
 
-It holds the connection to the supervisor, opens channels when they are wanted, hears of deaths, reads what shards
-send unasked (messages, log records), and, for an owner, waits for the supervisor's own death and starts a successor.
+It holds the connection to the supervisor, opens channels when they are wanted, hears of deaths, takes what shards send
+unasked (messages, log records), and, for an owner, waits for the supervisor's own death and starts a successor.
+
+# Guarantees:
+#
+# * It waits for nothing but its descriptors: no lock that a caller may hold, no log handler, no full queue.
+# * What callers ask of it goes through deques and a descriptor that wakes it; so it may be asked by a signal handler
+#   that interrupts another question of the same thread.
 """
 
 from __future__ import annotations
@@ -9,23 +15,56 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from ..errors import ShardDown, ShardFailed, SpexError
-from ..protocol import MAX_REPLY_BYTES, PROTOCOL_VERSION, ProtocolError
-from ..wire import FrameReader, read_available, receive_message, send_message, socket_address
+from ..protocol import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
+from ..supervisor.hang import HangWatch
+from ..wire import FrameReader, peer, read_available, receive_message, send_message, socket_address
 from .channel import Channel
-from .state import State
+from .pipes import Pipes
 
 _CONNECT_WITHIN: Final = 10.0
 """Seconds that callers wait for a supervisor to be followed by another; later ones are told that there is none."""
 _SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
+_LONGEST_WAIT: Final = 3600.0
+_AGAIN: Final = 0.01
+"""Seconds after which a channel is looked at again in which another thread was inside."""
 logger = logging.getLogger("spex_shards")
+
+
+class Listener(Protocol):
+    """Who takes what shards send unasked. Nothing of it blocks."""
+
+    @property
+    def log_is_full(self) -> bool:
+        """Whether no more events are to be read for now; `resume` is called when they are."""
+
+    def take_event(self, shard: int, pid: int, event: Any) -> None:
+        """Take an event of a shard."""
+
+    def say(self, text: str) -> None:
+        """Have an error logged."""
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """What a caller asks of the supervisor; `answered` is set when the answer is in `answer`."""
+
+    words: list[Any]
+    answer: Any = None
+    answered: threading.Event = field(default_factory=threading.Event)
+
+    def give(self, answer: Any) -> None:
+        self.answer = answer
+        self.answered.set()
 
 
 class Courier:
@@ -35,9 +74,12 @@ class Courier:
         path: The supervisor's socket.
         client_id: 16 random bytes.
         channels: The channels, by shard.
-        on_events: Called with events of a shard, in order: (shard, pid, events).
+        listener: Takes events, in order per shard.
         revive: For an owner: starts another supervisor and returns its pidfd; None: nobody here does.
         supervisor_pidfd: The supervisor's, for an owner; else -1.
+
+    Attributes:
+        hang_timeout: For an owner: seconds without a sign of life after which the supervisor is ended and replaced.
     """
 
     def __init__(
@@ -45,52 +87,66 @@ class Courier:
         path: Any,
         client_id: bytes,
         channels: list[Channel],
-        on_events: Callable[[int, int, list[Any]], None],
+        listener: Listener,
         revive: Callable[[], int] | None,
         supervisor_pidfd: int,
     ) -> None:
         self._path = path
         self._client_id = client_id
         self._channels = channels
-        self._on_events = on_events
+        self._listener = listener
         self._revive = revive
         self._pidfd = supervisor_pidfd
+        self.hang_timeout: float | None = None
         self._dead = False
         self._connect_at: float | None = None
         self._give_up_at: float | None = None
         self._pause = _SOON
         self._wanted: deque[int] = deque()
         self._asked: set[int] = set()
-        self._revivals: deque[int] = deque()
-        self._status: deque[Any] = deque()
-        self._status_ready = threading.Event()
-        self._ask_status = False
+        self._questions: deque[_Question] = deque()
+        self._unanswered: deque[_Question] = deque()
         self._stop = False
         self._given_up = False
         self._socket: socket.socket | None = None
+        self._attached = threading.Event()
+        self._refusal: ShardDown | None = None
+        self._oldest = False
+        self._hang = HangWatch(None)
+        self._heard = 0
         self._events: dict[int, tuple[int, int, FrameReader]] = {}
+        self._unread: set[int] = set()
         self._blocked: deque[int] = deque()
         self._pumping: set[int] = set()
-        self._watched: list[int] = []
+        self._pump_at: float | None = None
+        self._watched: list[tuple[int, Pipes | None]] = []
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         if supervisor_pidfd >= 0:
             self._poll.register(supervisor_pidfd, select.POLLIN)
         self._thread: threading.Thread | None = None
-        self._status_lock = threading.Lock()
-        self._revive_lock = threading.Lock()
-        self._revived = threading.Event()
 
-    def start(self) -> None:
-        """Connect, and start the thread.
+    def start(self, within: float) -> None:
+        """Connect, start the thread, and wait until the supervisor has taken this process in.
+
+        Args:
+            within: Seconds that it may take.
 
         Raises:
-            ShardDown: There is no supervisor.
+            ShardDown: There is no supervisor, it does not answer, is another user's, or speaks another protocol.
+            RuntimeError: The system gives no thread.
         """
         self._connect()
-        self._thread = threading.Thread(target=self._run, name="spex-shards-courier", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="spex-shards-courier", daemon=True)
+        thread.start()
+        self._thread = thread
+        if not self._attached.wait(min(within, _CONNECT_WITHIN)):
+            self.stop()
+            raise ShardDown(f"the supervisor at {self._path} did not answer within {within} s", maybe_executed=False)
+        if self._refusal is not None:
+            self.stop()
+            raise self._refusal
 
     def want(self, shard: int) -> None:
         """Have a channel opened; never blocks."""
@@ -103,6 +159,10 @@ class Courier:
         if threading.current_thread() is not self._thread:
             self._wake()
 
+    def resume(self) -> None:
+        """Have events read again; never blocks."""
+        self._wake()
+
     def revive(self, shard: int, timeout: float) -> None:
         """Have a shard that was given up started again; returns when the supervisor has taken the order.
 
@@ -111,12 +171,7 @@ class Courier:
         Raises:
             ShardDown: It did not say anything in time.
         """
-        with self._revive_lock:
-            self._revived.clear()
-            self._revivals.append(shard)
-            self._wake()
-            if not self._revived.wait(timeout):
-                raise ShardDown(f"the supervisor did not answer within {timeout} s", shard=shard, maybe_executed=True)
+        self._ask(["revive", shard], timeout)
 
     def status(self, timeout: float) -> list[Any]:
         """Return what the supervisor says of its shards.
@@ -124,17 +179,18 @@ class Courier:
         Raises:
             ShardDown: It did not say anything in time.
         """
-        with self._status_lock:
-            self._status.clear()
-            self._status_ready.clear()
-            self._ask_status = True
-            self._wake()
-            if not self._status_ready.wait(timeout):
-                raise ShardDown(f"the supervisor did not answer within {timeout} s", maybe_executed=False)
-            return list(self._status[-1])
+        return list(self._ask(["status"], timeout))
+
+    def _ask(self, words: list[Any], timeout: float) -> Any:
+        question = _Question(words)
+        self._questions.append(question)
+        self._wake()
+        if not question.answered.wait(min(timeout, _LONGEST_WAIT)):
+            raise ShardDown(f"the supervisor did not answer within {timeout} s", maybe_executed=len(words) > 1)
+        return question.answer
 
     def stop(self) -> None:
-        """End the thread, take what has arrived, and close everything."""
+        """End the thread, take what has arrived, and close everything. May be called again if it was cut off."""
         self._stop = True
         self._wake()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -146,15 +202,14 @@ class Courier:
 
     def forget(self) -> None:
         """Close this process's descriptors without a word, as a forked child does."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        for descriptor in self._events:
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
+        while self._events:
+            os.close(self._events.popitem()[0])
+        descriptor, self._wake_fd = self._wake_fd, -1
+        if descriptor >= 0:
             os.close(descriptor)
-        self._events.clear()
-        if self._wake_fd >= 0:
-            os.close(self._wake_fd)
-            self._wake_fd = -1
 
     def _wake(self) -> None:
         if self._wake_fd >= 0:
@@ -169,12 +224,16 @@ class Courier:
             for descriptor, _ in ready:
                 if not self._ready(descriptor):
                     break  # the others may be of what is closed by now, and their numbers another's
+            self._read_again()
             self._connect_again()
+            self._look_after_supervisor()
             self._pump()
             self._send_wishes()
 
-    def _timeout(self) -> float | None:
-        return None if self._connect_at is None else max(0.0, self._connect_at - time.monotonic()) * 1000
+    def _timeout(self) -> float:
+        times = [at for at in (self._connect_at, self._pump_at, self._hang.next_look) if at is not None]
+        wait = min(times) - time.monotonic() if times else _LONGEST_WAIT
+        return max(0.0, min(wait, _LONGEST_WAIT)) * 1000
 
     def _ready(self, descriptor: int) -> bool:
         """Do what a descriptor is ready for; return whether the connection is what it was before."""
@@ -192,19 +251,24 @@ class Courier:
 
     def _pump(self) -> None:
         # What a caller left to be written must not wait for the next call.
+        self._pump_at = None
         while self._blocked:
             self._pumping.add(self._blocked.popleft())
         for shard in list(self._pumping):
             wanted = self._channels[shard].pump()
-            if not wanted:
+            if wanted is None:
+                self._pump_at = time.monotonic() + _AGAIN
+                continue
+            if not wanted.descriptors:
                 self._pumping.discard(shard)
-            for descriptor, events in wanted:
-                self._poll.register(descriptor, events)
-                self._watched.append(descriptor)
+            for descriptor, events in wanted.descriptors:
+                if descriptor >= 0:
+                    self._poll.register(descriptor, events)
+                    self._watched.append((descriptor, wanted.pipes))
 
     def _unwatch(self) -> None:
-        # Before anything is closed: only this thread closes the ends of a channel that is in use.
-        for descriptor in self._watched:
+        # The pipes were held on to, so that their numbers are theirs still.
+        for descriptor, _ in self._watched:
             self._poll.unregister(descriptor)
         self._watched.clear()
 
@@ -213,15 +277,14 @@ class Courier:
         if connection is None:
             return
         try:
-            if self._ask_status:
-                self._ask_status = False
-                send_message(connection, ["status"])
-            while self._revivals:
-                send_message(connection, ["revive", self._revivals.popleft()])
+            while self._questions:
+                if not send_message(connection, self._questions[0].words):
+                    return
+                self._unanswered.append(self._questions.popleft())
             while self._wanted:
                 shard = self._wanted[0]
                 # A wish may be older than the channel: whoever asks twice is given two, and the second ends the first.
-                if self._channels[shard].state is State.OPENING and shard not in self._asked:
+                if self._channels[shard].wants_pipes and shard not in self._asked:
                     if not send_message(connection, ["open", shard]):
                         return
                     self._asked.add(shard)
@@ -238,17 +301,29 @@ class Courier:
                 return
             if received is None:
                 return
-            self._take(*received)
+            self._heard += 1
+            self._hang.answered(time.monotonic())
+            try:
+                self._take(*received)
+            except (LookupError, TypeError, ValueError):  # what it says makes no sense
+                self._lost()
+                return
 
     def _take(self, message: list[Any], descriptors: list[int]) -> None:
-        if message[0] == "attached" and message[1] != len(self._channels):
-            self._give_up(message[1])
+        if message[0] == "attached":
+            self._take_in(*message[1:])
+        elif message[0] == "refused":
+            self._refused(*message[1:])
         elif message[0] == "channel" and len(descriptors) == 3:
             _, shard, generation, pid = message
             self._asked.discard(shard)
             self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
             self._poll.register(descriptors[2], select.POLLIN)
-            self._channels[shard].install(generation, pid, *descriptors[:2])
+            try:
+                self._channels[shard].install(generation, pid, *descriptors[:2])
+            except OSError as error:  # no descriptor is left: it is asked for again
+                self._listener.say(f"the channel to shard {shard} could not be opened: {error}")
+                self._wanted.append(shard)
         elif message[0] == "down":
             _, shard, generation, _, exit_text = message
             self._channels[shard].break_if(generation, exit_text)
@@ -260,10 +335,34 @@ class Courier:
             self._channels[message[1]].revive()
         elif message[0] == "revived":
             self._channels[message[1]].revive()
-            self._revived.set()
+            self._answer(None)
         elif message[0] == "status":
-            self._status.append(message[1])
-            self._status_ready.set()
+            self._answer(message[1])
+
+    def _answer(self, answer: Any) -> None:
+        # The supervisor answers in order; the watch over it asks for the status as well, for nobody.
+        if self._unanswered:
+            self._unanswered.popleft().give(answer)
+
+    def _take_in(self, shards: int, _pid: int, version: int = OLDEST_PROTOCOL, limit: int | None = None) -> None:
+        """The supervisor has taken this process in."""
+        if shards != len(self._channels):
+            self._give_up(shards)
+        for channel in self._channels:
+            channel.agree(version, limit)
+        self._refusal = None
+        self._attached.set()
+
+    def _refused(self, oldest: int, newest: int) -> None:
+        """The supervisor speaks none of the protocol versions that this process does."""
+        self._refusal = ShardDown(
+            f"the supervisor at {self._path} speaks protocol versions {oldest} to {newest}, and this process "
+            f"{OLDEST_PROTOCOL} to {PROTOCOL_VERSION}: use the same version of spex_shards on both sides",
+            maybe_executed=False,
+        )
+        self._attached.set()
+        for channel in self._channels:
+            channel.fail(self._refusal)
 
     def _give_up(self, shards: int) -> None:
         """Never use shards of another number: identifiers are routed by the number that there was."""
@@ -279,17 +378,29 @@ class Courier:
     def _read_events(self, descriptor: int) -> bool:
         """Read once; return whether there may be more."""
         shard, pid, reader = self._events[descriptor]
+        if self._listener.log_is_full and not self._stop:
+            self._poll.unregister(descriptor)
+            self._unread.add(descriptor)
+            return False
         try:
             data = read_available(descriptor)
-            if data:
-                self._on_events(shard, pid, reader.feed(data))
-        except (ProtocolError, OSError):
+            for event in reader.feed(data) if data else ():
+                self._listener.take_event(shard, pid, event)
+        except (ProtocolError, OSError, ValueError, TypeError):
             data = b""
         if data == b"":
-            self._poll.unregister(descriptor)
-            os.close(descriptor)
+            if descriptor not in self._unread:
+                self._poll.unregister(descriptor)
+            self._unread.discard(descriptor)
             del self._events[descriptor]
+            os.close(descriptor)
         return bool(data)
+
+    def _read_again(self) -> None:
+        if self._unread and not self._listener.log_is_full:
+            for descriptor in self._unread:
+                self._poll.register(descriptor, select.POLLIN)
+            self._unread.clear()
 
     # ------------------------------------------------------------------ the supervisor
 
@@ -297,25 +408,67 @@ class Courier:
         connection: socket.socket | None = None
         try:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            connection.setblocking(False)  # a supervisor that is stopped may let nobody in
             with socket_address(self._path) as address:
                 connection.connect(address)
-            send_message(connection, ["attach", PROTOCOL_VERSION, self._client_id])
+            _, user = peer(connection)
+            if user != os.geteuid():
+                raise PermissionError(f"it is a process of user {user}, and this one is of user {os.geteuid()}")
+            offer = (
+                [OLDEST_PROTOCOL, self._client_id]
+                if self._oldest
+                else [PROTOCOL_VERSION, self._client_id, OLDEST_PROTOCOL]
+            )
+            send_message(connection, ["attach", *offer])
         except OSError as error:
             if connection is not None:
                 connection.close()
             raise ShardDown(f"there is no supervisor at {self._path}: {error}", maybe_executed=False) from error
         self._socket = connection
         self._poll.register(connection, select.POLLIN)
+        if self._revive is not None:
+            self._hang = HangWatch(self.hang_timeout)
+            self._hang.start(time.monotonic())
+
+    def _look_after_supervisor(self) -> None:
+        """End a supervisor that gives no sign of life; its death is then seen like any other."""
+        if self._socket is None or self._hang.next_look is None:
+            return
+        word = self._hang.look(time.monotonic(), self._heard, waits_for_disk=False)
+        if word == "ping":
+            try:
+                if send_message(self._socket, ["status"]):
+                    self._unanswered.append(_Question([]))
+            except OSError:
+                self._lost()
+        elif word == "hung" and self._pidfd >= 0:
+            self._hang.stop()
+            self._listener.say(
+                f"the supervisor gave no sign of life within hang_timeout={self.hang_timeout} s, and is replaced"
+            )
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has just ended
 
     def _lost(self) -> None:
         if self._socket is not None:
             self._poll.unregister(self._socket)
             self._socket.close()
             self._socket = None
+            if not self._attached.is_set() and not self._oldest and not self._dead:
+                self._oldest = True  # a supervisor of before versions were negotiated lets go of who offers two
+            else:
+                self._oldest = False
+        self._hang.stop()
         self._wanted.clear()
-        self._revivals.clear()
-        self._revived.set()  # whoever follows starts all shards
         self._asked.clear()
+        while self._unanswered:
+            question = self._unanswered.popleft()
+            if question.words[:1] == ["revive"]:
+                question.give(None)  # whoever follows starts all shards
+            elif question.words:
+                self._questions.append(question)
         for channel in self._channels:
             channel.lose()
         if not self._stop and not self._given_up:
@@ -341,13 +494,14 @@ class Courier:
             self._not_connected(error)
             return
         self._connect_at = None
-        for channel in self._channels:
-            channel.revive()
+        if self._refusal is None:
+            for channel in self._channels:
+                channel.revive()
 
     def _not_connected(self, error: Exception) -> None:
         text = f"the supervisor died and has no successor: {error}" if self._dead else str(error)
         if self._dead and self._pause == _SOON:
-            logger.error("%s", text)
+            self._listener.say(text)
         now = time.monotonic()
         if self._give_up_at is not None and now > self._give_up_at:
             self._give_up_at = None

@@ -1,9 +1,10 @@
-"""The pipe ends of a channel in this process, and what could not be written to them yet."""
+"""The pipe ends of a line in this process, and what could not be written to them yet."""
 
 from __future__ import annotations
 
 import os
 import select
+import weakref
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,35 +12,44 @@ from ..protocol import MAX_REPLY_BYTES
 from ..wire import FrameReader, read_available, write_available
 
 _AT_ONCE: Final = 1 << 20
+_all: weakref.WeakSet[Pipes] = weakref.WeakSet()
 
 
 class Pipes:
     """Writes requests to one pipe and reads replies from another, without blocking; waits for both at once.
 
-    A third descriptor wakes whoever waits. Not thread-safe: the channel's lock and its leader order the calls.
+    A third descriptor wakes whoever waits. Not thread-safe: the turns of its line order the calls, but for `wake` and
+    `disable`.
+
+    Descriptors are closed when nobody uses this object any more, and not before: a thread that is in the middle of a
+    method when its line is left behind must not find another file under a number that it has read.
+
+    Args:
+        requests: The end to write to.
+        replies: The end to read from.
+
+    Raises:
+        OSError: No descriptor is to be had; `requests` and `replies` are closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requests: int, replies: int) -> None:
+        self._held = [requests, replies]
         self.output = bytearray()
-        self._requests = self._replies = -1
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._reader = FrameReader(MAX_REPLY_BYTES)
-        self._poll = select.poll()
-
-    @property
-    def are_free(self) -> bool:
-        """Whether there are ends, and nothing waits to be written to them."""
-        return self._requests >= 0 and not self.output
-
-    def install(self, requests: int, replies: int) -> None:
-        """Take new ends; the old ones are closed, and what waited to be written to them is dropped."""
-        self.close_ends()
-        self.output.clear()
-        self._requests, self._replies = requests, replies
+        self._held.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._requests, self._replies, self._wake = self._held
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._poll = select.poll()
         self._poll.register(replies, select.POLLIN)
         self._poll.register(self._wake, select.POLLIN)
+        _all.add(self)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def disable(self) -> None:
+        """Have nothing written or read any more, whoever is in the middle of what; and wake whoever waits."""
+        self._requests = self._replies = -1
+        self.wake()
 
     def write(self, data: bytes) -> None:
         """Write data, or keep what does not fit.
@@ -55,7 +65,7 @@ class Pipes:
             self.output += data[written:]
 
     def write_output(self) -> None:
-        """Write of what was kept what fits by now; as `write`."""
+        """Write as much of what was kept as the pipe takes; as `write`."""
         if self.output:
             written = write_available(self._requests, bytes(memoryview(self.output)[:_AT_ONCE]))
             del self.output[:written]
@@ -67,14 +77,15 @@ class Pipes:
 
     def wait(self, milliseconds: float) -> tuple[bool, bool]:
         """Wait until there is something to read, room to write what was kept, or `wake`; return (read, write)."""
-        if not self.output:
+        if not self.output or self._requests < 0:
             return self._waited(milliseconds)
+        requests = self._requests
         try:
-            self._poll.register(self._requests, select.POLLOUT)
+            self._poll.register(requests, select.POLLOUT)
             return self._waited(milliseconds)
         finally:
             with suppress(KeyError):
-                self._poll.unregister(self._requests)
+                self._poll.unregister(requests)
 
     def _waited(self, milliseconds: float) -> tuple[bool, bool]:
         readable = writable = False
@@ -92,6 +103,7 @@ class Pipes:
 
         Raises:
             EOFError: The shard's end is closed.
+            OSError: It cannot be read.
             ProtocolError: They make no sense.
         """
         data = read_available(self._replies)
@@ -106,16 +118,14 @@ class Pipes:
         if self._wake >= 0:
             os.eventfd_write(self._wake, 1)
 
-    def close_ends(self) -> None:
-        """Close the pipes."""
-        for descriptor in (self._requests, self._replies):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._requests = self._replies = -1
-
     def close(self) -> None:
-        """Close everything."""
-        self.close_ends()
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
+        """Close everything, when nobody can be in the middle of a method."""
+        self._requests = self._replies = self._wake = -1
+        while self._held:
+            os.close(self._held.pop())
+
+
+def close_inherited() -> None:
+    """In a forked child: close the copies of all ends, also of those that a thread of the parent's was using."""
+    for pipes in list(_all):
+        pipes.close()

@@ -16,6 +16,7 @@ from ..data_dir import DataDir
 from ..domain.instance import Instance
 from ..domain.specification import Specification
 from ..errors import DataDirError, ManagerClosed, SpexError
+from ..handlers import handler_running
 from ..mailbox import Mailbox
 from ..options import UNSET
 from ..protocol import Kind
@@ -44,7 +45,7 @@ class AttachedInstanceManager(InstanceManager):
         ValueError: A value against its option's rule.
     """
 
-    _client: Client
+    _client: Client | None = None
 
     def __init__(
         self,
@@ -77,15 +78,27 @@ class AttachedInstanceManager(InstanceManager):
         with self._changing:
             if self._life is not Life.NEW:
                 raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
-            found = self._directory.shards()
-            if found is None:
-                raise DataDirError(f"there is no data directory at {self._directory.path}: serve it first")
-            self._shards = found
-            self._client = Client(self._directory.socket, self._client_options(), self._mailbox)
-            self._client.start()
-            self._life = Life.STARTED
-            atexit.register(self._at_exit)
+            self._life = Life.STARTING
+            try:
+                found = self._directory.shards()
+                if found is None:
+                    raise DataDirError(f"there is no data directory at {self._directory.path}: serve it first")
+                self._shards = found
+                self._client = Client(self._directory.socket, self._client_options(), self._mailbox)
+                self._client.start()
+                atexit.register(self._at_exit)
+                self._life = Life.STARTED
+            except BaseException:
+                self._undo_start()
+                raise
         return self
+
+    def _undo_start(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(0)
+        atexit.unregister(self._at_exit)
+        self._life = Life.NEW
 
     @property
     def data_dir(self) -> Path:
@@ -93,23 +106,30 @@ class AttachedInstanceManager(InstanceManager):
         return self._directory.path
 
     def close(self) -> None:
-        """Flush, and let go of the shards."""
+        """Flush, and let go of the shards.
+
+        A close that was cut off by an exception, or that is interrupted by a signal handler which closes as well, is
+        done again from its beginning: each of its steps may be repeated.
+        """
         deadline = time.monotonic() + self._options["shutdown_timeout"]
         with self._changing:
-            if self._life is not Life.STARTED:
+            client = self._client
+            if client is None or self._life is Life.CLOSED:
                 self._life = Life.CLOSED
                 return
-            self._check()
-            self._life = Life.CLOSED
+            if handler_running():
+                self._check()
+            self._life = Life.CLOSING
             errors: list[SpexError] = []
             try:
-                errors = self._client.flush(self._options["shutdown_timeout"])
+                errors = client.flush(self._options["shutdown_timeout"])
             except SpexError as error:
                 errors = [error]
             finally:
-                self._stop()
+                self._stop(client)
+            self._life = Life.CLOSED
             # What another thread had sent between the flush and the end of the channels.
-            errors += self._client.take_failures()
+            errors += client.take_failures()
         # Not within: `on_message` may call `close` as well.
         self._mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         raise_unapplied(errors)
@@ -117,22 +137,22 @@ class AttachedInstanceManager(InstanceManager):
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything sent without waiting is applied and durable."""
         self._check()
-        raise_unapplied(self._client.flush(timeout))
+        raise_unapplied(self._attached.flush(timeout))
 
     def shards(self) -> list[ShardInfo]:
         """Return what the supervisor says of each shard's process."""
         self._check()
-        return self._client.shards()
+        return self._attached.shards()
 
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard."""
         reports = self._read_all(Kind.STATS, ())
-        channels = self._client.channels
+        channels = self._attached.channels
         return [
             {
                 "shard": index,
                 **report,
-                "unapplied": channels[index].unapplied,
+                "unapplied": channels[index].failures.total,
                 "messages_dropped": self._mailbox.dropped[index],
             }
             for index, report in enumerate(reports)
@@ -143,7 +163,7 @@ class AttachedInstanceManager(InstanceManager):
         self._check()
         if type(index) is not int or not 0 <= index < self._shard_count():
             raise ValueError(f"index must be a shard's, 0 to {self._shard_count() - 1}, got: {index!r}")
-        self._client.revive(index)
+        self._attached.revive(index)
 
     # ------------------------------------------------------------------ inside
 
@@ -157,9 +177,15 @@ class AttachedInstanceManager(InstanceManager):
             specifications=self._specifications,
         )
 
-    def _stop(self) -> None:
-        self._client.close()
+    def _stop(self, client: Client) -> None:
+        client.close()
         atexit.unregister(self._at_exit)
+
+    @property
+    def _attached(self) -> Client:
+        """The client, for a call that was checked; one that closes meanwhile has it still."""
+        assert self._client is not None
+        return self._client
 
     def _at_exit(self) -> None:
         try:
@@ -169,15 +195,15 @@ class AttachedInstanceManager(InstanceManager):
                 logger.error("%s", error)
 
     def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None:
-        self._client.call(key, kind, arguments)
+        self._attached.call(key, kind, arguments)
         return None
 
     def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None:
-        self._client.post(key, kind, arguments)
+        self._attached.post(key, kind, arguments)
 
     def _read(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
         self._check()
-        return self._client.call(key, kind, arguments)
+        return self._attached.call(key, kind, arguments)
 
     def _read_all(self, kind: Kind, arguments: tuple[Any, ...]) -> list[Any]:
         self._check()
@@ -185,7 +211,7 @@ class AttachedInstanceManager(InstanceManager):
 
     def _read_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
         self._check()
-        outcomes = self._client.call_shards(kind, arguments)
+        outcomes = self._attached.call_shards(kind, arguments)
         for outcome in outcomes.values():
             if isinstance(outcome, SpexError):
                 raise outcome
@@ -197,11 +223,11 @@ class AttachedInstanceManager(InstanceManager):
     def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]:
         arguments = (ship(predicate),)
         everywhere = dict.fromkeys(range(self._shard_count()), arguments)
-        return list(self._client.call_shards(Kind.DELETE_WHERE, everywhere).values())
+        return list(self._attached.call_shards(Kind.DELETE_WHERE, everywhere).values())
 
     def _declare(self, cls: type[Specification]) -> None:
-        if not self._client.knows(cls):
-            self._client.declare(cls)
+        if not self._attached.knows(cls):
+            self._attached.declare(cls)
 
     def _shard_count(self) -> int:
         return self._shards
@@ -221,6 +247,8 @@ def _elsewhere(cls: type[AttachedInstanceManager]) -> AttachedInstanceManager:
 def _after_fork_in_child() -> None:
     for manager in list(_managers):
         manager._changing = threading.RLock()  # a thread that is not here may have it
+        if manager._life is Life.CLOSING:
+            manager._life = Life.CLOSED  # which it was doing
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -28,7 +28,9 @@ class Life(Enum):
     """Where a manager is."""
 
     NEW = "not started yet"
+    STARTING = "just being started"
     STARTED = "started"
+    CLOSING = "just being closed"
     CLOSED = "closed"
     FORKED = "of the process that forked this one"
 

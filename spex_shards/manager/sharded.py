@@ -82,18 +82,24 @@ class ShardedInstanceManager(AttachedInstanceManager):
         with self._changing:
             if self._life is not Life.NEW:
                 raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
+            self._life = Life.STARTING
             self._owner_pid = os.getpid()
             self._started_us = time.time_ns() // 1000
-            owner = self._new_owner()
             try:
-                self._client = self._new_client(owner)
+                self._client = self._new_client(self._new_owner())
                 self._client.start()
+                atexit.register(self._at_exit)
+                self._life = Life.STARTED
             except BaseException:
-                owner.stop(self._options["shutdown_timeout"])
+                self._undo_start()
                 raise
-            self._life = Life.STARTED
-            atexit.register(self._at_exit)
         return self
+
+    def _undo_start(self) -> None:
+        super()._undo_start()
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.stop(self._options["shutdown_timeout"])
 
     # ------------------------------------------------------------------ inside
 
@@ -131,13 +137,13 @@ class ShardedInstanceManager(AttachedInstanceManager):
         # By the courier, when the supervisor has died: reap it, and start the next.
         if self._owner is not None and self._owner.pidfd >= 0:
             self._owner.reap()
-            logger.error("the supervisor (pid %d) died; another is started", self._owner.pid)
+            if self._client is not None:  # elsewhere: a log handler must not hold the courier up
+                self._client.say(f"the supervisor (pid {self._owner.pid}) died; another is started")
         return self._new_owner().pidfd
 
-    def _stop(self) -> None:
+    def _stop(self, client: Client) -> None:
         # In a forked child the supervisor is the parent's: detaching is all.
-        self._client.close()
-        atexit.unregister(self._at_exit)
+        super()._stop(client)
         if self._owner is not None and os.getpid() == self._owner_pid:
             for text in self._owner.stop(self._options["shutdown_timeout"]):
                 logger.warning("%s", text)

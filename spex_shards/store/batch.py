@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..errors import StoreError
 from .overlay import merged
 from .port import Store
 
 _MISSING: Any = object()
+
+
+class _Detached:
+    """In a store's place: every use of it is a `StoreError`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StoreError("the batch was left behind by a call that interrupted it")
 
 
 class Batch:
@@ -24,7 +32,7 @@ class Batch:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store: Any = store
         self._changes: dict[str, dict[bytes, bytes | None]] = {}
         self._undo: list[Any] = []
         self.dirty = False
@@ -37,7 +45,8 @@ class Batch:
             value: bytes | None = changes.get(key, _MISSING)
             if value is not _MISSING:
                 return value
-        return self._store.get(table, key)
+        found: bytes | None = self._store.get(table, key)
+        return found
 
     def put(self, table: str, key: bytes, value: bytes | None) -> None:
         """Set `key` to `value`; None deletes it."""
@@ -60,7 +69,7 @@ class Batch:
         The table must not be changed while the iterator is in use.
         """
         changes = self._changes.get(table)
-        stored = self._store.range(table, start, stop, reverse=reverse)
+        stored: Iterator[tuple[bytes, bytes]] = self._store.range(table, start, stop, reverse=reverse)
         if not changes:
             return stored
         inside = [key for key in changes if key >= start and (stop is None or key < stop)]
@@ -70,6 +79,10 @@ class Batch:
     def first(self, table: str, start: bytes = b"", stop: bytes | None = None) -> tuple[bytes, bytes] | None:
         """Return the first row of a range, or None."""
         return next(iter(self.range(table, start, stop)), None)
+
+    def detach(self) -> None:
+        """Have nothing read or kept any more, whoever is in the middle of what: another batch goes on."""
+        self._store = _Detached()
 
     def on_undo(self, undo: Callable[[], None]) -> None:
         """Have `undo` called when the changes made since here are rolled back."""

@@ -37,6 +37,9 @@ class LogFile(Protocol):
             OSError: It failed.
         """
 
+    def disable(self) -> None:
+        """Have nothing written any more, whoever is in the middle of `write`; nothing is waited for."""
+
     def close(self) -> None:
         """Let go of it, once a sync that was begun has ended."""
 
@@ -62,6 +65,8 @@ class LogFiles(Protocol):
 
 class OsFile:
     """A file of the operating system."""
+
+    _held = -1
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -95,6 +100,15 @@ class OsFile:
         if self._failure is not None:
             raise self._failure
         return True
+
+    def disable(self) -> None:
+        """Have nothing written any more; the descriptor is closed when nobody can be in the middle of `write`."""
+        self._held, self._descriptor = self._descriptor, -1
+
+    def __del__(self) -> None:
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
     def close(self) -> None:
         """Close it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator
 from math import inf
@@ -154,6 +155,12 @@ class LmdbStore:
             raise StoreError(f"the store could not be forced to the disk: {error}") from error
         finally:
             self._env.close()
+
+    def another_view(self) -> LmdbStore:
+        """Return a store on the same environment, with a reading view of its own."""
+        other = copy.copy(self)
+        other._view = None
+        return other
 
     def let_go(self) -> None:
         """Close the environment as it is: in a forked child, which opens its own."""

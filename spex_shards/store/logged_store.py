@@ -21,10 +21,11 @@ from typing import Final
 
 from .. import codec
 from ..errors import StoreError
+from ..turns import Inside
 from .checkpoint import Checkpointer, DirectCheckpoint, together
 from .files import LogFiles
 from .overlay import MISSING, Overlay
-from .port import MAX_KEY_BYTES, Changes, Store
+from .port import MAX_KEY_BYTES, BaseStore, Changes, Store
 from .redo_log import LogBroken, RedoLog
 
 FULL: Final = 4
@@ -37,6 +38,11 @@ CHECKPOINT: Final = b"checkpoint"
 """The row, in the store's table `layout`, with the sequence of the newest batch that it holds."""
 
 logger = logging.getLogger("spex_shards")
+_appending = Inside()
+
+
+class StoreFull(StoreError):
+    """What was gathered must be written into the store first: `make_room` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class LoggedStore:
         due: When.
         generation: Gives a random number for each file of the log.
         on_wait: Called every second while `apply` waits for a checkpoint.
+        waits_for_room: Whether `apply` waits where the disk does not keep up; else it raises `StoreFull`.
         clock: Monotonic seconds.
 
     Attributes:
@@ -71,7 +78,7 @@ class LoggedStore:
 
     def __init__(
         self,
-        base: Store,
+        base: BaseStore,
         files: LogFiles,
         *,
         sync_each: bool,
@@ -80,8 +87,12 @@ class LoggedStore:
         generation: Callable[[], int] = lambda: secrets.randbits(64),
         clock: Callable[[], float] = time.monotonic,
         on_wait: Callable[[], None] = lambda: None,
+        waits_for_room: bool = True,
     ) -> None:
         self._base = base
+        self._files = files
+        self._generation = generation
+        self._waits_for_room = waits_for_room
         self._checkpointer = DirectCheckpoint(base) if checkpointer is None else checkpointer
         self._clock = clock
         self._due = due
@@ -129,8 +140,44 @@ class LoggedStore:
         """Return how many rows there are, about."""
         return self._base.rows() + self._frozen.rows + self._current.rows
 
+    @property
+    def last(self) -> int:
+        """The sequence of the newest batch that is kept."""
+        return self._log.last
+
+    # ------------------------------------------------------------------ going on elsewhere
+
+    def may_be_appending(self) -> bool:
+        """Return whether a thread is in the middle of `apply`, so that it is not known what is kept."""
+        return _appending.anywhere(self)
+
+    def begin_view(self) -> None:
+        """Begin to read in a view of its own: who is in the middle of reading keeps the one that there was."""
+        self._base = self._base.another_view()
+
+    def reopened(self) -> LoggedStore:
+        """Return a store that goes on with what the log holds; this one keeps nothing more, whoever is in `apply`.
+
+        For a store that writes its own checkpoints, and that is in the middle of none.
+
+        Raises:
+            DataDirError: The log cannot be read or written.
+        """
+        self._log.disable()
+        return LoggedStore(
+            self._base.another_view(),
+            self._files,
+            sync_each=self._sync_each,
+            due=self._due,
+            generation=self._generation,
+            clock=self._clock,
+            on_wait=self._on_wait,
+            waits_for_room=self._waits_for_room,
+        )
+
     # ------------------------------------------------------------------ writing
 
+    @_appending
     def apply(self, changes: Changes) -> None:
         """Keep all changes, by one append to the log.
 
@@ -138,13 +185,16 @@ class LoggedStore:
 
         Raises:
             StoreError: None was kept.
+            StoreFull: None was kept, for want of room, and `waits_for_room` is not set.
             LogBroken: Whether they are kept is not known: the log could not be synced. Nothing more is.
         """
         self._base.release()
         if self._broken is not None:
             raise LogBroken(str(self._broken))
         if self._current.rows >= FULL * self._due.rows or self._log.size >= FULL * self._due.size:
-            self._make_room()
+            if not self._waits_for_room:
+                raise StoreFull("the store takes nothing more until a checkpoint is written")
+            self.make_room()
         _check_keys(changes)
         try:
             self._log.append(codec.pack(changes))
@@ -242,7 +292,7 @@ class LoggedStore:
         self._failure = error if isinstance(error, StoreError) else StoreError(str(error))
         self._checkpoint_at = now + _RETRY_SECONDS
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """Wait until the overlay can take more.
 
         Raises:

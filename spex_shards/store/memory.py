@@ -52,5 +52,9 @@ class MemoryStore:
         """Return how many rows there are."""
         return sum(map(len, self.tables.values()))
 
+    def another_view(self) -> MemoryStore:
+        """Return this store: there are no views."""
+        return self
+
     def close(self) -> None:
         """Do nothing: what it holds goes with it."""

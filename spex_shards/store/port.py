@@ -77,3 +77,10 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write everything out and let go of it."""
+
+
+class BaseStore(Store, Protocol):
+    """A store under a log."""
+
+    def another_view(self) -> BaseStore:
+        """Return the same store, with a reading view of its own."""

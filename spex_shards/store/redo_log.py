@@ -172,6 +172,11 @@ class RedoLog:
         if not self._syncing:
             self._drop_older()
 
+    def disable(self) -> None:
+        """Have nothing appended any more, whoever is in the middle of `append`."""
+        for file in self._unsynced():
+            file.disable()
+
     def close(self) -> None:
         """Let go of the files."""
         for file in self._unsynced():

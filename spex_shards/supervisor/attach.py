@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataDirError
-from ..protocol import PROTOCOL_VERSION, ProtocolError
+from ..protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
 from ..wire import peer, pipe, receive_message, send_message, socket_address
 
 
@@ -119,17 +119,30 @@ class Door:
         self._path.unlink(missing_ok=True)
 
 
-def read_attach(message: list[Any]) -> bytes:
-    """Return the client id of an ``attach`` message.
+class Refused(Exception):
+    """A client speaks no version of the protocol that is spoken here."""
+
+
+def read_attach(message: list[Any]) -> tuple[bytes, int]:
+    """Return the client id of an ``attach`` message, and the newest version of the protocol that both sides speak.
+
+    The message is ``["attach", newest version, client id, oldest version]``; one without the last is of a client that
+    speaks one version.
 
     Raises:
-        EOFError: It is none, or of another version.
+        Refused: There is no such version.
+        EOFError: It is no such message.
     """
-    if len(message) == 3 and message[0] == "attach" and message[1] == PROTOCOL_VERSION:
-        client_id = message[2]
-        if type(client_id) is bytes and len(client_id) == 16:
-            return client_id
-    raise EOFError
+    if not 3 <= len(message) <= 4 or message[0] != "attach":
+        raise EOFError
+    _, newest, client_id, *rest = message
+    oldest = rest[0] if rest else newest
+    if type(newest) is not int or type(oldest) is not int or type(client_id) is not bytes or len(client_id) != 16:
+        raise EOFError
+    version = min(newest, PROTOCOL_VERSION)
+    if version < max(oldest, OLDEST_PROTOCOL):
+        raise Refused
+    return client_id, version
 
 
 def connect(client: Attached, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:

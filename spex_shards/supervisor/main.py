@@ -26,7 +26,7 @@ from ..data_dir import DataDir, OwnerLock, process_state
 from ..engine import EngineOptions
 from ..errors import SpexError
 from ..forking import allow_descriptors
-from ..protocol import MAX_REPLY_BYTES
+from ..protocol import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..records import StoredSpecification, error_of, error_plain
 from ..restart import RestartIntensity
 from ..session import frame
@@ -35,7 +35,7 @@ from ..shard_page import ShardPage
 from ..wire import receive_frame, receive_message, send_message
 from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
-from .attach import Attached, Door, connect, read_attach
+from .attach import Attached, Door, Refused, connect, read_attach
 from .config import SupervisorConfig
 from .hang import HangWatch
 from .models import read_models
@@ -188,8 +188,8 @@ class Supervisor:
             if message is None:
                 return
             if not client.client_id:
-                client.client_id = read_attach(message)
-                client.tell(["attached", len(self._shards), os.getpid()])
+                client.client_id, version = read_attach(message)
+                client.tell(["attached", len(self._shards), os.getpid(), version, self._config.max_frame_bytes])
             elif message[0] == "open" and type(message[1]) is int and 0 <= message[1] < len(self._shards):
                 client.wanted.add(message[1])
             elif message[0] == "revive" and type(message[1]) is int and 0 <= message[1] < len(self._shards):
@@ -199,6 +199,9 @@ class Supervisor:
                 client.tell(["status", [list(shard.info()) for shard in self._shards]])
             else:
                 raise EOFError
+        except Refused:
+            client.tell(["refused", OLDEST_PROTOCOL, PROTOCOL_VERSION])
+            self._door.show_out(client)
         except (EOFError, IndexError):
             self._door.show_out(client)
 

@@ -18,7 +18,7 @@ from spex_shards.domain import spex_text
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.protocol import ProtocolError, check, read_request
-from spex_shards.session import ClientSession
+from spex_shards.session import ClientSession, Sent
 from spex_shards.store.log_format import HEADER_BYTES, Header, pack_record
 from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.store.recovery import recover
@@ -81,14 +81,14 @@ def _requests(data: bytes) -> bool:
 def _replies(data: bytes) -> bool:
     """A shard's reply, as a client with three requests on their way reads it."""
     session = ClientSession()
-    for waits in (True, True, False):
-        session.add(3, 0, (b"\x01", "a", "b"), waits=waits)
+    sent = [Sent(3, 0, (b"\x01", "a", "b"), waits=waits) for waits in (True, True, False)]
+    for one in sent:
+        session.add(one)
     try:
         session.receive(codec.unpack(data))
-        for number in (1, 2):
-            entry = session.answer(number)
-            if entry is not None and entry[1] is False:
-                records.error_of(entry[2])
+        for one in sent[:2]:
+            if one.answer is not None and one.answer[1] is False:
+                records.error_of(one.answer[2])
     except ValueError:
         return False
     return True

@@ -53,7 +53,7 @@ def _learn_in_memory(_book: ModelBook, model: Any, transition: Any) -> None:
 
 
 def _first_of_window(session: ClientSession) -> bytes:
-    return b"".join(data for _, data in list(session._window)[:1])
+    return b"".join(sent.data for sent in list(session._window)[:1])
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {

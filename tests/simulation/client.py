@@ -10,7 +10,7 @@ from spex_shards.catalogue import describe
 from spex_shards.domain.lts import INITIALISATION
 from spex_shards.protocol import NOT_ANSWERED, NOWAIT, Kind
 from spex_shards.records import decode_value, error_of
-from spex_shards.session import ClientSession, frame
+from spex_shards.session import ClientSession, Sent, frame
 from spex_shards.wire import FrameReader
 from spex_shards.worker.peers import LOG, MESSAGE, REPORT
 
@@ -57,6 +57,7 @@ class SimClient:
         self.instances: list[SimInstance] = []
         self.poison: set[int] = set()
         self.expected: dict[int, Any] = {}
+        self._sent: dict[int, Sent] = {}
         self.changes: list[tuple[int, SimInstance, int]] = []
         self.messages: list[str] = []
         self.sent: list[str] = []
@@ -205,7 +206,9 @@ class SimClient:
     ) -> None:
         nowait = may_nowait and self._random.random() < 0.5
         code = kind | NOWAIT if nowait else kind
-        number, data = self.session.add(code, 1, arguments, waits=not nowait)
+        sent = Sent(code, 1, arguments, waits=not nowait)
+        data, number = self.session.add(sent), sent.number
+        self._sent[number] = sent
         self.expected[number] = NO_ANSWER if nowait else expected
         if one.steps:
             self.changes.append((number, one, len(one.steps) - 1))
@@ -217,7 +220,7 @@ class SimClient:
         done = self.session.acknowledged
         for number in [number for number in self.expected if number <= done]:
             expected = self.expected.pop(number)
-            entry = self.session.answer(number)
+            entry = self._sent.pop(number).answer
             if type(expected) is tuple:
                 one, step = expected
                 possible = [history if exists else MISSING for exists, history in one.steps[step:]]

@@ -1,0 +1,14 @@
+"""Requests of a client session, as the tests of the protocol make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spex_shards.session import ClientSession, Sent
+
+
+def ask(session: ClientSession, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:
+    """Make a request and take it into a session's window; return it, with its number and frame."""
+    sent = Sent(code, thread, arguments, waits=waits)
+    session.add(sent)
+    return sent

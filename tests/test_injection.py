@@ -1,0 +1,40 @@
+"""Signals and finalisers in the middle of calls: at a part of the lines here, at all of them with ``make inject``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .injection.attack import ALL_CALLS, MODES, attack
+from .injection.load import KINDS
+
+pytestmark = pytest.mark.process
+OFTEN = ["transition", "transition_nowait", "init_instance"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "close"])
+def test_what_comes_in_the_middle_of_an_observation_loses_nothing(kind: str, mode: str, tmp_path: Path) -> None:
+    """An exception, or a call, at every seventh line: what was acknowledged is stored once, and later calls go on."""
+    assert attack(kind, OFTEN, [mode], tmp_path, stride=7) > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["raise", "nowait", "flush"])
+def test_what_comes_in_the_middle_of_any_other_call_does_no_harm(kind: str, mode: str, tmp_path: Path) -> None:
+    """At every 41st line of all calls."""
+    others = [name for name in ALL_CALLS if name not in OFTEN]
+    assert attack(kind, others, [mode], tmp_path, stride=41) > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_manager_closed_in_the_middle_of_a_call_is_closed_with_everything_in_it(kind: str, tmp_path: Path) -> None:
+    """As the handler of SIGTERM does it; the call that was interrupted is told, or was in time."""
+    assert attack(kind, OFTEN, ["close"], tmp_path, stride=67) > 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_at_single_instructions_loses_nothing(kind: str, tmp_path: Path) -> None:
+    """Lines are not the smallest steps: at every 97th instruction of the interpreter."""
+    assert attack(kind, ["transition"], ["raise"], tmp_path, stride=97, opcodes=True) > 10
