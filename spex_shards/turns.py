@@ -133,15 +133,29 @@ class Turn:
         return None
 
 
-def is_our_own(error: BaseException) -> bool:
-    """Return whether code of this package has raised an error, and not a signal handler that interrupted it.
+def interruption(error: BaseException) -> BaseException | None:
+    """Return the error with which a signal handler has interrupted this package, if that is how `error` came about.
 
-    To be asked where the error is caught. A handler of signals is a function of the application, which stands in the
-    traceback.
+    To be asked where the error is caught. A signal handler is a function of the application, which stands in the
+    traceback of what it raises; where that was taken for another error, it stands in that one's context.
     """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, KeyboardInterrupt) or _comes_from_outside(current):
+            return current
+        seen.add(id(current))
+        current = current.__context__
+    return None
+
+
+def _comes_from_outside(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        code = trace.tb_frame.f_code
+        if code in _on_purpose:
             return False
+        if not code.co_filename.startswith(_PACKAGE):
+            return True
         trace = trace.tb_next
-    return not isinstance(error, KeyboardInterrupt)
+    return False

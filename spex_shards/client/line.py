@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from ..protocol import NOT_ANSWERED, ProtocolError
 from ..session import ClientSession, Sent
-from ..turns import Inside, Turn, is_our_own
+from ..turns import Inside, Turn, interruption
 from .followers import Followers
 from .pipes import Pipes
 
@@ -210,6 +210,7 @@ class Line:
 
     def _pipe_error(self, error: Exception) -> None:
         # A handler of an alarm may raise an OSError of its own, which is no matter of the pipe's.
-        if not is_our_own(error):
-            raise error
+        foreign = interruption(error)
+        if foreign is not None:
+            raise foreign
         self.broken = True

@@ -42,7 +42,7 @@ from ..records import decode_value, encode_value
 from ..settings import load_specifications, options_from
 from ..shard_info import ShardInfo, ShardStatus
 from ..store.logged_store import StoreFull
-from ..turns import is_our_own
+from ..turns import interruption
 from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
 from .keeper import Keeper
 from .reading import Life
@@ -395,7 +395,7 @@ class SimpleInstanceManager(InstanceManager):
                 self._wait_for_room(tenure)
                 continue
             except SpexError as error:
-                if tenure.dead and is_our_own(error):
+                if tenure.dead and interruption(error) is None:
                     continue
                 raise
             finally:

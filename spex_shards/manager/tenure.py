@@ -19,7 +19,7 @@ from ..engine import Engine
 from ..errors import SpexError, StoreError
 from ..handlers import Caller
 from ..store.logged_store import LoggedStore
-from ..turns import Inside, Turn, is_our_own
+from ..turns import Inside, Turn, interruption
 
 _inside = Inside()
 
@@ -66,8 +66,9 @@ class Tenure:
             engine.commit()
         except SpexError as error:
             # An error that a signal handler has raised may have come at any place: nothing can be undone then.
-            if not is_our_own(error):
-                raise
+            foreign = interruption(error)
+            if foreign is not None:
+                raise foreign from None
             engine.rollback(mark)
             engine.commit()
             self.busy = False

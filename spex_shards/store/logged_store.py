@@ -33,6 +33,8 @@ FULL: Final = 4
 SYNC_SECONDS: Final = 0.5
 """Where batches are not synced one by one, the log is synced so often while there is something to sync."""
 _LOOK_AGAIN: Final = 0.02
+_MOST_FILES: Final = 8
+"""A store that is opened again and again begins a file each time: beyond so many, a checkpoint frees them."""
 _RETRY_SECONDS: Final = 1.0
 CHECKPOINT: Final = b"checkpoint"
 """The row, in the store's table `layout`, with the sequence of the newest batch that it holds."""
@@ -162,9 +164,10 @@ class LoggedStore:
 
         Raises:
             DataDirError: The log cannot be read or written.
+            StoreError: It has too many files, and no checkpoint can be written.
         """
         self._log.disable()
-        return LoggedStore(
+        store = LoggedStore(
             self._base.another_view(),
             self._files,
             sync_each=self._sync_each,
@@ -174,6 +177,9 @@ class LoggedStore:
             on_wait=self._on_wait,
             waits_for_room=self._waits_for_room,
         )
+        if store._log.files_in_use > _MOST_FILES:
+            store.make_room()
+        return store
 
     # ------------------------------------------------------------------ writing
 

@@ -76,6 +76,11 @@ class RedoLog:
         self.switch()
 
     @property
+    def files_in_use(self) -> int:
+        """How many files hold something that is not known to be in the store, or are open."""
+        return len(self._closed) + 1
+
+    @property
     def dirty(self) -> bool:
         """Whether there is something to sync."""
         return self.synced < self.last
