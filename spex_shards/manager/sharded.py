@@ -130,8 +130,8 @@ class ShardedInstanceManager(AttachedInstanceManager):
     def _succeed(self) -> int:
         # By the courier, when the supervisor has died: reap it, and start the next.
         if self._owner is not None and self._owner.pidfd >= 0:
-            self._owner.reap()
-            logger.error("the supervisor (pid %d) died; another is started", self._owner.pid)
+            why = self._owner.reap()
+            logger.error("the supervisor (pid %d) died: %s; another is started", self._owner.pid, why)
         return self._new_owner().pidfd
 
     def _stop(self) -> None:

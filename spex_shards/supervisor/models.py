@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from ..boot import Stored, model_source, shard_paths, unite_stores
@@ -69,7 +70,8 @@ def _united(forker: Forker, paths: list[Path]) -> Stored:
         models, accepted = receive_frame(ours, MAX_REPLY_BYTES)
     finally:
         ours.close()
-        os.waitpid(helper.pid, 0)
+        with suppress(ChildProcessError):
+            os.waitpid(helper.pid, 0)
         helper.close()
     return Stored(
         {name: {Transition._make(t) for t in transitions} for name, transitions in models},

@@ -41,5 +41,6 @@ def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptio
     try:
         return worker.serve()
     except LogBroken as error:
+        send_message(control, ["dying", str(error)])
         print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
         return STORE_BROKEN
