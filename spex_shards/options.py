@@ -188,6 +188,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "learning_mode": Option(False, "True or False", _boolean, _boolean_text),
     "max_restarts": Option(3, "an int from 0 to 1000000", _integer(0, 1_000_000), int),
     "max_seconds": Option(5.0, _SECONDS, _seconds, float),
+    "retry_failed": Option(5.0, f"{_SECONDS}, or None", _or_none(_seconds), _seconds_or_none),
     "call_timeout": Option(5.0, _SECONDS, _seconds, float),
     "max_unacknowledged": Option(8192, "an int from 1 to 1048576", _integer(1, 1 << 20), int),
     "max_frame_bytes": Option(DEFAULT_MAX_FRAME_BYTES, "an int from 4096 to 1073741824", _integer(4096, 1 << 30), int),

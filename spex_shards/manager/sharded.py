@@ -40,6 +40,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
         specifications: Classes or ``"module:Name"``; fails early on import errors, refreshes stored data.
         learning_mode: Whether every model learns, and missing ones are made without asking the handler.
         max_restarts, max_seconds: A shard that dies more often within that time is FAILED.
+        retry_failed: Seconds after which a FAILED shard is tried again, doubled each time up to 60; None: never.
         call_timeout: Seconds that a call waits for its answer.
         max_unacknowledged: Most requests on their way to a shard that nobody waits for.
         max_frame_bytes: Most bytes of one request.
@@ -64,6 +65,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
         learning_mode: Any = UNSET,
         max_restarts: Any = UNSET,
         max_seconds: Any = UNSET,
+        retry_failed: Any = UNSET,
         call_timeout: Any = UNSET,
         max_unacknowledged: Any = UNSET,
         max_frame_bytes: Any = UNSET,
@@ -110,6 +112,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
             learning_mode=options["learning_mode"],
             max_restarts=options["max_restarts"],
             max_seconds=options["max_seconds"],
+            retry_failed=options["retry_failed"],
             max_frame_bytes=options["max_frame_bytes"],
             hang_timeout=options["hang_timeout"],
             shutdown_timeout=options["shutdown_timeout"],

@@ -23,6 +23,7 @@ class SupervisorConfig:
     learning_mode: bool
     max_restarts: int
     max_seconds: float
+    retry_failed: float | None
     max_frame_bytes: int
     hang_timeout: float | None
     shutdown_timeout: float

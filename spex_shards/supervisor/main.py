@@ -30,7 +30,7 @@ from ..errors import SpexError, words
 from ..forking import adopt_orphans, allow_descriptors, reset_signals
 from ..protocol import MAX_REPLY_BYTES
 from ..records import StoredSpecification, error_of, error_plain
-from ..restart import RestartIntensity
+from ..restart import LONGEST_RETRY, BackOff, RestartIntensity
 from ..session import frame
 from ..shard_info import ShardStatus
 from ..shard_page import ShardPage
@@ -118,6 +118,7 @@ class Supervisor:
                 index,
                 RestartIntensity(config.max_restarts, config.max_seconds),
                 hang=HangWatch(config.hang_timeout),
+                retry=BackOff(config.retry_failed, LONGEST_RETRY),
             )
             for index in range(config.shards)
         ]
@@ -253,6 +254,8 @@ class Supervisor:
             self._shards[index].hang.answered(time.monotonic())
         elif message[0] == "boot failed":
             self._shards[index].cannot_start(str(error_of(message[1])))
+        elif message[0] == "not yet":
+            self._shards[index].cannot_start_yet(str(message[1]))
         elif message[0] == "dying":
             worker.last_words = str(message[1])
         return True
@@ -312,7 +315,7 @@ class Supervisor:
         try:
             worker = self._forker.fork(lambda control: self._be_worker(shard, control))
         except OSError as error:
-            shard.died(f"no process could be started: {error}", now)
+            shard.not_started(f"no process could be started: {error}", now)
             return
         self._workers[shard.index] = worker
         shard.started(worker.pid, now)
@@ -346,7 +349,7 @@ class Supervisor:
             warnings += [
                 f"shard {shard.index} cannot start: {shard.last_exit}"
                 for shard in self._shards
-                if shard.status is ShardStatus.FAILED
+                if shard.status is not ShardStatus.READY
             ]
             self._owner.sendall(frame(["started", warnings]))
 
