@@ -32,6 +32,69 @@ def replace_supervisor(manager, number=signal.SIGKILL):
 """
 
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user, whom limits bind")
+
+
+LIMITED = """
+import ctypes, resource
+for capability in (21, 24):  # the two that are above the limit
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
+os.setresuid(50_000 + os.getpid() % 10_000, 0, 0)  # the limit is the real user's; rights are the effective one's
+"""
+
+
+@needs_root
+def test_a_second_without_new_processes_or_threads_costs_nothing(tmp_path: Path) -> None:
+    """No worker dies of it, no shard is given up, what is written goes on; what died meanwhile is back afterwards."""
+    body = """
+import threading
+release, release_one = threading.Event(), threading.Event()
+def use_up():
+    while True:
+        try: threading.Thread(target=release.wait, daemon=True).start()
+        except RuntimeError: return
+with make(max_restarts=100) as manager:
+    for n in range(10):
+        manager.init_instance(Light, n)
+    pids = [shard.pid for shard in manager.shards()]
+    threading.Thread(target=release_one.wait).start()
+    use_up()
+    start, count = time.monotonic(), 0
+    while time.monotonic() - start < 1.5 or count < 60:  # syncs are due, and more is written than two overlays hold
+        manager.init_instance(Light, ("while", count), meta={"big": b"x" * 2_000_000})
+        count += 1
+    assert [shard.pid for shard in manager.shards()] == pids
+    def greedy():
+        while not release.is_set():
+            use_up()
+            time.sleep(0.0005)
+    threads = threading.Thread(target=greedy)
+    def lacks():
+        said = manager.shards()[0].last_exit or ""
+        return "no process could be started" in said or "start new thread" in said
+    release_one.set()
+    time.sleep(0.1)
+    threads.start()
+    for _ in range(20):
+        pid = kill_worker(manager, 0)
+        wait_until(lambda: lacks() or manager.shards()[0].pid not in (None, pid), "it is started, or cannot be")
+        if lacks():
+            break
+    assert lacks()
+    time.sleep(1.0)
+    assert manager.shards()[0].status != "FAILED"
+    release.set()
+    for n in range(20):
+        manager.transition(n, "go", "green") if n < 10 else manager.init_instance(Light, n)
+    assert ready(manager)
+    assert len(manager.all_instances(history_limit=1)) == 20 + count
+with make() as manager:
+    assert len(manager.all_instances(history_limit=1)) == 20 + count
+"""
+    run(body, tmp_path, LIMITED)
+
+
 def run(body: str, place: Path, before: str = "") -> str:
     """Run an application; return what it printed. `before` runs in a process that becomes the application by exec."""
     script = place / "app.py"

@@ -113,11 +113,12 @@ class SupervisorOwner:
 
     def reap(self) -> str:
         """Reap a supervisor that has ended, and return why it did; never waits for one that has not."""
-        if not self.why:
-            self.why = self._last_words() or self._describe(self._process.poll())
+        code = self._process.poll()
+        self.why = self.why or self._last_words() or self._describe(code)
         self._socket.close()
         self.let_go()
-        _orphans.add(self.pid)
+        if code is not None:
+            _orphans.add(self.pid)
         return self.why
 
     def _last_words(self) -> str:
@@ -127,10 +128,8 @@ class SupervisorOwner:
                 said += self._reader.feed(data)
         for plain in said:
             if plain[0] == "died":
-                self._process.poll()
                 return str(plain[1])
             if plain[0] == "stopped":
-                self._process.poll()
                 return "it was told to stop, by SIGTERM"
         return ""
 
