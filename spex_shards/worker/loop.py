@@ -261,19 +261,21 @@ class Worker:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
         self._outbox.seen(peer, request.arguments[-1])
+        self._engine.hold_timeouts(self._outbox.full)
 
     def _commit(self, done: list[_Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
         captured = list(self._capture.outside)
-        self._outbox.take(self._capture.outside)
+        self._outbox.take_unasked(self._capture.outside)
         self._sessions.write()
         try:
             self._engine.commit()
         except LogBroken:
             raise
         except StoreError as error:
-            self._capture.outside[:0] = captured[-MOST_KEPT:]
+            self._capture.outside[:0] = captured[:MOST_KEPT]
+            self._outbox.lose(len(captured) - MOST_KEPT)
             self._answer(self._failed(done, error))
             self._next_due = self._not_before = _now() + _RETRY_AFTER
             return False
@@ -337,6 +339,7 @@ class Worker:
         failure = None
         try:
             self._sessions.sweep(now)
+            self._engine.hold_timeouts(self._outbox.full)
             self._engine.tick(now)
             self._outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
