@@ -25,6 +25,8 @@ from .routing import HASH_NAME
 from .store.files import sync_folder
 
 FORMAT: Final = 1
+"""Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the
+tests ask for a stored example of each."""
 COPYING: Final = "copying"
 DELETING: Final = "deleting"
 WAIT_FOR_HOLDER: Final = 3.0
@@ -123,18 +125,28 @@ class DataDir:
         except OSError as error:
             raise DataDirError(f"the layout record cannot be read: {error}", path=str(self.layout)) from error
         try:
-            found_format, shards, hash_name, *change = records.unseal(row, "the layout record")
+            found_format, *rest = records.unseal(row, "the layout record")
+            if type(found_format) is not int:
+                raise TypeError(found_format)
+            if found_format != FORMAT:
+                raise self._unknown(found_format)
+            shards, hash_name, *change = rest
         except (StoreError, TypeError, ValueError):
             raise DataDirError(
                 f"the layout record is damaged: {self.layout}; restore it from a backup", path=str(self.layout)
             ) from None
-        if found_format != FORMAT or hash_name != HASH_NAME:
+        if hash_name != HASH_NAME:
             raise DataDirError(
-                f"{self.path} has format {found_format} with hash {hash_name!r}, this version reads format {FORMAT} "
-                f"with {HASH_NAME!r}; open it with the version that wrote it",
+                f"{self.path} routes by {hash_name!r}, and this version by {HASH_NAME!r}; "
+                "open it with the version that wrote it",
                 path=str(self.path),
             )
         return Layout(int(shards), *change)
+
+    def _unknown(self, found: int) -> DataDirError:
+        why = "a newer version wrote it; open it with that one" if found > FORMAT else "no version wrote it"
+        text = f"{self.path} has format {found}, and this version reads format {FORMAT}: {why}"
+        return DataDirError(text, path=str(self.path))
 
     def check_layout(self, shards: int) -> None:
         """Record what a new directory is made for; check it of one that is there.
