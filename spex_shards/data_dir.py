@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from . import records
 from .errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from .private import make_private, open_file, read_file, replace_file, take_for_oneself
 from .routing import HASH_NAME
 from .store.files import sync_folder
 
@@ -83,14 +84,14 @@ class DataDir:
         """Make the folders that are missing.
 
         Raises:
-            DataDirError: It cannot be done.
+            DataDirError: It cannot be done, or another user owns what is there or can write to it.
         """
         try:
             if not self.path.exists():
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_folder(self.path.parent)
-            self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-            self.socket.parent.chmod(0o700)
+            take_for_oneself(self.path)
+            make_private(self.socket.parent)
         except OSError as error:
             raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
 
@@ -119,7 +120,7 @@ class DataDir:
             DataDirError: The layout record is damaged, or of a newer format.
         """
         try:
-            row = self.layout.read_bytes()
+            row = read_file(self.layout)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -175,12 +176,12 @@ class DataDir:
         change = [] if layout.step is None else [layout.step, layout.other]
         fresh = self.layout.with_name("layout.new")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            descriptor = open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(records.seal([FORMAT, layout.shards, HASH_NAME, *change]))
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(self.layout)
+            replace_file(fresh, self.layout)
             sync_folder(self.path)
         except OSError as error:
             raise DataDirError(f"the layout record cannot be written: {error}", path=str(self.layout)) from error
@@ -207,7 +208,7 @@ class OwnerLock:
             DataDirError: The lock file cannot be opened.
         """
         try:
-            descriptor = os.open(self._directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_file(self._directory.lock, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise DataDirError(f"the lock file cannot be opened: {error}", path=str(self._directory.path)) from error
         deadline = time.monotonic() + wait

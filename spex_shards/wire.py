@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import codec
+from .errors import DataDirError
 from .protocol import ProtocolError
 from .session import LENGTH
 
@@ -174,6 +175,27 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, _ = struct.unpack("3i", credentials)
     return pid, uid
+
+
+def check_peer(connection: socket.socket, path: Path) -> None:
+    """Refuse to talk to another user's process; to be called when a connection is made and before anything is sent.
+
+    Args:
+        connection: A connected Unix socket.
+        path: Where it was connected to, for the error.
+
+    Raises:
+        DataDirError: Who listens there is neither this user nor root.
+        OSError: It cannot be found out.
+    """
+    pid, uid = peer(connection)
+    if uid not in (os.geteuid(), 0):
+        raise DataDirError(
+            f"who listens at {path} is process {pid} of user {uid}, and this process is user {os.geteuid()}: "
+            "nothing is sent there",
+            path=str(path),
+            pid=pid,
+        )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Final
 from ..boot import open_view
 from ..data_dir import DataDir, OwnerLock
 from ..errors import DataDirError, LayoutMismatch
+from ..private import open_file
 from ..store.copying import copy_shard, sync_files
 from ..store.files import sync_folder
 
@@ -145,7 +146,7 @@ def _made_aside(target: Path) -> Iterator[DataDir]:
 
 
 def _copy_file(source: Path, target: Path, report: _Report) -> None:
-    with source.open("rb") as read, target.open("wb") as written:
+    with os.fdopen(open_file(source, os.O_RDONLY), "rb") as read, target.open("wb") as written:
         size = 0
         while chunk := read.read(_CHUNK):
             written.write(chunk)

@@ -13,6 +13,7 @@ from typing import Final
 import lmdb
 
 from ..errors import DataDirError, StoreError
+from ..private import check_files
 from .files import OsFiles, sync_folder
 from .lmdb_store import LmdbStore
 from .meta_pages import DATA, MetaPages
@@ -91,6 +92,7 @@ def _copy_log(source: Path, target: Path) -> None:
 def _copy_environment(source: Path, target: Path, progress: Callable[[int], None]) -> None:
     metas = MetaPages(source, sync=False)
     with metas.locked():
+        check_files(source, DATA, "lock.mdb", writing=False)
         metas.check()
         if not (source / DATA).exists():
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from ..private import open_file, read_file
 from .syncing import Syncer, SyncThread
 
 _PREFIX: Final = "log-"
@@ -44,10 +45,18 @@ class LogFiles(Protocol):
         """Return the names of all files of the log."""
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
+        """Return a file's bytes.
+
+        Raises:
+            DataDirError: It is another user's doing.
+        """
 
     def open(self, name: str) -> LogFile:
-        """Open a file for writing; a new one is in the folder for good when this returns."""
+        """Open a file for writing; a new one is in the folder for good when this returns.
+
+        Raises:
+            DataDirError: It is another user's doing.
+        """
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -64,7 +73,7 @@ class OsFile:
     """A file of the operating system."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         self._syncing = threading.Lock()
         self._closing = False
 
@@ -110,7 +119,7 @@ class OsFiles:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
-        return (self._folder / name).read_bytes()
+        return read_file(self._folder / name)
 
     def open(self, name: str) -> OsFile:
         """Open a file for writing; a new one is in the folder for good when this returns."""

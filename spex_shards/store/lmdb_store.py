@@ -11,6 +11,7 @@ from typing import Any, Final
 import lmdb
 
 from ..errors import DataDirError, StoreError
+from ..private import check_files
 from .files import sync_folder
 from .meta_pages import DATA, MetaPages
 from .port import TABLES, Changes
@@ -33,7 +34,7 @@ class LmdbStore:
         map_size: Address space to begin with, in bytes; a larger environment keeps its own.
 
     Raises:
-        DataDirError: The environment cannot be opened, or its meta pages are damaged.
+        DataDirError: The environment cannot be opened, its meta pages are damaged, or it is another user's doing.
     """
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
@@ -45,6 +46,7 @@ class LmdbStore:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._sync_folder(path.parent)
             with self._metas.locked():
+                check_files(path, DATA, "lock.mdb", writing=True)  # LMDB opens them itself, by their names
                 recorded = self._metas.check()
                 if not (path / DATA).exists():
                     self._make(map_size)
