@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from .forking import close_all_but, die_with, prepare
+from .waits import milliseconds
 
 MOST_WORDS: Final = 2000
 _DONE, _FAILED = b"+", b"-"
@@ -73,7 +74,7 @@ class HelperProcess:
         if wait:
             poll = select.poll()  # select ends at descriptor 1023
             poll.register(self.descriptor, select.POLLIN)
-            poll.poll(wait * 1000)
+            poll.poll(milliseconds(wait))
         how = self._reap()
         if how is None:
             return None

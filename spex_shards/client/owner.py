@@ -18,6 +18,7 @@ from ..records import error_of
 from ..session import frame
 from ..shard_info import describe_exit
 from ..supervisor.config import SupervisorConfig
+from ..waits import milliseconds
 from ..wire import FrameReader
 
 START_WITHIN: Final = 90.0
@@ -164,8 +165,8 @@ class SupervisorOwner:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while time.monotonic() < deadline:
-            if not poll.poll(max(1, (deadline - time.monotonic()) * 1000)):
-                break
+            if not poll.poll(milliseconds(deadline - time.monotonic())):
+                continue
             try:
                 data = self._socket.recv(65536)
             except ConnectionError:

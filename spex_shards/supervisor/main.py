@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ from ..restart import LONGEST_RETRY, BackOff, RestartIntensity
 from ..session import frame
 from ..shard_info import ShardStatus
 from ..shard_page import ShardPage
+from ..waits import capped
 from ..wire import receive_frame, receive_message, send_message
 from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
@@ -145,7 +147,7 @@ class Supervisor:
             self._start_due()
             self._serve_opens()
             self._announce_start()
-            for descriptor, _ in self._epoll.poll(self._timeout()):
+            for descriptor, _ in self._epoll.poll(capped(self._timeout())):
                 self._ready(descriptor)
         abnormal = stop_workers(self._workers, self._stopping)
         self._door.close()
@@ -162,9 +164,9 @@ class Supervisor:
             for t in (shard.start_at, shard.give_up_at, shard.hang.next_look, self._door_at)
             if t is not None
         ]
-        wait = max(0.0, min(times) - now) if times else -1.0
+        wait = max(0.0, min(times) - now) if times else inf
         if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
-            return _TRY_AGAIN if wait < 0 else min(wait, _TRY_AGAIN)
+            return min(wait, _TRY_AGAIN)
         return wait
 
     def _clients(self) -> list[Attached]:

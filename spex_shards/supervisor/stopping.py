@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from ..waits import milliseconds
 from ..wire import send_message
 from .process import STOPPED, WorkerProcess
 
@@ -37,7 +38,7 @@ def _wait_for(workers: dict[int, WorkerProcess], deadline: float, *, asked: bool
     for worker in workers.values():
         poll.register(worker.pidfd, select.POLLIN)
     while workers and time.monotonic() < deadline:
-        poll.poll(max(1, (deadline - time.monotonic()) * 1000))
+        poll.poll(milliseconds(deadline - time.monotonic()))
         for index, worker in list(workers.items()):
             how = worker.reap()
             if how is not None:

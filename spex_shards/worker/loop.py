@@ -34,6 +34,7 @@ from ..records import error_plain
 from ..shard_page import ShardPage
 from ..store import LogBroken
 from ..suspects import Suspects
+from ..waits import capped
 from ..wire import receive_message, send_message
 from .attachments import MAX_UNWRITTEN, Attachments
 from .checks import CheckQueue
@@ -91,7 +92,7 @@ class Worker:
 
     def turn(self) -> None:
         """Wait until there is something to do, and do it once."""
-        for descriptor, _ in self._epoll.poll(self._timeout()):
+        for descriptor, _ in self._epoll.poll(capped(self._timeout())):
             self._ready(descriptor)
         if self._clients.waiting:
             self._batch()
