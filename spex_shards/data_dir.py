@@ -10,11 +10,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,6 +27,7 @@ from .errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
 from .private import make_private, open_file, read_file, replace_file, take_for_oneself
 from .routing import HASH_NAME
 from .store.files import sync_folder
+from .waits import milliseconds
 
 FORMAT: Final = 1
 """Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the
@@ -192,42 +196,80 @@ class OwnerLock:
 
     Workers inherit it on purpose, and nobody ever unlocks it for another: the directory is free only when its owner
     and all its workers are gone, or when an owner without workers has closed it.
+
+    Args:
+        directory: The directory.
+        reading: Whether it is only read: then one that cannot be written to, as on a file system for reading only, is
+            locked as far as it has a lock file, and the file is left as it is.
     """
 
-    def __init__(self, directory: DataDir) -> None:
+    def __init__(self, directory: DataDir, *, reading: bool = False) -> None:
         self._directory = directory
+        self._reading = reading
+        self._noted = False
         self.descriptor = -1
 
-    def acquire(self, wait: float = WAIT_FOR_HOLDER) -> None:
+    def acquire(self, wait: float = WAIT_FOR_HOLDER, watched: Iterable[int] = ()) -> None:
         """Take the directory, waiting for a holder that is on its way out.
 
         A holder whose owner is dead but whose workers are not is helped on: its workers are killed.
 
+        Args:
+            wait: Seconds to wait.
+            watched: Descriptors; when one becomes readable meanwhile, nobody waits for the directory any more.
+
         Raises:
             DataDirLocked: Another process owns it.
             DataDirError: The lock file cannot be opened.
+            EOFError: A watched descriptor became readable.
         """
+        descriptor = self._open()
+        if descriptor < 0:
+            return
         try:
-            descriptor = open_file(self._directory.lock, os.O_RDWR | os.O_CREAT)
+            self._lock(descriptor, wait, watched)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.descriptor = descriptor
+        if self._noted:
+            self.note([])
+
+    def _open(self) -> int:
+        path = self._directory.lock
+        try:
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+            self._noted = True
+            return descriptor
         except OSError as error:
-            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(self._directory.path)) from error
+            if not (self._reading and error.errno in (errno.EROFS, errno.EACCES)):
+                raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+        try:
+            return open_file(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return -1  # and nobody can make one
+        except OSError as error:
+            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+
+    def _lock(self, descriptor: int, wait: float, watched: Iterable[int]) -> None:
+        poll = select.poll()
+        for other in watched:
+            poll.register(other, select.POLLIN)
         deadline = time.monotonic() + wait
         helped = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except OSError:
                 holder = _holder(descriptor)
                 if not helped and time.monotonic() > deadline - wait / 2 and not _is_alive(holder.get("owner")):
                     _kill_workers(holder)
                     helped = True
                 if time.monotonic() > deadline:
-                    os.close(descriptor)
                     raise self._locked(holder) from None
-            time.sleep(_STEP)
-        self.descriptor = descriptor
-        self.note([])
+            if poll.poll(milliseconds(_STEP)):
+                raise EOFError
 
     def __enter__(self) -> Self:
         self.acquire()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from .descriptors import lifted
 from .errors import DataDirError
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -63,7 +64,7 @@ def open_file(path: Path, flags: int) -> int:
     with folder(path.parent) as within:
         try:
             # What is there is looked at before anything of it is cut.
-            descriptor = os.open(path.name, flags & ~os.O_TRUNC | _PLAIN, 0o600, dir_fd=within)
+            descriptor = lifted(os.open(path.name, flags & ~os.O_TRUNC | _PLAIN, 0o600, dir_fd=within))
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise _refused(path, "is a symbolic link", f"remove it: rm {path}") from None

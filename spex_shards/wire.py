@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import codec
+from .descriptors import lifted
 from .errors import DataDirError
 from .protocol import ProtocolError
 from .session import LENGTH
@@ -120,7 +121,8 @@ def write_available(descriptor: int, data: bytes | bytearray | memoryview) -> in
 
 def pipe() -> tuple[int, int]:
     """Return the ends (reading, writing) of a new non-blocking pipe that no new program inherits."""
-    return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    return lifted(reading), lifted(writing)
 
 
 def send_message(to: socket.socket, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
@@ -217,4 +219,4 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return found.tolist()
+    return [lifted(descriptor) for descriptor in found]

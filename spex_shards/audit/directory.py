@@ -57,7 +57,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     layout = directory.read_layout()
     if layout is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
-    with OwnerLock(directory) as lock:
+    with OwnerLock(directory, reading=True) as lock:
         there, findings = _stores(directory, layout)
         homes = _homes(layout)
         for findings_of_one in _Readers(directory, homes, lock.descriptor, progress).read(there):
@@ -179,7 +179,7 @@ class _Readers:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             if die_with(parent):
-                close_all_but({self._lock, pipe})
+                close_all_but({self._lock, pipe} - {-1})
                 _quieten()
                 code = self._read_one(shard, pipe)
         finally:

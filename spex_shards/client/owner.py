@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from ..descriptors import is_open, lifted, lifted_socket
 from ..errors import DataDirError, ShardDown
 from ..protocol import MAX_REPLY_BYTES
 from ..records import error_of
@@ -53,7 +54,7 @@ class SupervisorOwner:
 
     def __init__(self, config: SupervisorConfig) -> None:
         try:
-            ours, theirs = socket.socketpair()
+            ours, theirs = map(lifted_socket, socket.socketpair())
         except OSError as error:
             raise DataDirError(f"the supervisor process could not be started: {error}") from error
         self._socket = ours
@@ -64,6 +65,8 @@ class SupervisorOwner:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
                 stdin=subprocess.DEVNULL,
+                stdout=None if is_open(1) else subprocess.DEVNULL,
+                stderr=None if is_open(2) else subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -74,7 +77,7 @@ class SupervisorOwner:
             theirs.close()
         self.pid = self._process.pid
         try:
-            self.pidfd = os.pidfd_open(self.pid)
+            self.pidfd = lifted(os.pidfd_open(self.pid))
         except OSError as error:
             ours.close()
             self._process.kill()
@@ -223,5 +226,13 @@ _orphans = _Orphans()
 
 
 def search_path() -> list[str]:
-    """Return the application's `sys.path`, for handlers that a shard imports."""
-    return [entry or str(Path.cwd()) for entry in sys.path if isinstance(entry, str)]
+    """Return the application's `sys.path`, for handlers that a shard imports; what can be no path is left out."""
+    return [path for entry in sys.path if isinstance(entry, str) and (path := _path(entry))]
+
+
+def _path(entry: str) -> str:
+    try:
+        os.fsencode(entry)
+        return "" if "\0" in entry else entry or str(Path.cwd())
+    except (UnicodeEncodeError, FileNotFoundError):  # or the current directory is no more
+        return ""

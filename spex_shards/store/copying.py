@@ -96,10 +96,10 @@ def _copy_environment(source: Path, target: Path, progress: Callable[[int], None
         metas.check()
         if not (source / DATA).exists():
             return
-        env = lmdb.open(str(source), readonly=True, create=False, max_dbs=len(TABLES), max_spare_txns=0)
+        env = lmdb.open(os.fsencode(source), readonly=True, create=False, max_dbs=len(TABLES), max_spare_txns=0)
     try:
         with _watched(target / DATA, progress):
-            env.copy(str(target))
+            env.copy(os.fsencode(target))  # type: ignore[arg-type]  # a path need be no UTF-8; the stub knows str only
     finally:
         env.close()
 

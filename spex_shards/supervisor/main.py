@@ -63,7 +63,7 @@ def main(descriptor: int) -> None:
     owner, parent = socket.socket(fileno=descriptor), os.getppid()
     code = 1
     try:
-        config = SupervisorConfig(**receive_frame(owner, MAX_REPLY_BYTES))
+        config = SupervisorConfig.of(receive_frame(owner, MAX_REPLY_BYTES))
         sys.path[:] = config.search_path
         code = _supervise(config, owner)
     except BaseException as error:
@@ -110,7 +110,7 @@ class Supervisor:
         self._directory = DataDir(Path(config.data_dir))
         self._directory.make()
         self._lock = OwnerLock(self._directory)
-        self._lock.acquire()
+        self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._source = read_models(self._forker, self._directory, config)
