@@ -27,7 +27,8 @@ def run(*arguments: object) -> tuple[int, str, str]:
 @pytest.fixture
 def served(places: dict[str, Path]) -> Any:
     """Return a manager with three shards, each of which is given up at its first death."""
-    with spex.ShardedInstanceManager(**places, distribution_factor=3, max_restarts=0, call_timeout=20) as manager:
+    options = {"distribution_factor": 3, "max_restarts": 0, "retry_failed": None, "call_timeout": 20}
+    with spex.ShardedInstanceManager(**places, **options) as manager:
         yield manager
 
 

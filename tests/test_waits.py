@@ -38,7 +38,7 @@ def test_a_wait_is_neither_negative_nor_longer_than_the_system_takes(seconds: fl
     assert milliseconds(LONGEST_WAIT) < 2**31
 
 
-@pytest.mark.parametrize("name", ["call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds"])
+@pytest.mark.parametrize("name", ["call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds", "retry_failed"])
 @pytest.mark.parametrize("value", [120 * 86400, 1e9, timedelta(days=31)])
 def test_an_option_of_more_than_thirty_days_is_refused_by_its_rule(name: str, value: Any) -> None:
     """The bound is part of the rule; exactly thirty days are fine."""
@@ -51,7 +51,7 @@ def test_an_option_of_more_than_thirty_days_is_refused_by_its_rule(name: str, va
 @pytest.mark.usefixtures("no_process_left")
 def test_the_longest_values_of_all_options_work(places: dict[str, Path]) -> None:
     """From the start over an observation and a death to the close."""
-    longest = dict.fromkeys(("call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds"), MONTH)
+    longest = dict.fromkeys(("call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds", "retry_failed"), MONTH)
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, prune_interval=timedelta.max, **longest
     ) as manager:
