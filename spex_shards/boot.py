@@ -89,7 +89,7 @@ def open_view(path: Path) -> StoreView:
     Raises:
         DataDirError: They cannot be opened.
     """
-    base = LmdbStore(path, sync=True, reading=not os.access(path, os.W_OK))
+    base = LmdbStore(path, sync=True, reading=path.exists() and not os.access(path, os.W_OK))
     try:
         return StoreView(base, OsFiles(path))
     except BaseException:

@@ -39,8 +39,8 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
     Checked are: checksum and form of each row; that each instance lies on the shard that it routes to, with its history
     complete and in order, and its rows in all indexes; that no row of an index is there without its instance; models,
-    deviations, clients, answers, and counters. What the redo logs hold counts as stored. A flipped bit where nothing is
-    stored is not found.
+    deviations, clients, answers, and counters; and of LMDB's file that each page is used once, or free. What the redo
+    logs hold counts as stored. A flipped bit where nothing is stored is not found.
 
     Args:
         path: The data directory; also one that an interrupted `reshard` has left.

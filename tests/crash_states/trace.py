@@ -106,6 +106,9 @@ class _Reader:
                 self._add(Op("truncate", name, file, offset=0))
         table[result] = _Open(name, file, durable="O_DSYNC" in arguments or "O_SYNC" in arguments)
 
+    def _close(self, table: dict[int, _Open], arguments: str, _result: int, _starts: int) -> None:
+        table.pop(_descriptor(arguments), None)  # what comes under that number next may be a pipe
+
     def _write(self, table: dict[int, _Open], arguments: str, result: int, _starts: int) -> None:
         opened = table.get(_descriptor(arguments))
         if opened is None:
