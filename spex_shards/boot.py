@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,12 +101,12 @@ def open_store(path: Path, options: BootOptions) -> LoggedStore:
 
 
 def open_view(path: Path) -> StoreView:
-    """Open a shard's store and its log for reading, as they are.
+    """Open a shard's store and its log for reading, as they are; also where nothing can be written.
 
     Raises:
         DataDirError: They cannot be opened.
     """
-    base = LmdbStore(path, sync=True)
+    base = LmdbStore(path, sync=True, reading=path.exists() and not os.access(path, os.W_OK))
     try:
         return StoreView(base, OsFiles(path))
     except BaseException:

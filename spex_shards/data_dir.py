@@ -10,21 +10,28 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from . import records
 from .errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from .private import make_private, open_file, read_file, replace_file, take_for_oneself
 from .routing import HASH_NAME
 from .store.files import sync_folder
+from .waits import milliseconds
 
 FORMAT: Final = 1
+"""Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the
+tests ask for a stored example of each."""
 COPYING: Final = "copying"
 DELETING: Final = "deleting"
 WAIT_FOR_HOLDER: Final = 3.0
@@ -81,14 +88,14 @@ class DataDir:
         """Make the folders that are missing.
 
         Raises:
-            DataDirError: It cannot be done.
+            DataDirError: It cannot be done, or another user owns what is there or can write to it.
         """
         try:
             if not self.path.exists():
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_folder(self.path.parent)
-            self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-            self.socket.parent.chmod(0o700)
+            take_for_oneself(self.path)
+            make_private(self.socket.parent)
         except OSError as error:
             raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
 
@@ -117,24 +124,34 @@ class DataDir:
             DataDirError: The layout record is damaged, or of a newer format.
         """
         try:
-            row = self.layout.read_bytes()
+            row = read_file(self.layout)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise DataDirError(f"the layout record cannot be read: {error}", path=str(self.layout)) from error
         try:
-            found_format, shards, hash_name, *change = records.unseal(row, "the layout record")
+            found_format, *rest = records.unseal(row, "the layout record")
+            if type(found_format) is not int:
+                raise TypeError(found_format)
+            if found_format != FORMAT:
+                raise self._unknown(found_format)
+            shards, hash_name, *change = rest
         except (StoreError, TypeError, ValueError):
             raise DataDirError(
                 f"the layout record is damaged: {self.layout}; restore it from a backup", path=str(self.layout)
             ) from None
-        if found_format != FORMAT or hash_name != HASH_NAME:
+        if hash_name != HASH_NAME:
             raise DataDirError(
-                f"{self.path} has format {found_format} with hash {hash_name!r}, this version reads format {FORMAT} "
-                f"with {HASH_NAME!r}; open it with the version that wrote it",
+                f"{self.path} routes by {hash_name!r}, and this version by {HASH_NAME!r}; "
+                "open it with the version that wrote it",
                 path=str(self.path),
             )
         return Layout(int(shards), *change)
+
+    def _unknown(self, found: int) -> DataDirError:
+        why = "a newer version wrote it; open it with that one" if found > FORMAT else "no version wrote it"
+        text = f"{self.path} has format {found}, and this version reads format {FORMAT}: {why}"
+        return DataDirError(text, path=str(self.path))
 
     def check_layout(self, shards: int) -> None:
         """Record what a new directory is made for; check it of one that is there.
@@ -163,12 +180,12 @@ class DataDir:
         change = [] if layout.step is None else [layout.step, layout.other]
         fresh = self.layout.with_name("layout.new")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            descriptor = open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(records.seal([FORMAT, layout.shards, HASH_NAME, *change]))
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(self.layout)
+            replace_file(fresh, self.layout)
             sync_folder(self.path)
         except OSError as error:
             raise DataDirError(f"the layout record cannot be written: {error}", path=str(self.layout)) from error
@@ -179,42 +196,80 @@ class OwnerLock:
 
     Workers inherit it on purpose, and nobody ever unlocks it for another: the directory is free only when its owner
     and all its workers are gone, or when an owner without workers has closed it.
+
+    Args:
+        directory: The directory.
+        reading: Whether it is only read: then one that cannot be written to, as on a file system for reading only, is
+            locked as far as it has a lock file, and the file is left as it is.
     """
 
-    def __init__(self, directory: DataDir) -> None:
+    def __init__(self, directory: DataDir, *, reading: bool = False) -> None:
         self._directory = directory
+        self._reading = reading
+        self._noted = False
         self.descriptor = -1
 
-    def acquire(self, wait: float = WAIT_FOR_HOLDER) -> None:
+    def acquire(self, wait: float = WAIT_FOR_HOLDER, watched: Iterable[int] = ()) -> None:
         """Take the directory, waiting for a holder that is on its way out.
 
         A holder whose owner is dead but whose workers are not is helped on: its workers are killed.
 
+        Args:
+            wait: Seconds to wait.
+            watched: Descriptors; when one becomes readable meanwhile, nobody waits for the directory any more.
+
         Raises:
             DataDirLocked: Another process owns it.
             DataDirError: The lock file cannot be opened.
+            EOFError: A watched descriptor became readable.
         """
+        descriptor = self._open()
+        if descriptor < 0:
+            return
         try:
-            descriptor = os.open(self._directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock(descriptor, wait, watched)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.descriptor = descriptor
+        if self._noted:
+            self.note([])
+
+    def _open(self) -> int:
+        path = self._directory.lock
+        try:
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+            self._noted = True
+            return descriptor
         except OSError as error:
-            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(self._directory.path)) from error
+            if not (self._reading and error.errno in (errno.EROFS, errno.EACCES)):
+                raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+        try:
+            return open_file(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return -1  # and nobody can make one
+        except OSError as error:
+            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+
+    def _lock(self, descriptor: int, wait: float, watched: Iterable[int]) -> None:
+        poll = select.poll()
+        for other in watched:
+            poll.register(other, select.POLLIN)
         deadline = time.monotonic() + wait
         helped = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except OSError:
                 holder = _holder(descriptor)
                 if not helped and time.monotonic() > deadline - wait / 2 and not _is_alive(holder.get("owner")):
                     _kill_workers(holder)
                     helped = True
                 if time.monotonic() > deadline:
-                    os.close(descriptor)
                     raise self._locked(holder) from None
-            time.sleep(_STEP)
-        self.descriptor = descriptor
-        self.note([])
+            if poll.poll(milliseconds(_STEP)):
+                raise EOFError
 
     def __enter__(self) -> Self:
         self.acquire()

@@ -1,4 +1,4 @@
-"""What a forked process does before it is its own: die with its parent, and hold nothing that is not its own."""
+"""What a process does before it is its own: set its signals, die with its parent, hold nothing that is not its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 MOST_DESCRIPTORS: Final = 65536
 """More are not asked for: where there is no `close_range`, closing all takes as long as the limit is high."""
 _libc: list[Any] = []
@@ -26,6 +27,24 @@ def die_with(parent: int) -> bool:
     if hasattr(_libc[0], "prctl"):
         _libc[0].prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
+
+
+def reset_signals() -> None:
+    """Set all dispositions and the mask of this process, whatever it inherited.
+
+    An application may ignore SIGCHLD or block signals, and both are inherited over exec: no child could be waited for.
+    """
+    ignored = {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}  # the last two: errors of `write`, as Python has them
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def adopt_orphans() -> None:
+    """Have this process become the parent of its descendants whose own parents end, where the system can do that."""
+    prepare()
+    if hasattr(_libc[0], "prctl"):
+        _libc[0].prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def allow_descriptors() -> None:

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from .forking import close_all_but, die_with, prepare
+from .waits import milliseconds
 
 MOST_WORDS: Final = 2000
+_DONE, _FAILED = b"+", b"-"
+"""What a helper's words begin with: its exit status may be another's to read."""
 
 
 class HelperFailed(Exception):
@@ -71,16 +74,23 @@ class HelperProcess:
         if wait:
             poll = select.poll()  # select ends at descriptor 1023
             poll.register(self.descriptor, select.POLLIN)
-            poll.poll(wait * 1000)
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if not pid:
+            poll.poll(milliseconds(wait))
+        how = self._reap()
+        if how is None:
             return None
-        words = os.read(self.descriptor, MOST_WORDS).decode(errors="replace")
+        said = os.read(self.descriptor, MOST_WORDS + 1)
         os.close(self.descriptor)
         self.descriptor = -1
-        if status:
-            raise HelperFailed(words or f"its process ended with {os.waitstatus_to_exitcode(status)}")
-        return words
+        if not said.startswith(_DONE):
+            raise HelperFailed(said[1:].decode(errors="replace") or f"its process ended with {how}")
+        return said[1:].decode(errors="replace")
+
+    def _reap(self) -> str | None:
+        try:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+        except ChildProcessError:  # a handler of the user's has reaped it, or ignores SIGCHLD: it has ended
+            return "a status that is not known"
+        return str(os.waitstatus_to_exitcode(status)) if pid else None
 
     def _child(self, parent: int, theirs: int, work: Callable[[Callable[[], None]], str]) -> None:
         code = 1
@@ -88,10 +98,10 @@ class HelperProcess:
             gc.disable()
             if die_with(parent):
                 words = work(lambda: close_all_but({*self._keep, theirs}))
-                os.write(theirs, words.encode()[:MOST_WORDS])
+                os.write(theirs, _DONE + words.encode()[:MOST_WORDS])
                 code = 0
         except BaseException as error:
-            os.write(theirs, str(error).encode(errors="replace")[:MOST_WORDS])
+            os.write(theirs, _FAILED + str(error).encode(errors="replace")[:MOST_WORDS])
         finally:
             sys.stderr.flush()
             os._exit(code)

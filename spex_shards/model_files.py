@@ -30,7 +30,7 @@ class ModelFiles(NamedTuple):
 
 
 def read_models(directory: Path) -> ModelFiles:
-    """Read all model files of a directory, which is made if it is missing.
+    """Read all model files of a directory; one that is missing holds none, and is not made: nothing is written.
 
     A file that is malformed or cannot be read harms no other. Its error names the file; context: `file`, `line`. It
     belongs to the specification that the file's header names or, if that cannot be read either, to the one that the
@@ -124,8 +124,9 @@ def file_name(specification: str) -> str:
 
 def _model_paths(directory: Path) -> list[Path]:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         return list(_spex_files(directory))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise ImplModelError(f"the directory of models {directory} cannot be read: {error.strerror}") from error
 

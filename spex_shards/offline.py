@@ -68,7 +68,7 @@ def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
     shards = directory.shards()
     if shards is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
-    with OwnerLock(directory):
+    with OwnerLock(directory, reading=True):
         for index in range(shards):
             if (directory.shard(index) / "data.mdb").exists():
                 store = open_view(directory.shard(index))

@@ -19,6 +19,10 @@ LONGEST: Final = timedelta(days=365_000)
 """A longer interval counts as this one: it fits into 64 bits of microseconds."""
 
 
+LONGEST_SECONDS: Final = 30 * 86400
+"""Nobody waits longer for anything; what is longer is more likely milliseconds, or a wish for no limit at all."""
+
+
 class Unset(Enum):
     """The type of `UNSET`."""
 
@@ -127,6 +131,11 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
+def _wait(value: Any) -> float:
+    seconds = _seconds(value)
+    return seconds if seconds <= LONGEST_SECONDS else _refuse(value)
+
+
 def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
 
@@ -176,6 +185,7 @@ def _not_text(text: str) -> Any:
 
 
 _SECONDS = "a number of seconds above 0, or a timedelta"
+_WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
 OPTIONS: Final[dict[str, Option]] = {
     "manager": Option("simple", '"simple" or "sharded"', _one_of("simple", "sharded"), str),
     "distribution_factor": Option(4, "an int from 1 to 1024", _integer(1, 1024), int),
@@ -187,11 +197,12 @@ OPTIONS: Final[dict[str, Option]] = {
     "specifications": Option((), 'a collection of specification classes or "module:Name"', _collection, _words),
     "learning_mode": Option(False, "True or False", _boolean, _boolean_text),
     "max_restarts": Option(3, "an int from 0 to 1000000", _integer(0, 1_000_000), int),
-    "max_seconds": Option(5.0, _SECONDS, _seconds, float),
-    "call_timeout": Option(5.0, _SECONDS, _seconds, float),
+    "max_seconds": Option(5.0, _WAIT, _wait, float),
+    "retry_failed": Option(5.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
+    "call_timeout": Option(5.0, _WAIT, _wait, float),
     "max_unacknowledged": Option(8192, "an int from 1 to 1048576", _integer(1, 1 << 20), int),
     "max_frame_bytes": Option(DEFAULT_MAX_FRAME_BYTES, "an int from 4096 to 1073741824", _integer(4096, 1 << 30), int),
-    "hang_timeout": Option(30.0, f"{_SECONDS}, or None", _or_none(_seconds), _seconds_or_none),
-    "shutdown_timeout": Option(5.0, _SECONDS, _seconds, float),
+    "hang_timeout": Option(30.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
+    "shutdown_timeout": Option(5.0, _WAIT, _wait, float),
     "on_message": Option(None, "callable, or None", _or_none(_callable), _not_text),
 }

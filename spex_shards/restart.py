@@ -1,4 +1,4 @@
-"""Restart intensity: how often a worker may die before its shard is given up. Pure; time is an argument."""
+"""How often a worker may die before its shard is given up, and when what failed is tried again. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 1.0
+LONGEST_RETRY: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -50,3 +51,28 @@ class RestartIntensity:
     def forget(self) -> None:
         """Forget all deaths, as when an operator revives the shard."""
         self._deaths.clear()
+
+
+@dataclass(slots=True)
+class BackOff:
+    """Delays between attempts, each twice the one before.
+
+    Args:
+        first: The first delay in seconds; None: there are no further attempts.
+        longest: No delay is longer, unless the first one is.
+    """
+
+    first: float | None
+    longest: float
+    _delay: float = 0.0
+
+    def next(self) -> float | None:
+        """Return the delay before the next attempt, or None."""
+        if self.first is None:
+            return None
+        self._delay = min(2 * self._delay, max(self.first, self.longest)) or self.first
+        return self._delay
+
+    def reset(self) -> None:
+        """Begin with the first delay again."""
+        self._delay = 0.0

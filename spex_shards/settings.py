@@ -20,7 +20,11 @@ def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: An argument that is no option.
         ValueError: A value against its rule, or an unknown key; names the origin.
     """
-    file, table = nearest_table(Path.cwd())
+    try:
+        here: Path | None = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        here = None
+    file, table = (None, {}) if here is None else nearest_table(here)
     return resolve(arguments, os.environ, table, str(file))
 
 

@@ -27,8 +27,8 @@ class ShardInfo(NamedTuple):
     last_exit: str | None
 
 
-def describe_exit(wait_status: int) -> str:
-    """Return how a process ended, from its wait status, with the likely cause of an unexplained SIGKILL."""
+def describe_exit(wait_status: int, sender: str = "the supervisor") -> str:
+    """Return how a process ended, from its wait status, with the likely cause of a SIGKILL not sent by `sender`."""
     # The two halves of a wait status, as WIFSIGNALED and WEXITSTATUS read them.
     number = wait_status & 0x7F
     if not number:
@@ -38,7 +38,7 @@ def describe_exit(wait_status: int) -> str:
     except ValueError:
         name = f"signal {number}"
     if number == signal.SIGKILL:
-        return "SIGKILL (not sent by the supervisor; likely out of memory, or an operator)"
+        return f"SIGKILL (not sent by {sender}; likely out of memory, or an operator)"
     if number == signal.SIGBUS:
         return "SIGBUS (likely an I/O error or a truncated file under the store's map)"
     return name

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import codec
+from .descriptors import lifted
+from .errors import DataDirError
 from .protocol import ProtocolError
 from .session import LENGTH
 
@@ -119,7 +121,8 @@ def write_available(descriptor: int, data: bytes | bytearray | memoryview) -> in
 
 def pipe() -> tuple[int, int]:
     """Return the ends (reading, writing) of a new non-blocking pipe that no new program inherits."""
-    return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    return lifted(reading), lifted(writing)
 
 
 def send_message(to: socket.socket, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
@@ -176,6 +179,27 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
+def check_peer(connection: socket.socket, path: Path) -> None:
+    """Refuse to talk to another user's process; to be called when a connection is made and before anything is sent.
+
+    Args:
+        connection: A connected Unix socket.
+        path: Where it was connected to, for the error.
+
+    Raises:
+        DataDirError: Who listens there is neither this user nor root.
+        OSError: It cannot be found out.
+    """
+    pid, uid = peer(connection)
+    if uid not in (os.geteuid(), 0):
+        raise DataDirError(
+            f"who listens at {path} is process {pid} of user {uid}, and this process is user {os.geteuid()}: "
+            "nothing is sent there",
+            path=str(path),
+            pid=pid,
+        )
+
+
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
     """Give an address for a Unix socket at `path`, however long that is."""
@@ -195,4 +219,4 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return found.tolist()
+    return [lifted(descriptor) for descriptor in found]

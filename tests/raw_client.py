@@ -24,13 +24,14 @@ class RawClient:
         data_dir: Whose.
         shard: Which shard.
         greet: Whether the hello is sent, so that requests may follow from number 1 on.
+        client_id: Who it is: 16 bytes; random ones where none are given.
     """
 
-    def __init__(self, data_dir: Path, shard: int = 0, *, greet: bool = True) -> None:
+    def __init__(self, data_dir: Path, shard: int = 0, *, greet: bool = True, client_id: bytes = b"") -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with socket_address(data_dir / "run" / "socket") as address:
             self.connection.connect(address)
-        send_message(self.connection, ["attach", PROTOCOL_VERSION, secrets.token_bytes(16)])
+        send_message(self.connection, ["attach", PROTOCOL_VERSION, client_id or secrets.token_bytes(16)])
         self.expect("attached")
         send_message(self.connection, ["open", shard])
         self.ends = self.expect("channel")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
-from spex_shards.data_dir import COPYING, DataDir, Layout
+from spex_shards.data_dir import COPYING, DataDir, Layout, start_time
 from spex_shards.store.copying import copy_shard
 from spex_shards.store.files import OsFiles
 from spex_shards.store.lmdb_store import LmdbStore
@@ -297,6 +299,85 @@ def test_a_backup_that_is_killed_is_never_taken_for_one(filled: Path, tmp_path: 
         restore(partial, tmp_path / "new")
     backup(filled, tmp_path / "backup")
     assert verify(tmp_path / "backup") == []
+    assert not partial.exists()
+
+
+@pytest.mark.process
+def test_what_killed_backups_leave_is_swept_and_what_others_are_at_is_not(filled: Path, tmp_path: Path) -> None:
+    """By the next backup or restore to that place; a running one's folder, and what only has such a name, stays."""
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    of_dead, of_other = (
+        tmp_path / f".there.partial-{int(dead.stdout)}-1-a",
+        tmp_path / f".else.partial-{int(dead.stdout)}-1-a",
+    )
+    of_reused, other = tmp_path / ".there.partial-1-999999999-a", tmp_path / ".there.partial-mine"
+    locked = tmp_path / f".there.partial-{int(dead.stdout)}-2-a"
+    link = tmp_path / f".there.partial-{int(dead.stdout)}-3-a"
+    for folder in (of_dead, of_other, of_reused, other, locked):
+        folder.mkdir(mode=0o700)
+        (folder / "data").touch()
+    link.symlink_to(other)
+    running = tmp_path / f".there.partial-{os.getpid()}-{start_time(os.getpid())}-a"
+    running.mkdir()
+    lock = os.open(locked, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        backup(filled, tmp_path / "there")
+    finally:
+        os.close(lock)
+    assert not of_dead.exists()
+    assert not of_reused.exists()
+    assert all(path.exists() for path in (of_other, other, locked, link, running))
+    restore(tmp_path / "there", tmp_path / "else")
+    assert not of_other.exists()
+
+
+def models_in(folder: Path) -> dict[str, str]:
+    """Return the files of a folder of models."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_model_files_are_copied_and_come_back(filled: Path, tmp_path: Path) -> None:
+    """Into the folder of the new directory, or where they are wanted; never over others."""
+    models = tmp_path / "configured"
+    (models / "folder.spex").mkdir(parents=True)
+    for name in ("Order.spex", "Order.spex.json", "README", ".hidden.spex"):
+        (models / name).write_text(f"this is {name}")
+    kept = {name: f"this is {name}" for name in ("Order.spex", "Order.spex.json")}
+    backup(filled, tmp_path / "b", models_dir=models)
+    assert models_in(tmp_path / "b" / "models") == kept
+    assert verify(tmp_path / "b") == []
+    assert restore(tmp_path / "b", tmp_path / "one") == tmp_path / "one" / "models"
+    assert models_in(tmp_path / "one" / "models") == kept
+    assert restore(tmp_path / "b", tmp_path / "two", models_dir=tmp_path / "new") == tmp_path / "new"
+    assert models_in(tmp_path / "new") == kept
+    assert not (tmp_path / "two" / "models").exists()
+    with pytest.raises(spex.DataDirError, match="configured is there already and not empty"):
+        restore(tmp_path / "b", tmp_path / "three", models_dir=models)
+    assert not (tmp_path / "three").exists()
+    backup(filled, tmp_path / "without", models_dir=tmp_path / "nowhere")
+    assert not (tmp_path / "without" / "models").exists()
+    assert restore(tmp_path / "without", tmp_path / "four", models_dir=tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_commands_take_the_models_along(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the option, or of the directory that is named; which must be there then."""
+    models = tmp_path / "configured"
+    models.mkdir()
+    (models / "Order.spex").write_text("a model")
+    monkeypatch.setenv("SPEX_SHARDS_IMPL_MODELS_DIR", str(models))
+    assert run("backup", filled, tmp_path / "b")[:2] == (
+        0,
+        f"{tmp_path / 'b'}: 3 shards copied, with the models of {models}\n",
+    )
+    assert run("restore", tmp_path / "b", tmp_path / "d")[1].endswith(
+        f", its models are in {tmp_path / 'd' / 'models'}\n"
+    )
+    assert run("restore", tmp_path / "b", tmp_path / "e", "--models-dir", tmp_path / "m")[0] == 0
+    assert models_in(tmp_path / "m") == {"Order.spex": "a model"}
+    assert run("backup", filled, tmp_path / "c", "--models-dir", tmp_path / "nowhere")[0] == 2
+    assert not (tmp_path / "c").exists()
 
 
 def test_progress_reaches_its_end(filled: Path, tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_instances_of_a_specification_whose_file_is_malformed_can_be_read_and_go
     manager.init_instance(Order, 2)
     manager.close()
     file = places["impl_models_dir"] / f"{Order.name}.spex"
+    file.parent.mkdir()
     file.write_text(f"Specification: {Order.name}\nLearning mode: true\nTransitions:\nnew --[pay]-> paid --\nx\n")
     for options in ({}, {"learning_mode": True}):
         manager = make_manager(**options)
@@ -250,12 +251,13 @@ def test_instances_of_a_specification_whose_file_is_malformed_can_be_read_and_go
     assert len(manager.all_impl_models()[0].transitions) == 2
 
 
-def test_a_directory_of_models_is_made_and_other_files_in_it_are_left_alone(
+def test_a_missing_directory_of_models_holds_none_and_other_files_in_one_are_left_alone(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
     """Only what ends in .spex is read."""
     make_manager().close()
-    assert places["impl_models_dir"].is_dir()
+    assert not places["impl_models_dir"].exists()
+    places["impl_models_dir"].mkdir()
     for name in ("README.md", "x.spex.bak", ".hidden.spex"):
         (places["impl_models_dir"] / name).write_text("nonsense")
     (places["impl_models_dir"] / "folder.spex").mkdir()

@@ -23,10 +23,10 @@ def test_what_was_written_is_read(tmp_path):
     assert read_model(tmp_path / "Shop.Order.spex") == ORDER
 
 
-def test_a_missing_directory_is_made(tmp_path):
-    """By reading as well as by writing, with its parents."""
+def test_a_missing_directory_holds_no_models_and_is_made_when_one_is_written(tmp_path):
+    """With its parents; reading writes nothing, as where nothing can be written."""
     assert read_models(tmp_path / "a" / "b") == ({}, {})
-    assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a").exists()
     assert write_model(tmp_path / "c" / "d", ORDER).exists()
     assert write_models(tmp_path / "e", []) == []
 
@@ -115,7 +115,7 @@ def test_two_files_for_one_specification_are_an_error_that_names_both(tmp_path, 
 def test_a_directory_that_is_a_file_is_an_error(tmp_path):
     """A typed one on reading."""
     (tmp_path / "models").write_text("")
-    with pytest.raises(ImplModelError, match="cannot be read: File exists"):
+    with pytest.raises(ImplModelError, match="cannot be read: Not a directory"):
         read_models(tmp_path / "models")
 
 

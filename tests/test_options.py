@@ -50,7 +50,7 @@ def test_text_from_the_environment_is_read_by_the_options_type(name: str, text: 
             {"max_seconds": -1},
             {},
             {},
-            "the option max_seconds must be a number of seconds above 0, or a timedelta, got: -1",
+            "the option max_seconds must be a number of seconds above 0 and at most 2592000 .30 days., or .*, got: -1",
         ),
         (
             {},

@@ -192,7 +192,7 @@ def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     manager = make()
     owner = manager._owner
     pid, descriptor, connection = owner.pid, os.dup(owner.pidfd), owner._socket
-    owner._socket = os.fdopen(os.open("/dev/null", os.O_RDONLY))
+    owner._socket = socket.socket()
     owner.reap()
     assert not is_gone(pid)
     owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.store import LogBroken, MemoryStore
-from spex_shards.store.checkpoint import ForkedCheckpoint
+from spex_shards.store.checkpoint import ForkedCheckpoint, NoHelper
 from spex_shards.store.files import OsFiles
 from spex_shards.store.lmdb_store import LmdbStore
 from spex_shards.store.log_format import HEADER_BYTES, RECORD_BYTES, Header
@@ -459,3 +459,25 @@ def test_ranges_over_two_overlays_and_a_store_are_in_order() -> None:
             assert list(store.range(TABLE, low, high)) == rows
             assert list(store.range(TABLE, low, high, reverse=True)) == rows[::-1]
     assert all(store.get(TABLE, b"%03d" % n) == expected.get(b"%03d" % n) for n in range(400))
+
+
+def test_where_no_helper_is_to_be_had_the_checkpoint_is_written_when_there_is_no_room_left() -> None:
+    """By who waits for the room: nothing is refused, and everything is there afterwards."""
+
+    class Helpless:
+        def start(self, changes: Any) -> None:
+            raise NoHelper("a checkpoint could not be begun: no process")
+
+        def ended(self, wait: float = 0) -> bool:
+            raise AssertionError("it has never begun")
+
+    disk, base = SimDisk(), SimBase()
+    store = logged(disk, base, checkpointer=Helpless(), due=Due(rows=8, seconds=1e9))
+    for number in range(1, 200):
+        put(store, number)
+        if store.next_upkeep == 0:
+            store.upkeep()
+    assert found(store) == list(range(1, 200))
+    assert len(base.tables[TABLE]) > 150
+    store.close()
+    assert found(logged(disk, base)) == list(range(1, 200))

@@ -19,7 +19,7 @@ from spex_shards.protocol import NOT_ANSWERED, Kind
 from spex_shards.session import ClientSession, Sent, frame
 from spex_shards.store import MemoryStore
 from spex_shards.wire import FrameReader, pipe, read_available
-from spex_shards.worker import loop
+from spex_shards.worker import loop, outbox
 from spex_shards.worker.logs import LogCapture
 from spex_shards.worker.outbox import AT_ONCE
 
@@ -237,6 +237,54 @@ def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: 
         got += client.take_reports()
         shard.turn()
     assert len(got) == len(set(got)) == 1000
+
+
+def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_the_end(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their deadlines stay rows while the outbox is full; the loop sleeps meanwhile, and serves requests."""
+    monkeypatch.setattr(outbox, "MOST_KEPT", 300)
+    first = connect()
+    for start in range(0, 2000, 500):  # a pipe takes no more at once
+        numbers = [first.init(Impatient, number) for number in range(start, start + 500)]
+        assert first.answer(numbers[-1]) is None
+    first.leave()
+    wait_until(lambda: shard.turn() or waiting(shard) >= 300, "the outbox is full")
+    shard.turn(10)
+    assert 300 <= waiting(shard) < 300 + 256
+    assert shard.worker._timeout() > 1
+    client = connect(b"d")
+    assert client.answer(client.init(Patient, "x")) is None
+    got: list[str] = []
+    wait_until(lambda: got.extend(client.take_reports()) or shard.turn() or len(got) >= 2000, "all are reported")
+    assert len(got) == len(set(got)) == 2000
+    assert waiting(shard) == 0
+
+
+def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the worker dies meanwhile, or a batch fails; one record says how many they were."""
+    monkeypatch.setattr(outbox, "MOST_KEPT", 10)
+    monkeypatch.setattr(outbox, "_SPARE", 5)
+    for number in range(100):
+        logging.getLogger("spex_shards").warning("record %d", number)
+        if number == 50:
+            shard.turn()
+    shard.store.failing = True
+    shard.turn()
+    shard.store.failing = False
+    shard.retry_now()
+    shard.turn()
+    assert waiting(shard) == 15
+    shard.restart()
+    client = connect(b"d")
+    got: list[str] = []
+    wait_until(lambda: shard.turn() or got.extend(client.take_reports()) or len(got) >= 16, "all are reported")
+    assert got[:15] == [f"record {number}" for number in range(15)]
+    lost = 100 - 15 + 1  # what could not be kept for once was said as well
+    assert [int(text.split()[0]) for text in got[15:]] in ([lost], [lost - 1])
+    assert "log records of this shard were lost" in got[15]
 
 
 def test_a_call_is_answered_though_nobody_reads_the_reports(shard: Shard, connect: Any) -> None:

@@ -2,34 +2,42 @@
 
 ::
 
-    DIR  ──▶  .DEST.partial-…  (shard by shard; the layout record last)  ──▶  renamed to DEST
+    DIR     ──▶  .DEST.partial-…  (shard by shard; the layout record last)  ──▶  renamed to DEST
+    models  ──▶  .DEST.partial-…/models
 
-A backup is a data directory itself.
+A backup is a data directory itself, with its model files in it.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from ..boot import open_view
 from ..data_dir import DataDir, OwnerLock
 from ..errors import DataDirError, LayoutMismatch
+from ..model_files import SUFFIX
+from ..private import open_file
 from ..store.copying import copy_shard, sync_files
-from ..store.files import sync_folder
+from .aside import made_aside
 
+MODELS: Final = "models"
+"""The folder of model files in a backup."""
 Progress = Callable[[int, int], None]
 """Takes how many bytes are copied, and how many there are, about."""
 _CHUNK: Final = 1 << 20
+_SIDECAR: Final = ".json"
 
 
 def backup(
-    path: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    models_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
 ) -> list[int]:
     """Copy a data directory, on which a manager may be running, without its help.
 
@@ -39,6 +47,8 @@ def backup(
     Args:
         path: The data directory.
         destination: Where the copy is to be; must not be there, or be an empty directory.
+        models_dir: The directory of model files, which are copied into the folder ``models`` of the backup, with what
+            lies beside each for `check`; None: none are. One that is missing holds none.
         progress: Called now and then.
 
     Returns:
@@ -55,7 +65,10 @@ def backup(
     shards = [index for index in range(count) if directory.shard(index).exists()]
     report = _Report([directory.shard(index) / "data.mdb" for index in shards], progress)
     newest = [0] * count
-    with _made_aside(target) as aside:
+    with made_aside(target) as folder:
+        aside = DataDir(folder)
+        if models_dir is not None:
+            _copy_models(Path(models_dir), folder / MODELS)
         for index in shards:
             newest[index] = copy_shard(directory.shard(index), aside.shard(index), report.within)
             report.done(directory.shard(index) / "data.mdb")
@@ -66,14 +79,23 @@ def backup(
 
 
 def restore(
-    path: str | os.PathLike[str], destination: str | os.PathLike[str], *, progress: Progress | None = None
-) -> None:
+    path: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    models_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Path | None:
     """Make a data directory of a backup; the backup stays as it is.
 
     Args:
         path: The backup: a data directory on which nothing runs.
         destination: Where the data directory is to be; must not be there, or be an empty directory.
+        models_dir: Where the backup's model files are to be; must not be there, or be an empty directory. None: in the
+            folder ``models`` of the data directory.
         progress: Called now and then.
+
+    Returns:
+        Where the model files are; None: the backup has none.
 
     Raises:
         DataDirLocked: A manager runs on the backup.
@@ -86,7 +108,8 @@ def restore(
     with ExitStack() as stack:
         if source.lock.exists() and os.access(source.lock, os.W_OK):
             stack.enter_context(OwnerLock(source))
-        aside = stack.enter_context(_made_aside(target))
+        aside = DataDir(stack.enter_context(made_aside(target)))
+        models = _restore_models(stack, source.path / MODELS, aside.path / MODELS, models_dir)
         for file in files:
             copy = aside.path / file.parent.name / file.name
             copy.parent.mkdir(mode=0o700, exist_ok=True)
@@ -94,6 +117,38 @@ def restore(
         for folder in folders:
             _read_once(aside.path / folder.name)
         _finish(aside, source)
+    return target / MODELS if models is not None and models_dir is None else models
+
+
+def _restore_models(
+    stack: ExitStack, source: Path, inside: Path, models_dir: str | os.PathLike[str] | None
+) -> Path | None:
+    if not source.is_dir():
+        return None
+    if models_dir is None:
+        _copy_models(source, inside)
+        return inside
+    _copy_models(source, stack.enter_context(made_aside(Path(models_dir))))
+    return Path(models_dir)
+
+
+def _copy_models(source: Path, target: Path) -> None:
+    """Copy the model files of a directory, and their sidecars, on the disk; no folder is made for none."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(source) if entry.is_file() and _is_of_model(entry.name))
+        if names:
+            target.mkdir(mode=0o700, exist_ok=True)
+            for name in names:
+                (target / name).write_bytes((source / name).read_bytes())
+            sync_files(target)
+    except FileNotFoundError:
+        pass  # there is no such directory, or a file went meanwhile
+    except OSError as error:
+        raise DataDirError(f"the models cannot be copied: {error}", path=str(source)) from error
+
+
+def _is_of_model(name: str) -> bool:
+    return not name.startswith(".") and name.endswith((SUFFIX, SUFFIX + _SIDECAR))
 
 
 def _shards_of(directory: DataDir) -> int:
@@ -124,28 +179,8 @@ class _Report:
         self.within(0)
 
 
-@contextmanager
-def _made_aside(target: Path) -> Iterator[DataDir]:
-    """Give out a folder beside `target`, which takes its place when all went well and is removed when not."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DataDirError(f"{target} is there already and not empty; name another directory", path=str(target))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except OSError as error:
-        raise DataDirError(f"{target} cannot be made: {error}", path=str(target)) from error
-    try:
-        yield DataDir(aside)
-        aside.rename(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise DataDirError(f"{target} cannot be written: {error}", path=str(target)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _copy_file(source: Path, target: Path, report: _Report) -> None:
-    with source.open("rb") as read, target.open("wb") as written:
+    with os.fdopen(open_file(source, os.O_RDONLY), "rb") as read, target.open("wb") as written:
         size = 0
         while chunk := read.read(_CHUNK):
             written.write(chunk)
@@ -165,4 +200,3 @@ def _finish(aside: DataDir, source: DataDir) -> None:
     layout = source.read_layout()
     assert layout is not None
     aside.write_layout(layout)
-    aside.path.chmod(0o700)

@@ -39,8 +39,8 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
     Checked are: checksum and form of each row; that each instance lies on the shard that it routes to, with its history
     complete and in order, and its rows in all indexes; that no row of an index is there without its instance; models,
-    deviations, clients, answers, and counters. What the redo logs hold counts as stored. A flipped bit where nothing is
-    stored is not found.
+    deviations, clients, answers, and counters; and of LMDB's file that each page is used once, or free. What the redo
+    logs hold counts as stored. A flipped bit where nothing is stored is not found.
 
     Args:
         path: The data directory; also one that an interrupted `reshard` has left.
@@ -57,7 +57,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     layout = directory.read_layout()
     if layout is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
-    with OwnerLock(directory) as lock:
+    with OwnerLock(directory, reading=True) as lock:
         there, findings = _stores(directory, layout)
         homes = _homes(layout)
         for findings_of_one in _Readers(directory, homes, lock.descriptor, progress).read(there):
@@ -179,7 +179,7 @@ class _Readers:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             if die_with(parent):
-                close_all_but({self._lock, pipe})
+                close_all_but({self._lock, pipe} - {-1})
                 _quieten()
                 code = self._read_one(shard, pipe)
         finally:

@@ -10,8 +10,9 @@ class Finding(NamedTuple):
 
     Attributes:
         shard: Index of the shard.
-        table: The table of its store, or "store" or "log" where it is no single row.
-        key: The row's key, shown: an identifier where there is one, else in hexadecimal; "" for no single row.
+        table: The table of its store; "store" or "log" where it is no single row; "pages" for pages of LMDB's file.
+        key: The row's key, shown: an identifier where there is one, else in hexadecimal; a page's number; "" for
+            neither.
         rule: What must hold.
         value: What was found instead, shown.
     """

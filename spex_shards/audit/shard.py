@@ -8,6 +8,7 @@ from pathlib import Path
 from ..boot import open_view
 from ..errors import DataDirError, StoreError
 from ..store.view import StoreView
+from . import pages
 from .findings import Finding
 from .instance_rules import audit_indexes, audit_instances
 from .other_rules import (
@@ -57,6 +58,8 @@ def audit_shard(
         return
     try:
         total = _rows(view)
+        step(pages.TABLE, 0, total)  # first: what LMDB reads in a damaged tree may end this process
+        pages.audit_pages(path, lambda page, rule, value: tell(Finding(shard, pages.TABLE, page, rule, value)))
         reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total))
         for rule in RULES:
             try:

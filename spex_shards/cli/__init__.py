@@ -23,6 +23,7 @@ from .minimise import minimise_model
 from .render import render_models
 from .replay import replay_log
 from .reshard import reshard_directory
+from .revive import revive_shards
 from .serve import serve
 from .verify import verify_directory
 
@@ -46,6 +47,7 @@ app.command("minimise")(minimise_model)
 app.command("render")(render_models)
 app.command("replay")(replay_log)
 app.command("serve")(serve)
+app.command("revive")(revive_shards)
 app.command("verify")(verify_directory)
 app.command("backup")(backup_directory)
 app.command("restore")(restore_directory)

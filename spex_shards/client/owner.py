@@ -8,18 +8,24 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from ..descriptors import is_open, lifted, lifted_socket
 from ..errors import DataDirError, ShardDown
 from ..protocol import MAX_REPLY_BYTES
 from ..records import error_of
 from ..session import frame
+from ..shard_info import describe_exit
 from ..supervisor.config import SupervisorConfig
+from ..waits import milliseconds
 from ..wire import FrameReader
 
 START_WITHIN: Final = 90.0
 _MARGIN: Final = 2.0
+_GONE_WITHIN: Final = 0.2
+"""Seconds to wait for killed processes that this one has inherited."""
 # The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
 # script may shadow the standard library, and a package that only a changed path leads to must be found. This package is
 # taken from where the application has it: the path may lead to another version as well.
@@ -43,20 +49,24 @@ class SupervisorOwner:
         pid: Its process id.
         pidfd: Becomes readable when it has ended.
         warnings: What it had to say when it had started.
+        why: How it died, once it is reaped.
     """
 
     def __init__(self, config: SupervisorConfig) -> None:
         try:
-            ours, theirs = socket.socketpair()
+            ours, theirs = map(lifted_socket, socket.socketpair())
         except OSError as error:
             raise DataDirError(f"the supervisor process could not be started: {error}") from error
         self._socket = ours
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self.warnings: list[str] = []
+        self.why = ""
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
                 stdin=subprocess.DEVNULL,
+                stdout=None if is_open(1) else subprocess.DEVNULL,
+                stderr=None if is_open(2) else subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -67,7 +77,7 @@ class SupervisorOwner:
             theirs.close()
         self.pid = self._process.pid
         try:
-            self.pidfd = os.pidfd_open(self.pid)
+            self.pidfd = lifted(os.pidfd_open(self.pid))
         except OSError as error:
             ours.close()
             self._process.kill()
@@ -76,6 +86,7 @@ class SupervisorOwner:
         try:
             self._tell(frame(config.plain()))
             self.warnings = self._answer(START_WITHIN)
+            _orphans.reap()
         except BaseException:
             self.stop(0)
             raise
@@ -101,13 +112,36 @@ class SupervisorOwner:
             self._process.wait()
             abnormal.append(f"the supervisor (pid {self.pid}) did not stop by itself and was killed")
         self.let_go()
+        _orphans.reap(self.pid)
         return abnormal
 
-    def reap(self) -> None:
-        """Reap a supervisor that has ended; never waits for one that has not."""
-        self._process.poll()
+    def reap(self) -> str:
+        """Reap a supervisor that has ended, and return why it did; never waits for one that has not."""
+        code = self._process.poll()
+        self.why = self.why or self._last_words() or self._describe(code)
         self._socket.close()
         self.let_go()
+        if code is not None:
+            _orphans.add(self.pid)
+        return self.why
+
+    def _last_words(self) -> str:
+        said: list[Any] = []
+        with suppress(OSError, ValueError):
+            while data := self._socket.recv(65536, socket.MSG_DONTWAIT):
+                said += self._reader.feed(data)
+        for plain in said:
+            if plain[0] == "died":
+                return str(plain[1])
+            if plain[0] == "stopped":
+                return "it was told to stop, by SIGTERM"
+        return ""
+
+    @staticmethod
+    def _describe(code: int | None) -> str:
+        if not code:  # `subprocess` says 0 as well where another has reaped the process, or SIGCHLD is ignored
+            return "its exit status is not known"
+        return describe_exit(-code if code < 0 else code << 8, sender="its owner")
 
     def let_go(self) -> None:
         """Close this process's descriptors, as a forked child does too; the supervisor is not told."""
@@ -134,8 +168,8 @@ class SupervisorOwner:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while time.monotonic() < deadline:
-            if not poll.poll(max(1, (deadline - time.monotonic()) * 1000)):
-                break
+            if not poll.poll(milliseconds(deadline - time.monotonic())):
+                continue
             try:
                 data = self._socket.recv(65536)
             except ConnectionError:
@@ -145,9 +179,60 @@ class SupervisorOwner:
             for plain in self._reader.feed(data):
                 if plain[0] in (word, "failed"):
                     return list(plain)
+                if plain[0] == "died":
+                    self.why = str(plain[1])
+                    raise ShardDown(f"the supervisor (pid {self.pid}) died: {self.why}", pid=self.pid)
         raise ShardDown(f"the supervisor (pid {self.pid}) did not report {word!r} within {within} s", pid=self.pid)
 
 
+class _Orphans:
+    """Processes of dead supervisors whose parent this process has become, as process 1 of a container does.
+
+    Each supervisor has a process group of its own, in which all its workers and their helpers are: nobody else's child
+    is ever waited for.
+    """
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._pid = os.getpid()
+
+    def add(self, group: int) -> None:
+        """A supervisor has died, and was reaped: what it left may end later."""
+        if self._pid != os.getpid():  # forked: what there was is the parent's
+            self._groups, self._pid = set(), os.getpid()
+        self._groups.add(group)
+        self._sweep()
+
+    def reap(self, *groups: int) -> None:
+        """Reap what is left, waiting a moment for what is ending just now."""
+        for group in groups:
+            self.add(group)
+        deadline = time.monotonic() + _GONE_WITHIN
+        while self._pid == os.getpid() and self._sweep() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _sweep(self) -> bool:
+        """Reap what has ended; return whether something has not."""
+        for group in list(self._groups):
+            try:
+                while os.waitpid(-group, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                self._groups.discard(group)
+        return bool(self._groups)
+
+
+_orphans = _Orphans()
+
+
 def search_path() -> list[str]:
-    """Return the application's `sys.path`, for handlers that a shard imports."""
-    return [entry or str(Path.cwd()) for entry in sys.path if isinstance(entry, str)]
+    """Return the application's `sys.path`, for handlers that a shard imports; what can be no path is left out."""
+    return [path for entry in sys.path if isinstance(entry, str) and (path := _path(entry))]
+
+
+def _path(entry: str) -> str:
+    try:
+        os.fsencode(entry)
+        return "" if "\0" in entry else entry or str(Path.cwd())
+    except (UnicodeEncodeError, FileNotFoundError):  # or the current directory is no more
+        return ""

@@ -280,6 +280,10 @@ class Engine:
         """Return when the next `tick` is due: a time (0: at once), or None."""
         return self._timers.next_due()
 
+    def hold_timeouts(self, hold: bool) -> None:
+        """Report no timeouts for the time being, or report them again; meanwhile none is due."""
+        self._timers.held = hold
+
     def _entry(self, name: str) -> Entry:
         entry = self.catalogue.get(name)
         if entry is None:

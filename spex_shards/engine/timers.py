@@ -24,7 +24,11 @@ logger = logging.getLogger("spex_shards")
 
 
 class Timers:
-    """The timers of one shard, over a batch. They are rows: what was due while no one ran is due still."""
+    """The timers of one shard, over a batch. They are rows: what was due while no one ran is due still.
+
+    Attributes:
+        held: Whether no timeouts are reported for the time being: nobody takes the reports.
+    """
 
     def __init__(
         self,
@@ -48,12 +52,13 @@ class Timers:
         self._pruning_until: int | None = None
         self._settling = self._batch.first("jobs") is not None
         self.timeouts_seen = 0
+        self.held = False
 
     def next_due(self) -> int | None:
         """Return when the next tick is due: 0 for at once, a time, or None."""
         if self._settling or self._instances.garbage or self._pruning_until is not None:
             return 0
-        deadline = self._instances.earliest["deadlines"]
+        deadline = None if self.held else self._instances.earliest["deadlines"]
         if deadline is None:
             return self._next_prune
         # Strictly later than the due time: a timeout is a time that has passed.
@@ -66,7 +71,7 @@ class Timers:
         earliest = self._instances.earliest["deadlines"]
         if self._settling:
             self._settle_portion()
-        elif earliest is not None and earliest < now:
+        elif earliest is not None and earliest < now and not self.held:
             self._report_timeouts(now)
         elif self._pruning_until is not None or (self._next_prune is not None and self._next_prune <= now):
             self._prune_portion(now)

@@ -40,6 +40,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
         specifications: Classes or ``"module:Name"``; fails early on import errors, refreshes stored data.
         learning_mode: Whether every model learns, and missing ones are made without asking the handler.
         max_restarts, max_seconds: A shard that dies more often within that time is FAILED.
+        retry_failed: Seconds after which a FAILED shard is tried again, doubled each time up to 60; None: never.
         call_timeout: Seconds that a call waits for its answer.
         max_unacknowledged: Most requests on their way to a shard that nobody waits for.
         max_frame_bytes: Most bytes of one request.
@@ -64,6 +65,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
         learning_mode: Any = UNSET,
         max_restarts: Any = UNSET,
         max_seconds: Any = UNSET,
+        retry_failed: Any = UNSET,
         call_timeout: Any = UNSET,
         max_unacknowledged: Any = UNSET,
         max_frame_bytes: Any = UNSET,
@@ -116,6 +118,7 @@ class ShardedInstanceManager(AttachedInstanceManager):
             learning_mode=options["learning_mode"],
             max_restarts=options["max_restarts"],
             max_seconds=options["max_seconds"],
+            retry_failed=options["retry_failed"],
             max_frame_bytes=options["max_frame_bytes"],
             hang_timeout=options["hang_timeout"],
             shutdown_timeout=options["shutdown_timeout"],
@@ -136,9 +139,9 @@ class ShardedInstanceManager(AttachedInstanceManager):
     def _succeed(self) -> int:
         # By the courier, when the supervisor has died: reap it, and start the next.
         if self._owner is not None and self._owner.pidfd >= 0:
-            self._owner.reap()
+            why = self._owner.reap()
             if self._client is not None:  # elsewhere: a log handler must not hold the courier up
-                self._client.say(f"the supervisor (pid {self._owner.pid}) died; another is started")
+                self._client.say(f"the supervisor (pid {self._owner.pid}) died: {why}; another is started")
         return self._new_owner().pidfd
 
     def _stop(self, client: Client) -> None:

@@ -94,6 +94,7 @@ class SimpleInstanceManager(InstanceManager):
         learning_mode: Any = UNSET,
         max_restarts: Any = UNSET,
         max_seconds: Any = UNSET,
+        retry_failed: Any = UNSET,
         call_timeout: Any = UNSET,
         max_unacknowledged: Any = UNSET,
         max_frame_bytes: Any = UNSET,

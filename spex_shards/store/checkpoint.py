@@ -11,6 +11,10 @@ from .lmdb_store import LmdbStore
 from .port import Changes, Store
 
 
+class NoHelper(StoreError):
+    """No process is to be had that would write a checkpoint."""
+
+
 class Checkpointer(Protocol):
     """Puts changes into a store, in one synced transaction."""
 
@@ -71,7 +75,7 @@ class ForkedCheckpoint:
         try:
             self._helper.start(write)
         except OSError as error:
-            raise StoreError(f"a checkpoint could not be begun: {error}") from error
+            raise NoHelper(f"a checkpoint could not be begun: {error}") from error
 
     def ended(self, wait: float = 0) -> bool:
         """Whether the helper has ended."""

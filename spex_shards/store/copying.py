@@ -13,6 +13,7 @@ from typing import Final
 import lmdb
 
 from ..errors import DataDirError, StoreError
+from ..private import check_files
 from .files import OsFiles, sync_folder
 from .lmdb_store import LmdbStore
 from .meta_pages import DATA, MetaPages
@@ -91,13 +92,14 @@ def _copy_log(source: Path, target: Path) -> None:
 def _copy_environment(source: Path, target: Path, progress: Callable[[int], None]) -> None:
     metas = MetaPages(source, sync=False)
     with metas.locked():
+        check_files(source, DATA, "lock.mdb", writing=False)
         metas.check()
         if not (source / DATA).exists():
             return
-        env = lmdb.open(str(source), readonly=True, create=False, max_dbs=len(TABLES), max_spare_txns=0)
+        env = lmdb.open(os.fsencode(source), readonly=True, create=False, max_dbs=len(TABLES), max_spare_txns=0)
     try:
         with _watched(target / DATA, progress):
-            env.copy(str(target))
+            env.copy(os.fsencode(target))  # type: ignore[arg-type]  # a path need be no UTF-8; the stub knows str only
     finally:
         env.close()
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
+
+from ..private import open_file, read_file
+from .syncing import Syncer, SyncThread
 
 _PREFIX: Final = "log-"
 
 
 class LogFile(Protocol):
-    """One open file of a log. One thread at a time uses it."""
+    """One open file of a log. One thread writes it; another may sync it meanwhile."""
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`.
@@ -21,27 +25,17 @@ class LogFile(Protocol):
         """
 
     def sync(self) -> None:
-        """Have everything written on the disk.
+        """Have everything written on the disk; do nothing when it is closed.
 
         Raises:
             OSError: Nothing is known about what is there.
-        """
-
-    def begin_sync(self) -> None:
-        """Begin a sync of what is written by now, without waiting for it."""
-
-    def sync_ended(self) -> bool:
-        """Whether the sync that was begun has ended.
-
-        Raises:
-            OSError: It failed.
         """
 
     def disable(self) -> None:
         """Have nothing written any more, whoever is in the middle of `write`; nothing is waited for."""
 
     def close(self) -> None:
-        """Let go of it, once a sync that was begun has ended."""
+        """Let go of it, once a sync that is under way has ended; never waits."""
 
 
 class LogFiles(Protocol):
@@ -54,13 +48,28 @@ class LogFiles(Protocol):
         """Return the names of all files of the log."""
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
+        """Return a file's bytes.
+
+        Raises:
+            DataDirError: It is another user's doing.
+        """
 
     def open(self, name: str) -> LogFile:
-        """Open a file for writing; a new one is in the folder for good when this returns."""
+        """Open a file for writing; a new one is in the folder for good when this returns.
+
+        Raises:
+            DataDirError: It is another user's doing.
+        """
 
     def remove(self, name: str) -> None:
         """Remove a file."""
+
+    def syncer(self, clock: Callable[[], float]) -> Syncer:
+        """Return who syncs files of this folder in time.
+
+        Raises:
+            OSError: Nobody can.
+        """
 
 
 class OsFile:
@@ -69,9 +78,9 @@ class OsFile:
     _held = -1
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._thread: threading.Thread | None = None
-        self._failure: OSError | None = None
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+        self._syncing = threading.Lock()
+        self._closing = False
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`."""
@@ -84,22 +93,11 @@ class OsFile:
 
     def sync(self) -> None:
         """Have everything written on the disk."""
-        _fdatasync(self._descriptor)
-
-    def begin_sync(self) -> None:
-        """Begin a sync in a thread, since it may take long."""
-        self._thread = threading.Thread(target=self._sync_there, name="spex-shards-sync", daemon=True)
-        self._thread.start()
-
-    def sync_ended(self) -> bool:
-        """Whether the sync that was begun has ended."""
-        if self._thread is not None:
-            if self._thread.is_alive():
-                return False
-            self._thread = None
-        if self._failure is not None:
-            raise self._failure
-        return True
+        with self._syncing:
+            if self._descriptor >= 0:
+                _fdatasync(self._descriptor)
+        if self._closing:
+            self.close()
 
     def disable(self) -> None:
         """Have nothing written any more; the descriptor is closed when nobody can be in the middle of `write`."""
@@ -111,18 +109,15 @@ class OsFile:
             os.close(held)
 
     def close(self) -> None:
-        """Close it."""
-        if self._thread is not None:
-            self._thread.join()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _sync_there(self) -> None:
-        try:
-            _fdatasync(self._descriptor)
-        except OSError as error:
-            self._failure = error
+        """Close it, or have it closed by the thread that syncs it just now."""
+        self._closing = True  # before the lock is tried: who holds it looks at this after letting go
+        if self._syncing.acquire(blocking=False):
+            try:
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
+            finally:
+                self._syncing.release()
 
 
 class OsFiles:
@@ -138,7 +133,7 @@ class OsFiles:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
-        return (self._folder / name).read_bytes()
+        return read_file(self._folder / name)
 
     def open(self, name: str) -> OsFile:
         """Open a file for writing; a new one is in the folder for good when this returns."""
@@ -156,6 +151,10 @@ class OsFiles:
     def remove(self, name: str) -> None:
         """Remove a file."""
         (self._folder / name).unlink(missing_ok=True)
+
+    def syncer(self, clock: Callable[[], float]) -> Syncer:  # noqa: ARG002 - a disk has a clock of its own
+        """Return a thread that syncs."""
+        return SyncThread()
 
 
 def file_name(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 from collections.abc import Iterator
 from math import inf
@@ -11,7 +12,9 @@ from typing import Any, Final
 
 import lmdb
 
+from ..descriptors import standard_ones_taken
 from ..errors import DataDirError, StoreError
+from ..private import check_files
 from .files import sync_folder
 from .meta_pages import DATA, MetaPages
 from .port import TABLES, Changes
@@ -32,24 +35,28 @@ class LmdbStore:
         path: The shard's folder; made if it is missing.
         sync: Whether each `apply` is forced to the disk (durability "disk").
         map_size: Address space to begin with, in bytes; a larger environment keeps its own.
+        reading: Whether nothing is written, not even LMDB's table of readers: for a folder that cannot be written to,
+            and that nobody else writes to either.
 
     Raises:
-        DataDirError: The environment cannot be opened, or its meta pages are damaged.
+        DataDirError: The environment cannot be opened, its meta pages are damaged, or it is another user's doing.
     """
 
-    def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE) -> None:
+    def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE, reading: bool = False) -> None:
         self.path = path
         self._sync = sync
+        self._reading = reading
         self._metas = MetaPages(path, sync=sync)
         try:
             if not path.exists():
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._sync_folder(path.parent)
             with self._metas.locked():
+                check_files(path, DATA, "lock.mdb", writing=not reading)  # LMDB opens them itself, by their names
                 recorded = self._metas.check()
-                if not (path / DATA).exists():
+                if not reading and not (path / DATA).exists():
                     self._make(map_size)
-                elif not recorded:
+                elif not recorded and not reading:
                     self._record()
                 self._env = self._open(path, max(map_size, (path / DATA).stat().st_size * 2))
                 self._tables = self._open_tables(self._env)
@@ -150,7 +157,8 @@ class LmdbStore:
         """
         self.release()
         try:
-            self._env.sync(True)
+            if not self._reading:
+                self._env.sync(True)
         except lmdb.Error as error:
             raise StoreError(f"the store could not be forced to the disk: {error}") from error
         finally:
@@ -167,17 +175,23 @@ class LmdbStore:
         self._env.close()
 
     def _open(self, path: Path, map_size: int) -> Any:
-        return lmdb.open(
-            str(path),
-            map_size=map_size,
-            max_dbs=len(TABLES),
-            mode=0o600,
-            sync=self._sync,
-            metasync=self._sync,
-            max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
-        )
+        with standard_ones_taken():
+            return lmdb.open(
+                os.fsencode(path),
+                map_size=map_size,
+                max_dbs=len(TABLES),
+                mode=0o600,
+                sync=self._sync,
+                metasync=self._sync,
+                readonly=self._reading,
+                lock=not self._reading,
+                create=not self._reading,
+                max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
+            )
 
     def _open_tables(self, env: Any) -> dict[str, Any]:
+        if self._reading:
+            return {table: env.open_db(table.encode(), create=False) for table in TABLES}
         env.reader_check()
         # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
         with env.begin(write=True) as txn:

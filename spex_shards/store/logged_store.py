@@ -22,16 +22,17 @@ from typing import Final
 from .. import codec
 from ..errors import StoreError
 from ..turns import Inside
-from .checkpoint import Checkpointer, DirectCheckpoint, together
+from .checkpoint import Checkpointer, DirectCheckpoint, NoHelper, together
 from .files import LogFiles
 from .overlay import MISSING, Overlay
 from .port import MAX_KEY_BYTES, BaseStore, Changes, Store
 from .redo_log import LogBroken, RedoLog
+from .syncing import SYNC_SECONDS
 
 FULL: Final = 4
 """At so many times the rows or bytes that make a checkpoint due, writers wait for the one at hand."""
-SYNC_SECONDS: Final = 0.5
-"""Where batches are not synced one by one, the log is synced so often while there is something to sync."""
+STALLED: Final = 1.5
+"""When something is not synced so long after it was kept, nothing more is kept until it is."""
 _LOOK_AGAIN: Final = 0.02
 _MOST_FILES: Final = 8
 """A store that is opened again and again begins a file each time: beyond so many, a checkpoint frees them."""
@@ -62,12 +63,12 @@ class LoggedStore:
     Args:
         base: The store that checkpoints are written into; its `apply` must be synced.
         files: Where the log is.
-        sync_each: Whether `apply` returns only when the batch is on the disk (durability "disk"); else it is within
-            half a second, and survives the death of the process at once.
+        sync_each: Whether `apply` returns only when the batch is on the disk (durability "disk"); else a sync of it
+            begins within half a second, by itself, and it survives the death of the process at once.
         checkpointer: Who writes checkpoints; default: the caller of `upkeep`.
         due: When.
         generation: Gives a random number for each file of the log.
-        on_wait: Called every second while `apply` waits for a checkpoint.
+        on_wait: Called every second while `apply` waits for a checkpoint, or `upkeep` for a disk that stalls.
         waits_for_room: Whether `apply` waits where the disk does not keep up; else it raises `StoreFull`.
         clock: Monotonic seconds.
 
@@ -100,14 +101,15 @@ class LoggedStore:
         self._due = due
         self._on_wait = on_wait
         self._sync_each = sync_each
-        self._log = RedoLog(files, checkpoint_of(base), sync_each=sync_each, generation=generation)
+        self._log = RedoLog(files, checkpoint_of(base), sync_each=sync_each, generation=generation, clock=clock)
         self._frozen = Overlay(self._log.recovered.changes)
         self._frozen_upto = self._log.last
         self._current = Overlay()
         self._running = False
         self._failure: StoreError | None = None
         self._broken: LogBroken | None = None
-        self._sync_at = inf if sync_each or not self._log.dirty else clock()
+        # When to look what is synced, and since when something is not.
+        self._sync_at = self._dirty_since = inf if sync_each or not self._log.dirty else clock()
         self._checkpoint_at = clock() if self._frozen else inf
         self.next_upkeep = min(self._sync_at, self._checkpoint_at)
 
@@ -203,11 +205,14 @@ class LoggedStore:
             self.make_room()
         _check_keys(changes)
         try:
-            self._log.append(codec.pack(changes))
+            self._log.append(_packed(changes))
+            self._current.add(changes)
         except LogBroken as error:
             self._broken = error
             raise
-        self._current.add(changes)
+        except MemoryError as error:  # it is in the log already: whoever opens it next finds it there
+            self._broken = LogBroken("there was no memory left after a batch was kept")
+            raise self._broken from error
         if self._checkpoint_at == inf or (self._sync_at == inf and not self._sync_each):
             self._plan(self._clock())
         if not self._running and (self._log.size >= self._due.size or self._current.rows >= self._due.rows):
@@ -215,7 +220,7 @@ class LoggedStore:
 
     def _plan(self, now: float) -> None:
         if self._sync_at == inf and not self._sync_each:
-            self._sync_at = now + SYNC_SECONDS
+            self._sync_at, self._dirty_since = now + SYNC_SECONDS, now
         if self._checkpoint_at == inf:
             self._checkpoint_at = now + self._due.seconds
         self.next_upkeep = min(self.next_upkeep, self._sync_at, self._checkpoint_at)
@@ -223,7 +228,9 @@ class LoggedStore:
     # ------------------------------------------------------------------ what is due by itself
 
     def upkeep(self) -> None:
-        """Sync the log, and begin or end a checkpoint, as they are due.
+        """Look what is synced, and begin or end a checkpoint, as they are due.
+
+        Blocks while the disk stalls: what a power loss may cost must not grow meanwhile.
 
         Raises:
             LogBroken: The log could not be synced.
@@ -233,27 +240,29 @@ class LoggedStore:
             raise LogBroken(str(self._broken))
         now = self._clock()
         try:
-            self._sync(now)
+            if self._sync_at <= now:
+                now = self._look_what_is_synced(now)
         except LogBroken as error:
             self._broken = error
             raise
         if self._running:
             self._look(now)
-        if not self._running and not self._log.syncing and self._is_due(now):
+        if not self._running and self._is_due(now):
             self._begin(now)
-        busy = self._running or self._log.syncing
-        self.next_upkeep = min(self._sync_at, self._checkpoint_at, now + _LOOK_AGAIN if busy else inf)
+        self.next_upkeep = min(self._sync_at, self._checkpoint_at, now + _LOOK_AGAIN if self._running else inf)
 
-    def _sync(self, now: float) -> None:
-        if self._log.syncing:
-            self._log.poll_sync()
-            if self._log.syncing:
-                return
-        if not self._log.dirty:
-            self._sync_at = inf
-        elif self._sync_at <= now:
-            self._log.begin_sync()
-            self._sync_at = now + SYNC_SECONDS
+    def _look_what_is_synced(self, now: float) -> float:
+        self._log.poll_sync()
+        while self._log.dirty and now - max(self._dirty_since, self._log.sync_begun) > STALLED:
+            self._on_wait()
+            self._log.poll_sync(1.0)
+            now = self._clock()
+        if self._log.dirty:
+            self._dirty_since = max(self._dirty_since, self._log.sync_begun)
+            self._sync_at = max(now + _LOOK_AGAIN, self._dirty_since + SYNC_SECONDS)
+        else:
+            self._sync_at = self._dirty_since = inf
+        return now
 
     def _is_due(self, now: float) -> bool:
         if self._frozen or self._checkpoint_at <= now:
@@ -285,7 +294,11 @@ class LoggedStore:
             self._running = False
             self._failed(error, now)
             return
-        self._running, self._failure = False, None
+        self._running = False
+        self._written(now)
+
+    def _written(self, now: float) -> None:
+        self._failure = None
         self._base.release()
         self._log.checkpointed(self._frozen_upto)
         self._frozen = Overlay()
@@ -304,14 +317,13 @@ class LoggedStore:
         Raises:
             StoreError: Checkpoints fail.
         """
-        while self._log.syncing:
-            self._sync(self._clock())
-            time.sleep(0.001)
         for _ in range(2):  # the one at hand, and one of what was gathered meanwhile
             now = self._clock()
             if not self._running:
                 self._checkpoint_at = now
                 self._begin(now)
+                if isinstance(self._failure, NoHelper):
+                    self._write_here(now)
             while self._running:
                 self._on_wait()
                 self._look(now, 1.0)
@@ -319,6 +331,17 @@ class LoggedStore:
                 raise StoreError(f"the store takes nothing more until a checkpoint can be written: {self._failure}")
             if not self._current:
                 return
+
+    def _write_here(self, now: float) -> None:
+        # Where no process is to be had, holding the loop up is better than refusing what it is given.
+        self._on_wait()
+        try:
+            self._base.apply(self._frozen.changes)
+        except StoreError as error:
+            self._failed(error, now)
+            return
+        self._on_wait()
+        self._written(now)
 
     def close(self) -> None:
         """Write everything into the store and close it; what could not be written stays in the log."""
@@ -345,6 +368,13 @@ class LoggedStore:
             return
         self._log.close()
         self._log.remove()
+
+
+def _packed(changes: Changes) -> bytes:
+    try:
+        return codec.pack(changes)
+    except MemoryError as error:
+        raise StoreError("the store could not keep a batch: there is no memory") from error
 
 
 def _check_keys(changes: Changes) -> None:

@@ -24,6 +24,7 @@ import xxhash
 
 from .. import records
 from ..errors import DataDirError, StoreError
+from ..private import open_file, open_folder, read_file, replace_file
 from .files import sync_folder
 
 DATA: Final = "data.mdb"
@@ -83,9 +84,10 @@ class MetaPages:
         """Keep every other writer, of this process or another, from the pages and their record.
 
         Raises:
+            DataDirError: Another user owns the folder, or can write to it.
             OSError: The folder cannot be opened.
         """
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = open_folder(self._folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -127,14 +129,14 @@ class MetaPages:
         size = self._data.stat().st_size
         transactions, digests = [page.transaction for page in pages], [page.digest for page in pages]
         fresh = self._record.with_name(f"{RECORD}.new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             os.write(descriptor, records.seal([_VERSION, pages[0].page_size, size, transactions, digests]))
             if self._sync:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        fresh.replace(self._record)
+        replace_file(fresh, self._record)
         if self._sync:
             sync_folder(self._folder)
 
@@ -156,7 +158,7 @@ class MetaPages:
 
     def _read_record(self) -> _Record | None:
         try:
-            row = self._record.read_bytes()
+            row = read_file(self._record)
         except FileNotFoundError:
             return None
         try:
@@ -169,10 +171,13 @@ class MetaPages:
         return record
 
     def _read_pages(self, record: _Record | None) -> list[_Page]:
-        with self._data.open("rb", buffering=0) as file:
-            first = _parsed(os.pread(file.fileno(), USED_BYTES, 0))
+        descriptor = open_file(self._data, os.O_RDONLY)
+        try:
+            first = _parsed(os.pread(descriptor, USED_BYTES, 0))
             page_size = first.page_size if record is None else record.page_size
-            return [first, _parsed(os.pread(file.fileno(), USED_BYTES, page_size))]
+            return [first, _parsed(os.pread(descriptor, USED_BYTES, page_size))]
+        finally:
+            os.close(descriptor)
 
     def _damaged(self, index: int, pages: list[_Page], fault: str) -> DataDirError:
         start = index * pages[0].page_size

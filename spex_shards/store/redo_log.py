@@ -9,6 +9,7 @@ from ..errors import DataDirError, StoreError
 from .files import LogFile, LogFiles, file_name
 from .log_format import HEADER_BYTES, Header, pack_record
 from .recovery import Recovered, recover
+from .syncing import Syncer
 
 _AHEAD: Final = 512 * 1024
 """So many bytes are allocated at a time where each batch is synced: a file that grows with each sync is slow."""
@@ -29,6 +30,7 @@ class RedoLog:
         checkpoint: The sequence that the store under it holds.
         sync_each: Whether `append` returns only when the batch is on the disk.
         generation: Gives a random number for each file.
+        clock: Monotonic seconds.
 
     Attributes:
         last: The sequence of the newest batch.
@@ -47,6 +49,7 @@ class RedoLog:
         *,
         sync_each: bool,
         generation: Callable[[], int],
+        clock: Callable[[], float],
     ) -> None:
         self._files = files
         self._sync_each = sync_each
@@ -58,22 +61,32 @@ class RedoLog:
         self._closed: set[str] = set(self.recovered.used)
         self._file: LogFile | None = None
         self._name = ""
-        self._older: list[LogFile] = []  # left by `switch` with something in them that is not synced
-        self._syncing = 0
+        # Left by `switch` with something in them that is not synced, and the last sequence in each.
+        self._older: list[tuple[int, LogFile]] = []
+        self._unsynced: tuple[LogFile, ...] = ()
+        self._syncer: Syncer | None = None
         self.size = 0
         self._allocated = 0
         try:
+            if not sync_each:
+                self._syncer = files.syncer(clock)
             self._settle()
         except OSError as error:
+            self.close()
             raise DataDirError(f"the log cannot be written: {files.place}: {error}", path=files.place) from error
 
     def _settle(self) -> None:
         # What was read may be in the operating system's memory only. Where each batch is synced, an answer about it
-        # may leave at once, so it is synced now; else it goes with the next sync.
-        self._older += [self._files.open(name) for name in sorted(self.recovered.used)]
+        # may leave at once, so it is synced now; else a sync of it begins now.
+        for name in sorted(self.recovered.used):
+            self._older.append((self.last, self._files.open(name)))
+        self._gather()
         if self._sync_each:
             self.sync()
         self.switch()
+        if self._syncer is not None and self.dirty:
+            self._syncer.want(self._unsynced, self.last)
+            self._syncer.hurry()
 
     @property
     def files_in_use(self) -> int:
@@ -86,9 +99,9 @@ class RedoLog:
         return self.synced < self.last
 
     @property
-    def syncing(self) -> bool:
-        """Whether a sync that was begun has not ended yet."""
-        return bool(self._syncing)
+    def sync_begun(self) -> float:
+        """When the newest sync began that has ended: what is not synced was appended later."""
+        return 0.0 if self._syncer is None else self._syncer.begun
 
     def append(self, payload: bytes) -> None:
         """Keep one batch.
@@ -98,17 +111,22 @@ class RedoLog:
             LogBroken: A sync failed.
         """
         assert self._file is not None
+        syncer = self._syncer
+        if syncer is not None and syncer.failure is not None:
+            raise self._broken(syncer.failure)
         try:
             data = pack_record(self._header.generation, self.last + 1, self.synced, payload)
             if self._sync_each and self.size + len(data) > self._allocated:
                 self._allocate(self.size + len(data))
             self._file.write(self.size, data)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"the store could not keep a batch: {error}") from error
+        except (OSError, ValueError, MemoryError) as error:
+            raise StoreError(f"the store could not keep a batch: {error or 'there is no memory'}") from error
         if self._sync_each:
             self.sync(self.last + 1)
         self.size += len(data)
         self.last += 1
+        if syncer is not None:
+            syncer.want(self._unsynced, self.last)
 
     def sync(self, upto: int | None = None) -> None:
         """Have everything on the disk.
@@ -117,35 +135,32 @@ class RedoLog:
             LogBroken: It could not be done; the log takes nothing more.
         """
         try:
-            for file in self._unsynced():
+            for file in self._unsynced:
                 file.sync()
         except OSError as error:
             raise self._broken(error) from error
         self.synced = self.last if upto is None else upto
         self._drop_older()
 
-    def begin_sync(self) -> None:
-        """Begin to have everything on the disk that was appended by now."""
-        self._syncing = self.last
-        for file in self._unsynced():
-            file.begin_sync()
-
-    def poll_sync(self) -> None:
-        """Look whether the sync that was begun has ended.
+    def poll_sync(self, wait: float = 0) -> None:
+        """Look how far what is synced by itself has got, after waiting up to `wait` seconds for a sync to end.
 
         Raises:
-            LogBroken: It failed.
+            LogBroken: A sync failed.
         """
-        try:
-            ended = all(file.sync_ended() for file in self._unsynced())
-        except OSError as error:
-            raise self._broken(error) from error
-        if ended:
-            self.synced, self._syncing = max(self.synced, self._syncing), 0
+        if self._syncer is None:
+            return
+        if wait:
+            self._syncer.wait(wait)
+        self._syncer.poll()
+        if self._syncer.failure is not None:
+            raise self._broken(self._syncer.failure)
+        if self._syncer.done > self.synced:
+            self.synced = self._syncer.done
             self._drop_older()
 
     def switch(self) -> None:
-        """Begin another file; what was appended so far stays until `checkpointed`. No sync may be under way.
+        """Begin another file; what was appended so far stays until `checkpointed`.
 
         Raises:
             OSError: The other file cannot be written; the log goes on with the one it has.
@@ -162,11 +177,10 @@ class RedoLog:
             file.close()
             raise
         if self._file is not None:
-            self._older.append(self._file)
+            self._older.append((self.last, self._file))
             self._closed.add(self._name)
-            if not self.dirty:
-                self._drop_older()
         self._file, self._name, self._header = file, name, header
+        self._drop_older()
         self._epoch += 1
         self.size, self._allocated = HEADER_BYTES, 0
 
@@ -174,32 +188,39 @@ class RedoLog:
         """The store holds, on the disk, everything up to `sequence`: the end of the file before the current one."""
         self.synced = max(self.synced, sequence)
         self._closed.clear()
-        if not self._syncing:
-            self._drop_older()
+        self._drop_older()
 
     def disable(self) -> None:
         """Have nothing appended any more, whoever is in the middle of `append`."""
-        for file in self._unsynced():
+        if self._syncer is not None:
+            self._syncer.abandon()
+        for file in self._unsynced:
             file.disable()
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in self._unsynced():
+        if self._syncer is not None:
+            self._syncer.close()
+        for file in self._unsynced:
             file.close()
         self._older.clear()
-        self._file = None
+        self._file, self._unsynced = None, ()
 
     def remove(self) -> None:
         """Remove all files: the store holds everything. The log must be closed."""
         for name in self._files.names():
             self._files.remove(name)
 
-    def _unsynced(self) -> list[LogFile]:
-        return self._older if self._file is None else [*self._older, self._file]
+    def _gather(self) -> None:
+        files = [file for _, file in self._older]
+        self._unsynced = tuple(files if self._file is None else [*files, self._file])
 
     def _drop_older(self) -> None:
-        while self._older:
-            self._older.pop().close()
+        for last, file in self._older:
+            if last <= self.synced:
+                file.close()
+        self._older = [(last, file) for last, file in self._older if last > self.synced]
+        self._gather()
 
     def _broken(self, error: OSError) -> LogBroken:
         return LogBroken(f"the log could not be synced: {self._files.place}{self._name}: {error}")

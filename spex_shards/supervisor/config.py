@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final, Self
+
+_PATHS: Final = ("data_dir", "impl_models_dir")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class SupervisorConfig:
     learning_mode: bool
     max_restarts: int
     max_seconds: float
+    retry_failed: float | None
     max_frame_bytes: int
     hang_timeout: float | None
     shutdown_timeout: float
@@ -33,5 +37,12 @@ class SupervisorConfig:
     specifications: list[Any]
 
     def plain(self) -> dict[str, Any]:
-        """Return the plain form, for a frame."""
-        return asdict(self)
+        """Return the plain form, for a frame; paths are bytes there, as they need be no UTF-8."""
+        paths = {name: os.fsencode(getattr(self, name)) for name in _PATHS}
+        return {**asdict(self), **paths, "search_path": [os.fsencode(path) for path in self.search_path]}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Self:
+        """Return what a plain form says."""
+        paths = {name: os.fsdecode(plain[name]) for name in _PATHS}
+        return cls(**{**plain, **paths, "search_path": [os.fsdecode(path) for path in plain["search_path"]]})

@@ -18,20 +18,24 @@ import signal
 import socket
 import sys
 import time
+import traceback
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
 from ..boot import BootOptions, open_engine
 from ..data_dir import DataDir, OwnerLock, process_state
 from ..engine import EngineOptions
-from ..errors import SpexError
-from ..forking import allow_descriptors
+from ..errors import SpexError, words
+from ..forking import adopt_orphans, allow_descriptors, reset_signals
 from ..protocol import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..records import StoredSpecification, error_of, error_plain
-from ..restart import RestartIntensity
+from ..restart import LONGEST_RETRY, BackOff, RestartIntensity
 from ..session import frame
-from ..shard_info import ShardStatus, describe_exit
+from ..shard_info import ShardStatus
 from ..shard_page import ShardPage
+from ..waits import capped
 from ..wire import receive_frame, receive_message, send_message
 from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
@@ -41,31 +45,41 @@ from .hang import HangWatch
 from .models import read_models
 from .policy import ShardPolicy
 from .process import Forker, WorkerProcess
+from .stopping import stop_workers
 
 _TRY_AGAIN: Final = 0.02
 _AFTER_OWNER: Final = 0.8
 """Seconds that workers have to drain when the owner is dead: all must be gone within two."""
-_TERMINATE: Final = 0.3
+_MOST_WORDS: Final = 8000
 
 
 def main(descriptor: int) -> None:
     """Run a supervisor for the owner at the other end of the socket `descriptor`; never returns."""
+    reset_signals()
     os.dup2(2, 1)  # what a handler prints must not mix with the application's output
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the owner's mask is inherited
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     allow_descriptors()
-    owner = socket.socket(fileno=descriptor)
+    adopt_orphans()  # the helpers of a worker that dies
+    owner, parent = socket.socket(fileno=descriptor), os.getppid()
     code = 1
     try:
-        config = SupervisorConfig(**receive_frame(owner, MAX_REPLY_BYTES))
+        config = SupervisorConfig.of(receive_frame(owner, MAX_REPLY_BYTES))
         sys.path[:] = config.search_path
         code = _supervise(config, owner)
-    except (EOFError, ConnectionError):
-        pass
+    except BaseException as error:
+        if os.getppid() == parent or not isinstance(error, (EOFError, ConnectionError)):
+            _say_why(owner, error)
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _say_why(owner: socket.socket, error: BaseException) -> None:
+    """Write why this process dies, and tell its owner, who logs it."""
+    traceback.print_exception(error)
+    text = f"{words(error)}\n{''.join(traceback.format_exception(error))}"
+    with suppress(OSError):
+        owner.send(frame(["died", text[:_MOST_WORDS]]), socket.MSG_DONTWAIT)
 
 
 def _supervise(config: SupervisorConfig, owner: socket.socket) -> int:
@@ -96,7 +110,7 @@ class Supervisor:
         self._directory = DataDir(Path(config.data_dir))
         self._directory.make()
         self._lock = OwnerLock(self._directory)
-        self._lock.acquire()
+        self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._source = read_models(self._forker, self._directory, config)
@@ -106,6 +120,7 @@ class Supervisor:
                 index,
                 RestartIntensity(config.max_restarts, config.max_seconds),
                 hang=HangWatch(config.hang_timeout),
+                retry=BackOff(config.retry_failed, LONGEST_RETRY),
             )
             for index in range(config.shards)
         ]
@@ -122,7 +137,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until told to stop, or until the owner is gone."""
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write)
         for descriptor in (self._owner.fileno(), self._door.fileno(), self._wake_read, self._owner_pidfd):
             if descriptor >= 0:
@@ -131,9 +147,12 @@ class Supervisor:
             self._start_due()
             self._serve_opens()
             self._announce_start()
-            for descriptor, _ in self._epoll.poll(self._timeout()):
+            for descriptor, _ in self._epoll.poll(capped(self._timeout())):
                 self._ready(descriptor)
-        self._shut_down(self._stopping)
+        abnormal = stop_workers(self._workers, self._stopping)
+        self._door.close()
+        with suppress(OSError):
+            self._owner.sendall(frame(["stopped", abnormal]))
 
     # ------------------------------------------------------------------ events
 
@@ -145,9 +164,9 @@ class Supervisor:
             for t in (shard.start_at, shard.give_up_at, shard.hang.next_look, self._door_at)
             if t is not None
         ]
-        wait = max(0.0, min(times) - now) if times else -1.0
+        wait = max(0.0, min(times) - now) if times else inf
         if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
-            return _TRY_AGAIN if wait < 0 else min(wait, _TRY_AGAIN)
+            return min(wait, _TRY_AGAIN)
         return wait
 
     def _clients(self) -> list[Attached]:
@@ -169,8 +188,9 @@ class Supervisor:
         elif descriptor == self._owner_pidfd:
             self._stopping = _AFTER_OWNER
         elif descriptor == self._wake_read:
-            os.read(self._wake_read, 512)
-            self._stopping = self._config.shutdown_timeout
+            if signal.SIGTERM in os.read(self._wake_read, 512):
+                self._stopping = self._config.shutdown_timeout
+            self._reap_adopted()
         else:
             self._worker_event(descriptor)
 
@@ -212,14 +232,25 @@ class Supervisor:
             elif descriptor == worker.pidfd:
                 self._bury(index, worker)
 
-    def _hear_worker(self, index: int, worker: WorkerProcess) -> None:
+    def _reap_adopted(self) -> None:
+        """Reap what workers left behind: helpers. Workers are left to `_bury`."""
+        mine = {worker.pid for worker in self._workers.values()}
+        with suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if ended.si_pid in mine:
+                    break  # the burial looks again
+                os.waitpid(ended.si_pid, os.WNOHANG)
+
+    def _hear_worker(self, index: int, worker: WorkerProcess) -> bool:
+        """Take one message of a worker; return whether there was one."""
         try:
             received = receive_message(worker.control)
         except (EOFError, ValueError):
-            self._epoll.unregister(worker.control)
-            return
+            with suppress(OSError):
+                self._epoll.unregister(worker.control)
+            return False
         if received is None:
-            return
+            return False
         message, _ = received
         if message[0] == "ready":
             if self._shards[index].ready(time.monotonic()):
@@ -228,22 +259,27 @@ class Supervisor:
             self._shards[index].hang.answered(time.monotonic())
         elif message[0] == "boot failed":
             self._shards[index].cannot_start(str(error_of(message[1])))
+        elif message[0] == "not yet":
+            self._shards[index].cannot_start_yet(str(message[1]))
+        elif message[0] == "dying":
+            worker.last_words = str(message[1])
+        return True
 
     def _bury(self, index: int, worker: WorkerProcess) -> None:
-        try:
-            self._hear_worker(index, worker)  # what it said last may still lie in the socket
-        except OSError:
-            pass
-        buried, status = os.waitpid(worker.pid, os.WNOHANG)
-        if not buried:
+        how = worker.reap()
+        if how is None:
             return  # it lives: the event is of a descriptor that had this number before
+        with suppress(OSError):
+            while self._hear_worker(index, worker):
+                pass  # what it said last still lies in the socket
         shard = self._shards[index]
         generation, pid = shard.generation, worker.pid
-        how = describe_exit(status) if worker.killed_for is None else worker.killed_for
+        how = worker.killed_for or (f"{how}: {worker.last_words}" if worker.last_words else how)
         shard.died(how, time.monotonic(), self._pages[index].take())
         del self._workers[index]
         worker.close(self._epoll)
         self._note_workers()
+        self._reap_adopted()
         self._door.tell_all(["down", index, generation, pid, shard.last_exit])
 
     # ------------------------------------------------------------------ starting
@@ -284,7 +320,7 @@ class Supervisor:
         try:
             worker = self._forker.fork(lambda control: self._be_worker(shard, control))
         except OSError as error:
-            shard.died(f"no process could be started: {error}", now)
+            shard.not_started(f"no process could be started: {error}", now)
             return
         self._workers[shard.index] = worker
         shard.started(worker.pid, now)
@@ -318,7 +354,7 @@ class Supervisor:
             warnings += [
                 f"shard {shard.index} cannot start: {shard.last_exit}"
                 for shard in self._shards
-                if shard.status is ShardStatus.FAILED
+                if shard.status is not ShardStatus.READY
             ]
             self._owner.sendall(frame(["started", warnings]))
 
@@ -351,41 +387,3 @@ class Supervisor:
         except OSError:
             pass  # the worker is dying, or descriptors are short: tried again
         return True
-
-    # ------------------------------------------------------------------ stopping
-
-    def _shut_down(self, within: float) -> None:
-        """Refuse new, ask all to drain, wait together, terminate, kill, report; bounded by `within` and a bit."""
-        for worker in self._workers.values():
-            try:
-                send_message(worker.control, ["drain"])
-            except OSError:
-                pass
-        deadline = time.monotonic() + within
-        abnormal = self._wait_for_workers(deadline)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for worker in self._workers.values():
-                os.kill(worker.pid, number)
-            abnormal += self._wait_for_workers(time.monotonic() + _TERMINATE, asked=False)
-        self._door.close()
-        try:
-            self._owner.sendall(frame(["stopped", abnormal]))
-        except OSError:
-            pass
-
-    def _wait_for_workers(self, deadline: float, *, asked: bool = True) -> list[str]:
-        abnormal = []
-        poll = select.poll()
-        for worker in self._workers.values():
-            poll.register(worker.pidfd, select.POLLIN)
-        while self._workers and time.monotonic() < deadline:
-            poll.poll(max(1, (deadline - time.monotonic()) * 1000))
-            for index, worker in list(self._workers.items()):
-                pid, status = os.waitpid(worker.pid, os.WNOHANG)
-                if pid:
-                    if status or not asked:
-                        abnormal.append(f"shard {index} (pid {pid}) did not stop by itself: {describe_exit(status)}")
-                    poll.unregister(worker.pidfd)
-                    del self._workers[index]
-                    worker.close()
-        return abnormal

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from ..boot import Stored, model_source, shard_paths, unite_stores
 from ..data_dir import DataDir
@@ -14,7 +18,10 @@ from ..protocol import MAX_REPLY_BYTES
 from ..session import frame
 from ..wire import receive_frame
 from .config import SupervisorConfig
-from .process import Forker
+from .process import Forker, WorkerProcess
+
+_FORK_WITHIN: Final = 3.0
+_STEP: Final = 0.05
 
 
 def read_models(forker: Forker, directory: DataDir, config: SupervisorConfig) -> ModelSource:
@@ -48,6 +55,23 @@ def _unite_elsewhere(forker: Forker, paths: list[Path]) -> Stored:
     return stored
 
 
+def _fork(forker: Forker, read: Callable[[socket.socket], int], theirs: socket.socket) -> WorkerProcess:
+    """Fork a process that reads; where none is to be had just now, wait a moment.
+
+    Raises:
+        OSError: None is to be had.
+    """
+    deadline = time.monotonic() + _FORK_WITHIN
+    with theirs:
+        while True:
+            try:
+                return forker.fork(read, theirs.fileno())
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_STEP)
+
+
 def _united(forker: Forker, paths: list[Path]) -> Stored:
     """Read some stores in one process.
 
@@ -63,13 +87,13 @@ def _united(forker: Forker, paths: list[Path]) -> Stored:
         return 0
 
     ours, theirs = socket.socketpair()
-    helper = forker.fork(read, theirs.fileno())
-    theirs.close()
+    helper = _fork(forker, read, theirs)
     try:
         models, accepted = receive_frame(ours, MAX_REPLY_BYTES)
     finally:
         ours.close()
-        os.waitpid(helper.pid, 0)
+        with suppress(ChildProcessError):
+            os.waitpid(helper.pid, 0)
         helper.close()
     return Stored(
         {name: {Transition._make(t) for t in transitions} for name, transitions in models},

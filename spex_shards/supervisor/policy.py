@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..restart import RestartIntensity
+from ..restart import FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY, BackOff, RestartIntensity
 from ..shard_info import ShardInfo, ShardStatus
 from ..shard_page import Suspect
 from ..suspects import Suspects
@@ -15,6 +15,8 @@ READY_WITHIN: Final = 60.0
 """Seconds in which a started worker must report that it is ready."""
 MOST_UNREADY_DEATHS: Final = 3
 """A shard whose processes die so often in a row before they are ready is given up, whatever its intensity allows."""
+ATTEMPTS: Final = 8
+"""When so many starts have failed for want of processes or memory, whoever waits for all shards waits no longer."""
 
 
 @dataclass(slots=True)
@@ -25,7 +27,9 @@ class ShardPolicy:
         generation: Counts its processes; a message about one of them names it.
         start_at: Monotonic time of the next start, or None.
         give_up_at: Monotonic time at which a worker that is not ready is killed, or None.
-        revived: Whether it was given up once, and clients may not know that it is there again.
+        given_up: Whether it was given up, so that clients must be told when it is there again.
+        unstarted: Starts in a row that failed for want of what may be had later.
+        retry: When a shard that was given up is tried again.
         suspects: Requests and timers that the shard died with.
         hang: Whether its worker is hung.
     """
@@ -41,7 +45,13 @@ class ShardPolicy:
     give_up_at: float | None = None
     unready_deaths: int = 0
     last_pid: int | None = None
-    revived: bool = False
+    given_up: bool = False
+    unstarted: int = 0
+    ready_at: float = 0.0
+    excuse: str | None = None
+    refused: bool = False
+    retry: BackOff = field(default_factory=lambda: BackOff(None, LONGEST_RETRY))
+    attempts: BackOff = field(default_factory=lambda: BackOff(FIRST_DELAY, LONGEST_DELAY))
     suspects: Suspects = field(default_factory=Suspects)
     hang: HangWatch = field(default_factory=lambda: HangWatch(None))
 
@@ -54,38 +64,66 @@ class ShardPolicy:
         if self.generation > 1:
             self.restarts += 1
 
+    def not_started(self, why: str, now: float) -> None:
+        """A process could not be started for want of what may be had later: no death, and tried again soon."""
+        self.last_exit = why
+        self.unstarted += 1
+        self.start_at = now + (self.attempts.next() or 0.0)
+
     def ready(self, now: float) -> bool:
         """The process reported that it is ready; return whether clients must be told, since it had been given up."""
         self.hang.start(now)
         self.status = ShardStatus.READY
         self.give_up_at = None
-        self.unready_deaths = 0
-        revived, self.revived = self.revived, False
-        return revived
+        self.unready_deaths = self.unstarted = 0
+        self.ready_at = now
+        self.attempts.reset()
+        given_up, self.given_up = self.given_up, False
+        return given_up
 
     def cannot_start(self, reason: str) -> None:
-        """The process reported that it cannot start, and that trying again would not help."""
+        """The process reported that it cannot start, and that trying again at once would not help; it is ending."""
         self.status = ShardStatus.FAILED
+        self.given_up = self.refused = True
         self.last_exit = reason
+
+    def cannot_start_yet(self, reason: str) -> None:
+        """The process reported that it lacks what may be had later; it is ending."""
+        self.excuse = reason
 
     def died(self, how: str, now: float, suspect: Suspect | None = None) -> None:
         """The process ended without having been told to, perhaps by what it was executing; decide what comes next."""
         self.pid = None
         self.hang.stop()
         self.give_up_at = None
-        if self.status is ShardStatus.FAILED:
+        excuse, self.excuse = self.excuse, None
+        refused, self.refused = self.refused, False
+        if excuse is not None:
+            self.not_started(excuse, now)
             return
-        self.last_exit = how
+        self.last_exit = self.last_exit if refused else how
+        if self.status is ShardStatus.FAILED:
+            self._give_up(now)
+            return
+        if self.status is ShardStatus.READY and now - self.ready_at >= LONGEST_RETRY:
+            self.retry.reset()
         if self.status is not ShardStatus.READY:
             self.unready_deaths += 1
         delay = self._delay(now, suspect)
         if suspect is not None:
             self.suspects.died(suspect, how)
         if delay is None or self.unready_deaths >= MOST_UNREADY_DEATHS:
-            self.status = ShardStatus.FAILED
+            self._give_up(now)
         else:
             self.status = ShardStatus.RESTARTING
             self.start_at = now + delay
+
+    def _give_up(self, now: float) -> None:
+        self.status = ShardStatus.FAILED
+        self.given_up = True
+        self.unready_deaths = 0
+        delay = self.retry.next()
+        self.start_at = None if delay is None else now + delay
 
     def _delay(self, now: float, suspect: Suspect | None) -> float | None:
         if suspect is None or not self.suspects.deaths(suspect):
@@ -95,12 +133,14 @@ class ShardPolicy:
 
     def revive(self, now: float) -> None:
         """Start a shard that was given up again, its restart intensity counted anew."""
-        if self.status is ShardStatus.FAILED and self.pid is None:
+        if self.status is ShardStatus.FAILED:
             self.status = ShardStatus.RESTARTING
-            self.revived = True
             self.intensity.forget()
+            self.retry.reset()
+            self.attempts.reset()
             self.unready_deaths = 0
-            self.start_at = now
+            if self.pid is None:  # else it is being tried again just now
+                self.start_at = now
 
     def stopped(self, how: str | None) -> None:
         """The process ended because it was told to."""
@@ -109,8 +149,8 @@ class ShardPolicy:
         self.last_exit = how or self.last_exit
 
     def settled(self) -> bool:
-        """Whether the shard is ready or given up."""
-        return self.status in (ShardStatus.READY, ShardStatus.FAILED)
+        """Whether the shard is ready or given up, or may not be startable for a while."""
+        return self.status in (ShardStatus.READY, ShardStatus.FAILED) or self.unstarted >= ATTEMPTS
 
     def info(self) -> ShardInfo:
         """Return what a manager says about it."""

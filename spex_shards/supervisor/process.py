@@ -11,10 +11,16 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from ..errors import words
 from ..forking import close_all_but, die_with, prepare
+from ..shard_info import describe_exit
+from ..wire import send_message
 
+STOPPED: Final = describe_exit(0)
+"""How a worker ends that was told to."""
+_MOST_WORDS: Final = 1000
 _INHERITED: list[Any] = []
 """The supervisor's objects, kept alive in a worker: their finalisers would close what are other descriptors by then."""
 
@@ -27,12 +33,22 @@ class WorkerProcess:
         pidfd: Becomes readable when it has ended.
         control: The socket to it.
         killed_for: Why the supervisor killed it, or None.
+        last_words: What it said of its own death, or nothing.
     """
 
     pid: int
     pidfd: int
     control: socket.socket
     killed_for: str | None = None
+    last_words: str = ""
+
+    def reap(self) -> str | None:
+        """Return how it ended, if it has ended."""
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return "its exit status is not known"
+        return describe_exit(status) if pid else None
 
     def close(self, epoll: select.epoll | None = None) -> None:
         """Close this side's descriptors, which `epoll` may wait for; the process must have been reaped."""
@@ -78,7 +94,13 @@ class Forker:
         if pid == 0:
             self._child(parent, theirs, main, keep)
         theirs.close()
-        return WorkerProcess(pid, os.pidfd_open(pid), ours)
+        try:
+            return WorkerProcess(pid, os.pidfd_open(pid), ours)
+        except OSError:  # nobody would see it end
+            ours.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def _child(
         self, parent: int, control: socket.socket, main: Callable[[socket.socket], int], keep: tuple[int, ...]
@@ -88,10 +110,13 @@ class Forker:
             if die_with(parent):
                 _INHERITED.append(self._owner)
                 signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                for number in (signal.SIGTERM, signal.SIGCHLD):
+                    signal.signal(number, signal.SIG_DFL)
                 close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
                 code = main(control)
-        except BaseException:
+        except BaseException as error:
+            with suppress(OSError):
+                send_message(control, ["dying", words(error)[:_MOST_WORDS]])
             traceback.print_exc()
         finally:
             sys.stderr.flush()

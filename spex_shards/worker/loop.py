@@ -34,6 +34,7 @@ from ..records import error_plain
 from ..shard_page import ShardPage
 from ..store import LogBroken
 from ..suspects import Suspects
+from ..waits import capped
 from ..wire import receive_message, send_message
 from .attachments import MAX_UNWRITTEN, Attachments
 from .checks import CheckQueue
@@ -91,7 +92,7 @@ class Worker:
 
     def turn(self) -> None:
         """Wait until there is something to do, and do it once."""
-        for descriptor, _ in self._epoll.poll(self._timeout()):
+        for descriptor, _ in self._epoll.poll(capped(self._timeout())):
             self._ready(descriptor)
         if self._clients.waiting:
             self._batch()
@@ -261,19 +262,21 @@ class Worker:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
         self._outbox.seen(peer, request.arguments[-1])
+        self._engine.hold_timeouts(self._outbox.full)
 
     def _commit(self, done: list[_Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
         captured = list(self._capture.outside)
-        self._outbox.take(self._capture.outside)
+        self._outbox.take_unasked(self._capture.outside)
         self._sessions.write()
         try:
             self._engine.commit()
         except LogBroken:
             raise
         except StoreError as error:
-            self._capture.outside[:0] = captured[-MOST_KEPT:]
+            self._capture.outside[:0] = captured[:MOST_KEPT]
+            self._outbox.lose(len(captured) - MOST_KEPT)
             self._answer(self._failed(done, error))
             self._next_due = self._not_before = _now() + _RETRY_AFTER
             return False
@@ -337,6 +340,7 @@ class Worker:
         failure = None
         try:
             self._sessions.sweep(now)
+            self._engine.hold_timeouts(self._outbox.full)
             self._engine.tick(now)
             self._outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:

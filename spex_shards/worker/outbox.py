@@ -12,9 +12,14 @@ from ..engine.rows import u64
 from ..errors import StoreError
 from ..session import frame
 from ..store import Batch
+from .logs import record_plain
 from .peers import REPORT, Peer
 
 MOST_KEPT: Final = 10_000
+"""When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
+_SPARE: Final = 1_000
+"""So many more are kept of what was logged unasked; the rest is counted."""
+_LOST: Final = b"reports lost"
 AT_ONCE: Final = 32_768
 """Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
 _Row = tuple[int, Any]
@@ -35,6 +40,8 @@ class Outbox:
         self._waiting = deque(self._read())
         counter = batch.get("layout", b"next report")
         self._next = 1 if counter is None else int.from_bytes(counter, "big")
+        lost = batch.get("layout", _LOST)
+        self._lost = 0 if lost is None else int.from_bytes(lost, "big")
         self._holder: Peer | None = None
         self._given = 0
 
@@ -43,8 +50,38 @@ class Outbox:
         """Whether there is anything to deliver now: nothing is on its way that must be confirmed first."""
         return bool(self._waiting) and (self._holder is None or self._holder.closed)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing is to be done just now that logs something and can wait."""
+        return len(self._waiting) >= MOST_KEPT
+
+    def take_unasked(self, captured: list[Any]) -> None:
+        """Move captured records into the batch that nothing promises: those that there is no room for are counted.
+
+        How many those were is a record of its own, as soon as there is room.
+        """
+        if captured:
+            room = max(0, MOST_KEPT + _SPARE - len(self._waiting))
+            self.lose(len(captured) - room)
+            del captured[room:]
+        if self._lost and len(self._waiting) + len(captured) < MOST_KEPT:
+            captured.append(_about_lost(self._lost))
+            self._count(0)
+        self.take(captured)
+
+    def lose(self, count: int) -> None:
+        """Count records that could not be kept."""
+        if count > 0:
+            self._count(self._lost + count)
+
+    def _count(self, lost: int) -> None:
+        before = self._lost
+        self._batch.on_undo(lambda: setattr(self, "_lost", before))
+        self._lost = lost
+        self._batch.put("layout", _LOST, u64(lost) if lost else None)
+
     def take(self, captured: list[Any]) -> None:
-        """Move captured records into the batch; the oldest go when there are too many."""
+        """Move captured records into the batch, all of them."""
         if not captured:
             return
         count, first = len(captured), self._next
@@ -54,7 +91,6 @@ class Outbox:
             self._waiting.append((self._next, record))
             self._next += 1
         captured.clear()
-        self._drop(len(self._waiting) - MOST_KEPT)
         self._batch.put("layout", b"next report", u64(self._next))
 
     def deliver(self, peers: Iterable[Peer]) -> Peer | None:
@@ -99,3 +135,8 @@ class Outbox:
         for _ in range(count):
             self._waiting.pop()
         self._next = first
+
+
+def _about_lost(count: int) -> list[Any]:
+    text = "%d log records of this shard were lost: more waited than are kept, since no application took them"
+    return record_plain(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (count,), None))

@@ -94,8 +94,7 @@ class _Reader:
         return path.startswith(self._trace.root + "/") and PurePosixPath(path).name not in _IGNORED
 
     def _openat(self, table: dict[int, _Open], arguments: str, result: int, _starts: int) -> None:
-        [path] = _strings(arguments)[:1]
-        name = path.decode()
+        name = _path(table, arguments, _strings(arguments)[0])
         file = -1
         if "O_DIRECTORY" not in arguments and self._inside(name):
             if name not in self._files and "O_CREAT" in arguments:
@@ -106,6 +105,9 @@ class _Reader:
             if "O_TRUNC" in arguments and file >= 0:
                 self._add(Op("truncate", name, file, offset=0))
         table[result] = _Open(name, file, durable="O_DSYNC" in arguments or "O_SYNC" in arguments)
+
+    def _close(self, table: dict[int, _Open], arguments: str, _result: int, _starts: int) -> None:
+        table.pop(_descriptor(arguments), None)  # what comes under that number next may be a pipe
 
     def _write(self, table: dict[int, _Open], arguments: str, result: int, _starts: int) -> None:
         opened = table.get(_descriptor(arguments))
@@ -153,8 +155,8 @@ class _Reader:
 
     _fdatasync = _fsync
 
-    def _rename(self, _table: dict[int, _Open], arguments: str, _result: int, _starts: int) -> None:
-        source, target = (name.decode() for name in _strings(arguments))
+    def _rename(self, table: dict[int, _Open], arguments: str, _result: int, _starts: int) -> None:
+        source, target = (_path(table, arguments, name) for name in _strings(arguments))  # in one folder
         if self._inside(target):
             self._files[target] = self._files.pop(source)
             self._add(Op("rename", source, self._files[target], target=target))
@@ -162,9 +164,7 @@ class _Reader:
     _renameat = _renameat2 = _rename
 
     def _unlink(self, table: dict[int, _Open], arguments: str, _result: int, _starts: int) -> None:
-        name = _strings(arguments)[0].decode()
-        if not name.startswith("/"):
-            name = f"{table[_descriptor(arguments)].path}/{name}"
+        name = _path(table, arguments, _strings(arguments)[0])
         if self._inside(name):
             folder = "AT_REMOVEDIR" in arguments
             self._add(Op("rmdir" if folder else "unlink", name, -1 if folder else self._files.pop(name)))
@@ -180,6 +180,12 @@ class _Reader:
         name = _strings(arguments)[0].decode()
         if self._inside(name):
             self._add(Op("rmdir", name))
+
+
+def _path(table: dict[int, _Open], arguments: str, name: bytes) -> str:
+    """Return a name as a path, where it is one in the folder whose descriptor comes first."""
+    folder = table.get(_descriptor(arguments))
+    return name.decode() if folder is None or name.startswith(b"/") else f"{folder.path}/{name.decode()}"
 
 
 def _descriptor(arguments: str) -> int:

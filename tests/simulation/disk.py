@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from spex_shards.store import TABLES, MemoryStore
+from spex_shards.store.syncing import SYNC_SECONDS
 
 SECTOR = 512
 
@@ -83,6 +84,10 @@ class SimDisk:
         """Remove a file."""
         self.files.pop(name, None)
 
+    def syncer(self, clock: Callable[[], float]) -> SimSyncer:
+        """Return who syncs by the simulated clock."""
+        return SimSyncer(self, clock)
+
     def cut_power(self, random: Random) -> None:
         """Lose what was not on the disk, or some of it."""
         for content in self.files.values():
@@ -95,7 +100,6 @@ class SimFile:
     def __init__(self, disk: SimDisk, content: Content) -> None:
         self._disk = disk
         self._content = content
-        self._begun: int | None = None
 
     def write(self, offset: int, data: bytes) -> None:
         """Write; a crash may leave a part of it."""
@@ -114,17 +118,60 @@ class SimFile:
         self._disk.on_step("sync")
         self._content.sync()
 
-    def begin_sync(self) -> None:
-        """Remember what is to be synced."""
-        self._begun = len(self._content.pending)
+    def unsynced(self) -> int:
+        """Return how many writes are not on the disk."""
+        return len(self._content.pending)
 
-    def sync_ended(self) -> bool:
-        """End the sync that was begun."""
-        if self._begun is not None:
-            self._disk.on_step("sync")
-            self._content.sync(min(self._begun, len(self._content.pending)))
-            self._begun = None
-        return True
+    def sync_first(self, count: int) -> None:
+        """Have the first writes on the disk."""
+        self._disk.on_step("sync")
+        self._content.sync(min(count, len(self._content.pending)))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SimSyncer:
+    """What the thread does, by the simulated clock: a sync begins when due, and ends when it is looked at next."""
+
+    def __init__(self, disk: SimDisk, clock: Callable[[], float]) -> None:
+        self.done, self.begun = 0, 0.0
+        self.failure: OSError | None = None
+        self._clock = clock
+        self._wanted: tuple[Any, int] = (), 0
+        self._at: float | None = None
+        self._under_way: tuple[list[tuple[SimFile, int]], int, float] | None = None
+
+    def want(self, files: Any, upto: int) -> None:
+        """Sync these in time."""
+        self._wanted = files, upto
+        if self._at is None:
+            self._at = self._clock() + SYNC_SECONDS
+
+    def hurry(self) -> None:
+        """Begin when it is looked at next."""
+        self._at = self._clock()
+
+    def poll(self) -> None:
+        """End the sync that is under way, or begin the one that is due."""
+        try:
+            if self._under_way is not None:
+                files, upto, begun = self._under_way
+                for file, count in files:
+                    file.sync_first(count)
+                self.done, self.begun, self._under_way = upto, begun, None
+        except OSError as error:
+            self.failure = error
+            return
+        if self._wanted[1] <= self.done:
+            self._at = None
+        elif self._at is not None and self._at <= self._clock():
+            self._under_way = [(file, file.unsynced()) for file in self._wanted[0]], self._wanted[1], self._clock()
+            self._at = self._clock() + SYNC_SECONDS
+
+    def wait(self, seconds: float) -> None:
+        """End the sync that is under way."""
+        self.poll()
 
     def close(self) -> None:
         """Do nothing."""
