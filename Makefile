@@ -6,7 +6,7 @@ STAMP := $(VENV)/.filled
 INPUTS ?= 5000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench fuzz simulate chaos crash-states clean
+.PHONY: demo test check format lint types bench fuzz simulate chaos inject crash-states clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -40,6 +40,9 @@ fuzz: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos --kills 2000
+
+inject: $(STAMP)
+	$(BIN)/python -m tests.injection
 
 crash-states: $(STAMP)
 	$(BIN)/python -m tests.crash_states

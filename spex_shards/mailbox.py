@@ -9,6 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from .waits import capped
+
 MOST_WAITING: Final = 10_000
 logger = logging.getLogger("spex_shards")
 
@@ -62,7 +64,7 @@ class Mailbox:
                     remaining = deadline - time.monotonic()
                     if remaining <= 0 or self._closed:
                         return
-                    self._arrived.wait(remaining)
+                    self._arrived.wait(capped(remaining))
                 _, message = self._waiting.popleft()
             yield message
 

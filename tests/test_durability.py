@@ -119,7 +119,7 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
         asker = threading.Thread(target=lambda: answers.extend(manager.stats()))
         asker.start()
         channel = manager._client.channels[0]
-        wait_until(lambda: channel._line.session.unacknowledged == 101, "all requests are on their way")
+        wait_until(lambda: channel.lines.current.session.unacknowledged == 101, "all requests are on their way")
         os.kill(pid, signal.SIGCONT)
         asker.join(20)
         [after] = answers

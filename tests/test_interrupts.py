@@ -31,7 +31,7 @@ def test_an_alarm_that_raises_a_timeout_error_ends_the_call(
             raise TimeoutError("the alarm of the application")
 
         with monkeypatch.context() as patch:
-            patch.setattr(only._line.pipes, "read", alarmed)
+            patch.setattr(only.lines.current.pipes, "read", alarmed)
             with pytest.raises(TimeoutError, match="of the application"):
                 manager.transition(1, "go", "green")
         assert manager.get_instance(1).current_state == "green"

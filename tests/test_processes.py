@@ -121,7 +121,9 @@ def test_a_request_whose_worker_is_killed_while_it_waits_is_applied_once(sharded
     stop(pid)
     caller = threading.Thread(target=sharded.transition, args=(1, "go", "green"))
     caller.start()
-    wait_until(lambda: sharded._client.channels[shard]._line.session.unacknowledged == 1, "the request is on its way")
+    wait_until(
+        lambda: sharded._client.channels[shard].lines.current.session.unacknowledged == 1, "the request is on its way"
+    )
     os.kill(pid, signal.SIGKILL)
     caller.join(20)
     assert not caller.is_alive()
@@ -338,8 +340,8 @@ def test_a_client_that_breaks_the_protocol_loses_its_channel_and_nobody_elses(sh
     def misbehave() -> Any:
         theirs = sharded._client.channel(codec.canonical(1))
         sharded.get_instance(1)
-        os.write(theirs._line.pipes._requests, b"\xff\xff\xff\xff garbage")
-        reply = wait_until(lambda: read_available(theirs._line.pipes._replies), "the shard has answered")
+        os.write(theirs.lines.current.pipes._requests, b"\xff\xff\xff\xff garbage")
+        reply = wait_until(lambda: read_available(theirs.lines.current.pipes._replies), "the shard has answered")
         return codec.unpack(reply[4:])
 
     assert "ShardDown" in in_child(misbehave)

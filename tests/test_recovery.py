@@ -257,9 +257,9 @@ def test_a_call_on_a_shard_that_was_given_up_fails_though_it_was_revived_since(m
     caller = threading.Thread(target=delete)
     caller.start()
     channels = manager._client.channels
-    wait_until(lambda: all(channel._line.session.unacknowledged for channel in channels), "both are asked")
+    wait_until(lambda: all(channel.lines.current.session.unacknowledged for channel in channels), "both are asked")
     os.kill(dying.pid, signal.SIGKILL)
-    wait_until(lambda: channels[1].failure is not None, "the client knows")
+    wait_until(lambda: channels[1].lines.failure is not None, "the client knows")
     manager.revive(1)
     os.kill(slow.pid, signal.SIGCONT)
     caller.join(20)
@@ -399,7 +399,7 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
     caller = threading.Thread(target=revive)
     caller.start()
     wait_until(lambda: ours._questions, "the wish is there")
-    session = manager._client.channels[0]._line.session
+    session = manager._client.channels[0].lines.current.session
     caller.join(0.2)  # so long that a call which does not wait would be on its way
     assert not session.unacknowledged
     goes_on.set()
@@ -437,7 +437,7 @@ def test_a_shard_that_was_given_up_is_there_again_under_a_new_supervisor(make: A
     with pytest.raises(spex.ShardFailed):
         manager.get_instance(1)
     os.kill(manager._owner.pid, signal.SIGKILL)
-    wait_until(lambda: manager._client.channels[0].failure is None, "the client knows")
+    wait_until(lambda: manager._client.channels[0].lines.failure is None, "the client knows")
     assert manager.get_instance(1).current_state == "red"
 
 
@@ -497,7 +497,7 @@ def test_a_call_that_is_on_its_way_when_the_manager_closes_is_told_so(make: Any)
     outcomes: list[Any] = []
     caller = threading.Thread(target=lambda: outcomes.append(manager.try_transition(1, "go", "green")))
     caller.start()
-    wait_until(lambda: manager._client.channels[0]._line.session.unacknowledged, "the call is on its way")
+    wait_until(lambda: manager._client.channels[0].lines.current.session.unacknowledged, "the call is on its way")
     with pytest.raises(ExceptionGroup):
         manager.close()  # which could not flush
     caller.join(20)

@@ -92,8 +92,8 @@ class Client:
         self._starting = threading.RLock()
         self._is_starting = False
         self._courier = Courier(self._path, self.client_id, self.channels, self, revive, supervisor_pidfd)
-        self._courier.hang_timeout = self._options.hang_timeout
-        self._announcer = Announcer(self._confirm, self._courier.resume)
+        self._courier.watch.hang_timeout = self._options.hang_timeout
+        self._announcer = Announcer(self._confirm, self._courier.wake)
 
     def start(self) -> None:
         """Connect, and open all channels.
@@ -103,7 +103,7 @@ class Client:
         """
         self._start_threads()
         for channel in self.channels:
-            channel.open()
+            channel.lines.open()
 
     def _start_threads(self) -> None:
         try:
@@ -128,7 +128,7 @@ class Client:
         self._announcer.close(within)
         for channel in self.channels:
             channel.say_goodbye()
-            channel.shut()
+            channel.lines.shut()
 
     # ------------------------------------------------------------------ requests
 
@@ -209,7 +209,7 @@ class Client:
         """Return, once, what could not be applied and was not reported yet: the first and newest, and how many more."""
         errors: list[SpexError] = []
         for channel in self.channels:
-            kept, missing = channel.failures.take()
+            kept, missing = channel.lines.failures.take()
             errors += kept
             if missing:
                 text = f"{missing} more observations for shard {channel.shard} could not be applied; the first and the "
@@ -228,7 +228,7 @@ class Client:
         if self._must_start:
             self._start_again()
         self._courier.revive(shard, self._options.call_timeout)
-        self.channels[shard].revive()
+        self.channels[shard].lines.revive()
         [outcome] = self.call_shards(Kind.STATS, {shard: ()}).values()
         if isinstance(outcome, SpexError):
             raise outcome
@@ -248,7 +248,7 @@ class Client:
         _, ok, value, logs = entry
         for plain in logs:
             try:
-                emit(plain, channel.shard, channel.pid, called_here=True)
+                emit(plain, channel.shard, channel.lines.pid, called_here=True)
             except Exception:  # a log filter of the application's may raise anything: the answer is the call's
                 with suppress(Exception):
                     logger.exception("a log record of shard %d could not be delivered", channel.shard)
@@ -295,7 +295,7 @@ class Client:
 
     @property
     def _frame_limit(self) -> int:
-        return min(channel.limit for channel in self.channels)
+        return min(channel.lines.limit for channel in self.channels)
 
     @property
     def log_is_full(self) -> bool:

@@ -15,56 +15,30 @@ from __future__ import annotations
 import logging
 import os
 import select
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from ..errors import ShardDown, ShardFailed, SpexError
-from ..protocol import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
-from ..supervisor.hang import HangWatch
-from ..wire import FrameReader, peer, read_available, receive_message, send_message, socket_address
+from ..errors import ShardDown, SpexError
+from ..protocol import OLDEST_PROTOCOL, ProtocolError
+from ..waits import capped, milliseconds
+from ..wire import receive_message, send_message
+from .attaching import SupervisorWatch, attach_to, no_common_version
 from .channel import Channel
+from .events import EventPipes, Listener
+from .lines import given_up
 from .pipes import Pipes
+from .questions import Questions
 
 _CONNECT_WITHIN: Final = 10.0
 """Seconds that callers wait for a supervisor to be followed by another; later ones are told that there is none."""
 _SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
-_LONGEST_WAIT: Final = 3600.0
 _AGAIN: Final = 0.01
 """Seconds after which a channel is looked at again in which another thread was inside."""
 logger = logging.getLogger("spex_shards")
-
-
-class Listener(Protocol):
-    """Who takes what shards send unasked. Nothing of it blocks."""
-
-    @property
-    def log_is_full(self) -> bool:
-        """Whether no more events are to be read for now; `resume` is called when they are."""
-
-    def take_event(self, shard: int, pid: int, event: Any) -> None:
-        """Take an event of a shard."""
-
-    def say(self, text: str) -> None:
-        """Have an error logged."""
-
-
-@dataclass(slots=True, eq=False)
-class _Question:
-    """What a caller asks of the supervisor; `answered` is set when the answer is in `answer`."""
-
-    words: list[Any]
-    answer: Any = None
-    answered: threading.Event = field(default_factory=threading.Event)
-
-    def give(self, answer: Any) -> None:
-        self.answer = answer
-        self.answered.set()
 
 
 class Courier:
@@ -79,7 +53,7 @@ class Courier:
         supervisor_pidfd: The supervisor's, for an owner; else -1.
 
     Attributes:
-        hang_timeout: For an owner: seconds without a sign of life after which the supervisor is ended and replaced.
+        watch: For an owner: whether the supervisor gives signs of life.
     """
 
     def __init__(
@@ -96,26 +70,19 @@ class Courier:
         self._channels = channels
         self._listener = listener
         self._revive = revive
-        self._pidfd = supervisor_pidfd
-        self.hang_timeout: float | None = None
-        self._dead = False
+        self._pidfd, self._dead = supervisor_pidfd, False
         self._connect_at: float | None = None
         self._give_up_at: float | None = None
         self._pause = _SOON
         self._wanted: deque[int] = deque()
         self._asked: set[int] = set()
-        self._questions: deque[_Question] = deque()
-        self._unanswered: deque[_Question] = deque()
-        self._stop = False
-        self._given_up = False
+        self._questions = Questions()
+        self._stop = self._given_up = False
         self._socket: socket.socket | None = None
         self._attached = threading.Event()
         self._refusal: ShardDown | None = None
         self._oldest = False
-        self._hang = HangWatch(None)
-        self._heard = 0
-        self._events: dict[int, tuple[int, int, FrameReader]] = {}
-        self._unread: set[int] = set()
+        self.watch = SupervisorWatch()
         self._blocked: deque[int] = deque()
         self._pumping: set[int] = set()
         self._pump_at: float | None = None
@@ -123,6 +90,7 @@ class Courier:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
+        self._events = EventPipes(self._poll, listener)
         if supervisor_pidfd >= 0:
             self._poll.register(supervisor_pidfd, select.POLLIN)
         self._thread: threading.Thread | None = None
@@ -151,17 +119,12 @@ class Courier:
     def want(self, shard: int) -> None:
         """Have a channel opened; never blocks."""
         self._wanted.append(shard)
-        self._wake()
+        self.wake()
 
     def blocked(self, shard: int) -> None:
         """Have written what a channel could not write at once; never blocks."""
         self._blocked.append(shard)
-        if threading.current_thread() is not self._thread:
-            self._wake()
-
-    def resume(self) -> None:
-        """Have events read again; never blocks."""
-        self._wake()
+        self.wake()
 
     def revive(self, shard: int, timeout: float) -> None:
         """Have a shard that was given up started again; returns when the supervisor has taken the order.
@@ -182,22 +145,19 @@ class Courier:
         return list(self._ask(["status"], timeout))
 
     def _ask(self, words: list[Any], timeout: float) -> Any:
-        question = _Question(words)
-        self._questions.append(question)
-        self._wake()
-        if not question.answered.wait(min(timeout, _LONGEST_WAIT)):
+        question = self._questions.ask(words)
+        self.wake()
+        if not question.answered.wait(capped(timeout)):
             raise ShardDown(f"the supervisor did not answer within {timeout} s", maybe_executed=len(words) > 1)
         return question.answer
 
     def stop(self) -> None:
         """End the thread, take what has arrived, and close everything. May be called again if it was cut off."""
         self._stop = True
-        self._wake()
+        self.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-            for descriptor in list(self._events):
-                while self._read_events(descriptor):
-                    pass  # whoever has an answer has the events that left before it
+            self._events.read_all()
         self.forget()
 
     def forget(self) -> None:
@@ -205,13 +165,13 @@ class Courier:
         connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
-        while self._events:
-            os.close(self._events.popitem()[0])
+        self._events.close()
         descriptor, self._wake_fd = self._wake_fd, -1
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have it look at everything; never blocks."""
         if self._wake_fd >= 0:
             os.eventfd_write(self._wake_fd, 1)
 
@@ -224,23 +184,22 @@ class Courier:
             for descriptor, _ in ready:
                 if not self._ready(descriptor):
                     break  # the others may be of what is closed by now, and their numbers another's
-            self._read_again()
+            self._events.read_again()
             self._connect_again()
             self._look_after_supervisor()
             self._pump()
             self._send_wishes()
 
-    def _timeout(self) -> float:
-        times = [at for at in (self._connect_at, self._pump_at, self._hang.next_look) if at is not None]
-        wait = min(times) - time.monotonic() if times else _LONGEST_WAIT
-        return max(0.0, min(wait, _LONGEST_WAIT)) * 1000
+    def _timeout(self) -> int:
+        times = [at for at in (self._connect_at, self._pump_at, self.watch.next_look) if at is not None]
+        return milliseconds(min(times) - time.monotonic() if times else None)
 
     def _ready(self, descriptor: int) -> bool:
         """Do what a descriptor is ready for; return whether the connection is what it was before."""
         if descriptor == self._wake_fd:
             os.eventfd_read(self._wake_fd)
         elif descriptor in self._events:
-            self._read_events(descriptor)
+            self._events.read(descriptor)
         elif descriptor == self._pidfd:
             self._supervisor_died()
             return False
@@ -277,14 +236,12 @@ class Courier:
         if connection is None:
             return
         try:
-            while self._questions:
-                if not send_message(connection, self._questions[0].words):
-                    return
-                self._unanswered.append(self._questions.popleft())
+            if not self._questions.send(connection):
+                return
             while self._wanted:
                 shard = self._wanted[0]
                 # A wish may be older than the channel: whoever asks twice is given two, and the second ends the first.
-                if self._channels[shard].wants_pipes and shard not in self._asked:
+                if self._channels[shard].lines.wants_pipes and shard not in self._asked:
                     if not send_message(connection, ["open", shard]):
                         return
                     self._asked.add(shard)
@@ -301,8 +258,7 @@ class Courier:
                 return
             if received is None:
                 return
-            self._heard += 1
-            self._hang.answered(time.monotonic())
+            self.watch.heard()
             try:
                 self._take(*received)
             except (LookupError, TypeError, ValueError):  # what it says makes no sense
@@ -317,52 +273,42 @@ class Courier:
         elif message[0] == "channel" and len(descriptors) == 3:
             _, shard, generation, pid = message
             self._asked.discard(shard)
-            self._events[descriptors[2]] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
-            self._poll.register(descriptors[2], select.POLLIN)
+            self._events.add(descriptors[2], shard, pid)
             try:
-                self._channels[shard].install(generation, pid, *descriptors[:2])
+                self._channels[shard].lines.install(generation, pid, *descriptors[:2])
             except OSError as error:  # no descriptor is left: it is asked for again
                 self._listener.say(f"the channel to shard {shard} could not be opened: {error}")
                 self._wanted.append(shard)
         elif message[0] == "down":
             _, shard, generation, _, exit_text = message
-            self._channels[shard].break_if(generation, exit_text)
+            self._channels[shard].lines.break_if(generation, exit_text)
         elif message[0] == "failed":
             _, shard, pid, exit_text = message
             self._asked.discard(shard)
-            self._channels[shard].fail(_failed(shard, pid, exit_text, self._channels[shard].last_request))
+            self._channels[shard].lines.fail(given_up(shard, pid, exit_text, self._channels[shard].last_request))
         elif message[0] == "up":
-            self._channels[message[1]].revive()
+            self._channels[message[1]].lines.revive()
         elif message[0] == "revived":
-            self._channels[message[1]].revive()
-            self._answer(None)
+            self._channels[message[1]].lines.revive()
+            self._questions.answer(None)
         elif message[0] == "status":
-            self._answer(message[1])
-
-    def _answer(self, answer: Any) -> None:
-        # The supervisor answers in order; the watch over it asks for the status as well, for nobody.
-        if self._unanswered:
-            self._unanswered.popleft().give(answer)
+            self._questions.answer(message[1])
 
     def _take_in(self, shards: int, _pid: int, version: int = OLDEST_PROTOCOL, limit: int | None = None) -> None:
         """The supervisor has taken this process in."""
         if shards != len(self._channels):
             self._give_up(shards)
         for channel in self._channels:
-            channel.agree(version, limit)
+            channel.lines.agree(version, limit)
         self._refusal = None
         self._attached.set()
 
     def _refused(self, oldest: int, newest: int) -> None:
         """The supervisor speaks none of the protocol versions that this process does."""
-        self._refusal = ShardDown(
-            f"the supervisor at {self._path} speaks protocol versions {oldest} to {newest}, and this process "
-            f"{OLDEST_PROTOCOL} to {PROTOCOL_VERSION}: use the same version of spex_shards on both sides",
-            maybe_executed=False,
-        )
+        self._refusal = no_common_version(self._path, oldest, newest)
         self._attached.set()
         for channel in self._channels:
-            channel.fail(self._refusal)
+            channel.lines.fail(self._refusal)
 
     def _give_up(self, shards: int) -> None:
         """Never use shards of another number: identifiers are routed by the number that there was."""
@@ -373,83 +319,28 @@ class Courier:
         )
         self._lost()
         for channel in self._channels:
-            channel.fail(error)
-
-    def _read_events(self, descriptor: int) -> bool:
-        """Read once; return whether there may be more."""
-        shard, pid, reader = self._events[descriptor]
-        if self._listener.log_is_full and not self._stop:
-            self._poll.unregister(descriptor)
-            self._unread.add(descriptor)
-            return False
-        try:
-            data = read_available(descriptor)
-            for event in reader.feed(data) if data else ():
-                self._listener.take_event(shard, pid, event)
-        except (ProtocolError, OSError, ValueError, TypeError):
-            data = b""
-        if data == b"":
-            if descriptor not in self._unread:
-                self._poll.unregister(descriptor)
-            self._unread.discard(descriptor)
-            del self._events[descriptor]
-            os.close(descriptor)
-        return bool(data)
-
-    def _read_again(self) -> None:
-        if self._unread and not self._listener.log_is_full:
-            for descriptor in self._unread:
-                self._poll.register(descriptor, select.POLLIN)
-            self._unread.clear()
+            channel.lines.fail(error)
 
     # ------------------------------------------------------------------ the supervisor
 
     def _connect(self) -> None:
-        connection: socket.socket | None = None
-        try:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            connection.setblocking(False)  # a supervisor that is stopped may let nobody in
-            with socket_address(self._path) as address:
-                connection.connect(address)
-            _, user = peer(connection)
-            if user != os.geteuid():
-                raise PermissionError(f"it is a process of user {user}, and this one is of user {os.geteuid()}")
-            offer = (
-                [OLDEST_PROTOCOL, self._client_id]
-                if self._oldest
-                else [PROTOCOL_VERSION, self._client_id, OLDEST_PROTOCOL]
-            )
-            send_message(connection, ["attach", *offer])
-        except OSError as error:
-            if connection is not None:
-                connection.close()
-            raise ShardDown(f"there is no supervisor at {self._path}: {error}", maybe_executed=False) from error
-        self._socket = connection
-        self._poll.register(connection, select.POLLIN)
+        self._socket = attach_to(self._path, self._client_id, oldest_only=self._oldest)
+        self._poll.register(self._socket, select.POLLIN)
         if self._revive is not None:
-            self._hang = HangWatch(self.hang_timeout)
-            self._hang.start(time.monotonic())
+            self.watch.start()
 
     def _look_after_supervisor(self) -> None:
-        """End a supervisor that gives no sign of life; its death is then seen like any other."""
-        if self._socket is None or self._hang.next_look is None:
+        if self._socket is None or self.watch.next_look is None:
             return
-        word = self._hang.look(time.monotonic(), self._heard, waits_for_disk=False)
+        word = self.watch.look(self._pidfd)
         if word == "ping":
             try:
-                if send_message(self._socket, ["status"]):
-                    self._unanswered.append(_Question([]))
+                self._questions.ping(self._socket)
             except OSError:
                 self._lost()
-        elif word == "hung" and self._pidfd >= 0:
-            self._hang.stop()
-            self._listener.say(
-                f"the supervisor gave no sign of life within hang_timeout={self.hang_timeout} s, and is replaced"
-            )
-            try:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has just ended
+        elif word == "ended":
+            seconds = self.watch.hang_timeout
+            self._listener.say(f"the supervisor gave no sign of life within hang_timeout={seconds} s, and is replaced")
 
     def _lost(self) -> None:
         if self._socket is not None:
@@ -460,17 +351,12 @@ class Courier:
                 self._oldest = True  # a supervisor of before versions were negotiated lets go of who offers two
             else:
                 self._oldest = False
-        self._hang.stop()
+        self.watch.stop()
         self._wanted.clear()
         self._asked.clear()
-        while self._unanswered:
-            question = self._unanswered.popleft()
-            if question.words[:1] == ["revive"]:
-                question.give(None)  # whoever follows starts all shards
-            elif question.words:
-                self._questions.append(question)
+        self._questions.lost()
         for channel in self._channels:
-            channel.lose()
+            channel.lines.lose()
         if not self._stop and not self._given_up:
             now = time.monotonic()
             self._connect_at, self._give_up_at, self._pause = now, now + _CONNECT_WITHIN, _SOON
@@ -496,7 +382,7 @@ class Courier:
         self._connect_at = None
         if self._refusal is None:
             for channel in self._channels:
-                channel.revive()
+                channel.lines.revive()
 
     def _not_connected(self, error: Exception) -> None:
         text = f"the supervisor died and has no successor: {error}" if self._dead else str(error)
@@ -506,21 +392,9 @@ class Courier:
         if self._give_up_at is not None and now > self._give_up_at:
             self._give_up_at = None
             for channel in self._channels:
-                channel.fail(ShardDown(text, maybe_executed=True))
+                channel.lines.fail(ShardDown(text, maybe_executed=True))
         if self._dead:
             self._pause = min(2 * self._pause, _REVIVE_AT_MOST)  # a process is started each time
         elif self._give_up_at is None:
             self._pause = _LATER
         self._connect_at = now + self._pause
-
-
-def _failed(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:
-    return ShardFailed(
-        f"shard {shard} died too often and was given up (last process: pid {pid}, {exit_text}; last request: {last}); "
-        f"mend the cause, then call revive({shard}) or restart the manager",
-        shard=shard,
-        pid=pid,
-        exit=exit_text,
-        last_request=last,
-        maybe_executed=False,
-    )

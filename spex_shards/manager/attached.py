@@ -152,7 +152,7 @@ class AttachedInstanceManager(InstanceManager):
             {
                 "shard": index,
                 **report,
-                "unapplied": channels[index].failures.total,
+                "unapplied": channels[index].lines.failures.total,
                 "messages_dropped": self._mailbox.dropped[index],
             }
             for index, report in enumerate(reports)

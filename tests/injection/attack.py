@@ -41,7 +41,11 @@ def attack(
     """
     command = [sys.executable, "-m", "tests.injection.load", kind, ",".join(calls), ",".join(modes), str(stride)]
     done = subprocess.run(
-        [*command, str(folder), "opcodes" if opcodes else "lines"], cwd=ROOT, capture_output=True, text=True
+        [*command, str(folder), "opcodes" if opcodes else "lines"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=3600,
     )
     assert done.returncode == -9, f"the process ended with {done.returncode}: {done.stderr[-4000:]}"
     journal = json.loads((folder / "journal").read_text())

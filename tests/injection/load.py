@@ -19,6 +19,7 @@ from .injector import Injector
 
 HANGS_AFTER = 30.0
 """Seconds that a single step has; then the process says where its threads are, and ends with an error."""
+MOST_PLACES = 400
 KINDS = {
     "in-process": (spex.SimpleInstanceManager, {}),
     "sharded": (spex.ShardedInstanceManager, {"distribution_factor": 1}),
@@ -200,11 +201,8 @@ class Load:
 
 
 def places(first: int, stride: int) -> Iterator[int]:
-    """Yield places, from the first on."""
-    place = first
-    while True:
-        yield place
-        place += stride
+    """Yield places, from the first on; calls that read everything have ever more of them, as there is ever more."""
+    yield from range(first, first + MOST_PLACES * stride, stride)
 
 
 def run(kind: str, calls: list[str], modes: list[str], stride: int, folder: Path, *, opcodes: bool) -> None:
