@@ -243,7 +243,7 @@ class Worker:
         mark = self._engine.mark()
         try:
             self._notice(peer, request)
-        except (ProtocolError, ShardDown, StoreError) as error:
+        except (ValueError, ShardDown, StoreError) as error:
             self._engine.rollback(mark)
             self._clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
@@ -253,10 +253,10 @@ class Worker:
         if request.kind is Kind.REGISTER:
             self._dispatcher.register(request.arguments)
             return
-        try:
-            check(request.kind, request.arguments)
-        except ValueError as error:
-            raise ProtocolError(str(error)) from None
+        check(request.kind, request.arguments)
+        if request.kind is Kind.BYE:
+            self._sessions.ended(peer.client_id)
+            return
         if request.kind is Kind.HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
