@@ -50,6 +50,9 @@ pack: Callable[[Any], bytes] = msgpack.packb
 
 class _Packers(threading.local):
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
         self.pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
 
 
@@ -62,7 +65,12 @@ def pack_flat(value: Any) -> bytes:
     It uses one packer per thread. Packing a dict allocates, which may start a garbage collection, and with it some
     finaliser that packs: the packer would be entered twice. Lists, tuples and scalars allocate nothing.
     """
-    return _packers.pack(value)  # type: ignore[no-any-return]
+    try:
+        return _packers.pack(value)  # type: ignore[no-any-return]
+    except BaseException:
+        # Where there is no memory for the result, the packer keeps what it has packed, and would give it out next time.
+        _packers.renew()
+        raise
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
@@ -73,7 +81,7 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
     """
     try:
         return msgpack.unpackb(data, use_list=True, raw=False, strict_map_key=False, ext_hook=_no_extension)
-    except ValueError:
+    except (ValueError, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"malformed bytes: {error}") from error
@@ -200,7 +208,7 @@ def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> 
     _depth.value += 1
     try:
         return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, ext_hook=hook)
-    except ValueError:
+    except (ValueError, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"malformed bytes: {error}") from error

@@ -46,13 +46,14 @@ class Kind(IntEnum):
     SPECIFICATION = 12
     STATS = 13
     SEEN = 14
+    BYE = 15
 
 
 MUTATING: Final = frozenset({Kind.INIT, Kind.TRANSITION, Kind.MOCK, Kind.DELETE, Kind.DELETE_WHERE})
 """Requests that are carried out once, whatever happens; the others are carried out again when they are sent again."""
 
 
-NOTICES: Final = frozenset({Kind.HELLO, Kind.REGISTER, Kind.SEEN})
+NOTICES: Final = frozenset({Kind.HELLO, Kind.REGISTER, Kind.SEEN, Kind.BYE})
 """What has number 0: nothing is answered."""
 
 
@@ -162,4 +163,5 @@ _RULES: Final[dict[Kind, tuple[_Rule, ...]]] = {
     Kind.SPECIFICATION: (_SPECIFICATION,),
     Kind.STATS: (),
     Kind.SEEN: (_COUNT,),
+    Kind.BYE: (),
 }

@@ -379,6 +379,11 @@ class ServerSession:
         self._fresh.clear()
         self._dropped = []
 
+    def forgotten(self) -> None:
+        """The client has said its farewell, and the batch without its rows was kept: whatever comes needs a hello."""
+        self.stored = self.opened = False
+        self._remembered.clear()
+
     def failed(self) -> None:
         """The batch was not kept: nothing of it is remembered."""
         self._fresh.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from .shard_page import Suspect
 
@@ -21,6 +21,25 @@ class Suspects:
 
     def __init__(self) -> None:
         self._deaths: OrderedDict[Suspect, tuple[int, str]] = OrderedDict()
+
+    @classmethod
+    def of(cls, plain: Any) -> Suspects:
+        """Return suspects from their plain form.
+
+        Raises:
+            ValueError: It is none.
+        """
+        made = cls()
+        try:
+            for who, number, count, how in plain[-_MOST:]:
+                made._deaths[Suspect(bytes(who), int(number))] = int(count), str(how)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"no suspects: {error}") from error
+        return made
+
+    def plain(self) -> list[Any]:
+        """Return the plain form, oldest first."""
+        return [[*suspect, *death] for suspect, death in self._deaths.items()]
 
     def __bool__(self) -> bool:
         return bool(self._deaths)

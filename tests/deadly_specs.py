@@ -25,6 +25,15 @@ def _die(action: str) -> None:
             time.sleep(60)
 
 
+def _exit_until(path: Path) -> None:
+    """Die, slowly while there is a file that says so."""
+    time.sleep(0.2)
+    while path.with_suffix(".slow").exists():
+        path.with_suffix(".waits").touch()
+        time.sleep(0.01)
+    os._exit(3)
+
+
 class Deadly(spex.Specification):
     """Its model knows "go" only; any other action is a deviation, and the handler does what the action says."""
 
@@ -40,6 +49,8 @@ class Deadly(spex.Specification):
             if not path.exists():
                 path.touch()
                 os._exit(3)
+        if transition.action == "exit until":
+            _exit_until(Path(transition.target))
         _die(transition.action)
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 from typing import Any
@@ -204,3 +206,27 @@ TABLES = [
     (0, 0, 3, 3, 1, 1, 2, 0, 0, 2, 2, 2),
     (0, 6, 15, 8, 12, 10, 9, 13, 4, 14, 14, 12),
 ]
+
+
+def test_what_could_not_be_packed_for_want_of_memory_is_not_in_what_is_packed_next() -> None:
+    """The packer is used again and again, and keeps what it has packed until there was memory for the result."""
+    script = """
+import resource
+from spex_shards import codec
+codec.pack_flat([1])
+big = "x" * 50_000_000
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+for room in range(1 << 20, 200 << 20, 4 << 20):
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, -1))
+    try:
+        done = codec.pack_flat([big])
+    except MemoryError:
+        resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+        assert codec.pack_flat([7]) == bytes([0x91, 7]), room
+    else:
+        break
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("done\n", "")

@@ -6,15 +6,18 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import spex_shards as spex
+from spex_shards import records
 from spex_shards.restart import RestartIntensity
 from spex_shards.shard_page import ShardPage, Suspect
 from spex_shards.supervisor.hang import HangWatch
+from spex_shards.supervisor.suspect_file import keep_suspects, read_suspects
 from spex_shards.suspects import Suspects
 
 from .conftest import wait_until
@@ -59,6 +62,53 @@ def test_a_request_that_kills_its_shard_is_refused_after_three_deaths(
     assert (shard.status, shard.restarts) == ("READY", 3)
     manager.transition(1, "go", "here")
     assert [entry.action for entry in manager.get_instance(1).history] == [spex.INITIALISATION, "go"]
+
+
+def test_what_a_shard_died_with_is_known_to_the_next_supervisor(
+    start: Callable[..., spex.ShardedInstanceManager], places: dict[str, Path]
+) -> None:
+    """Three deaths in all, with a supervisor killed in between; what was executing then is not to blame for that."""
+    manager = start()
+    manager.init_instance(Deadly, 1)
+    supervisor = manager._owner.pid
+    folder = places["data_dir"] / "shard-000"
+
+    def deaths() -> list[int]:
+        return [count for *_, count, _ in read_suspects(folder).plain()]
+
+    with ThreadPoolExecutor() as pool:
+        gone = places["data_dir"] / "gone"
+        call = pool.submit(manager.try_transition, 1, "exit until", str(gone))
+        wait_until(lambda: deaths() == [1], "the shard has died with it once")
+        gone.with_suffix(".slow").touch()  # the next time it waits for the supervisor to be killed
+        wait_until(lambda: gone.with_suffix(".waits").exists(), "it is being executed")
+        os.kill(supervisor, signal.SIGKILL)
+        wait_until(lambda: manager._owner.pid != supervisor, "there is another supervisor")
+        gone.with_suffix(".slow").unlink()
+        refusal = call.result(timeout=60)
+    assert isinstance(refusal, spex.PoisonRequest)
+    assert "died 3 times" in str(refusal)
+    assert deaths() == [3]
+
+
+def test_suspects_survive_as_data_and_a_damaged_file_is_none(tmp_path: Path) -> None:
+    """The newest thousand; whatever else stands there harms nobody."""
+    suspects = Suspects()
+    suspects.died(Suspect(b"c" * 16, 7), "SIGKILL")
+    suspects.died(Suspect(b"k" * 16, 0), "exit code 3")
+    suspects.died(Suspect(b"c" * 16, 7), "SIGSEGV")
+    keep_suspects(tmp_path, suspects)
+    assert (
+        read_suspects(tmp_path).plain()
+        == suspects.plain()
+        == [[b"k" * 16, 0, 1, "exit code 3"], [b"c" * 16, 7, 2, "SIGSEGV"]]
+    )
+    for spoilt in (b"", b"x" * 100, records.seal(7), records.seal([[1]]), records.seal([[b"c", "x", 1, "how"]])):
+        (tmp_path / "suspects").write_bytes(spoilt)
+        assert not read_suspects(tmp_path)
+    (tmp_path / "suspects").unlink()
+    assert not read_suspects(tmp_path)
+    keep_suspects(tmp_path / "not there", suspects)
 
 
 def test_one_poison_among_a_hundred_pipelined_requests_is_refused_alone(

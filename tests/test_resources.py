@@ -20,7 +20,7 @@ import spex_shards as spex
 from spex_shards import codec
 from spex_shards.protocol import Kind
 
-from .conftest import is_gone, traced, wait_until
+from .conftest import is_gone, kill_worker, traced, wait_until
 from .helper_specs import Door
 from .raw_client import RawClient
 
@@ -464,5 +464,71 @@ def test_a_hundred_thousand_instances_of_one_prefix(places: dict[str, Path]) -> 
         assert manager.get_instance((prefix, 5000)).current_state == "opened"
         with pytest.raises(spex.InstanceNotFound):
             manager.get_instance((prefix, count))
+    finally:
+        manager.close()
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def address_space(pid: int) -> int:
+    """Return the bytes of a process's address space."""
+    return int(re.search(r"VmSize:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024  # type: ignore[index]
+
+
+def test_a_request_that_there_is_no_memory_for_is_refused_and_the_shard_lives(places: dict[str, Path]) -> None:
+    """In its execution or at the commit: its caller is told, and others are served by the same process."""
+    manager = start(places, max_restarts=0, retry_failed=None)
+    try:
+        manager.init_instance(Door, 1)
+        pid = manager.shards()[0].pid
+        with limited(pid, resource.RLIMIT_AS, address_space(pid) + (24 << 20)):
+            for size in (15 << 20, 7 << 20, 3 << 20):
+                error = manager.try_init_instance(Door, ("big", size), meta={"text": "x" * size})
+                assert error is None or isinstance(error, spex.StoreError)
+                manager.init_instance(Door, ("small", size))
+                if size == 15 << 20:
+                    assert "memory" in str(error)
+        manager.init_instance(Door, "big", meta={"text": "x" * (7 << 20)})
+        assert manager.shards()[0].pid == pid
+    finally:
+        manager.close()
+
+
+def test_a_shard_that_cannot_be_opened_for_want_of_memory_comes_back_when_there_is_some(
+    places: dict[str, Path],
+) -> None:
+    """However long that takes, and though its deaths were many."""
+    manager = start(places, retry_failed=0.2)
+    try:
+        manager.init_instance(Door, 1)
+        supervisor = manager._owner.pid
+        with limited(supervisor, resource.RLIMIT_AS, address_space(supervisor) + (1 << 20)):
+            kill_worker(manager, 0)
+            wait_until(lambda: (manager.shards()[0].last_exit or "SIGKILL")[:7] != "SIGKILL", "it was tried in vain")
+            assert manager.shards()[0].status is not spex.ShardStatus.READY
+        wait_until(lambda: manager.try_init_instance(Door, 2) is None, "it is back")
+        assert identifiers(manager) == {1, 2}
+    finally:
+        manager.close()
+
+
+def test_a_request_larger_than_an_eighth_of_the_memory_is_refused_alone(places: dict[str, Path]) -> None:
+    """The rule names the limit; it is looked at when a worker starts."""
+    manager = start(places, max_frame_bytes=1 << 30, call_timeout=60)
+    try:
+        supervisor = manager._owner.pid
+        most = 800 << 20
+        with limited(supervisor, resource.RLIMIT_AS, most):
+            kill_worker(manager, 0)
+            manager.init_instance(Door, 1)
+            pid = manager.shards()[0].pid
+            error = manager.try_init_instance(Door, 2, meta={"data": bytes(101 << 20)})
+            assert isinstance(error, spex.StoreError)
+            assert f"must be at most an eighth of the memory that its process may have ({most // 8} bytes)" in str(
+                error
+            )
+            manager.init_instance(Door, 3, meta={"data": bytes(1 << 20)})
+            assert manager.shards()[0].pid == pid
     finally:
         manager.close()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
+from spex_shards import records
 from spex_shards.catalogue import describe_for_shipping
 from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
@@ -22,6 +23,7 @@ from spex_shards.wire import FrameReader, pipe, read_available
 from spex_shards.worker import loop, outbox
 from spex_shards.worker.logs import LogCapture
 from spex_shards.worker.outbox import AT_ONCE
+from spex_shards.worker.sessions import EXPIRES_AFTER, PORTION
 
 from .asking import ask
 from .conftest import wait_until
@@ -518,3 +520,90 @@ def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect
     shard.turn()
     [peer] = shard.worker._clients.all()
     assert peer.event(0, b"") == [701, 0, b""]
+
+
+def clients(shard: Shard) -> int:
+    """Return how many clients the store knows."""
+    return len(shard.store.tables["clients"])
+
+
+def test_a_client_that_says_its_farewell_leaves_no_row(shard: Shard, connect: Any) -> None:
+    """Short-lived processes would each leave one for a day; its answers go too, also at a second try."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    number = client.init(Patient, 1)
+    shard.turn()
+    client.take_replies()
+    assert client.session.acknowledged == number
+    assert (clients(shard), len(shard.store.tables["answers"])) == (1, 1)
+    os.write(client._requests, frame((0, 0, Kind.BYE, 0)))
+    shard.store.failing = True
+    shard.turn()
+    client.leave()
+    shard.turn()
+    assert clients(shard) == 1
+    shard.store.failing = False
+    shard.retry_now()
+    shard.turn()
+    assert (clients(shard), len(shard.store.tables["answers"])) == (0, 0)
+    assert not shard.worker._sessions._sessions
+
+
+def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connect: Any) -> None:
+    """The request is carried out; whatever follows the farewell is refused."""
+    client = connect()
+    number = client.init(Patient, 1)
+    os.write(client._requests, frame((0, 0, Kind.BYE, 0)))
+    assert client.answer(number) is None
+    assert clients(shard) == 0
+    client.init(Patient, 2)
+    shard.turn()
+    client.take_replies()
+    assert "before the hello" in client.refusal[1]
+    client.leave()
+    other = connect(b"d")
+    shard.turn()
+    assert other.answer(other.send(Kind.GET, canonical(1), 1))[0]
+    other.leave()
+    shard.turn()
+    assert clients(shard) == 0
+
+
+def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, connect: Any) -> None:
+    """Each looks at a bounded number of clients; who is gone for a day is forgotten in the end."""
+    many, now = 5 * PORTION + 7, time.time_ns() // 1000
+    for number in range(many):
+        row = records.seal([1, 0, now - EXPIRES_AFTER - 1 if number % 2 else now])
+        shard.store.tables["clients"][number.to_bytes(16, "big")] = row
+    client = connect(b"\xff")
+    sessions = shard.worker._sessions
+    shard.turn()
+    sessions.next_sweep = 1
+    before, rounds = clients(shard), 0
+    while sessions.next_sweep < now + 60_000_000:
+        shard.worker._next_due = shard.worker._due()
+        shard.turn(1)
+        left = clients(shard)
+        assert before - left <= PORTION
+        assert client.answer(client.init(Patient, rounds)) is None
+        before, rounds = clients(shard), rounds + 1
+        assert rounds < 20
+    assert rounds >= 2
+    assert clients(shard) == many - many // 2 + 1
+
+
+def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, connect: Any) -> None:
+    """The next one begins where it began."""
+    now = time.time_ns() // 1000
+    for number in range(2 * PORTION):
+        row = records.seal([1, 0, now - EXPIRES_AFTER - 1])
+        shard.store.tables["clients"][number.to_bytes(16, "big")] = row
+    shard.turn()
+    shard.worker._sessions.next_sweep = 1
+    shard.store.failing = True
+    shard.worker._next_due = 0
+    shard.turn()
+    assert clients(shard) == 2 * PORTION
+    shard.store.failing = False
+    shard.retry_now()
+    wait_until(lambda: shard.turn() or clients(shard) == 0, "all are forgotten")

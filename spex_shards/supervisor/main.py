@@ -46,6 +46,7 @@ from .models import read_models
 from .policy import ShardPolicy
 from .process import Forker, WorkerProcess
 from .stopping import stop_workers
+from .suspect_file import keep_suspects, read_suspects
 
 _TRY_AGAIN: Final = 0.02
 _AFTER_OWNER: Final = 0.8
@@ -119,6 +120,7 @@ class Supervisor:
             ShardPolicy(
                 index,
                 RestartIntensity(config.max_restarts, config.max_seconds),
+                suspects=read_suspects(self._directory.shard(index)),
                 hang=HangWatch(config.hang_timeout),
                 retry=BackOff(config.retry_failed, LONGEST_RETRY),
             )
@@ -275,7 +277,10 @@ class Supervisor:
         shard = self._shards[index]
         generation, pid = shard.generation, worker.pid
         how = worker.killed_for or (f"{how}: {worker.last_words}" if worker.last_words else how)
-        shard.died(how, time.monotonic(), self._pages[index].take())
+        suspect = self._pages[index].take()
+        shard.died(how, time.monotonic(), suspect)
+        if suspect is not None:
+            keep_suspects(self._directory.shard(index), shard.suspects)
         del self._workers[index]
         worker.close(self._epoll)
         self._note_workers()

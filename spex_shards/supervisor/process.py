@@ -115,6 +115,8 @@ class Forker:
                 close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
                 code = main(control)
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                traceback.clear_frames(error.__traceback__)  # so that there is memory for the words
             with suppress(OSError):
                 send_message(control, ["dying", words(error)[:_MOST_WORDS]])
             traceback.print_exc()

@@ -52,10 +52,17 @@ class Attachments:
         """Read once what a client has sent, unless it has something waiting still."""
         if peer.stalled or peer.parked or peer.queue:
             return
+        fits = True
         try:
             alive = peer.read()
         except ProtocolError as error:
             self.refuse(peer, ShardDown(str(error), maybe_executed=True))
+            return
+        except MemoryError:
+            fits = False  # the error has to be gone before there is memory for an answer
+        if not fits:
+            peer.drop_unread()
+            self.refuse(peer, StoreError("the shard has no memory for what this client sends"))
             return
         if peer.queue:
             self.waiting[peer] = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..codec import canonical, decode, identifier_of, pack
 from ..domain.instance import Deviation
 from ..engine import CheckPending, Engine
-from ..errors import RemoteTraceback, SpexError, words
+from ..errors import RemoteTraceback, SpexError, StoreError, words
 from ..handlers import Caller, report
 from ..protocol import MUTATING, Kind, ProtocolError, Request, check
 from ..records import StoredSpecification, encode_value, error_plain
@@ -31,9 +31,17 @@ class Dispatcher:
         engine: The shard's engine.
         capture: Where log records go.
         stats: Returns what the worker counts itself.
+        most_bytes: Most bytes of a request's arguments; None: as many as a frame has.
     """
 
-    def __init__(self, engine: Engine, capture: LogCapture, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        capture: LogCapture,
+        stats: Callable[[], dict[str, Any]],
+        most_bytes: int | None = None,
+    ) -> None:
+        self._most_bytes = most_bytes
         self._engine = engine
         self._capture = capture
         self._stats = stats
@@ -63,6 +71,8 @@ class Dispatcher:
         self._capture.target = logs
         try:
             check(kind, request.arguments)
+            if self._most_bytes is not None:
+                _check_size(request, self._most_bytes)
             value = _OPERATIONS[kind](self, request, caller, now)
             ok = True
         except CheckPending:
@@ -169,6 +179,13 @@ def size_of(request: Request, entry: Entry | None) -> int:
     return 0 if entry is None or request.kind in MUTATING else len(pack(entry[2]))
 
 
+def _check_size(request: Request, most: int) -> None:
+    size = sum(len(value) for value in request.arguments if isinstance(value, (bytes, str)))
+    if size > most:
+        text = "must be at most an eighth of the memory that its process may have"
+        raise StoreError(f"the request to a shard {text} ({most} bytes), got: {size} bytes")
+
+
 def _check_values(identifier: bytes, meta: bytes | None) -> None:
     # What is stored now is read for as long as the directory lives.
     if canonical(identifier_of(identifier)) != identifier:
@@ -181,6 +198,9 @@ def _failure(request: Request, error: BaseException) -> SpexError:
     if isinstance(error, SpexError):
         return error
     text = f"the shard could not carry out {request.kind.name.lower()}: {words(error)}"
+    if isinstance(error, MemoryError):
+        traceback.clear_frames(error.__traceback__)  # so that there is memory for the answer
+        return StoreError(f"{text} (there is no memory for it); nothing of it was kept")
     failure = SpexError(text, shard_pid=os.getpid())
     failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
     return failure

@@ -40,6 +40,7 @@ from .attachments import MAX_UNWRITTEN, Attachments
 from .checks import CheckQueue
 from .dispatch import Dispatcher, Entry, size_of
 from .logs import LogCapture
+from .memory import most_request_bytes
 from .options import WorkerOptions
 from .outbox import MOST_KEPT, Outbox
 from .peers import Peer
@@ -65,7 +66,7 @@ class Worker:
         self._control = control
         self._options = options
         self._capture = capture
-        self._dispatcher = Dispatcher(engine, capture, self._stats)
+        self._dispatcher = Dispatcher(engine, capture, self._stats, most_request_bytes(options.max_frame_bytes))
         self._sessions = Sessions(engine.batch)
         self._outbox = Outbox(engine.batch)
         self._checks = CheckQueue(engine.checks, options.helper_keeps)
@@ -244,7 +245,7 @@ class Worker:
         mark = self._engine.mark()
         try:
             self._notice(peer, request)
-        except (ProtocolError, ShardDown, StoreError) as error:
+        except (ValueError, ShardDown, StoreError) as error:
             self._engine.rollback(mark)
             self._clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
@@ -254,10 +255,10 @@ class Worker:
         if request.kind is Kind.REGISTER:
             self._dispatcher.register(request.arguments)
             return
-        try:
-            check(request.kind, request.arguments)
-        except ValueError as error:
-            raise ProtocolError(str(error)) from None
+        check(request.kind, request.arguments)
+        if request.kind is Kind.BYE:
+            self._sessions.ended(peer.client_id)
+            return
         if request.kind is Kind.HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
@@ -268,16 +269,17 @@ class Worker:
         """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
         captured = list(self._capture.outside)
-        self._outbox.take_unasked(self._capture.outside)
-        self._sessions.write()
         try:
+            self._outbox.take_unasked(self._capture.outside)
+            self._sessions.write()
             self._engine.commit()
         except LogBroken:
             raise
-        except StoreError as error:
+        except (StoreError, MemoryError) as error:
+            self._engine.rollback(0)
             self._capture.outside[:0] = captured[:MOST_KEPT]
             self._outbox.lose(len(captured) - MOST_KEPT)
-            self._answer(self._failed(done, error))
+            self._answer(self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory")))
             self._next_due = self._not_before = _now() + _RETRY_AFTER
             return False
         self._answer(done)

@@ -47,6 +47,7 @@ class Peer:
         self.closed = False
         self.bytes_in = 0
         self.bytes_out = 0
+        self._limit = limit
         self._reader = FrameReader(limit)
 
     def read(self) -> bool:
@@ -62,6 +63,11 @@ class Peer:
         for plain in self._reader.feed(data):
             self.queue.append(read_request(plain))
         return bool(data)
+
+    def drop_unread(self) -> None:
+        """Let go of what was received in part: nothing more is read."""
+        self.queue.clear()
+        self._reader = FrameReader(self._limit)
 
     def event(self, kind: int, payload: Any) -> list[Any]:
         """Number an event of the current batch."""
