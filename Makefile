@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
 INPUTS ?= 5000000
+HOURS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench fuzz simulate chaos inject crash-states clean
+.PHONY: demo test check format lint types bench fuzz simulate chaos inject soak crash-states clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -43,6 +44,10 @@ chaos: $(STAMP)
 
 inject: $(STAMP)
 	$(BIN)/python -m tests.injection
+
+# Web server, task workers and a script on one directory, killed and restarted; needs Debian's redis-server.
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --hours $(HOURS)
 
 crash-states: $(STAMP)
 	$(BIN)/python -m tests.crash_states

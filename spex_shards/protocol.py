@@ -18,7 +18,9 @@ from .domain.lts import INITIALISATION
 from .errors import show
 
 PROTOCOL_VERSION: Final = 2
-"""The newest version that is spoken here. 2: who leaves for good says goodbye (`BYE`)."""
+"""The newest version that is spoken here."""
+SAYS_GOODBYE: Final = 2
+"""The first version with `BYE`."""
 OLDEST_PROTOCOL: Final = 1
 """The oldest version that is spoken here: a rolling upgrade has one version beside the next."""
 NOWAIT: Final = 64

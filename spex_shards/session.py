@@ -246,6 +246,10 @@ class ClientSession:
         """Return the frame that tells the shard which reports it may forget."""
         return frame((0, 0, Kind.SEEN, 0, self._seen.reports))
 
+    def goodbye(self) -> bytes:
+        """Return the frame that tells the shard that this client is gone for good."""
+        return frame((0, 0, Kind.BYE, 0))
+
     def unanswered(self) -> bytes:
         """Return the frames of the whole window, in order, to be written to a new channel."""
         self.written = self._last

@@ -22,6 +22,7 @@ from spex_shards.data_dir import DataDir, OwnerLock
 
 from .conftest import descendants, is_gone, wait_until
 from .helper_specs import Door
+from .test_hostile import as_another_user
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
@@ -151,27 +152,6 @@ def fill(path: Path) -> None:
         backup(path, path.parent / "copy")
 
 
-def child_as(user: int, action: Callable[[], str]) -> str:
-    """Return what `action` returns in a forked child of another user."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-            os.write(writing, action().encode())
-        except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as file:  # noqa: PTH123
-        said = file.read().decode()
-    os.waitpid(pid, 0)
-    return said
-
-
 def contents(path: Path) -> dict[str, bytes]:
     """Return all files of a folder."""
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -191,7 +171,7 @@ def test_a_copy_that_can_only_be_read_is_verified(place: Path, owner: int, lock:
         os.chown(path, owner, owner)
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = contents(copy)
-    assert child_as(65534, lambda: f"found {verify(copy)}") == "found []"
+    assert as_another_user(lambda: f"found {verify(copy)}") == "found []"
     assert contents(copy) == before
     assert "log-0" in " ".join(before)
 

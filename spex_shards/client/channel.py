@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ..errors import CallTimeout
-from ..protocol import NOWAIT, Kind
+from ..protocol import NOWAIT, SAYS_GOODBYE, Kind
 from ..session import Sent
 from .line import Line
 from .lines import Lines, Port
@@ -321,8 +321,18 @@ class Channel:
         return Wanted(pipes.to_poll(replies=leads), pipes)
 
     def say_goodbye(self) -> None:
-        """Write what the shard is still to be told, as far as it takes it, when the courier has ended."""
+        """Write what the shard is still to be told, as far as it takes it, when the courier has ended.
+
+        Where nothing is on its way any more, and so nothing will ever be sent again, the shard may forget this client.
+        """
         self.pump()
+        line = self.lines.current
+        if self.lines.version >= SAYS_GOODBYE and not line.session.unacknowledged and line.turn.take():
+            try:
+                if not line.busy:
+                    line.write(line.session.goodbye())
+            finally:
+                line.turn.give()
 
     @property
     def last_request(self) -> str:
