@@ -116,6 +116,10 @@ class Channel:
 
     def flush(self, deadline: float | None) -> bool:
         """Wait until everything sent so far is answered; False when the deadline passed first."""
+        # In the middle of a call of this thread there may be a request that is in the window and not in the pipe yet, and
+        # would wait for this call: entering leaves that call's line behind.
+        line = self._enter()
+        line.turn.give()
         self._send_left()
         newest = self.lines.current.session.newest
         return newest is None or self._wait_for(newest, deadline)
