@@ -141,41 +141,68 @@ def repeat(on_alarm: Callable[..., None], step: Callable[[], Any]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def ended_by(call: str, blocking: bool) -> Callable[[App], None]:
-    """Return a scenario: SIGTERM while the main thread observes; its handler makes a call, and the process ends."""
+def ended_by(act: Callable[[App], bool], blocking: bool) -> Callable[[App], None]:
+    """Return a scenario: SIGTERM while the main thread observes; its handler does something, and ends the process.
+
+    Args:
+        act: What the handler does; returns whether the process ends now.
+        blocking: Whether the main thread waits for its observations.
+    """
 
     def scenario(app: App) -> None:
+        inside = False
+
         def on_term(*_: object) -> None:
-            if call == "close":
-                posted = list(app.posted)
-                app.manager.close()
-                for one in posted:
-                    identifier, word = one.split()
-                    app.acknowledged[identifier].append(word)
+            nonlocal inside
+            if inside and act is not close:
+                return
+            inside = True
+            if act(app):
                 app.end(flushed=False)
-            if call == "flush":
-                app.flush()
-            if call == "post":
-                app.post("inner")
-                app.interrupts += 1
-                if app.interrupts < 20:
-                    return
-                app.flush()
-            if call == "join":
-                threads = [threading.Thread(target=app.observe, args=("thread",)) for _ in range(3)]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-            app.end(flushed=False)
+            inside = False
 
         signal.signal(signal.SIGTERM, on_term)
-        killer = threading.Thread(target=terminate, daemon=True)
-        killer.start()
+        threading.Thread(target=terminate, daemon=True).start()
         while True:
             app.observe("main") if blocking else app.post("main")
 
     return scenario
+
+
+def close(app: App) -> bool:
+    """Close the manager, also in the middle of its being closed: what was posted before is acknowledged then."""
+    posted = list(app.posted)
+    app.manager.close()
+    for one in posted:
+        identifier, word = one.split()
+        app.acknowledged[identifier].append(word)
+    return True
+
+
+def flush(app: App) -> bool:
+    """Flush."""
+    app.flush()
+    return True
+
+
+def post(app: App) -> bool:
+    """Observe without waiting, at the first signals; flush at the last."""
+    app.post("inner")
+    app.interrupts += 1
+    if app.interrupts < 20:
+        return False
+    app.flush()
+    return True
+
+
+def join(app: App) -> bool:
+    """Wait for threads that observe, as services do for theirs."""
+    threads = [threading.Thread(target=app.observe, args=("thread",)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return True
 
 
 def terminate() -> None:
@@ -194,8 +221,8 @@ SCENARIOS: dict[str, Callable[[App], None]] = {
     "handlers": handlers,
     "interrupts": interrupts,
     **{
-        f"{call} while it {'waits' if blocking else 'posts'}": ended_by(call, blocking)
-        for call in ("close", "flush", "post", "join")
+        f"{act.__name__} while it {'waits' if blocking else 'posts'}": ended_by(act, blocking)
+        for act in (close, flush, post, join)
         for blocking in (True, False)
     },
 }

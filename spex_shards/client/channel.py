@@ -32,7 +32,7 @@ from .line import Line
 from .lines import Lines, Port
 from .pipes import Pipes
 
-_FIRST_LOOK: Final = 0.05
+_FIRST_LOOK: Final = 0.005
 _LAST_LOOK: Final = 1.0
 """Seconds after which whoever waits for a turn, or for an answer that another thread reads, looks whether it will
 come."""
@@ -116,8 +116,8 @@ class Channel:
 
     def flush(self, deadline: float | None) -> bool:
         """Wait until everything sent so far is answered; False when the deadline passed first."""
-        # In the middle of a call of this thread there may be a request that is in the window and not in the pipe yet, and
-        # would wait for this call: entering leaves that call's line behind.
+        # In the middle of a call of this thread there may be a request that is in the window and not in the pipe yet.
+        # It would wait for this call: entering leaves that call's line behind.
         line = self._enter()
         line.turn.give()
         self._send_left()

@@ -38,7 +38,7 @@ from .tenure import Tenure
 _US: Final = timedelta(microseconds=1)
 _RETRY_AFTER: Final = 1.0
 _LOOK_AGAIN: Final = 0.1
-_FIRST_LOOK: Final = 0.05
+_FIRST_LOOK: Final = 0.005
 _LAST_LOOK: Final = 1.0
 """Seconds after which whoever waits for a turn looks whether its holder will come out."""
 logger = logging.getLogger("spex_shards")

@@ -108,16 +108,19 @@ class Load:
         injector = Injector(place, self.action(mode), opcodes=opcodes)
         manager = self.manager
         try:
-            injector.run(lambda: CALLS[name](manager, word))
-            self.returned(name, word)
+            answer = injector.run(lambda: CALLS[name](manager, word))
+            if not isinstance(answer, spex.SpexError):  # what a handler raises is what `try_transition` returns
+                self.returned(name, word)
         except (KeyboardInterrupt, SoftTimeLimit, TimeoutError, spex.InstanceNotFound):
             if not mode.startswith("raise"):
                 raise
         except spex.ManagerClosed:
             if mode != "close":
                 raise
-        except spex.PredicateError:
-            pass  # what comes while the predicate runs is the predicate's; and it may not call its manager
+        except (spex.PredicateError, TypeError):
+            # What comes while the predicate runs, or is pickled, is the predicate's; and it may not call its manager.
+            if name != "delete_instances":
+                raise
         if not injector.reached:
             return False
         self.places += 1
