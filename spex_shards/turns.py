@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ class Turn:
     __slots__ = ("_guarded", "_inside", "_lock", "give", "is_taken", "take")
 
     def __init__(self, guarded: object, inside: Inside) -> None:
-        self._guarded = guarded
+        self._guarded = weakref.ref(guarded)  # it has this turn: without a cycle it goes as soon as nobody uses it
         self._inside = inside
         self._lock = threading.Lock()
         self.take: Callable[[], bool] = partial(self._lock.acquire, False)
@@ -123,8 +124,9 @@ class Turn:
     def _find(self, top: FrameType) -> bool | None:
         """Return whether the holder's frame is interrupted by code from outside this package; None: it is not there."""
         foreign = False
+        guarded = self._guarded()
         for frame in _stack(top):
-            if self._inside.holds(frame, self._guarded):
+            if self._inside.holds(frame, guarded):
                 return foreign
             if frame.f_code in _on_purpose:
                 foreign = False

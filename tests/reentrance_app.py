@@ -150,16 +150,16 @@ def ended_by(act: Callable[[App], bool], blocking: bool) -> Callable[[App], None
     """
 
     def scenario(app: App) -> None:
-        inside = False
+        depth = 0
 
         def on_term(*_: object) -> None:
-            nonlocal inside
-            if inside and act is not close:
+            nonlocal depth
+            if depth >= (3 if act is close else 1):
                 return
-            inside = True
+            depth += 1
             if act(app):
                 app.end(flushed=False)
-            inside = False
+            depth -= 1
 
         signal.signal(signal.SIGTERM, on_term)
         threading.Thread(target=terminate, daemon=True).start()

@@ -110,7 +110,8 @@ class Channel:
         """
         sent = self._request(kind | NOWAIT, arguments, waits=False)
         line = self.lines.current
-        if line.session.unacknowledged >= self._max_unacknowledged or (line.pipes is not None and line.pipes.output):
+        full = line.session.unacknowledged >= self._max_unacknowledged
+        if (full or (line.pipes is not None and line.pipes.output)) and not self._interrupts(line):
             self._make_room(time.monotonic() + timeout, kind, timeout)
         self._put(sent)
 
@@ -147,8 +148,7 @@ class Channel:
         Raises:
             ShardFailed, ShardDown, ManagerClosed: The channel carries nothing.
         """
-        turn = self.lines.current.turn
-        if not sent.waits and turn.is_taken() and turn.is_mine():
+        if not sent.waits and self._interrupts(self.lines.current):
             # The outer call sends it on its way out: it looks once more when it has given its turn back.
             self.lines.left.append(sent)
             return
@@ -177,6 +177,11 @@ class Channel:
         """
         self.lines.leave(line)
         return sent.done or line.newest.session.holds(sent)
+
+    @staticmethod
+    def _interrupts(line: Line) -> bool:
+        """Return whether this call comes in the middle of another of this thread, which is inside."""
+        return line.turn.is_taken() and line.turn.is_mine()
 
     def _send_left(self) -> None:
         """Send what calls inside other calls of their thread have left."""
@@ -285,7 +290,9 @@ class Channel:
                     f"within {timeout} s: {session.unacknowledged} requests are unacknowledged",
                     **self.lines.facts(maybe_executed=False),
                 )
-            if pipes is not None and line.reading.take():
+            if line.turn.is_taken() and line.turn.is_stuck():
+                self.lines.leave(line)  # nobody else could write what is left
+            elif pipes is not None and line.reading.take():
                 self._lead(line, line.wait_for_room, remaining * 1000)
             else:
                 waited_for = session.oldest or Sent(Kind.STATS, 0, (), waits=False)

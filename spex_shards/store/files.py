@@ -31,8 +31,12 @@ class LogFile(Protocol):
             OSError: Nothing is known about what is there.
         """
 
-    def disable(self) -> None:
-        """Have nothing written any more, whoever is in the middle of `write`; nothing is waited for."""
+    def disable(self, *, in_use: bool) -> None:
+        """Have nothing written any more; nothing is waited for.
+
+        Args:
+            in_use: Whether somebody may be in the middle of `write`: then it is let go of when nobody can be.
+        """
 
     def close(self) -> None:
         """Let go of it, once a sync that is under way has ended; never waits."""
@@ -99,8 +103,10 @@ class OsFile:
         if self._closing:
             self.close()
 
-    def disable(self) -> None:
+    def disable(self, *, in_use: bool) -> None:
         """Have nothing written any more; the descriptor is closed when nobody can be in the middle of `write`."""
+        if not in_use:
+            self.close()
         self._held, self._descriptor = self._descriptor, -1
 
     def __del__(self) -> None:

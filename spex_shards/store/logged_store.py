@@ -168,7 +168,7 @@ class LoggedStore:
             DataDirError: The log cannot be read or written.
             StoreError: It has too many files, and no checkpoint can be written.
         """
-        self._log.disable()
+        self._log.disable(in_use=self.may_be_appending())
         store = LoggedStore(
             self._base.another_view(),
             self._files,

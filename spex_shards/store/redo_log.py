@@ -190,12 +190,12 @@ class RedoLog:
         self._closed.clear()
         self._drop_older()
 
-    def disable(self) -> None:
-        """Have nothing appended any more, whoever is in the middle of `append`."""
+    def disable(self, *, in_use: bool) -> None:
+        """Have nothing appended any more, though somebody may be in the middle of `append`."""
         if self._syncer is not None:
             self._syncer.abandon()
         for file in self._unsynced:
-            file.disable()
+            file.disable(in_use=in_use)
 
     def close(self) -> None:
         """Let go of the files."""
