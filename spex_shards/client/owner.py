@@ -22,6 +22,7 @@ from ..wire import FrameReader
 
 START_WITHIN: Final = 90.0
 _MARGIN: Final = 2.0
+_LONGEST_WAIT: Final = 3600.0
 _GONE_WITHIN: Final = 0.2
 """Seconds to wait for killed processes that this one has inherited."""
 # The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
@@ -164,8 +165,8 @@ class SupervisorOwner:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while time.monotonic() < deadline:
-            if not poll.poll(max(1, (deadline - time.monotonic()) * 1000)):
-                break
+            if not poll.poll(max(1, min(deadline - time.monotonic(), _LONGEST_WAIT) * 1000)):
+                continue
             try:
                 data = self._socket.recv(65536)
             except ConnectionError:

@@ -47,6 +47,8 @@ from .stopping import stop_workers
 from .suspect_file import keep_suspects, read_suspects
 
 _TRY_AGAIN: Final = 0.02
+_LONGEST_WAIT: Final = 3600.0
+"""A system call takes no more than 24 days."""
 _AFTER_OWNER: Final = 0.8
 """Seconds that workers have to drain when the owner is dead: all must be gone within two."""
 _MOST_WORDS: Final = 8000
@@ -164,7 +166,7 @@ class Supervisor:
             for t in (shard.start_at, shard.give_up_at, shard.hang.next_look, self._door_at)
             if t is not None
         ]
-        wait = max(0.0, min(times) - now) if times else -1.0
+        wait = max(0.0, min(min(times) - now, _LONGEST_WAIT)) if times else -1.0
         if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
             return _TRY_AGAIN if wait < 0 else min(wait, _TRY_AGAIN)
         return wait

@@ -13,6 +13,7 @@ from ..wire import send_message
 from .process import STOPPED, WorkerProcess
 
 _TERMINATE: Final = 0.3
+_LONGEST_WAIT: Final = 3600.0
 
 
 def stop_workers(workers: dict[int, WorkerProcess], within: float) -> list[str]:
@@ -37,7 +38,7 @@ def _wait_for(workers: dict[int, WorkerProcess], deadline: float, *, asked: bool
     for worker in workers.values():
         poll.register(worker.pidfd, select.POLLIN)
     while workers and time.monotonic() < deadline:
-        poll.poll(max(1, (deadline - time.monotonic()) * 1000))
+        poll.poll(max(1, min(deadline - time.monotonic(), _LONGEST_WAIT) * 1000))
         for index, worker in list(workers.items()):
             how = worker.reap()
             if how is not None:
