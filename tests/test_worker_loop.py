@@ -607,3 +607,23 @@ def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, conn
     shard.store.failing = False
     shard.retry_now()
     wait_until(lambda: shard.turn() or clients(shard) == 0, "all are forgotten")
+
+
+def test_a_clock_that_is_set_back_by_a_month_neither_ends_the_loop_nor_holds_it_up(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No wait is longer than a system call takes; what failed is tried again within a second of the new clock."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    shard.store.failing = True
+    logging.getLogger("spex_shards").warning("a record")
+    shard.turn()
+    shard.store.failing = False
+    before = time.time_ns
+    monkeypatch.setattr(loop.time, "time_ns", lambda: before() - 30 * 86400 * 10**9)
+    for _ in range(2):
+        assert 0 <= shard.worker._timeout() <= loop.LONGEST_WAIT
+    monkeypatch.setattr(loop.time, "time_ns", lambda: before() - 30 * 86400 * 10**9 + 2 * 10**9)
+    shard.turn()
+    assert waiting(shard) == 2, "the record, and what the shard said of its failure"
+    assert client.answer(client.init(Patient, 2)) is None

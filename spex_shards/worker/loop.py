@@ -24,7 +24,6 @@ import select
 import signal
 import socket
 import time
-from math import inf
 from typing import Any, Final
 
 from ..engine import CheckPending, Engine
@@ -51,6 +50,7 @@ FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
 _RETRY_AFTER: Final = 1_000_000
+LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
 
 _Done = tuple[Peer, Request, Entry | None, bool]
 """An answered request: its client, itself, its entry, and whether the current batch carried it out."""
@@ -113,13 +113,12 @@ class Worker:
     def _timeout(self) -> float:
         if self._clients.ready():
             return 0
-        if self._forced_at is None:
-            upkeep = self._engine.next_upkeep
-            wait = (self._next_due - _now()) / 1_000_000
-            if upkeep != inf:
-                wait = min(wait, upkeep - time.monotonic())
-            return max(0.0, wait)
-        return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
+        if self._forced_at is not None:
+            return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
+        now = _now()
+        self._not_before = min(self._not_before, now + _RETRY_AFTER)  # the clock may have been set back
+        wait = min((self._next_due - now) / 1_000_000, self._engine.next_upkeep - time.monotonic())
+        return max(0.0, min(wait, LONGEST_WAIT))
 
     def _due(self) -> int:
         due = self._engine.next_due()

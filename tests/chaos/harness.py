@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -25,6 +26,8 @@ SHARDS = 3
 APPLICATIONS = 3
 KINDS = {"worker": 80, "supervisor": 10, "application": 8, "server": 2}
 """Of a hundred kills."""
+STOPS = 0.1
+"""Stops for a while, for each kill."""
 
 
 class Books:
@@ -76,6 +79,8 @@ class Chaos:
         self.folder = folder
         self.random = Random(seed)
         self.kills: Counter[str] = Counter()
+        self.stops: Counter[str] = Counter()
+        self._stopped: list[tuple[float, int, int | None]] = []
         self._names = 0
         self._everybody: set[tuple[int, int | None]] = set()  # process ids are used again: each with its start
         self.heard: list[str] = []
@@ -97,7 +102,7 @@ class Chaos:
         arguments = ["serve", "--data-dir", self.folder / "data", "--models-dir", self.folder / "models"]
         return subprocess.Popen(
             [sys.executable, "-m", "spex_shards.cli", *map(str, arguments), "--shards", str(SHARDS)],
-            stderr=self._log, env=self._environment(), cwd=ROOT,
+            stderr=self._log, env=self._environment(), cwd=ROOT, preexec_fn=_adopt_orphans,
         )  # fmt: skip
 
     def _application(self) -> subprocess.Popen[bytes]:
@@ -152,6 +157,31 @@ class Chaos:
         os.kill(pid, signal.SIGKILL)
         self.kills[kind] += 1
 
+    # ------------------------------------------------------------------ stopping for a while
+
+    def stop_one(self) -> None:
+        """SIGSTOP somebody at random, who goes on up to two seconds later."""
+        holders = self._holders()
+        kind = self.random.choice(list(KINDS))
+        pid = {
+            "worker": self.random.choice([pid for pid, _ in holders.get("workers", [])] or [None]),
+            "supervisor": holders.get("owner", [None])[0],
+            "application": self.random.choice(self.applications).pid,
+            "server": self.server.pid,
+        }[kind]
+        if pid in descendants():
+            os.kill(pid, signal.SIGSTOP)
+            self.stops[kind] += 1
+            self._stopped.append((time.monotonic() + self.random.uniform(0.1, 2), pid, start_time(pid)))
+
+    def wake(self, *, everybody: bool = False) -> None:
+        """Have those go on whose time has come."""
+        for until, pid, start in list(self._stopped):
+            if everybody or until < time.monotonic():
+                self._stopped.remove((until, pid, start))
+                if start_time(pid) == start:
+                    os.kill(pid, signal.SIGCONT)
+
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> dict[str, Any]:
@@ -163,6 +193,7 @@ class Chaos:
             timed = {instance.identifier for instance in manager.iter_instances(Timed)}
             wait_until(lambda: timed <= set(self._reported()), "all timeouts are reported", within=60)
             table = self._compare(manager, Books(self.folder))
+        wait_until(lambda: not self._zombies(), "the server has reaped what it inherited")
         self._note_all()
         self.server.send_signal(signal.SIGTERM)
         self.server.wait(30)
@@ -173,6 +204,9 @@ class Chaos:
         table["orphans"] = len(self._left())
         return table
 
+    def _zombies(self) -> list[int]:
+        return [pid for pid in descendants(self.server.pid) if start_time(pid) is None]
+
     def _note_all(self) -> None:
         self._everybody |= {(pid, start_time(pid)) for pid in descendants()}
 
@@ -180,6 +214,10 @@ class Chaos:
         return [pid for pid, start in self._everybody if start is not None and start_time(pid) == start]
 
     def _connected(self) -> Any:
+        if self.server.poll() is not None:  # the directory was held by a supervisor that could not end
+            self.server = self._serve()
+        if self._holders().get("owner", [None])[0] not in descendants(self.server.pid):
+            return None  # one that ends, as its server is dead
         try:
             manager = spex.connect(self.folder / "data", call_timeout=60)
             manager.stats()
@@ -210,6 +248,7 @@ class Chaos:
         }
         return {
             "kills": dict(self.kills),
+            "stops": dict(self.stops),
             "observations": sum(books.issued.values()),
             "acknowledged": sum(books.acknowledged.values()),
             "lost": lost,
@@ -223,6 +262,11 @@ class Chaos:
         }
 
 
+def _adopt_orphans() -> None:
+    """Be as process 1 of a container is: what a supervisor leaves when it dies is this process's."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
 def chaos(folder: Path, *, kills: int, seed: int, pause: float = 0.15) -> dict[str, Any]:
     """Kill `kills` processes, about one in `pause` seconds; return the table."""
     run = Chaos(folder, seed)
@@ -231,6 +275,10 @@ def chaos(folder: Path, *, kills: int, seed: int, pause: float = 0.15) -> dict[s
         while sum(run.kills.values()) < kills:
             time.sleep(run.random.uniform(0.2, 1.8) * pause)
             run.kill_one()
+            run.wake()
+            if run.random.random() < STOPS:
+                run.stop_one()
+        run.wake(everybody=True)
         return run.finish()
     finally:
         for process in [*run.applications, run.server]:

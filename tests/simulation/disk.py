@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from spex_shards.store import TABLES, MemoryStore
+from spex_shards.store.checkpoint import NoHelper
 from spex_shards.store.syncing import SYNC_SECONDS
 
 SECTOR = 512
@@ -58,6 +59,7 @@ class SimDisk:
     """Files by name, with faults.
 
     Attributes:
+        no_helpers: So many attempts to start a helper fail.
         on_step: Called with what is about to be done ("write", "sync", "open", "checkpoint"); it may raise.
     """
 
@@ -66,6 +68,7 @@ class SimDisk:
     def __init__(self) -> None:
         self.files: dict[str, Content] = {}
         self.on_step: Callable[[str], None] = lambda _: None
+        self.no_helpers = 0
 
     def names(self) -> list[str]:
         """Return the names of all files."""
@@ -198,6 +201,9 @@ class SimCheckpoint:
 
     def start(self, changes: Any) -> None:
         """Begin."""
+        if self._disk.no_helpers:
+            self._disk.no_helpers -= 1
+            raise NoHelper("no process")
         self._disk.on_step("checkpoint")
         self._changes = {table: dict(rows) for table, rows in changes.items()}
 

@@ -104,8 +104,9 @@ class Poll:
         """Watch it for something else."""
         self.register(descriptor, events)
 
-    def poll(self, _timeout: float = 0) -> list[tuple[int, int]]:
+    def poll(self, timeout: float = 0) -> list[tuple[int, int]]:
         """Return what is ready; nobody ever waits here."""
+        assert 0 <= timeout < 1 << 21, "longer than a system call takes, or for ever"
         ready = []
         for number, events in list(self._watched.items()):
             if number == self._control.fileno():

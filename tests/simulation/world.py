@@ -44,6 +44,8 @@ class Chances:
     kill_client: int = 4
     cut_power: int = 4
     fuse: int = 20
+    set_clock: int = 5
+    no_helper: int = 10
 
 
 class World:
@@ -54,6 +56,7 @@ class World:
         self.chances = chances
         self.durability = self.random.choice(["process", "disk"])
         self.now = START
+        self.wall_ahead = self.furthest_ahead = 0.0
         self.net = Net(self.random)
         self.disk, self.base = SimDisk(), SimBase()
         self.policy = ShardPolicy(0, RestartIntensity(1_000_000, 5.0))
@@ -62,7 +65,7 @@ class World:
         self.reports: dict[int, Any] = {}
         self.clients: list[SimClient] = []
         self.dead: list[SimClient] = []
-        self.counts = {"kills": 0, "power cuts": 0, "applications": 0, "requests": 0, "innocents": 0}
+        self.counts = {"kills": 0, "power cuts": 0, "applications": 0, "requests": 0, "innocents": 0, "clock steps": 0}
         _PAGE.take()
         for _ in range(self.random.randint(1, 3)):
             self._new_client()
@@ -87,6 +90,16 @@ class World:
 
     def _time(self) -> None:
         self.now += self.random.choice([0.01, 0.3, 1.0, 4.0])
+
+    def _set_clock(self) -> None:
+        """Have somebody set the wall clock, by less forwards than it takes until clients are forgotten."""
+        self.counts["clock steps"] += 1
+        self.wall_ahead += self.random.choice([-30 * 86400, -3600, -1, 1, 3600])
+        self.furthest_ahead = max(self.furthest_ahead, self.wall_ahead)
+
+    def _no_helper(self) -> None:
+        """Have the next processes for checkpoints fail to start."""
+        self.disk.no_helpers = self.random.randint(1, 20)
 
     def _worker(self) -> None:
         if self.random.random() < 0.3:
@@ -192,7 +205,7 @@ class World:
         self.policy.died("SIGKILL", self.now, _PAGE.take())
 
     def _microseconds(self) -> int:
-        return int(self.now * 1_000_000)
+        return int((self.now + self.wall_ahead) * 1_000_000)
 
     # ------------------------------------------------------------------ the end
 
@@ -200,6 +213,8 @@ class World:
         """Let everything come to rest without further faults, and check it."""
         self.faults = False
         self.disk.on_step = lambda _: None
+        self.disk.no_helpers = 0
+        self.wall_ahead = self.furthest_ahead
         for _ in range(STUCK):
             if self.worker is not None and all(client.idle for client in self.clients):
                 break
@@ -308,7 +323,7 @@ def simulated() -> Iterator[list[World]]:
     def current() -> World:
         return worlds[-1]
 
-    clock = SimpleNamespace(monotonic=lambda: current().now, time_ns=lambda: int(current().now * 1e6) * 1000)
+    clock = SimpleNamespace(monotonic=lambda: current().now, time_ns=lambda: current()._microseconds() * 1000)
     seams = [
         (loop, "select", SimpleNamespace(epoll=lambda: Poll(current().net, current().control), EPOLLIN=select.EPOLLIN)),
         (loop, "time", clock),
