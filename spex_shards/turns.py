@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
+from weakref import ref
 
 _PACKAGE: Final = str(Path(__file__).resolve().parent) + "/"
 _MOMENT: Final = 0.002
@@ -86,7 +87,7 @@ class Turn:
     __slots__ = ("_guarded", "_inside", "_lock", "give", "is_taken", "take")
 
     def __init__(self, guarded: object, inside: Inside) -> None:
-        self._guarded = guarded
+        self._guarded = ref(guarded)  # what is left behind, and its descriptors, must not wait for the collector
         self._inside = inside
         self._lock = threading.Lock()
         self.take: Callable[[], bool] = partial(self._lock.acquire, False)
@@ -124,7 +125,7 @@ class Turn:
         """Return whether the holder's frame is interrupted by code from outside this package; None: it is not there."""
         foreign = False
         for frame in _stack(top):
-            if self._inside.holds(frame, self._guarded):
+            if self._inside.holds(frame, self._guarded()):
                 return foreign
             if frame.f_code in _on_purpose:
                 foreign = False
