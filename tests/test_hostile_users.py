@@ -16,8 +16,11 @@ import pytest
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
 from spex_shards.data_dir import DataDir, Layout, OwnerLock
+from spex_shards.shard_page import Suspect
 from spex_shards.store.files import OsFiles
 from spex_shards.store.lmdb_store import LmdbStore
+from spex_shards.supervisor.suspect_file import keep_suspects, read_suspects
+from spex_shards.suspects import Suspects
 from spex_shards.wire import check_peer
 
 from .helper_specs import Door
@@ -168,6 +171,24 @@ def test_a_symbolic_link_of_ours_leads_to_the_directory_and_another_users_does_n
     os.chown(link, OTHER, OTHER, follow_symlinks=False)
     with pytest.raises(spex.DataDirError, match=f"link is a symbolic link that belongs to user {OTHER}"):
         opened(link).start()
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "open to others"])
+def test_suspects_that_another_user_may_have_named_are_none(tmp_path: Path, kind: str) -> None:
+    """What is named there would be refused as poison; and what a link leads to is not written over."""
+    known = Suspects()
+    known.died(Suspect(b"c" * 16, 1), "SIGKILL")
+    keep_suspects(tmp_path, known)
+    assert read_suspects(tmp_path)
+    if kind == "open to others":
+        (tmp_path / "suspects").chmod(0o666)
+    else:
+        (tmp_path / "suspects").rename(tmp_path / "victim")
+        (tmp_path / "suspects").symlink_to(tmp_path / "victim")
+    assert not read_suspects(tmp_path)
+    (tmp_path / "suspects.new").symlink_to(tmp_path / "precious")
+    keep_suspects(tmp_path, known)
+    assert not (tmp_path / "precious").exists()
 
 
 LISTEN = """

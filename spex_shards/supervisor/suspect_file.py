@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..errors import StoreError
+from ..errors import DataDirError, StoreError
+from ..private import open_file, read_file, replace_file
 from ..records import seal, unseal
 from ..suspects import Suspects
 
@@ -19,10 +20,10 @@ NAME: Final = "suspects"
 
 
 def read_suspects(folder: Path) -> Suspects:
-    """Return the suspects of the shard in `folder`; none where the file is missing or damaged."""
+    """Return the suspects of the shard in `folder`; none where the file is missing, damaged or another user's."""
     try:
-        return Suspects.of(unseal((folder / NAME).read_bytes(), "the suspects"))
-    except (OSError, StoreError, ValueError):
+        return Suspects.of(unseal(read_file(folder / NAME), "the suspects"))
+    except (OSError, DataDirError, StoreError, ValueError):
         return Suspects()
 
 
@@ -32,8 +33,7 @@ def keep_suspects(folder: Path, suspects: Suspects) -> None:
     They need not survive a power loss, and so nothing waits for a disk.
     """
     fresh = folder / f"{NAME}.new"
-    with suppress(OSError):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
+    with suppress(OSError, DataDirError):
+        with os.fdopen(open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(seal(suspects.plain()))
-        fresh.replace(folder / NAME)
+        replace_file(fresh, folder / NAME)

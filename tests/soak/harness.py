@@ -48,6 +48,7 @@ class Soak:
         self.answers: Counter[str] = Counter()
         self.samples = Samples()
         self.result: dict[str, Any] = {}
+        self._unbalanced: spex.SpexError | None = None
         self._everybody: set[tuple[int, int | None]] = set()
         self._stop = threading.Event()
         (folder / "journals").mkdir()
@@ -196,7 +197,11 @@ class Soak:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.running[name].wait()
-        wait_until(self._all_balanced, "all books are balanced", within=120)
+        deadline = time.monotonic() + 120
+        while not self._all_balanced():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the books cannot be balanced: {self.manager.shards()}") from self._unbalanced
+            time.sleep(0.1)
         left = self.books.left()
         self.manager.close()
         self._everybody |= {(pid, start_time(pid)) for pid in descendants(self.running["server"].pid)}
@@ -215,8 +220,10 @@ class Soak:
         }
 
     def _all_balanced(self) -> bool:
-        with suppress(spex.SpexError):
+        try:
             self.books.balance(settled=2)
+        except spex.SpexError as error:
+            self._unbalanced = error
         return not list((self.folder / "journals").glob("*.journal"))
 
     def _left(self) -> list[int]:
