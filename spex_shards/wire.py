@@ -24,7 +24,7 @@ from . import codec
 from .descriptors import lifted
 from .errors import DataDirError
 from .protocol import ProtocolError
-from .session import LENGTH
+from .sent import LENGTH
 
 CHUNK: Final = 65536
 MAX_MESSAGE: Final = 65536

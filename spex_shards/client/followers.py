@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ..session import Sent
+from ..sent import Sent
 
 Gate = threading.Lock
 

@@ -25,7 +25,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..protocol import NOT_ANSWERED, ProtocolError
-from ..session import ClientSession, Sent
+from ..sent import Sent
+from ..session import ClientSession
 from ..turns import Inside, Turn, interruption
 from .followers import Followers
 from .pipes import Pipes

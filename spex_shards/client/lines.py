@@ -18,7 +18,8 @@ from ..errors import ManagerClosed, ShardDown, ShardFailed, SpexError
 from ..failures import Failures
 from ..protocol import PROTOCOL_VERSION
 from ..records import error_of, error_plain
-from ..session import ClientSession, Sent
+from ..sent import Sent
+from ..session import ClientSession
 from .line import Line
 from .pipes import Pipes
 

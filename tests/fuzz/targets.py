@@ -18,7 +18,8 @@ from spex_shards.domain import spex_text
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.protocol import ProtocolError, check, read_request
-from spex_shards.session import ClientSession, Sent
+from spex_shards.sent import Sent
+from spex_shards.session import ClientSession
 from spex_shards.store.log_format import HEADER_BYTES, Header, pack_record
 from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.store.recovery import recover

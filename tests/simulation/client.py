@@ -10,7 +10,8 @@ from spex_shards.catalogue import describe
 from spex_shards.domain.lts import INITIALISATION
 from spex_shards.protocol import NOT_ANSWERED, NOWAIT, Kind
 from spex_shards.records import decode_value, error_of
-from spex_shards.session import ClientSession, Sent, frame
+from spex_shards.sent import Sent
+from spex_shards.session import ClientSession, frame
 from spex_shards.wire import FrameReader
 from spex_shards.worker.peers import LOG, MESSAGE, REPORT
 
