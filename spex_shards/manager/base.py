@@ -15,6 +15,7 @@ from ..handlers import handler_running
 from ..mailbox import Mailbox
 from ..protocol import Kind
 from ..shard_info import ShardInfo
+from ..turns import interruption
 from .arguments import action_name, canonical, encode_meta, specification_of, state_name
 from .reading import Life, Readings
 
@@ -98,6 +99,8 @@ class InstanceManager(Readings):
         try:
             return self._observe(Kind.INIT, *arguments)
         except SpexError as error:
+            if interruption(error) is not None:
+                raise  # it is what a signal handler of the application has raised
             return error
 
     def init_instance_nowait(
@@ -126,6 +129,8 @@ class InstanceManager(Readings):
         try:
             return self._observe(Kind.TRANSITION, *arguments)
         except SpexError as error:
+            if interruption(error) is not None:
+                raise  # it is what a signal handler of the application has raised
             return error
 
     def transition_nowait(self, identifier: Any, action: str, to_state: str) -> None:

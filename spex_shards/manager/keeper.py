@@ -12,7 +12,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
-_LOOK_EVERY: Final = 1.0
+from ..errors import ManagerClosed
+
+_LOOK_EVERY: Final = 0.1
 _T = TypeVar("_T")
 
 
@@ -37,7 +39,7 @@ class _Order(Generic[_T]):
     def wait(self, alive: Callable[[], bool]) -> _T:
         while not self._done.acquire(timeout=_LOOK_EVERY):
             if not alive() and not self._done.acquire(timeout=0):
-                raise RuntimeError("the thread of the in-process manager is gone")
+                raise ManagerClosed("the manager is closed")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[no-any-return]
@@ -86,7 +88,8 @@ class Keeper:
             last: Whether the thread is to end afterwards.
 
         Raises:
-            RuntimeError: This is the keeper itself, on which a finaliser runs, or it is gone.
+            RuntimeError: This is the keeper itself, on which a finaliser runs.
+            ManagerClosed: The thread has ended.
         """
         if self.is_current:
             raise RuntimeError(

@@ -88,7 +88,12 @@ class LocalShard:
 
     def stop(self) -> StoreError | None:
         """Write everything out, and give the directory back; return what could not be written. May be repeated."""
-        return self._keeper.ask(self._shut, last=True) if self._keeper.is_running else None
+        if not self._keeper.is_running:
+            return None
+        try:
+            return self._keeper.ask(self._shut, last=True)
+        except ManagerClosed:
+            return None  # by the call that this one interrupts, or that is a little earlier
 
     def drop(self) -> None:
         """In a forked child: let go of the lock's copy; nothing else of the parent's is touched."""

@@ -29,6 +29,7 @@ from ..protocol import Kind
 from ..records import decode_value, encode_value
 from ..settings import load_specifications, options_from
 from ..shard_info import ShardInfo, ShardStatus
+from ..turns import interruption
 from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
 from .local_shard import LocalShard
 from .reading import Life
@@ -243,6 +244,8 @@ class SimpleInstanceManager(InstanceManager):
         except ManagerClosed:
             raise
         except SpexError as error:
+            if interruption(error) is not None:
+                raise
             logger.error("an observation could not be applied: %s", error)
             self._failures.add(error)
 
