@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..descriptors import lifted
 from ..errors import ShardDown, SpexError
 from ..protocol import OLDEST_PROTOCOL, ProtocolError
 from ..waits import capped, milliseconds
@@ -83,11 +84,10 @@ class Courier:
         self._refusal: ShardDown | None = None
         self._oldest = False
         self.watch = SupervisorWatch()
-        self._blocked: deque[int] = deque()
-        self._pumping: set[int] = set()
+        self._blocked, self._pumping = deque[int](), set[int]()
         self._pump_at: float | None = None
         self._watched: list[tuple[int, Pipes | None]] = []
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_fd = lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._events = EventPipes(self._poll, listener)

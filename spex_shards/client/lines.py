@@ -247,7 +247,7 @@ def given_up(shard: int, pid: int | None, exit_text: str | None, last: str) -> S
     """Return the error of a shard that the supervisor has given up."""
     return ShardFailed(
         f"shard {shard} died too often and was given up (last process: pid {pid}, {exit_text}; last request: {last}); "
-        f"mend the cause, then call revive({shard}) or restart the manager",
+        f"it is tried again by itself (see retry_failed); mend the cause, then call revive({shard}) to have it at once",
         shard=shard,
         pid=pid,
         exit=exit_text,

@@ -8,6 +8,7 @@ import weakref
 from contextlib import suppress
 from typing import Any, Final
 
+from ..descriptors import lifted
 from ..protocol import MAX_REPLY_BYTES
 from ..wire import FrameReader, read_available, write_available
 
@@ -35,7 +36,7 @@ class Pipes:
     def __init__(self, requests: int, replies: int) -> None:
         self._held = [requests, replies]
         self.output = bytearray()
-        self._held.append(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._held.append(lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))
         self._requests, self._replies, self._wake = self._held
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._poll = select.poll()

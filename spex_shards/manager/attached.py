@@ -174,6 +174,7 @@ class AttachedInstanceManager(InstanceManager):
             call_timeout=options["call_timeout"],
             max_unacknowledged=options["max_unacknowledged"],
             max_frame_bytes=options["max_frame_bytes"],
+            hang_timeout=options["hang_timeout"],
             specifications=self._specifications,
         )
 
