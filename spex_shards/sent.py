@@ -12,6 +12,7 @@ LENGTH: Final = 4
 """Bytes of the length in front of a frame."""
 _HEAD: Final = struct.Struct(">IBBQBQ")
 """How a request's frame begins: its length; then, as msgpack, an array, the number, and what is acknowledged."""
+_HEAD_AND_MORE: Final = _HEAD.size - 1
 _U64: Final = 0xCF
 
 
@@ -28,39 +29,43 @@ class Sent:
 
     Attributes:
         number: Its place among the requests of its client to that shard; 0: it has none yet.
-        data: Its frame, once it has a number.
+        data: Its frame; only once it has a number.
         size: Bytes of the frame.
-        changes: Whether it changes something.
         answer: Its entry in a reply, once `done`; None is plain success.
         done: Whether it is answered.
         given_up: Whether its answer is known before it is sent.
     """
 
-    __slots__ = ("_fields", "_tail", "answer", "changes", "code", "data", "done", "given_up", "number", "size", "waits")
+    # Defaults of the class: one is made for each observation, and most never have more than a number.
+    number = 0
+    data = b""
+    answer: Any = None
+    done = False
+    given_up = False
 
     def __init__(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
         packed = codec.pack_flat((code, thread, *arguments))
         self.code = code
         self.waits = waits
-        self.changes = code & ~NOWAIT in MUTATING
-        self.number = 0
-        self.data = b""
-        self.answer: Any = None
-        self.done = self.given_up = False
-        # An array of fewer than sixteen parts: one byte says so, and the parts follow. Two more come in front.
-        self._fields = packed[0] + 2
-        self._tail = packed[1:]
-        self.size = _HEAD.size + len(packed) - 1
+        self._packed = packed
+        self.size = _HEAD_AND_MORE + len(packed)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something."""
+        return self.code & ~NOWAIT in MUTATING
 
     def numbered(self, number: int, acknowledged: int) -> bytes:
         """Take a number; return the frame."""
+        packed = self._packed
         self.number = number
-        self.data = _HEAD.pack(self.size - LENGTH, self._fields, _U64, number, _U64, acknowledged) + self._tail
-        return self.data
+        # An array of fewer than sixteen parts: one byte says so, and the parts follow. Two more come in front.
+        self.data = data = _HEAD.pack(self.size - LENGTH, packed[0] + 2, _U64, number, _U64, acknowledged) + packed[1:]
+        return data
 
     def give_up(self, error: Any, acknowledged: int) -> None:
         """Have it answered with an error; in its place goes a question that takes its number and does nothing."""
         question = Sent(Kind.SPECIFICATION, 0, ("",), waits=self.waits)
         self.data = question.numbered(self.number, acknowledged)
-        self.size, self.changes = question.size, False
+        self.size, self.code = question.size, question.code
         self.answer, self.given_up = [self.number, False, error, []], True

@@ -139,15 +139,15 @@ class ClientSession:
 
     def _answered(self, upto: int, unkept: Container[int]) -> None:
         window = self._window
+        # Before anything leaves the window; a successor looks at the window first.
+        self.acknowledged = max(upto, self.acknowledged)
         while window and window[0].number <= upto:
             sent = window[0]
-            if sent.changes and sent.number not in unkept:
+            if not self._kept and sent.changes and sent.number not in unkept:
                 self._kept = True
             if sent.answer is not None and not sent.waits and not sent.answer[1]:
                 self.failures[sent.number] = sent.answer
-            # In this order: a successor believes what is done, and what is no longer in the window is acknowledged.
             sent.done = True
-            self.acknowledged = sent.number
             window.popleft()
 
     def successor(self) -> ClientSession:

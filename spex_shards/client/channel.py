@@ -148,13 +148,33 @@ class Channel:
         Raises:
             ShardFailed, ShardDown, ManagerClosed: The channel carries nothing.
         """
-        if not sent.waits and self._interrupts(self.lines.current):
+        lines = self.lines
+        line = lines.current
+        turn = line.turn
+        self._last_code = sent.code
+        if lines.failure is None and not lines.left and turn.take():
+            # The straight way of nearly every request: nobody is inside, and nothing has gone wrong.
+            try:
+                if not (line.busy or line.dead):
+                    line.send(sent)
+            finally:
+                turn.give()
+            if sent.number:
+                if line.pipes is None or line.broken:
+                    lines.see_to(line)
+                if not line.dead or self._is_taken_over(sent, line):
+                    if lines.left:
+                        self._send_left()
+                    return
+        elif not sent.waits and self._interrupts(line):
             # The outer call sends it on its way out: it looks once more when it has given its turn back.
-            self.lines.left.append(sent)
+            lines.left.append(sent)
             return
+        self._put_somewhere(sent)
+
+    def _put_somewhere(self, sent: Sent) -> None:
         if self.lines.left:
             self._send_left()
-        self._last_code = sent.code
         while True:
             line = self._enter()
             try:

@@ -96,7 +96,16 @@ class Line:
     def send(self, sent: Sent) -> None:
         """Take a request into the window, and write it if there are pipes; with the turn."""
         self.busy = True
-        self._send(sent)
+        session, pipes = self.session, self.pipes
+        data = session.add(sent)
+        if pipes is not None:
+            if self.greeted != len(self._notices):
+                self._greet(pipes)
+            session.written = sent.number
+            if pipes.output:
+                pipes.output += data
+            else:
+                self._write(pipes, data)
         self.busy = False
 
     @_sending
@@ -107,13 +116,13 @@ class Line:
             left: From there.
             taken: Each is noted there before it is taken away.
         """
-        self.busy = True
         while left:
+            self.busy = True
             sent = left[0]
             taken.append(sent)
             left.popleft()
             if not sent.done and not self.session.holds(sent):
-                self._send(sent)
+                self.send(sent)
         self.busy = False
 
     @_sending
@@ -161,16 +170,10 @@ class Line:
         elif self.pipes is not None and self.pipes.output:
             self._blocked()
 
-    def _send(self, sent: Sent) -> None:
-        data = self.session.add(sent)
-        pipes = self.pipes
-        if pipes is not None:
-            if self.greeted != len(self._notices):
-                upto = len(self._notices)
-                self._write(pipes, b"".join(self._notices[self.greeted : upto]))
-                self.greeted = upto
-            self.session.written = sent.number
-            self._write(pipes, data)
+    def _greet(self, pipes: Pipes) -> None:
+        upto = len(self._notices)
+        self._write(pipes, b"".join(self._notices[self.greeted : upto]))
+        self.greeted = upto
 
     def _step(self, milliseconds: float) -> None:
         pipes = self.pipes

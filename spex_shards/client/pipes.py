@@ -61,7 +61,10 @@ class Pipes:
         if self.output:
             self.output += data
             return
-        written = write_available(self._requests, data)
+        try:
+            written = os.write(self._requests, data)
+        except BlockingIOError:
+            written = 0
         if written < len(data):
             self.output += data[written:]
 

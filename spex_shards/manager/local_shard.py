@@ -151,9 +151,13 @@ class LocalShard:
         while True:
             messages: list[bytes] = []
             caller = Caller(os.getpid(), threading.get_ident() if thread is None else thread, self._client_id, messages)
-            tenure = self._enter()
-            engine = tenure.engine
-            due, upkeep = engine.next_due(), engine.next_upkeep
+            tenure = self._tenure
+            # The straight way of nearly every call: nobody is inside, and nothing has gone wrong.
+            if tenure is None or self._keeper_waits or not tenure.turn.take():
+                tenure = self._enter()
+            elif tenure.busy or tenure.dead:
+                tenure.turn.give()
+                tenure = self._enter()
             try:
                 value, kept = tenure.carry_out(operation, caller)
             except StoreFull:
@@ -172,7 +176,7 @@ class LocalShard:
                 break
         for message in messages:
             deliver(message)
-        if engine.next_due() != due or engine.next_upkeep < upkeep:
+        if tenure.is_due_sooner():
             self._keeper.wake()
         return value
 

@@ -91,7 +91,7 @@ class SimpleInstanceManager(InstanceManager):
         self._known: set[type[Specification]] = set()
         self._failures = Failures()
         self._batches = 0
-        self._requests: Counter[str] = Counter()
+        self._requests: Counter[Kind] = Counter()
         self._left: deque[_Left] = deque()
 
     # ------------------------------------------------------------------ life
@@ -171,7 +171,7 @@ class SimpleInstanceManager(InstanceManager):
     def _counters(self, engine: Engine, _caller: Caller) -> dict[str, Any]:
         return {
             "shard": 0,
-            "requests": dict(self._requests),
+            "requests": {kind.name.lower(): count for kind, count in self._requests.items()},
             "deviations": self._shard.deviations_seen,
             "timeouts": self._shard.timeouts_seen,
             "store_size": engine.store_size(),
@@ -211,7 +211,7 @@ class SimpleInstanceManager(InstanceManager):
     def _carry_out(self, operation: Callable[[Engine, Caller], Any], kind: Kind, thread: int | None = None) -> Any:
         if self._life is not Life.STARTED:
             self._check()
-        self._requests[kind.name.lower()] += 1
+        self._requests[kind] += 1
         value = self._shard.carry_out(operation, self._deliver, thread)
         self._batches += 1
         if self._left:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from ..engine import Engine
@@ -41,6 +42,9 @@ class Tenure:
     def __init__(self, engine: Engine, store: LoggedStore) -> None:
         self.engine = engine
         self.store = store
+        self._batch = engine.batch
+        self._due: int | None = None
+        self._upkeep = inf
         self.turn = Turn(self, _inside)
         self.busy = self.dead = False
         self.inherited: int | None = None
@@ -62,7 +66,7 @@ class Tenure:
         try:
             value = operation(engine, caller)
             # Before it is kept: afterwards a call that interrupts this one may have others kept on top.
-            kept = self.store.last + engine.batch.dirty
+            kept = self.store.last + self._batch.dirty
             engine.commit()
         except SpexError as error:
             # An error that a signal handler has raised may have come at any place: nothing can be undone then.
@@ -75,6 +79,14 @@ class Tenure:
             raise
         self.busy = False
         return value, kept
+
+    def is_due_sooner(self) -> bool:
+        """Return whether something is due at another time than when this was asked last, or upkeep is due sooner."""
+        due, upkeep = self.engine.next_due(), self.store.next_upkeep
+        if due == self._due and upkeep >= self._upkeep:
+            return False
+        self._due, self._upkeep = due, upkeep
+        return True
 
     @_inside
     def tick(self, now: int) -> int | None:
@@ -107,6 +119,7 @@ class Tenure:
             StoreError: The store cannot keep its promises any more.
         """
         self.engine.upkeep()
+        self._upkeep = self.store.next_upkeep
 
     @_inside
     def make_room(self) -> None:
