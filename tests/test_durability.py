@@ -16,8 +16,10 @@ from spex_shards.store.logged_store import Due, LoggedStore
 
 from .conftest import traced, wait_until
 from .helper_specs import Door
+from .test_processes import stop
 
 _OPTIONS = dict(LoggedStore.__init__.__kwdefaults__)
+_STORE = dict(lmdb_store.LmdbStore.__init__.__kwdefaults__)
 SYNCS = "trace=fsync,fdatasync,sync_file_range,msync,syncfs"
 
 
@@ -112,7 +114,7 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
         manager.init_instance(Door, 1)
         [before] = manager.stats()
         pid = manager.shards()[0].pid
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         for _ in range(100):
             manager.transition_nowait(1, "open", "opened")
         answers: list[Any] = []
@@ -132,7 +134,7 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
 
 def test_the_map_grows_by_itself(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that is full is doubled, and the checkpoint at hand written again: no request fails."""
-    monkeypatch.setattr(lmdb_store.LmdbStore.__init__, "__kwdefaults__", {"map_size": 256 * 1024})
+    monkeypatch.setattr(lmdb_store.LmdbStore.__init__, "__kwdefaults__", {**_STORE, "map_size": 256 * 1024})
     monkeypatch.setattr(LoggedStore.__init__, "__kwdefaults__", {**_OPTIONS, "due": Due(rows=100)})
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         for number in range(300):

@@ -147,6 +147,8 @@ class Client:
             self.notices.append(notice)
             # Not before: another thread that finds it known sends its request at once.
             self._known.add(cls)
+        for channel in self.channels:  # timeouts of a shard that no request goes to may wait for its handler
+            self.blocked(channel.shard)
 
     def knows(self, cls: type[Specification]) -> bool:
         """Whether `declare` was called for that class."""

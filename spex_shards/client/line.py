@@ -135,11 +135,14 @@ class Line:
 
     @_sending
     def write_output(self) -> None:
-        """Write as much of what waits as the pipe takes; with the turn."""
+        """Write as much of what waits as the pipe takes, new notices included; with the turn."""
         self.busy = True
-        if self.pipes is not None:
+        pipes = self.pipes
+        if pipes is not None:
+            if self.greeted != len(self._notices):
+                self._greet(pipes)
             try:
-                self.pipes.write_output()
+                pipes.write_output()
             except OSError as error:
                 self._pipe_error(error)
         self.busy = False
