@@ -121,7 +121,10 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
         asker = threading.Thread(target=lambda: answers.extend(manager.stats()))
         asker.start()
         channel = manager._client.channels[0]
-        wait_until(lambda: channel.lines.current.session.unacknowledged == 101, "all requests are on their way")
+        line = channel.lines.current
+        wait_until(
+            lambda: line.session.unacknowledged == 101 and not line.turn.is_taken(), "all requests are in the pipe"
+        )
         os.kill(pid, signal.SIGCONT)
         asker.join(20)
         [after] = answers
