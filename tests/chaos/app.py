@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import spex_shards as spex
 
@@ -47,6 +48,7 @@ class App:
         self._steps: dict[int, int] = {}
         self._next = 0
         self._timed = 0
+        self._at_hand: tuple[int, int] | None = None
 
     def turn(self) -> None:
         """Make one observation, or flush."""
@@ -66,6 +68,7 @@ class App:
         step = self._steps[number] = self._steps[number] + 1
         identifier = (self._name, number)
         self._journal.write("i", number, step)
+        self._at_hand = number, step
         try:
             if step:
                 call: Any = self._manager.transition if waits else self._manager.transition_nowait
@@ -76,8 +79,23 @@ class App:
         except spex.ShardError as error:
             self._uncertain(error)
         else:
+            self._at_hand = None
             if waits:
                 self._journal.write("a", number, step)
+
+    def terminated(self, *_: object) -> NoReturn:
+        """Close in the handler of SIGTERM, whatever it interrupts: what was posted before is acknowledged then."""
+        steps, at_hand = dict(self._steps), self._at_hand
+        try:
+            self._manager.close()
+        except (spex.ShardError, ExceptionGroup) as error:
+            self._journal.write("x", type(error).__name__)
+        else:
+            for number, step in steps.items():
+                known = step - 1 if at_hand == (number, step) else step
+                if known >= 0:
+                    self._journal.write("a", number, known)
+        os._exit(0)
 
     def _observe_timed(self) -> None:
         self._timed += 1
@@ -116,6 +134,7 @@ def main(data_dir: str, journal_path: str, name: str) -> None:
         time.sleep(0.05)
     journal.write("start")
     app = App(manager, journal, name)
+    signal.signal(signal.SIGTERM, app.terminated)
     while True:
         app.turn()
 

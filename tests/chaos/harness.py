@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -26,6 +27,8 @@ SHARDS = 3
 APPLICATIONS = 3
 KINDS = {"worker": 80, "supervisor": 10, "application": 8, "server": 2}
 """Of a hundred kills."""
+TERMINATED = 0.4
+"""So many of the applications get SIGTERM instead of SIGKILL."""
 STOPS = 0.1
 """Stops for a while, for each kill."""
 
@@ -144,7 +147,11 @@ class Chaos:
 
     def _kill_application(self) -> None:
         victim = self.random.choice(self.applications)
-        self._kill("application", victim.pid)
+        if self.random.random() < TERMINATED:
+            victim.terminate()  # its handler closes the manager
+            self.kills["application by SIGTERM"] += 1
+        else:
+            self._kill("application", victim.pid)
         victim.wait()
 
     def _kill_server(self) -> None:
@@ -180,7 +187,8 @@ class Chaos:
             if everybody or until < time.monotonic():
                 self._stopped.remove((until, pid, start))
                 if start_time(pid) == start:
-                    os.kill(pid, signal.SIGCONT)
+                    with contextlib.suppress(ProcessLookupError):  # it may be ending just now
+                        os.kill(pid, signal.SIGCONT)
 
     # ------------------------------------------------------------------ the end
 
