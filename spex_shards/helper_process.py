@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import select
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -71,13 +72,16 @@ class HelperProcess:
         Raises:
             HelperFailed: It failed; says how.
         """
-        if wait:
-            poll = select.poll()  # select ends at descriptor 1023
-            poll.register(self.descriptor, select.POLLIN)
-            poll.poll(milliseconds(wait))
-        how = self._reap()
+        poll = select.poll()  # select ends at descriptor 1023
+        poll.register(self.descriptor, select.POLLIN)
+        spoken = any(events & select.POLLIN for _, events in poll.poll(milliseconds(wait) if wait else 0))
+        how = self._reap(os.WNOHANG)
         if how is None:
-            return None
+            if not spoken:
+                return None
+            # It has only its exit left. Where it is stopped just there, that would be waited for without end.
+            os.kill(self._pid, signal.SIGKILL)
+            how = self._reap(0)
         said = os.read(self.descriptor, MOST_WORDS + 1)
         os.close(self.descriptor)
         self.descriptor = -1
@@ -85,9 +89,9 @@ class HelperProcess:
             raise HelperFailed(said[1:].decode(errors="replace") or f"its process ended with {how}")
         return said[1:].decode(errors="replace")
 
-    def _reap(self) -> str | None:
+    def _reap(self, options: int) -> str | None:
         try:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            pid, status = os.waitpid(self._pid, options)
         except ChildProcessError:  # a handler of the user's has reaped it, or ignores SIGCHLD: it has ended
             return "a status that is not known"
         return str(os.waitstatus_to_exitcode(status)) if pid else None

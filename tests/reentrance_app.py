@@ -20,7 +20,7 @@ from typing import Any
 
 from .injection.load import KINDS, Light
 
-SECONDS = 3.0
+SECONDS = 2.0
 
 
 class App:
