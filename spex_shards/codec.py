@@ -30,9 +30,12 @@ import msgpack
 
 from .domain.specification import is_specification, registered
 from .errors import show
+from .turns import interruption, times_running
 
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 MAX_NESTING: Final = 32
+_DEEPEST: Final = 6 * MAX_NESTING
+"""Errors and instances within values have depths of their own."""
 
 BIG_INT, UUID_, DATETIME, DECIMAL, ENUM, SPECIFICATION, TUPLE, DICT = 1, 2, 3, 4, 5, 6, 7, 8
 FIRST_FREE: Final = 16
@@ -84,6 +87,8 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
     except (ValueError, MemoryError):
         raise
     except Exception as error:
+        if interruption(error) is not None:
+            raise
         raise ValueError(f"malformed bytes: {error}") from error
 
 
@@ -203,14 +208,18 @@ _depth = _Depth()
 
 def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> Any:
     # Extension types within extension types come back here by way of C: without a bound they would exhaust its stack.
-    if _depth.value > 6 * MAX_NESTING:  # errors and instances within values have depths of their own
-        raise ValueError("malformed bytes: nested too deeply")
+    if _depth.value > _DEEPEST:
+        _depth.value = times_running(_load) - 1
+        if _depth.value > _DEEPEST:
+            raise ValueError("malformed bytes: nested too deeply")
     _depth.value += 1
     try:
         return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, ext_hook=hook)
     except (ValueError, MemoryError):
         raise
     except Exception as error:
+        if interruption(error) is not None:
+            raise
         raise ValueError(f"malformed bytes: {error}") from error
     finally:
         _depth.value -= 1

@@ -16,7 +16,7 @@ from .domain.specification import Specification, default_handler
 from .errors import HandlerError, RemoteTraceback, SpexError, show, words
 from .records import HandlerReference, encode_value
 from .shipping import unship
-from .turns import calls_user_code, is_running
+from .turns import calls_user_code, times_running
 
 Handler = Callable[[SpexError, Any], Any]
 _running = threading.local()
@@ -62,10 +62,8 @@ def handler_running() -> bool:
     if not getattr(_running, "depth", 0):
         return False
     # An exception out of a signal handler may have come between counting and calling: the stack knows better.
-    if is_running(in_handler):
-        return True
-    _running.depth = 0
-    return False
+    _running.depth = times_running(in_handler)
+    return bool(_running.depth)
 
 
 @calls_user_code

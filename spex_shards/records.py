@@ -18,6 +18,7 @@ from .domain.declaration import Declaration, Prunable, declare
 from .domain.instance import Instance, TransitionRecord, to_datetime, to_microseconds
 from .domain.lts import Transition
 from .errors import CLASS_BY_CODE, RemoteTraceback, SpexError, StoreError, code_of, encodable, rebuild, show
+from .turns import times_running
 
 SPECIFICATION_VERSION: Final = 1
 INSTANCE_VERSION: Final = 1
@@ -207,6 +208,8 @@ def _text_of(error: SpexError) -> str:
 
 def _context_plain(error: SpexError) -> dict[str, bytes]:
     # An error may hold errors, and in the end itself: those that lie deep are sent without a context.
+    if _nesting.depth >= MOST_NESTED_ERRORS:
+        _nesting.depth = times_running(_context_plain) - 1
     if not isinstance(error.context, dict) or _nesting.depth >= MOST_NESTED_ERRORS:
         return {}
     _nesting.depth += 1

@@ -40,12 +40,12 @@ def frame_flat(plain: Any) -> bytes:
 
 
 class _Seen:
-    """The newest event and the newest report that this client has taken."""
+    """The newest event and the newest report that this client has taken, and the newest report that is logged."""
 
-    __slots__ = ("events", "reports")
+    __slots__ = ("events", "logged", "reports")
 
     def __init__(self) -> None:
-        self.events = self.reports = 0
+        self.events = self.reports = self.logged = 0
 
 
 class ClientSession:
@@ -174,7 +174,7 @@ class ClientSession:
         again = self.acknowledged < self.written
         seen = self._seen
         first = self.acknowledged + 1
-        return frame((0, self.acknowledged, Kind.HELLO, pid, version, first, kept, again, seen.events, seen.reports))
+        return frame((0, self.acknowledged, Kind.HELLO, pid, version, first, kept, again, seen.events, seen.logged))
 
     def is_new(self, number: int, *, report: bool) -> bool:
         """Take the number of an event, or of a report; return whether it was not here before."""
@@ -188,8 +188,12 @@ class ClientSession:
         return True
 
     def seen(self) -> bytes:
-        """Return the frame that tells the shard which reports it may forget."""
-        return frame((0, 0, Kind.SEEN, 0, self._seen.reports))
+        """Return the frame that tells the shard which reports it may forget: those that are logged."""
+        return frame((0, 0, Kind.SEEN, 0, self._seen.logged))
+
+    def logged(self, number: int) -> None:
+        """Every report up to this number is logged."""
+        self._seen.logged = max(self._seen.logged, number)
 
     def goodbye(self) -> bytes:
         """Return the frame that tells the shard that this client is gone for good."""

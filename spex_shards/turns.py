@@ -18,16 +18,19 @@ nothing has to be noted when a turn is taken, so that there is no moment at whic
 from __future__ import annotations
 
 import sys
+import sysconfig
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
 _PACKAGE: Final = str(Path(__file__).resolve().parent) + "/"
+_MSGPACK: Final = "/site-packages/msgpack/__init__.py"
+_STANDARD: Final = sysconfig.get_paths()["stdlib"] + "/"
 _MOMENT: Final = 0.002
 _on_purpose: set[CodeType] = set()
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -53,6 +56,14 @@ class Inside:
         return any(self.holds(frame, guarded) for top in sys._current_frames().values() for frame in _stack(top))
 
 
+@cache
+def _is_ours(file: str) -> bool:
+    """Return whether code of a file is this package's, or of what this package calls: no handler of signals is."""
+    if file.startswith((_PACKAGE, "<frozen ", "msgpack/")) or file.endswith(_MSGPACK):
+        return True
+    return file.startswith(_STANDARD) and "site-packages" not in file and "dist-packages" not in file
+
+
 def calls_user_code(function: _Function) -> _Function:
     """Mark a function that calls code of the application on purpose: what runs in it does not interrupt anything."""
     _on_purpose.add(function.__code__)
@@ -65,10 +76,10 @@ def _stack(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def is_running(function: Callable[..., Any]) -> bool:
-    """Return whether this thread is in the middle of a call of `function`."""
+def times_running(function: Callable[..., Any]) -> int:
+    """Return in how many calls of `function` this thread is, where a count of them may have been cut off."""
     code = function.__code__
-    return any(frame.f_code is code for frame in _stack(sys._getframe(1)))
+    return sum(frame.f_code is code for frame in _stack(sys._getframe(1)))
 
 
 class Turn:
@@ -130,7 +141,7 @@ class Turn:
                 return foreign
             if frame.f_code in _on_purpose:
                 foreign = False
-            elif not frame.f_code.co_filename.startswith(_PACKAGE):
+            elif not _is_ours(frame.f_code.co_filename):
                 foreign = True
         return None
 
@@ -144,20 +155,25 @@ def interruption(error: BaseException) -> BaseException | None:
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
-        if isinstance(current, KeyboardInterrupt) or _comes_from_outside(current):
+        if _has_interrupted(current):
             return current
         seen.add(id(current))
         current = current.__context__
     return None
 
 
-def _comes_from_outside(error: BaseException) -> bool:
+def _has_interrupted(error: BaseException) -> bool:
+    # It was caught, or passed through, here: what the application was handling when it called begins in its own code.
     trace = error.__traceback__
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
     while trace is not None:
         code = trace.tb_frame.f_code
         if code in _on_purpose:
             return False
-        if not code.co_filename.startswith(_PACKAGE):
+        if not _is_ours(code.co_filename):
             return True
         trace = trace.tb_next
     return False

@@ -35,3 +35,19 @@ def test_an_alarm_that_raises_a_timeout_error_ends_the_call(
             with pytest.raises(TimeoutError, match="of the application"):
                 manager.transition(1, "go", "green")
         assert manager.get_instance(1).current_state == "green"
+
+
+def test_a_call_made_while_the_application_handles_an_error_of_its_own_is_no_interrupted_one(
+    make_manager: Any,
+) -> None:
+    """Its errors have the application's in their context, which says nothing about where they come from."""
+    manager = make_manager(learning_mode=True)
+    manager.init_instance(Light, 1)
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert isinstance(manager.try_transition("missing", "go", "green"), spex.InstanceNotFound)
+        with pytest.raises(spex.InstanceNotFound):
+            manager.get_instance("missing")
+        manager.transition(1, "go", "green")
+    assert manager.get_instance(1).current_state == "green"

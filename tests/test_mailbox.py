@@ -59,7 +59,7 @@ def test_the_oldest_go_when_too_many_wait_counted_by_shard() -> None:
     assert list(box.messages()) == list(range(7, MOST_WAITING + 7))
 
 
-def test_on_message_is_called_on_one_daemon_thread_that_starts_with_the_first_message() -> None:
+def test_on_message_is_called_on_one_daemon_thread_that_is_there_before_the_first_message() -> None:
     """What it raises is logged; closing waits until everything has been delivered."""
     threads: list[threading.Thread] = []
     got: list[int] = []
@@ -72,7 +72,8 @@ def test_on_message_is_called_on_one_daemon_thread_that_starts_with_the_first_me
 
     before = threading.active_count()
     box = Mailbox(on_message)
-    assert threading.active_count() == before
+    box.start()
+    assert threading.active_count() == before + 1
     for number in range(500):
         box.put(0, number)
     box.close()
@@ -86,6 +87,7 @@ def test_on_message_is_called_on_one_daemon_thread_that_starts_with_the_first_me
 def test_a_mailbox_without_messages_closes_at_once(on_message: Any) -> None:
     """Twice as well."""
     box = Mailbox(on_message)
+    box.start()
     box.close()
     box.close()
     assert list(box.messages(timeout=30)) == []
@@ -100,6 +102,7 @@ def test_on_message_may_close_its_mailbox() -> None:
         closed.set()
 
     box = Mailbox(on_message)
+    box.start()
     box.put(0, "end")
     assert closed.wait(10)
 

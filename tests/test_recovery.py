@@ -133,8 +133,8 @@ def test_each_channel_is_opened_once_after_its_supervisor_has_died(make: Any, mo
     manager = make()
     manager.init_instance(Light, 1)
     only = manager._client.channels[0]
-    real, installed = only.install, []
-    monkeypatch.setattr(only, "install", lambda *ends: (installed.append(ends), real(*ends)))
+    real, installed = only.lines.install, []
+    monkeypatch.setattr(only.lines, "install", lambda *ends: (installed.append(ends), real(*ends)))
     enough = threading.Event()
 
     def work() -> None:
@@ -176,7 +176,7 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
 
     manager._new_owner = new_owner
     ours._ready = ready
-    ours._wake()
+    ours.wake()
     before = manager._owner.pid
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: is_gone(before), "the supervisor is gone")

@@ -170,6 +170,7 @@ class Client:
         texts = []
         for number, _, record in self._event_reader.feed(read_available(self._events) or b""):
             if self.session.is_new(number, report=True):
+                self.session.logged(number)
                 texts.append(record[2])
         if confirm:
             os.write(self._requests, self.session.seen())

@@ -23,11 +23,11 @@ class Announcer:
     """Hands log records to the application's logging, in order.
 
     Args:
-        confirm: Called with a shard whose reports are logged.
+        confirm: Called with a shard and the number up to which its reports are logged.
         resume: Called when there is room again after `full` was true.
     """
 
-    def __init__(self, confirm: Callable[[int], None], resume: Callable[[], None]) -> None:
+    def __init__(self, confirm: Callable[[int, int], None], resume: Callable[[], None]) -> None:
         self._confirm = confirm
         self._resume = resume
         # Its `put` may be called in the middle of another `put` of the same thread, as by a signal handler.
@@ -61,8 +61,8 @@ class Announcer:
         else:
             self._left_out += 1
 
-    def pass_on(self, shard: int, pid: int, record: Any, *, report: bool) -> None:
-        """Log a record of a shard; it is confirmed to the shard if it is a report."""
+    def pass_on(self, shard: int, pid: int, record: Any, *, report: int) -> None:
+        """Log a record of a shard; the report of that number is confirmed to the shard (0: it is none)."""
         self._waiting.put((shard, pid, record, report))
 
     def close(self, within: float) -> None:
@@ -72,7 +72,7 @@ class Announcer:
             self._thread.join(within)
 
     def _run(self) -> None:
-        unconfirmed: set[int] = set()
+        unconfirmed: dict[int, int] = {}
         confirmed = time.monotonic()
         while (item := self._waiting.get()) is not None:
             if len(item) == 1:
@@ -81,18 +81,18 @@ class Announcer:
                 shard, pid, record, report = item
                 _emit(record, shard, pid)
                 if report:
-                    unconfirmed.add(shard)
+                    unconfirmed[shard] = report
             few = self._waiting.qsize() < _FEW
             # Between what takes long as well: if this process is killed, little is reported twice.
             if unconfirmed and (self._waiting.empty() or time.monotonic() - confirmed > _CONFIRM_EVERY):
                 while unconfirmed:
-                    self._confirm(unconfirmed.pop())
+                    self._confirm(*unconfirmed.popitem())
                 confirmed = time.monotonic()
             if few and self._was_full:
                 self._was_full = False
                 self._resume()
-        for shard in unconfirmed:
-            self._confirm(shard)
+        for shard, upto in unconfirmed.items():
+            self._confirm(shard, upto)
 
     def _say(self, text: str) -> None:
         with suppress(Exception):

@@ -129,8 +129,9 @@ class Channel:
         """Take the number of an event or report; return whether it was not here before."""
         return self.lines.current.session.is_new(number, report=report)
 
-    def confirm_reports(self) -> None:
-        """Have the shard told which reports are logged, soon; the next hello says it too."""
+    def confirm_reports(self, upto: int) -> None:
+        """Have the shard told that reports up to a number are logged, soon; the next hello says it too."""
+        self.lines.current.session.logged(upto)
         self._confirming = True
         self._port.blocked(self.shard)
 

@@ -310,15 +310,15 @@ class Client:
         if not self.channels[shard].is_new(number, report=kind == REPORT):
             return
         if kind in (LOG, REPORT):
-            self._announcer.pass_on(shard, pid, payload, report=kind == REPORT)
+            self._announcer.pass_on(shard, pid, payload, report=number if kind == REPORT else 0)
         elif kind == MESSAGE:
             try:
                 self._mailbox.put(shard, records.decode_value(payload))
             except (TypeError, ValueError) as error:
                 self.say(f"a message of shard {shard} cannot be read: {error}")
 
-    def _confirm(self, shard: int) -> None:
-        self.channels[shard].confirm_reports()
+    def _confirm(self, shard: int, upto: int) -> None:
+        self.channels[shard].confirm_reports(upto)
 
     def _start_again(self) -> None:
         with self._starting:

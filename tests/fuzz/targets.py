@@ -23,7 +23,7 @@ from spex_shards.session import ClientSession
 from spex_shards.store.log_format import HEADER_BYTES, Header, pack_record
 from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.store.recovery import recover
-from spex_shards.supervisor.attach import read_attach
+from spex_shards.supervisor.attach import Refused, read_attach
 from spex_shards.wire import FrameReader, receive_message
 
 from . import seeds
@@ -109,7 +109,7 @@ class _Messages:
             if received is None:
                 raise AssertionError("a message was sent, and nothing is there")
             read_attach(received[0])
-        except (ProtocolError, EOFError):
+        except (ProtocolError, EOFError, Refused):
             return False
         return True
 

@@ -138,6 +138,7 @@ class SimClient:
                 self.messages.append(decode_value(payload))
             elif kind == REPORT:
                 self.reports.setdefault(number, payload)
+                self.session.logged(number)
             else:
                 assert kind == LOG
         if reported:
