@@ -72,7 +72,6 @@ def test_a_wall_clock_that_is_set_back_lets_a_worker_wait_and_look_again(
         shard.turn()
         now = loop._now()
         monkeypatch.setattr(loop, "_now", lambda: now - days * 86_400_000_000)
-        assert shard.worker._timeout() > 2**31 / 1000
         waits: list[float] = []
 
         class Poll:
@@ -86,7 +85,8 @@ def test_a_wall_clock_that_is_set_back_lets_a_worker_wait_and_look_again(
         shard.worker._epoll.close()
         shard.worker._epoll = Poll()  # type: ignore[assignment]
         shard.worker.turn()
-        assert waits == [LONGEST_WAIT]
+        [wait] = waits
+        assert 0 < wait <= LONGEST_WAIT
     finally:
         shard.close()
 

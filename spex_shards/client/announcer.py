@@ -47,6 +47,11 @@ class Announcer:
         self._thread = thread
 
     @property
+    def is_running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def full(self) -> bool:
         """Whether no more records are to be read from the shards for now."""
         if self._waiting.qsize() < MOST_WAITING:

@@ -129,6 +129,8 @@ class Client:
         for channel in self.channels:
             channel.say_goodbye()
             channel.lines.shut()
+        if not self._announcer.is_running:  # else it may still want to wake the courier
+            self._courier.forget()
 
     # ------------------------------------------------------------------ requests
 

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from ..descriptors import lifted
@@ -66,11 +67,9 @@ class Courier:
         revive: Callable[[], int] | None,
         supervisor_pidfd: int,
     ) -> None:
-        self._path = path
-        self._client_id = client_id
+        self._path, self._client_id = path, client_id
         self._channels = channels
-        self._listener = listener
-        self._revive = revive
+        self._listener, self._revive = listener, revive
         self._pidfd, self._dead = supervisor_pidfd, False
         self._connect_at: float | None = None
         self._give_up_at: float | None = None
@@ -96,10 +95,7 @@ class Courier:
         self._thread: threading.Thread | None = None
 
     def start(self, within: float) -> None:
-        """Connect, start the thread, and wait until the supervisor has taken this process in.
-
-        Args:
-            within: Seconds that it may take.
+        """Connect, start the thread, and wait, `within` seconds at most, until the supervisor has taken us in.
 
         Raises:
             ShardDown: There is no supervisor, it does not answer, is another user's, or speaks another protocol.
@@ -158,14 +154,17 @@ class Courier:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._events.read_all()
-        self.forget()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._events.close()
 
     def forget(self) -> None:
-        """Close this process's descriptors without a word, as a forked child does."""
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
-        self._events.close()
+        """Close this process's descriptors without a word, as a forked child does; nobody may wake it any more."""
+        self._let_go()
         descriptor, self._wake_fd = self._wake_fd, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -173,7 +172,8 @@ class Courier:
     def wake(self) -> None:
         """Have it look at everything; never blocks."""
         if self._wake_fd >= 0:
-            os.eventfd_write(self._wake_fd, 1)
+            with suppress(OSError):  # it was closed just now: there is nobody to wake
+                os.eventfd_write(self._wake_fd, 1)
 
     # ------------------------------------------------------------------ the thread
 
