@@ -108,7 +108,12 @@ def is_gone(pid: int) -> bool:
 
 def kill_worker(manager: spex.ShardedInstanceManager, index: int) -> int:
     """SIGKILL a shard's worker; return its process id once the process is gone."""
-    pid = wait_until(lambda: manager.shards()[index].pid, f"shard {index} has a process")
+
+    def living() -> int:
+        found = manager.shards()[index].pid  # the supervisor may not have seen yet that it is dead
+        return found if found is not None and not is_gone(found) else 0
+
+    pid = wait_until(living, f"shard {index} has a process")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: is_gone(pid), f"worker {pid} is gone")
     return int(pid)
