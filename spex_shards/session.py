@@ -67,7 +67,7 @@ class ClientSession:
         self.failures: dict[int, Any] = {}
         self._window: deque[Sent] = deque()
         self._last = 0
-        self._kept = False
+        self._kept = self._given_up = False
         self._seen = _Seen()
 
     @property
@@ -128,7 +128,7 @@ class ClientSession:
             sent = self._at(entry[0])
             if sent is not None and not sent.given_up:
                 sent.answer = entry
-        self._answered(upto, unkept)
+        self._answered(upto, unkept, plain=not entries)
 
     def _at(self, number: Any) -> Sent | None:
         window = self._window
@@ -137,10 +137,15 @@ class ClientSession:
         place = number - window[0].number
         return window[place] if 0 <= place < len(window) else None
 
-    def _answered(self, upto: int, unkept: Container[int]) -> None:
+    def _answered(self, upto: int, unkept: Container[int], *, plain: bool = False) -> None:
         window = self._window
         # Before anything leaves the window; a successor looks at the window first.
         self.acknowledged = max(upto, self.acknowledged)
+        if plain and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
+            while window and window[0].number <= upto:
+                window[0].done = True
+                window.popleft()
+            return
         while window and window[0].number <= upto:
             sent = window[0]
             if not self._kept and sent.changes and sent.number not in unkept:
@@ -153,7 +158,7 @@ class ClientSession:
     def successor(self) -> ClientSession:
         """Return a session that goes on where this one is, in the middle of whatever it is."""
         fresh = ClientSession()
-        fresh._kept, fresh.written = self._kept, self.written
+        fresh._kept, fresh._given_up, fresh.written = self._kept, self._given_up, self.written
         fresh.failures, fresh._seen = self.failures, self._seen
         window = tuple(self._window)
         # Requests are done from the oldest on. One that is done meanwhile is answered once more, and the same.
@@ -224,6 +229,7 @@ class ClientSession:
         for sent in tuple(self._window):
             if sent.size > limit:
                 sent.give_up(error(sent), self.acknowledged)
+                self._given_up = True
 
     def abandon(self, error: Any) -> list[int]:
         """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting.
