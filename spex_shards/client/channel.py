@@ -86,7 +86,9 @@ class Channel:
 
     def start(self, kind: Kind, arguments: tuple[Any, ...]) -> Sent:
         """Send a request that `finish` will wait for."""
-        sent = self._request(kind, arguments, waits=True)
+        sent = Sent(kind, threading.get_ident(), arguments, waits=True)
+        if sent.size > self.lines.limit:
+            raise ValueError(self.lines.too_large(sent))
         self._put(sent)
         return sent
 
@@ -108,8 +110,11 @@ class Channel:
             ShardFailed: The shard is given up.
             ValueError: It is larger than a request may be.
         """
-        sent = self._request(kind | NOWAIT, arguments, waits=False)
-        line = self.lines.current
+        lines = self.lines
+        sent = Sent(kind | NOWAIT, threading.get_ident(), arguments, waits=False)
+        if sent.size > lines.limit:
+            raise ValueError(lines.too_large(sent))
+        line = lines.current
         full = line.session.unacknowledged >= self._max_unacknowledged
         if (full or (line.pipes is not None and line.pipes.output)) and not self._interrupts(line):
             self._make_room(time.monotonic() + timeout, kind, timeout)
@@ -136,12 +141,6 @@ class Channel:
         self._port.blocked(self.shard)
 
     # ------------------------------------------------------------------ sending
-
-    def _request(self, code: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:
-        sent = Sent(code, threading.get_ident(), arguments, waits=waits)
-        if sent.size > self.lines.limit:
-            raise ValueError(self.lines.too_large(sent))
-        return sent
 
     def _put(self, sent: Sent) -> None:
         """Take a request into the window, whatever happens to the line meanwhile.
