@@ -23,6 +23,8 @@ SAYS_GOODBYE: Final = 2
 """The first version with `BYE`."""
 OLDEST_PROTOCOL: Final = 1
 """The oldest version that is spoken here: a rolling upgrade has one version beside the next."""
+FORGOTTEN_AFTER: Final = 24 * 3600
+"""Seconds after which a shard may forget a client that is gone, and what it had of its requests."""
 NOWAIT: Final = 64
 DEFAULT_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 1 << 30

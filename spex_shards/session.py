@@ -12,6 +12,7 @@ The client, the worker and the simulator drive the same ones: numbers, the windo
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Container
 from itertools import dropwhile
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from . import codec, records
 from .errors import ShardDown, StoreError, code_of, show
-from .protocol import MUTATING, OLDEST_PROTOCOL, PROTOCOL_VERSION, Kind, ProtocolError, Request
+from .protocol import FORGOTTEN_AFTER, MUTATING, OLDEST_PROTOCOL, PROTOCOL_VERSION, Kind, ProtocolError, Request
 from .sent import LENGTH, Sent
 
 _NOT_KEPT: Final = code_of(StoreError)
@@ -55,19 +56,24 @@ class ClientSession:
     method, by an exception or for another call that interrupts it: then `successor` goes on where it stopped, and
     whoever finds that a request of its own is not held there adds it anew.
 
+    Args:
+        clock: Seconds on a clock that nobody sets.
+
     Attributes:
         acknowledged: Every request up to this number is answered.
         written: Requests up to this number were written to a channel, this one or an earlier one.
         failures: Number → entry of requests that nobody waits for and that could not be applied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.acknowledged = 0
         self.written = 0
         self.failures: dict[int, Any] = {}
         self._window: deque[Sent] = deque()
         self._last = 0
         self._kept = self._given_up = False
+        self._unkept_since = 0.0
         self._seen = _Seen()
 
     @property
@@ -103,6 +109,8 @@ class ClientSession:
     def add(self, sent: Sent) -> bytes:
         """Number a request and take it into the window; return its frame."""
         data = sent.numbered(self._last + 1, self.acknowledged)
+        if not self._kept and not self._window:
+            self._unkept_since = self._clock()
         # From here on it is on its way: what is left behind now is sent by the successor.
         self._window.append(sent)
         self._last = sent.number
@@ -157,8 +165,9 @@ class ClientSession:
 
     def successor(self) -> ClientSession:
         """Return a session that goes on where this one is, in the middle of whatever it is."""
-        fresh = ClientSession()
+        fresh = ClientSession(self._clock)
         fresh._kept, fresh._given_up, fresh.written = self._kept, self._given_up, self.written
+        fresh._unkept_since = self._unkept_since
         fresh.failures, fresh._seen = self.failures, self._seen
         window = tuple(self._window)
         # Requests are done from the oldest on. One that is done meanwhile is answered once more, and the same.
@@ -172,11 +181,12 @@ class ClientSession:
     def hello(self, pid: int, version: int = PROTOCOL_VERSION) -> bytes:
         """Return the frame that a new channel starts with.
 
-        It tells whether the shard must have a row of this client (something that changes was kept), and whether
-        requests follow that were written to an earlier channel; and which events and reports this client needs no more.
+        It tells whether a shard without a row of this client must have forgotten it, and whether requests follow that
+        were written to an earlier channel; and which events and reports this client needs no more.
         """
-        kept = self._kept
         again = self.acknowledged < self.written
+        # What was sent may have been kept without an answer, so long ago that the shard has forgotten it by now.
+        kept = self._kept or (again and self._clock() - self._unkept_since > FORGOTTEN_AFTER / 2)
         seen = self._seen
         first = self.acknowledged + 1
         return frame((0, self.acknowledged, Kind.HELLO, pid, version, first, kept, again, seen.events, seen.logged))
@@ -256,10 +266,12 @@ class ServerSession:
     Args:
         row: The stored row of the client, or None.
         answers: The stored answers: number → entry.
+        lost: Whether there was a row, which cannot be read any more.
     """
 
-    def __init__(self, row: Any, answers: dict[int, Any]) -> None:
-        known: tuple[int, int, int] = (0, 0, 0) if row is None else tuple(row)
+    def __init__(self, row: Any, answers: dict[int, Any], *, lost: bool = False) -> None:
+        known: tuple[int, int, int] = (0, 0, 0) if row is None or lost else tuple(row)
+        self._lost = lost
         self.applied, self.events, self.gone = known
         self.stored = row is not None
         self.opened = False
@@ -281,9 +293,10 @@ class ServerSession:
             raise ProtocolError(text)
         if first < 1:
             raise ProtocolError(f"a channel must start at number 1 or later, got: {first}")
-        if kept and again and not self.stored:
+        if again and (self._lost or (kept and not self.stored)):
             text = "the shard has forgotten this client; what was sent again may have been applied before"
             raise ShardDown(text, maybe_executed=True)
+        self._lost = False
         self.applied = max(self.applied, first - 1)
         self.events = max(self.events, events)
         self._next = first

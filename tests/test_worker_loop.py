@@ -92,6 +92,11 @@ class Shard:
         """Have the time pass after which a failed commit is tried again."""
         self.worker._not_before = self.worker._next_due = 0
 
+    def age(self, seconds: float) -> None:
+        """Have the shard run for a while, at once; a sweep is due."""
+        self.worker._sessions._age_before += int(seconds * 1_000_000)
+        self.worker._sessions.next_sweep = 0
+
     def restart(self) -> None:
         """Die, and be followed by a successor over the same store."""
         self.close()
@@ -474,20 +479,110 @@ def test_a_client_whose_row_is_damaged_is_one_that_was_forgotten(shard: Shard, c
     assert client.answer(client.init(Patient, 3)) is None
 
 
-def test_a_damaged_row_of_a_client_that_is_gone_is_swept_away(shard: Shard, connect: Any) -> None:
-    """The worker goes on."""
-    client = connect()
-    assert client.answer(client.init(Patient, 1)) is None
+def test_a_client_whose_damaged_row_was_found_by_a_sweep_is_told(shard: Shard, connect: Any) -> None:
+    """What it sends again is refused, also before anything was answered; after a day nothing is left of the row."""
+    client, other = connect(), connect(b"d")
+    number = client.init(Patient, 1)
+    shard.turn()
+    other.leave()
     client.leave()
     shard.turn()
     damage(shard.store.tables["clients"], client.id)
     shard.restart()
+    shard.age(0)
     shard.turn()
-    shard.worker._sessions.next_sweep = 1
-    shard.retry_now()
+    assert shard.worker._not_before < 0
+    client.attach()
     shard.turn()
-    assert not shard.store.tables["clients"]
-    assert shard.worker._not_before == 0
+    client.take_replies()
+    assert client.refusal[0] == "ShardDown"
+    assert "forgotten" in client.refusal[1]
+    client.leave()
+    for _ in range(2):
+        shard.restart()
+        shard.age(EXPIRES_AFTER / 1_000_000 + 1)
+        shard.turn()
+    assert not clients(shard)
+    assert client.session.last == number
+
+
+def test_a_client_that_came_back_after_a_damage_goes_on_anew(shard: Shard, connect: Any) -> None:
+    """It is told once, and then its row is one like all others."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    damage(shard.store.tables["clients"], client.id)
+    shard.restart()
+    client.attach()
+    assert client.answer(client.init(Patient, 2)) is None
+    shard.restart()
+    client.attach()
+    assert client.answer(client.init(Patient, 3)) is None
+
+
+def test_absence_is_counted_by_no_clock_that_can_be_set(shard: Shard, connect: Any, monkeypatch: Any) -> None:
+    """The wall clock jumps by a month, and a client that was gone for a moment is known still: it gets its answer."""
+    client = connect()
+    client.init(Patient, 1)
+    shard.turn()
+    client.leave()
+    shard.turn()
+    before = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: before() + 30 * 86400 * 10**9)
+    shard.age(3600)
+    shard.turn()
+    shard.restart()
+    shard.age(3600)
+    shard.turn()
+    client.attach()
+    shard.turn()
+    client.take_replies()
+    assert (client.refusal, client.session.acknowledged) == (None, 1)
+
+
+def test_the_age_of_a_shard_goes_on_in_the_next_process(shard: Shard, connect: Any) -> None:
+    """A client is forgotten after a day of it, however many workers that took."""
+    client = connect()
+    assert client.answer(client.init(Patient, 1)) is None
+    client.leave()
+    shard.turn()
+    for hour in range(26):
+        assert clients(shard) == (hour < 24)
+        shard.age(3601)
+        shard.turn()
+        shard.restart()
+
+
+def test_what_an_older_version_wrote_expires_a_day_from_now(shard: Shard) -> None:
+    """It noted the time of the wall clock."""
+    shard.store.tables["clients"][b"o" * 16] = records.seal([1, 0, time.time_ns() // 1000])
+    shard.restart()
+    shard.age(0)
+    shard.turn()
+    assert clients(shard) == 1
+    shard.age(EXPIRES_AFTER / 1_000_000 + 1)
+    shard.turn()
+    assert clients(shard) == 0
+
+
+def test_a_client_that_had_no_answer_for_a_day_is_told_that_it_may_be_forgotten(shard: Shard, connect: Any) -> None:
+    """It cannot know whether anything of it was kept; so what it sends again is not carried out a second time."""
+    client = connect()
+    clock = [0.0]
+    client.session = ClientSession(lambda: clock[0])
+    client.attach()
+    client.init(Patient, 1)
+    shard.turn()
+    client.leave()
+    shard.turn()
+    shard.age(EXPIRES_AFTER / 1_000_000 + 1)
+    shard.turn()
+    assert clients(shard) == 0
+    clock[0] += EXPIRES_AFTER / 1_000_000 + 2
+    client.session.written = client.session.last
+    client.attach()
+    shard.turn()
+    client.take_replies()
+    assert "forgotten" in client.refusal[1]
 
 
 def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
@@ -573,16 +668,16 @@ def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connec
 
 def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, connect: Any) -> None:
     """Each looks at a bounded number of clients; who is gone for a day is forgotten in the end."""
-    many, now = 5 * PORTION + 7, time.time_ns() // 1000
+    many = 5 * PORTION + 7
+    shard.age(2 * EXPIRES_AFTER / 1_000_000)
+    now = shard.worker._sessions.age
     for number in range(many):
         row = records.seal([1, 0, now - EXPIRES_AFTER - 1 if number % 2 else now])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
     client = connect(b"\xff")
     sessions = shard.worker._sessions
-    shard.turn()
-    sessions.next_sweep = 1
     before, rounds = clients(shard), 0
-    while sessions.next_sweep < now + 60_000_000:
+    while sessions.next_sweep < time.monotonic() + 60:
         shard.worker._next_due = shard.worker._due()
         shard.turn(1)
         left = clients(shard)
@@ -596,12 +691,10 @@ def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, co
 
 def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, connect: Any) -> None:
     """The next one begins where it began."""
-    now = time.time_ns() // 1000
+    shard.age(2 * EXPIRES_AFTER / 1_000_000)
     for number in range(2 * PORTION):
-        row = records.seal([1, 0, now - EXPIRES_AFTER - 1])
+        row = records.seal([1, 0, shard.worker._sessions.age - EXPIRES_AFTER - 1])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
-    shard.turn()
-    shard.worker._sessions.next_sweep = 1
     shard.store.failing = True
     shard.worker._next_due = 0
     shard.turn()
@@ -614,7 +707,7 @@ def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, conn
 def test_a_clock_that_is_set_back_by_a_month_neither_ends_the_loop_nor_holds_it_up(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No wait is longer than a system call takes; what failed is tried again within a second of the new clock."""
+    """No wait is longer than a system call takes; what failed is tried again after a second."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     shard.store.failing = True
@@ -625,7 +718,7 @@ def test_a_clock_that_is_set_back_by_a_month_neither_ends_the_loop_nor_holds_it_
     monkeypatch.setattr(loop.time, "time_ns", lambda: before() - 30 * 86400 * 10**9)
     for _ in range(2):
         assert 0 <= shard.worker._timeout() <= loop.LONGEST_WAIT
-    monkeypatch.setattr(loop.time, "time_ns", lambda: before() - 30 * 86400 * 10**9 + 2 * 10**9)
-    shard.turn()
-    assert waiting(shard) == 2, "the record, and what the shard said of its failure"
+    wait_until(
+        lambda: shard.turn() or waiting(shard) == 2, "the record is kept, and what the shard said of its failure"
+    )
     assert client.answer(client.init(Patient, 2)) is None

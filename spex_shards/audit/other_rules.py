@@ -13,7 +13,7 @@ from ..records import StoredSpecification
 from .moving import TAKEN
 from .reading import Reading, is_time, number, require
 
-_COUNTERS: Final = (b"next instance", b"next report", b"checkpoint")
+_COUNTERS: Final = (b"next instance", b"next report", b"checkpoint", b"age")
 
 
 def audit_specifications(reading: Reading) -> None:
@@ -94,7 +94,8 @@ def audit_clients(reading: Reading) -> None:
         with reading.row("clients", key):
             applied, events, gone = records.unseal(row, "a client")
             require(len(key) == 16, f"an id of {len(key)} bytes")
-            require(all(type(n) is int and n >= 0 for n in (applied, events, gone)), f"{[applied, events, gone]}")
+            # -1 applied: what was known of this client was damaged, and it will be told so.
+            require(all(type(n) is int and n >= 0 for n in (applied + 1, events, gone)), f"{[applied, events, gone]}")
             reading.clients[key] = applied
     for key, row in reading.rows("answers"):
         with reading.row("answers", key):

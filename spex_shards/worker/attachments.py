@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import time
 from typing import Any, Final
 
 from ..errors import ShardDown, SpexError, StoreError
@@ -23,8 +22,6 @@ class Attachments:
 
     Attributes:
         waiting: Those that have requests in their queue.
-        depth: Requests that waited when the newest batch was taken.
-        gone_bytes: Bytes read from and written to clients that are gone.
     """
 
     def __init__(self, epoll: Any, sessions: Sessions, limit: int) -> None:
@@ -33,8 +30,8 @@ class Attachments:
         self._limit = limit
         self._peers: dict[int, Peer] = {}
         self.waiting: dict[Peer, None] = {}
-        self.depth = 0
-        self.gone_bytes = [0, 0]
+        self._depth = 0
+        self._gone_bytes = [0, 0]
 
     def get(self, descriptor: int) -> Peer | None:
         """Return the client whose requests a descriptor carries, or None."""
@@ -43,6 +40,14 @@ class Attachments:
     def all(self) -> list[Peer]:
         """Return all clients."""
         return list(self._peers.values())
+
+    def stats(self) -> dict[str, int]:
+        """Return how many requests waited behind the first of the newest batch, and the bytes read and written."""
+        return {
+            "queue_depth": max(0, self._depth - 1),
+            "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self._peers.values()),
+            "bytes_out": self._gone_bytes[1] + sum(peer.bytes_out for peer in self._peers.values()),
+        }
 
     def ready(self) -> bool:
         """Whether a batch can be taken."""
@@ -97,12 +102,12 @@ class Attachments:
         """Close a client's channel."""
         if self._peers.pop(peer.requests_fd, None) is None:
             return
-        self.gone_bytes[0] += peer.bytes_in
-        self.gone_bytes[1] += peer.bytes_out
+        self._gone_bytes[0] += peer.bytes_in
+        self._gone_bytes[1] += peer.bytes_out
         self.waiting.pop(peer, None)
         self._watch(peer, None)  # closing alone is not enough while a helper process has copies
         peer.close()
-        self._sessions.left(peer.client_id, time.time_ns() // 1000)
+        self._sessions.left(peer.client_id)
 
     def refuse(self, peer: Peer, error: SpexError) -> None:
         """Close a client's channel with the reason why."""
@@ -126,7 +131,7 @@ class Attachments:
                 del self.waiting[peer]
             else:
                 work += [(peer, queue.popleft()) for _ in range(REQUESTS_PER_CLIENT)]
-        self.depth = depth
+        self._depth = depth
         return work
 
     def put_back(self, work: list[tuple[Peer, Request]]) -> None:

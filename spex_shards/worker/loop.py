@@ -24,6 +24,7 @@ import select
 import signal
 import socket
 import time
+from math import inf
 from typing import Any, Final
 
 from ..engine import CheckPending, Engine
@@ -49,7 +50,7 @@ from .watch import PageWatch
 FORCED_BY: Final = 1.2
 """Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
 _DRAIN_SECONDS: Final = 0.5
-_RETRY_AFTER: Final = 1_000_000
+_RETRY_AFTER: Final = 1.0
 LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
 
 _Done = tuple[Peer, Request, Entry | None, bool]
@@ -77,7 +78,7 @@ class Worker:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
         self._draining = False
         self._forced_at: float | None = None
-        self._not_before = 0
+        self._not_before = -inf
         self._complaint = ""
         self._next_due = self._due()
         self._batches = self._batched = 0
@@ -115,26 +116,26 @@ class Worker:
             return 0
         if self._forced_at is not None:
             return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
-        now = _now()
-        self._not_before = min(self._not_before, now + _RETRY_AFTER)  # the clock may have been set back
-        wait = min((self._next_due - now) / 1_000_000, self._engine.next_upkeep - time.monotonic())
+        now = time.monotonic()
+        due = min((self._next_due - _now()) / 1_000_000, self._sessions.next_sweep - now)
+        wait = min(max(due, self._not_before - now), self._engine.next_upkeep - now)
         return max(0.0, min(wait, LONGEST_WAIT))
 
-    def _due(self) -> int:
+    def _due(self) -> float:
         due = self._engine.next_due()
-        due = self._sessions.next_sweep if due is None else min(due, self._sessions.next_sweep)
-        return max(due, self._not_before)
+        return inf if due is None else due
 
     def _is_due(self) -> bool:
         if self._forced_at is not None:
             return True
-        now = _now()
+        now = time.monotonic()
         return now >= self._not_before and (
             self._engine.batch.dirty
             or bool(self._capture.outside)
             or self._outbox.waiting
             or self._sessions.unwritten
-            or self._next_due <= now
+            or self._sessions.next_sweep <= now
+            or self._next_due <= _now()
         )
 
     def _ready(self, descriptor: int) -> None:
@@ -279,7 +280,7 @@ class Worker:
             self._capture.outside[:0] = captured[:MOST_KEPT]
             self._outbox.lose(len(captured) - MOST_KEPT)
             self._answer(self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory")))
-            self._next_due = self._not_before = _now() + _RETRY_AFTER
+            self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
             return False
         self._answer(done)
         self._sessions.committed()  # after the answers, for which somebody waits
@@ -329,7 +330,8 @@ class Worker:
             os.kill(os.getppid(), signal.SIGKILL)
             self._draining = True
         now = _now()
-        done = self._next_due > now or self._tick(now)
+        nothing = self._next_due > now and self._sessions.next_sweep > time.monotonic()
+        done = nothing or self._tick(now)
         if self._commit([]):
             if done:
                 self._complaint = ""
@@ -340,13 +342,13 @@ class Worker:
         logged = self._capture.target = []
         failure = None
         try:
-            self._sessions.sweep(now)
+            self._sessions.sweep()
             self._engine.hold_timeouts(self._outbox.full)
             self._engine.tick(now)
             self._outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
             self._engine.rollback(mark)
-            self._not_before = now + _RETRY_AFTER
+            self._not_before = time.monotonic() + _RETRY_AFTER
             failure = error
         finally:
             self._capture.target = self._capture.outside
@@ -390,9 +392,7 @@ class Worker:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
-            "queue_depth": max(0, self._clients.depth - 1),
-            "bytes_in": self._clients.gone_bytes[0] + sum(peer.bytes_in for peer in self._clients.all()),
-            "bytes_out": self._clients.gone_bytes[1] + sum(peer.bytes_out for peer in self._clients.all()),
+            **self._clients.stats(),
         }
 
 
