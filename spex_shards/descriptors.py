@@ -1,7 +1,8 @@
-"""Descriptors that are none of the standard ones, also in a process that has closed those.
+"""The standard descriptors, in a process that has closed them.
 
 What an application prints goes to descriptor 1, whatever that is by then: a file or pipe of this package that came
-under such a number would have it written into it.
+under such a number would have it written into it. So where a standard number is free, something that swallows
+everything is opened under it, before anything of this package is opened, and for good: as Go's runtime does.
 """
 
 from __future__ import annotations
@@ -9,15 +10,26 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 _FIRST: Final = 3
 
 
+def take_standard_ones() -> None:
+    """Open the null device under each standard number that is free, to stay.
+
+    Raises:
+        OSError: There is no descriptor left, or no null device.
+    """
+    while not all(map(is_open, range(_FIRST))):
+        if _null() >= _FIRST:  # another thread has taken the last one
+            return
+
+
 def lifted(descriptor: int) -> int:
-    """Return a descriptor under a number that is no standard one's, closing it under the other.
+    """Return a descriptor under a number that is no standard one's; under the other the null device is opened.
+
+    For what comes under a standard number that was closed only lately.
 
     Raises:
         OSError: There is none left; it is closed then as well.
@@ -25,9 +37,15 @@ def lifted(descriptor: int) -> int:
     if descriptor >= _FIRST:
         return descriptor
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST)
-    finally:
+        fresh = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+    except OSError:
         os.close(descriptor)
+        raise
+    null = _null()
+    os.dup2(null, descriptor)  # at once: nothing that is printed meanwhile goes astray
+    if null >= _FIRST:
+        os.close(null)
+    return fresh
 
 
 def lifted_socket(connection: socket.socket) -> socket.socket:
@@ -50,18 +68,7 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-@contextmanager
-def standard_ones_taken() -> Iterator[None]:
-    """Keep the standard numbers from what is opened within by others' code, where they are free.
-
-    Raises:
-        OSError: There is no descriptor left.
-    """
-    taken: list[int] = []
-    try:
-        while not all(map(is_open, range(_FIRST))):
-            taken.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
+def _null() -> int:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.set_inheritable(null, null < _FIRST)  # as what belongs there is
+    return null

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from .descriptors import lifted
+from .descriptors import take_standard_ones
 from .errors import DataDirError
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -61,10 +61,11 @@ def open_file(path: Path, flags: int) -> int:
         DataDirError: The folder or the file is another user's doing, or the file is none.
         OSError: It cannot be opened.
     """
+    take_standard_ones()
     with folder(path.parent) as within:
         try:
             # What is there is looked at before anything of it is cut.
-            descriptor = lifted(os.open(path.name, flags & ~os.O_TRUNC | _PLAIN, 0o600, dir_fd=within))
+            descriptor = os.open(path.name, flags & ~os.O_TRUNC | _PLAIN, 0o600, dir_fd=within)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise _refused(path, "is a symbolic link", f"remove it: rm {path}") from None

@@ -113,6 +113,31 @@ def test_a_current_directory_that_was_removed_is_no_hindrance(observe: Callable[
     assert observe(before="os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')", places=places) == "['opened']"
 
 
+STANDARD = """
+import os
+from spex_shards.descriptors import lifted, take_standard_ones
+reading, writing = os.pipe()
+os.close(1)
+assert os.dup(writing) == 1
+os.close(writing)
+fresh = lifted(1)
+os.write(1, b"what an application prints")
+os.close(fresh)
+assert fresh > 2 and os.read(reading, 1) == b""
+os.close(0)
+take_standard_ones()
+assert all(os.fstat(number).st_rdev == os.stat(os.devnull).st_rdev for number in (0, 1))
+assert os.get_inheritable(0) and os.get_inheritable(1)
+"""
+
+
+def test_what_comes_under_a_standard_number_leaves_the_null_device_there(place: Path) -> None:
+    """What is printed from then on goes nowhere, also from other threads; the programs that are started have it, too."""
+    command = [sys.executable, "-c", STANDARD]
+    done = subprocess.run(command, cwd=ROOT, timeout=60, stdin=subprocess.DEVNULL, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Return a file system of its own."""

@@ -96,11 +96,14 @@ class Gunicorn:
         assert self.process.poll() is None
 
     def kill_a_worker(self) -> None:
-        """SIGKILL one of its workers that has answered something."""
-        workers = sorted(descendants(self.process.pid) & self.pids)
-        if workers:
-            self.killed.append(workers[len(self.pids) % len(workers)])
-            os.kill(self.killed[-1], signal.SIGKILL)
+        """SIGKILL one of its workers that has answered something, unless all of those are just being replaced."""
+        for worker in sorted(descendants(self.process.pid) & self.pids):
+            try:
+                os.kill(worker, signal.SIGKILL)
+            except ProcessLookupError:  # it has had its forty requests
+                continue
+            self.killed.append(worker)
+            return
 
     def stop(self) -> int:
         """Stop it gracefully; return its exit code."""

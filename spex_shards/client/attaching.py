@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from ..descriptors import lifted_socket
+from ..descriptors import lifted_socket, take_standard_ones
 from ..errors import DataDirError, ShardDown
 from ..protocol import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..supervisor.hang import HangWatch
@@ -27,6 +27,7 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
     """
     connection: socket.socket | None = None
     try:
+        take_standard_ones()
         connection = lifted_socket(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         connection.setblocking(False)  # a supervisor that is stopped may let nobody in
         with socket_address(path) as address:

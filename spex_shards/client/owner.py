@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..descriptors import is_open, lifted, lifted_socket
+from ..descriptors import lifted, lifted_socket, take_standard_ones
 from ..errors import DataDirError, ShardDown
 from ..protocol import MAX_REPLY_BYTES
 from ..records import error_of
@@ -54,6 +54,7 @@ class SupervisorOwner:
 
     def __init__(self, config: SupervisorConfig) -> None:
         try:
+            take_standard_ones()
             ours, theirs = map(lifted_socket, socket.socketpair())
         except OSError as error:
             raise DataDirError(f"the supervisor process could not be started: {error}") from error
@@ -65,8 +66,6 @@ class SupervisorOwner:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
                 stdin=subprocess.DEVNULL,
-                stdout=None if is_open(1) else subprocess.DEVNULL,
-                stderr=None if is_open(2) else subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import lmdb
 
-from ..descriptors import standard_ones_taken
+from ..descriptors import take_standard_ones
 from ..errors import DataDirError, StoreError
 from ..private import check_files
 from .files import sync_folder
@@ -175,19 +175,19 @@ class LmdbStore:
         self._env.close()
 
     def _open(self, path: Path, map_size: int) -> Any:
-        with standard_ones_taken():
-            return lmdb.open(
-                os.fsencode(path),
-                map_size=map_size,
-                max_dbs=len(TABLES),
-                mode=0o600,
-                sync=self._sync,
-                metasync=self._sync,
-                readonly=self._reading,
-                lock=not self._reading,
-                create=not self._reading,
-                max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
-            )
+        take_standard_ones()  # LMDB keeps the lowest numbers that are free
+        return lmdb.open(
+            os.fsencode(path),
+            map_size=map_size,
+            max_dbs=len(TABLES),
+            mode=0o600,
+            sync=self._sync,
+            metasync=self._sync,
+            readonly=self._reading,
+            lock=not self._reading,
+            create=not self._reading,
+            max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
+        )
 
     def _open_tables(self, env: Any) -> dict[str, Any]:
         if self._reading:
