@@ -132,7 +132,7 @@ assert os.get_inheritable(0) and os.get_inheritable(1)
 
 
 def test_what_comes_under_a_standard_number_leaves_the_null_device_there(place: Path) -> None:
-    """What is printed from then on goes nowhere, also from other threads; the programs that are started have it, too."""
+    """What is printed from then on goes nowhere, also from other threads; programs that are started have it, too."""
     command = [sys.executable, "-c", STANDARD]
     done = subprocess.run(command, cwd=ROOT, timeout=60, stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
