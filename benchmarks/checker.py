@@ -20,9 +20,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from spex_shards.domain.bisimulation import bisimilar
-from spex_shards.domain.conformance import compare
-from spex_shards.domain.lts import INTERNAL, LTS
+from spex_shards.checking.bisimulation import bisimilar
+from spex_shards.checking.conformance import compare
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL
 
 RESULTS = Path(__file__).parent / "results"
 GENERATOR = Path(__file__).resolve().parents[2] / "shared" / "bisim" / "gen.py"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import lmdb
 
-from spex_shards import records
-from spex_shards.boot import BootOptions, open_engine
-from spex_shards.catalogue import describe
-from spex_shards.codec import canonical
 from spex_shards.engine import EngineOptions, ModelSource
+from spex_shards.engine.boot import BootOptions, open_engine
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol import records
+from spex_shards.runtime.protocol.codec import canonical
 
 from .work import Light, placed
 

@@ -21,14 +21,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .domain.bisimulation import Equivalence
-from .domain.conformance import Result, Verdict, compare
+from .checking.bisimulation import Equivalence
+from .checking.conformance import Result, Verdict, compare
 from .domain.declaration import ALL, TERMINAL
 from .domain.difference import Difference
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance, TransitionRecord
-from .domain.lts import INITIALISATION, INTERNAL, LTS, Transition
+from .domain.lts import LTS
 from .domain.specification import Specification
+from .domain.transition import INITIALISATION, INTERNAL, Transition
 from .errors import (
     CallTimeout,
     DataDirError,
@@ -79,13 +80,13 @@ from .facade import (
     try_init_instance,
     try_transition,
 )
-from .shard_info import ShardInfo, ShardStatus
+from .runtime.shard_info import ShardInfo, ShardStatus
 
 if TYPE_CHECKING:
-    from .codec import Reference
-    from .domain.explanation import Explanation
-    from .handlers import Caller
+    from .checking.explanation import Explanation
+    from .engine.handlers import Caller
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .runtime.protocol.codec import Reference
 
 __version__ = "0.1.0"
 __all__ = [
@@ -167,10 +168,10 @@ logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 # What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
 # for, so that a module that only declares specifications costs next to nothing to import.
 _LATER = {
-    "Caller": "handlers",
-    "Explanation": "domain.explanation",
+    "Caller": "engine.handlers",
+    "Explanation": "checking.explanation",
     "InstanceManager": "manager",
-    "Reference": "codec",
+    "Reference": "runtime.protocol.codec",
     "ShardedInstanceManager": "manager",
     "SimpleInstanceManager": "manager",
     "connect": "manager",

@@ -6,28 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .domain.bisimulation import Equivalence
-from .domain.conformance import Result, check_model
+from .checking.bisimulation import Equivalence
+from .checking.conformance import Result, check_model
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
 from .domain.specification import Specification, is_specification, registered
-from .errors import (
-    DeviationNotEquivalent,
-    DeviationStillEquivalent,
-    ImplModelNotFound,
-    SpecificationError,
-    SpexError,
-)
-from .shard_info import ShardInfo
+from .errors import DeviationNotEquivalent, DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
+from .runtime.shard_info import ShardInfo
 
 if TYPE_CHECKING:
-    from .domain.explanation import Explanation
+    from .checking.explanation import Explanation
     from .manager import InstanceManager
 
 
 def configure(**options: Any) -> None:
-    """Set options of the default manager; see `spex_shards.default.configure`."""
-    from .default import configure as configure_default
+    """Set options of the default manager; see `spex_shards.manager.default.configure`."""
+    from .manager.default import configure as configure_default
 
     configure_default(**options)
 
@@ -205,6 +199,6 @@ def stats() -> list[dict[str, Any]]:
 
 
 def _manager() -> InstanceManager:
-    from .default import default_manager
+    from .manager.default import default_manager
 
     return default_manager()

@@ -18,15 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import default
 from .domain.impl_model import ImplModel
 from .domain.specification import registered
 from .facade import mock_instance
-from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
-from .model_files import paths_by_name, read_models, write_models
-from .options import UNSET
+from .formats.model_files import paths_by_name, read_models, write_models
+from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
+from .manager.options import UNSET
+from .manager.settings import options_from
 from .review import write_sidecar
-from .settings import options_from
 
 __all__ = ["mock_instance", "prepare_for_test_suite"]
 

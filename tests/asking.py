@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spex_shards.sent import Sent
-from spex_shards.session import ClientSession
+from spex_shards.runtime.protocol.sent import Sent
+from spex_shards.runtime.protocol.session import ClientSession
 
 
 def ask(session: ClientSession, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:

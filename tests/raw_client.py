@@ -10,9 +10,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from spex_shards.protocol import PROTOCOL_VERSION
-from spex_shards.session import ClientSession, frame
-from spex_shards.wire import FrameReader, read_available, receive_message, send_message, socket_address
+from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION
+from spex_shards.runtime.protocol.session import ClientSession, frame
+from spex_shards.runtime.protocol.wire import FrameReader, read_available, receive_message, send_message, socket_address
 
 from .conftest import wait_until
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
-from spex_shards.domain.lts import INTERNAL, LTS, State
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL, State
 
 Node = tuple[int, State]
 Step = tuple[Node, str, Node]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from spex_shards.domain.formula import And, Diverges, Formula, Not, Silently, Step
-from spex_shards.domain.lts import INTERNAL, LTS, State
+from spex_shards.checking.formula import And, Diverges, Formula, Not, Silently, Step
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL, State
 
 from .reference_bisimulation import reachable
 

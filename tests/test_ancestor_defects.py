@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.model_files import write_model
+from spex_shards.formats.model_files import write_model
 
 from .conftest import kill_worker, wait_until
 from .contract_specs import Lenient, Odd, Order, Strict, Timed, model
@@ -98,7 +98,7 @@ def test_a_rejected_initialisation_leaves_nothing(manager: Any) -> None:
 
 def test_a_deviation_seen_again_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defect: the same deviation is checked again in full each time."""
-    from spex_shards.domain import conformance
+    from spex_shards.checking import conformance
 
     checks = []
     check = conformance.ConformanceChecker.check
@@ -137,7 +137,7 @@ def test_deviations_are_judged_together(make_manager: Callable[..., Any], places
 
 def on_one_shard(manager: Any, count: int) -> list[int]:
     """Return identifiers that are routed to one shard."""
-    from spex_shards.routing import table
+    from spex_shards.runtime.protocol.routing import table
 
     shards = table(len(manager.shards()))
     return [number for number in range(100) if shards[spex_slot(number)] == 0][:count]
@@ -203,8 +203,8 @@ def test_a_shard_that_dies_often_takes_no_other_down(places: dict[str, Path]) ->
 
 def spex_slot(identifier: Any) -> int:
     """Return an identifier's slot."""
-    from spex_shards.codec import canonical
-    from spex_shards.routing import slot_of
+    from spex_shards.runtime.protocol.codec import canonical
+    from spex_shards.runtime.protocol.routing import slot_of
 
     return slot_of(canonical(identifier))
 

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
-from spex_shards.data_dir import COPYING, DataDir, Layout, start_time
-from spex_shards.store.copying import copy_shard
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.logged_store import CHECKPOINT, Due, LoggedStore
-from spex_shards.store.recovery import recover
-from spex_shards.store.view import StoreView
+from spex_shards.runtime.store.copying import copy_shard
+from spex_shards.runtime.store.data_dir import COPYING, DataDir, Layout, start_time
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.logged_store import CHECKPOINT, Due, LoggedStore
+from spex_shards.runtime.store.recovery import recover
+from spex_shards.runtime.store.view import StoreView
 
 from .conftest import kill_worker, wait_until
 from .contract_specs import Order
@@ -37,10 +37,10 @@ TABLE = "instances"
 WRITER = """
 import sys, os, mmap
 from pathlib import Path
-from spex_shards.store.checkpoint import ForkedCheckpoint
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.store.checkpoint import ForkedCheckpoint
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
 folder, acknowledged, sync = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "disk"
 base = LmdbStore(folder, sync=True)
 due = Due(rows=int(sys.argv[4]), seconds=0.02)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from spex_shards.domain.bisimulation import Equivalence, bisimilar
-from spex_shards.domain.conformance import compare
-from spex_shards.domain.large import bisimilar_at_scale
+from spex_shards.checking.bisimulation import Equivalence, bisimilar
+from spex_shards.checking.conformance import compare
+from spex_shards.checking.large import bisimilar_at_scale
+from spex_shards.checking.model_checker import ModelChecker
 from spex_shards.domain.lts import LTS
-from spex_shards.domain.model_checker import ModelChecker
 
 from .reference_bisimulation import separating_round
 from .reference_formula import holds

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_shards.domain import bisimulation
-from spex_shards.domain.bisimulation import Equivalence, bisimilar, classes, minimised
-from spex_shards.domain.compact import Compact
-from spex_shards.domain.large import ArrayRefinement, bisimilar_at_scale
-from spex_shards.domain.lts import INTERNAL, LTS
+from spex_shards.checking import bisimulation
+from spex_shards.checking.bisimulation import Equivalence, bisimilar, classes, minimised
+from spex_shards.checking.compact import Compact
+from spex_shards.checking.large import ArrayRefinement, bisimilar_at_scale
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL
 
 from .reference_bisimulation import reference
 

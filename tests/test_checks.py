@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.domain.conformance import ConformanceChecker
+from spex_shards.checking.conformance import ConformanceChecker
 from spex_shards.engine import checks as engine_checks
 
 from .conftest import descendants, wait_until

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards import codec, records, routing
 from spex_shards.domain.instance import TransitionRecord
+from spex_shards.runtime.protocol import codec, records, routing
 
 SCALARS = (
     st.none()
@@ -191,7 +191,7 @@ def test_stored_specifications_read_back() -> None:
         "codec.All", [("a", "b", "c")], transition_timeout=1.5, prune_timeout=timedelta(days=1),
         prunable_states=spex.TERMINAL, equivalence="strong", initial_state="c",
     )  # fmt: skip
-    from spex_shards.catalogue import describe
+    from spex_shards.engine.catalogue import describe
 
     stored = describe(cls)[0]
     again = records.StoredSpecification.of(codec.unpack(codec.pack(stored.plain())))
@@ -212,7 +212,7 @@ def test_what_could_not_be_packed_for_want_of_memory_is_not_in_what_is_packed_ne
     """The packer is used again and again, and keeps what it has packed until there was memory for the result."""
     script = """
 import resource
-from spex_shards import codec
+from spex_shards.runtime.protocol import codec
 codec.pack_flat([1])
 big = "x" * 50_000_000
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

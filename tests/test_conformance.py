@@ -8,11 +8,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spex_shards.domain import conformance, extension
-from spex_shards.domain.bisimulation import Equivalence, bisimilar, classes, minimised
-from spex_shards.domain.conformance import ConformanceChecker, Result, Verdict, check_model, compare
+from spex_shards.checking import conformance, extension
+from spex_shards.checking.bisimulation import Equivalence, bisimilar, classes, minimised
+from spex_shards.checking.conformance import ConformanceChecker, Result, Verdict, check_model, compare
 from spex_shards.domain.impl_model import ImplModel
-from spex_shards.domain.lts import INITIALISATION, INTERNAL, LTS, Transition
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INITIALISATION, INTERNAL, Transition
 
 T = INTERNAL
 BRANCHING, STRONG, PRESERVING = "branching", "strong", "divergence_preserving_branching"

@@ -17,7 +17,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.domain import specification as specification_module
-from spex_shards.model_files import write_model
+from spex_shards.formats.model_files import write_model
 
 from .conftest import wait_until
 from .contract_specs import Order, Strict, model

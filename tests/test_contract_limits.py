@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.codec import canonical, decode, encode
-from spex_shards.records import decode_value, encode_value
+from spex_shards.runtime.protocol.codec import canonical, decode, encode
+from spex_shards.runtime.protocol.records import decode_value, encode_value
 
 from .conftest import wait_until
 from .contract_specs import Order, Timed

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import codec, routing
-from spex_shards.model_files import write_model
+from spex_shards.formats.model_files import write_model
+from spex_shards.runtime.protocol import codec, routing
 
 from .contract_specs import Lenient, Order, Strict, model
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.client import Client
-from spex_shards.model_files import write_model
+from spex_shards.formats.model_files import write_model
+from spex_shards.runtime.client import Client
 
 from .conftest import wait_until
 from .contract_specs import Lenient, Odd, Order, Strict, WithOwnError, model

@@ -128,7 +128,7 @@ def test_meta_comes_back_equal_and_of_the_same_types(manager: Any) -> None:
 
 def test_an_identifiers_enum_that_is_not_loaded_is_a_reference(manager: Any) -> None:
     """Stored bytes never cause an import; the reference finds the instance."""
-    from spex_shards.codec import Reference, canonical, identifier_of
+    from spex_shards.runtime.protocol.codec import Reference, canonical, identifier_of
 
     reference = Reference("enum", ("not_loaded.module", "Colour", "RED"))
     manager.init_instance(Order, reference)

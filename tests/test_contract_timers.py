@@ -253,7 +253,7 @@ def test_messages_that_nobody_takes_are_dropped_oldest_first_and_counted(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
     """At most 10,000 wait."""
-    from spex_shards.model_files import write_model
+    from spex_shards.formats.model_files import write_model
 
     from .contract_specs import Strict, model
 

@@ -10,10 +10,10 @@ import lmdb
 import pytest
 
 import spex_shards as spex
-from spex_shards.catalogue import describe
-from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.store import MemoryStore
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store import MemoryStore
 
 from .conftest import wait_until
 from .test_engine import run_due

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.store import lmdb_store
-from spex_shards.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.store import lmdb_store
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
 
 from .conftest import traced, wait_until
 from .helper_specs import Door
@@ -70,7 +70,7 @@ class CountingStore(LoggedStore):
 
 def test_one_observation_is_one_append(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process manager writes once per observation, and not at all for reading."""
-    monkeypatch.setattr("spex_shards.boot.LoggedStore", CountingStore)
+    monkeypatch.setattr("spex_shards.engine.boot.LoggedStore", CountingStore)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         manager.init_instance(Door, 1)
         before = CountingStore.applied

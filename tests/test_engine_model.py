@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import spex_shards as spex
-from spex_shards import records
-from spex_shards.catalogue import describe
-from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.engine.catalogue import describe
 from spex_shards.engine.rows import u32, u64
+from spex_shards.runtime.protocol import records
+from spex_shards.runtime.protocol.codec import canonical
 
 from .contract_specs import model
 from .test_engine import SECOND, Counting

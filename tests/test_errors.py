@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import codec, errors, records
+from spex_shards import errors
 from spex_shards.errors import MOST_SHOWN, RemoteTraceback, code_of, show, words
+from spex_shards.runtime.protocol import codec, records
 
 from .hostile_specs import Bare, Mute, Unshowable
 

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spex_shards.domain import explanation, rounds
-from spex_shards.domain import unmatched as unmatched_module
-from spex_shards.domain.bisimulation import Equivalence, bisimilar
-from spex_shards.domain.conformance import ConformanceChecker, Verdict, check_model, compare
-from spex_shards.domain.formula import TRUE, Not
+from spex_shards.checking import explanation, rounds
+from spex_shards.checking import unmatched as unmatched_module
+from spex_shards.checking.bisimulation import Equivalence, bisimilar
+from spex_shards.checking.conformance import ConformanceChecker, Verdict, check_model, compare
+from spex_shards.checking.formula import TRUE, Not
+from spex_shards.checking.model_checker import ModelChecker, suits
 from spex_shards.domain.impl_model import ImplModel
-from spex_shards.domain.lts import INITIALISATION, INTERNAL, LTS, Transition
-from spex_shards.domain.model_checker import ModelChecker, suits
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INITIALISATION, INTERNAL, Transition
 
 from .reference_bisimulation import separating_round
 from .reference_formula import holds

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.domain import aut_text, dot_text, json_text, mermaid_text
-from spex_shards.domain.quotient import quotient
+from spex_shards.checking.quotient import quotient
+from spex_shards.formats import aut_text, dot_text, json_text, mermaid_text
 from spex_shards.render import Form, drawn_svg, form_of, model_of, read_as, written_as
 
 T = spex.Transition

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.failures import FIRST, NEWEST, Failures
+from spex_shards.runtime.client.failures import FIRST, NEWEST, Failures
 
 from .conftest import is_gone, wait_until
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import protocol
-from spex_shards.supervisor.attach import Refused, read_attach
+from spex_shards.runtime.protocol import requests as protocol
+from spex_shards.runtime.supervisor.attach import Refused, read_attach
 
 from .conftest import wait_until
 from .test_processes import stop
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = """
 import sys
-from spex_shards import protocol
+from spex_shards.runtime.protocol import requests as protocol
 protocol.PROTOCOL_VERSION = protocol.OLDEST_PROTOCOL = 7
 import spex_shards as spex
 try:
@@ -81,7 +81,7 @@ def test_a_client_of_another_version_is_told_both_versions_at_connect_and_spins_
 def test_a_client_of_the_version_before_is_served(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It offers its one version, in the form that there was before versions were negotiated."""
     manager = make()
-    monkeypatch.setattr("spex_shards.client.attaching.PROTOCOL_VERSION", 1)
+    monkeypatch.setattr("spex_shards.runtime.client.attaching.PROTOCOL_VERSION", 1)
     with spex.connect(manager.data_dir) as client:
         client.init_instance(Door, "old")
         assert client._client.channels[0].lines.version == 1

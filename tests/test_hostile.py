@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import codec, records
-from spex_shards.catalogue import describe
-from spex_shards.protocol import (
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.requests import (
     NOT_ANSWERED,
     OLDEST_PROTOCOL,
     PROTOCOL_VERSION,
@@ -26,8 +26,8 @@ from spex_shards.protocol import (
     check,
     read_request,
 )
-from spex_shards.session import ClientSession, frame
-from spex_shards.wire import read_available
+from spex_shards.runtime.protocol.session import ClientSession, frame
+from spex_shards.runtime.protocol.wire import read_available
 
 from .conftest import wait_until
 from .helper_specs import Door

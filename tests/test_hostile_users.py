@@ -15,13 +15,13 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
-from spex_shards.data_dir import DataDir, Layout, OwnerLock
-from spex_shards.shard_page import Suspect
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.supervisor.suspect_file import keep_suspects, read_suspects
-from spex_shards.suspects import Suspects
-from spex_shards.wire import check_peer
+from spex_shards.runtime.protocol.wire import check_peer
+from spex_shards.runtime.store.data_dir import DataDir, Layout, OwnerLock
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.supervisor.suspect_file import keep_suspects, read_suspects
+from spex_shards.runtime.worker.shard_page import Suspect
+from spex_shards.runtime.worker.suspects import Suspects
 
 from .helper_specs import Door
 from .test_hostile import open_place  # noqa: F401 - a fixture

@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from spex_shards.domain.impl_model import ImplModel
-from spex_shards.domain.lts import INITIALISATION, Transition
+from spex_shards.domain.transition import INITIALISATION, Transition
 from spex_shards.errors import DeserialisationFailed
 
 STEPS = [(None, INITIALISATION, "new"), ("new", "pay", "paid")]

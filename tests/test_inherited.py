@@ -158,12 +158,12 @@ def test_a_supervisor_that_dies_of_an_error_says_so_in_its_owners_log(tmp_path: 
     """With the traceback; and what kills it from outside is named as far as it is known."""
     body = """
 with make() as manager:
-    import spex_shards.client.owner as owner
+    import spex_shards.runtime.client.owner as owner
     replace_supervisor(manager)
     replace_supervisor(manager, signal.SIGTERM)
     before = owner._BOOTSTRAP
     owner._BOOTSTRAP = before.replace("main(int", '''
-import spex_shards.supervisor.main as module
+import spex_shards.runtime.supervisor.main as module
 def broken(self): raise LookupError("a fault of the supervisor")
 module.Supervisor._reap_adopted = broken
 main(int''')
@@ -182,9 +182,9 @@ main(int''')
 def test_a_worker_that_dies_of_an_error_says_so_in_last_exit(tmp_path: Path) -> None:
     """And not its exit code alone."""
     body = """
-import spex_shards.client.owner as owner
+import spex_shards.runtime.client.owner as owner
 owner._BOOTSTRAP = owner._BOOTSTRAP.replace("main(int", '''
-import spex_shards.worker.loop as module
+import spex_shards.runtime.worker.loop as module
 turn = module.Worker.turn
 def broken(self):
     turn(self)

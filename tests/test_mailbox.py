@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spex_shards.mailbox import MOST_WAITING, Mailbox
+from spex_shards.runtime.client.mailbox import MOST_WAITING, Mailbox
 
 from .conftest import wait_until
 
@@ -109,6 +109,6 @@ def test_on_message_may_close_its_mailbox() -> None:
 
 def test_the_caller_of_a_handlers_record_is_looked_for_in_managers_only() -> None:
     """Where nothing of a manager is on the stack, there is no place to name."""
-    from spex_shards.call_site import call_site
+    from spex_shards.runtime.client.call_site import call_site
 
     assert call_site() is None

@@ -10,8 +10,8 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.audit import verify
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.meta_pages import USED_BYTES, MetaPages
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.meta_pages import USED_BYTES, MetaPages
 
 from .contract_specs import Order
 

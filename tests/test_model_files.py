@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from spex_shards import model_files
 from spex_shards.domain.impl_model import ImplModel
-from spex_shards.domain.lts import INITIALISATION
+from spex_shards.domain.transition import INITIALISATION
 from spex_shards.errors import DeserialisationFailed, ImplModelError
-from spex_shards.model_files import file_name, read_model, read_models, write_model, write_models
+from spex_shards.formats import model_files
+from spex_shards.formats.model_files import file_name, read_model, read_models, write_model, write_models
 
 ORDER = ImplModel(specification="Shop.Order", transitions=[(None, INITIALISATION, "new"), ("new", "pay", "paid")])
 CART = ImplModel(specification="Shop.Cart", learning_mode=True)

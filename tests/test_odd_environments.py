@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import spex_shards as spex
 from spex_shards.audit import backup, verify
 from spex_shards.cli import app
-from spex_shards.client.owner import search_path
-from spex_shards.data_dir import DataDir, OwnerLock
+from spex_shards.runtime.client.owner import search_path
+from spex_shards.runtime.store.data_dir import DataDir, OwnerLock
 
 from .conftest import descendants, is_gone, wait_until
 from .helper_specs import Door
@@ -115,7 +115,7 @@ def test_a_current_directory_that_was_removed_is_no_hindrance(observe: Callable[
 
 STANDARD = """
 import os
-from spex_shards.descriptors import lifted, take_standard_ones
+from spex_shards.runtime.system.descriptors import lifted, take_standard_ones
 reading, writing = os.pipe()
 os.close(1)
 assert os.dup(writing) == 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from spex_shards.options import OPTIONS, UNSET, resolve
-from spex_shards.restart import RestartIntensity
-from spex_shards.settings import load_specifications, nearest_table, options_from
+from spex_shards.manager.options import OPTIONS, UNSET, resolve
+from spex_shards.manager.settings import load_specifications, nearest_table, options_from
+from spex_shards.runtime.supervisor.restart import RestartIntensity
 
 from .contract_specs import Order
 

@@ -14,7 +14,7 @@ import spex_shards as spex
 from spex_shards.audit import Finding, verify
 from spex_shards.audit import pages as audited
 from spex_shards.audit.pages import COUNTED, FORM, KNOWN, ONCE, audit_pages
-from spex_shards.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.lmdb_store import LmdbStore
 
 from .helper_specs import Door
 

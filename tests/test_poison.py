@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import records
-from spex_shards.restart import RestartIntensity
-from spex_shards.shard_page import ShardPage, Suspect
-from spex_shards.supervisor.hang import HangWatch
-from spex_shards.supervisor.suspect_file import keep_suspects, read_suspects
-from spex_shards.suspects import Suspects
+from spex_shards.runtime.protocol import records
+from spex_shards.runtime.supervisor.restart import RestartIntensity
+from spex_shards.runtime.supervisor.suspect_file import keep_suspects, read_suspects
+from spex_shards.runtime.system.hang import HangWatch
+from spex_shards.runtime.worker.shard_page import ShardPage, Suspect
+from spex_shards.runtime.worker.suspects import Suspects
 
 from .conftest import wait_until
 from .deadly_specs import Deadly, DeadlyTimer, write_models

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import codec
-from spex_shards.wire import read_available
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.wire import read_available
 
 from .conftest import descendants, is_gone, kill_worker, wait_until
 

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.client import courier
 from spex_shards.manager.reading import Life
-from spex_shards.protocol import NOWAIT, Kind, ProtocolError
-from spex_shards.session import ClientSession, ServerSession
-from spex_shards.supervisor.main import Supervisor
-from spex_shards.supervisor.process import WorkerProcess
-from spex_shards.wire import FrameReader
+from spex_shards.runtime.client import courier
+from spex_shards.runtime.protocol.requests import NOWAIT, Kind, ProtocolError
+from spex_shards.runtime.protocol.session import ClientSession, ServerSession
+from spex_shards.runtime.protocol.wire import FrameReader
+from spex_shards.runtime.supervisor.main import Supervisor
+from spex_shards.runtime.supervisor.process import WorkerProcess
 
 from .asking import ask
 from .conftest import is_gone, kill_worker, wait_until

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.store import LogBroken, MemoryStore
-from spex_shards.store.checkpoint import ForkedCheckpoint, NoHelper
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.log_format import HEADER_BYTES, RECORD_BYTES, Header
-from spex_shards.store.logged_store import Due, LoggedStore
-from spex_shards.store.recovery import recover
-from spex_shards.store.view import StoreView
+from spex_shards.runtime.store import LogBroken, MemoryStore
+from spex_shards.runtime.store.checkpoint import ForkedCheckpoint, NoHelper
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.log_format import HEADER_BYTES, RECORD_BYTES, Header
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.store.recovery import recover
+from spex_shards.runtime.store.view import StoreView
 
 from .conftest import wait_until
 from .simulation.disk import Crash, SimBase, SimCheckpoint, SimDisk
@@ -355,8 +355,8 @@ def test_any_bytes_in_a_log_give_a_prefix_or_an_error(data: bytes, at: int, cut:
 
 def test_bytes_that_are_no_batch_are_refused_although_their_checksum_is_right() -> None:
     """Whoever can write checksums can still not make the store take what is none of its tables."""
-    from spex_shards import codec
-    from spex_shards.store.log_format import pack_record
+    from spex_shards.runtime.protocol import codec
+    from spex_shards.runtime.store.log_format import pack_record
 
     for value in ([1], {"instances": [1]}, {"nowhere": {}}, {"instances": {"text": b""}}, {"instances": {b"k": 1}}):
         data = Header(1, 7, 1, 0).pack() + pack_record(7, 1, 0, codec.pack(value))

@@ -15,8 +15,8 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.event_log import Attributes, EventLog, LogError, read_log
-from spex_shards.offline import held, learned_models, shards_of
-from spex_shards.replay import check_log, replay
+from spex_shards.event_log.replay import check_log, replay
+from spex_shards.review.offline import held, learned_models, shards_of
 
 from .conftest import SHARED, kill_worker
 

@@ -17,18 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards import codec, records, routing
 from spex_shards.audit import backup, reshard, verify
 from spex_shards.audit.moving import Shard
-from spex_shards.boot import BootOptions, open_engine, open_view
-from spex_shards.catalogue import describe
-from spex_shards.codec import canonical
-from spex_shards.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
 from spex_shards.engine import EngineOptions, ModelSource
+from spex_shards.engine.boot import BootOptions, open_engine, open_view
+from spex_shards.engine.catalogue import describe
 from spex_shards.engine.models import stored_models
 from spex_shards.engine.rows import identifier_bytes, u32, u64
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.redo_log import RedoLog
+from spex_shards.runtime.protocol import codec, records, routing
+from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.redo_log import RedoLog
 
 from .conftest import wait_until
 from .contract_specs import Order
@@ -207,8 +207,8 @@ def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
 
 def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
     """As a crash leaves it, on shards that give and shards that take."""
-    from spex_shards.store.files import OsFiles
-    from spex_shards.store.logged_store import LoggedStore
+    from spex_shards.runtime.store.files import OsFiles
+    from spex_shards.runtime.store.logged_store import LoggedStore
 
     path = tmp_path / "data"
     fill(path, 3, seed=5)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import codec
-from spex_shards.protocol import Kind
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.requests import Kind
 
 from .conftest import is_gone, kill_worker, traced, wait_until
 from .helper_specs import Door

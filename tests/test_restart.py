@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from spex_shards.restart import BackOff, RestartIntensity
-from spex_shards.shard_info import ShardStatus
-from spex_shards.supervisor.policy import ATTEMPTS, ShardPolicy
+from spex_shards.runtime.shard_info import ShardStatus
+from spex_shards.runtime.supervisor.policy import ATTEMPTS, ShardPolicy
+from spex_shards.runtime.supervisor.restart import BackOff, RestartIntensity
 
 
 def policy(**options: object) -> ShardPolicy:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_shards import codec
 from spex_shards.errors import ShardDown
-from spex_shards.protocol import NOWAIT, Kind, ProtocolError, check, read_request
-from spex_shards.session import ClientSession, ServerSession
-from spex_shards.wire import FrameReader
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.requests import NOWAIT, Kind, ProtocolError, check, read_request
+from spex_shards.runtime.protocol.session import ClientSession, ServerSession
+from spex_shards.runtime.protocol.wire import FrameReader
 
 from .asking import ask
 
@@ -213,7 +213,7 @@ def test_garbage_on_a_pipe_is_a_protocol_error_or_waits_for_more(data: bytes, si
 @settings(max_examples=100, deadline=None)
 def test_frames_arrive_as_they_were_sent_however_they_are_cut(values: list[Any], data: st.DataObject) -> None:
     """Any cut of the stream gives the same frames."""
-    from spex_shards.session import frame
+    from spex_shards.runtime.protocol.session import frame
 
     stream = b"".join(frame(value) for value in values)
     reader, got = FrameReader(1 << 20), []

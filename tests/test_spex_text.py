@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from spex_shards.domain import spex_text
-from spex_shards.domain.lts import INITIALISATION, Transition
+from spex_shards.domain.transition import INITIALISATION, Transition
 from spex_shards.errors import DeserialisationFailed
+from spex_shards.formats import spex_text
 
 HEAD = "Specification: Shop.Order\nLearning mode: false\nTransitions:\n"
 EXAMPLE = HEAD + "nil --[__initialisation__]-> s0\ns0 --[a]-> s1\n"

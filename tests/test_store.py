@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.store import TABLES, Batch, MemoryStore
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.logged_store import Due, LoggedStore
-from spex_shards.store.port import MAX_KEY_BYTES
+from spex_shards.runtime.store import TABLES, Batch, MemoryStore
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.store.port import MAX_KEY_BYTES
 
 ONE, OTHER = "instances", "history"
 

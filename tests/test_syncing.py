@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from spex_shards.store import LogBroken, MemoryStore, files, logged_store
-from spex_shards.store.files import OsFiles
-from spex_shards.store.logged_store import LoggedStore
+from spex_shards.runtime.store import LogBroken, MemoryStore, files, logged_store
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.logged_store import LoggedStore
 
 from .conftest import wait_until
 

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_shards.domain import extension
-from spex_shards.domain.bisimulation import Equivalence
-from spex_shards.domain.conformance import Verdict, compare
-from spex_shards.domain.lts import INTERNAL, LTS
+from spex_shards.checking import extension
+from spex_shards.checking.bisimulation import Equivalence
+from spex_shards.checking.conformance import Verdict, compare
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL
 
 from .reference_bisimulation import reference
 

@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 import spex_shards as spex
-from spex_shards import records, routing
 from spex_shards.audit import Finding, verify
-from spex_shards.codec import canonical
-from spex_shards.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.engine.rows import key_of, u32, u64
-from spex_shards.records import InstanceRow, seal, seal_flat
-from spex_shards.store.lmdb_store import LmdbStore
+from spex_shards.runtime.protocol import records, routing
+from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.protocol.records import InstanceRow, seal, seal_flat
+from spex_shards.runtime.store.data_dir import DataDir, Layout, OwnerLock
+from spex_shards.runtime.store.lmdb_store import LmdbStore
 
 from .conftest import kill_worker
 from .contract_specs import Strict

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.options import LONGEST_SECONDS, resolve
-from spex_shards.waits import LONGEST_WAIT, capped, milliseconds
-from spex_shards.worker import loop
+from spex_shards.manager.options import LONGEST_SECONDS, resolve
+from spex_shards.runtime.system.waits import LONGEST_WAIT, capped, milliseconds
+from spex_shards.runtime.worker import loop
 
 from .conftest import descendants, wait_until
 from .helper_specs import Door
@@ -103,7 +103,7 @@ time.time = lambda: now() - shift()
 OWNER = """
 import sys, spex_shards as spex
 sys.path[:0] = {path!r}
-from spex_shards.client import owner
+from spex_shards.runtime.client import owner
 owner._BOOTSTRAP = {back!r} + owner._BOOTSTRAP
 from tests.helper_specs import Door
 with spex.ShardedInstanceManager(

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards import records
-from spex_shards.catalogue import describe_for_shipping
-from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.protocol import NOT_ANSWERED, Kind
-from spex_shards.sent import Sent
-from spex_shards.session import ClientSession, frame
-from spex_shards.store import MemoryStore
-from spex_shards.wire import FrameReader, pipe, read_available
-from spex_shards.worker import loop, outbox
-from spex_shards.worker.logs import LogCapture
-from spex_shards.worker.outbox import AT_ONCE
-from spex_shards.worker.sessions import EXPIRES_AFTER, PORTION
+from spex_shards.engine.catalogue import describe_for_shipping
+from spex_shards.runtime.protocol import records
+from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.protocol.requests import NOT_ANSWERED, Kind
+from spex_shards.runtime.protocol.sent import Sent
+from spex_shards.runtime.protocol.session import ClientSession, frame
+from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
+from spex_shards.runtime.store import MemoryStore
+from spex_shards.runtime.worker import loop, outbox
+from spex_shards.runtime.worker.logs import LogCapture
+from spex_shards.runtime.worker.outbox import AT_ONCE
+from spex_shards.runtime.worker.sessions import EXPIRES_AFTER, PORTION
 
 from .asking import ask
 from .conftest import wait_until

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ..data_dir import start_time
 from ..errors import DataDirError
-from ..private import open_folder
-from ..store.files import sync_folder
+from ..runtime.store.data_dir import start_time
+from ..runtime.store.files import sync_folder
+from ..runtime.system.private import open_folder
 
 _MAKER: Final = re.compile(r"(\d+)-(\d+)-")
 

@@ -16,12 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from ..boot import open_view
-from ..data_dir import DataDir, OwnerLock
+from ..engine.boot import open_view
 from ..errors import DataDirError, LayoutMismatch
-from ..model_files import SUFFIX
-from ..private import open_file
-from ..store.copying import copy_shard, sync_files
+from ..formats.model_files import SUFFIX
+from ..runtime.store.copying import copy_shard, sync_files
+from ..runtime.store.data_dir import DataDir, OwnerLock
+from ..runtime.system.private import open_file
 from .aside import made_aside
 
 MODELS: Final = "models"

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from .. import routing
-from ..data_dir import DELETING, DataDir, Layout, OwnerLock
 from ..errors import DataDirError, words
-from ..forking import close_all_but, die_with, prepare
-from ..protocol import MAX_REPLY_BYTES
-from ..session import frame
-from ..shard_info import describe_exit
-from ..wire import FrameReader
+from ..runtime.protocol import routing
+from ..runtime.protocol.requests import MAX_REPLY_BYTES
+from ..runtime.protocol.session import frame
+from ..runtime.protocol.wire import FrameReader
+from ..runtime.shard_info import describe_exit
+from ..runtime.store.data_dir import DELETING, DataDir, Layout, OwnerLock
+from ..runtime.system.forking import close_all_but, die_with, prepare
 from .findings import Finding
 from .shard import audit_shard
 

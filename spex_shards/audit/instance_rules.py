@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from .. import codec, records
-from ..catalogue import Entry
+from ..engine.catalogue import Entry
 from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, key_of, u32, u64
+from ..runtime.protocol import codec, records
 from .reading import Reading, is_time, naming, number, require
 
 _US: Final = timedelta(microseconds=1)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .. import records
-from ..catalogue import Catalogue, Entry
+from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import stored_models
 from ..engine.rows import Found, Instances, u32, u64
 from ..errors import DataDirError
-from ..store import Batch, Store
+from ..runtime.protocol import records
+from ..runtime.store import Batch, Store
 from .reading import naming, number
 
 TAKEN: Final = b"taken from "

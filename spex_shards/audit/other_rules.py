@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .. import records
-from ..catalogue import Entry
-from ..domain.conformance import Verdict
+from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
-from ..domain.lts import Transition
-from ..records import StoredSpecification
+from ..domain.transition import Transition
+from ..engine.catalogue import Entry
+from ..runtime.protocol import records
+from ..runtime.protocol.records import StoredSpecification
 from .moving import TAKEN
 from .reading import Reading, is_time, number, require
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..private import open_file
-from ..store.meta_pages import DATA
+from ..runtime.store.meta_pages import DATA
+from ..runtime.system.private import open_file
 
 TABLE: Final = "pages"
 ONCE: Final = "a page belongs to one tree, in one place, or is free"

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .. import codec, records
-from ..catalogue import Entry
+from ..engine.catalogue import Entry
 from ..engine.rows import Found, identifier_bytes
 from ..errors import StoreError, show
-from ..store import Store
+from ..runtime.protocol import codec, records
+from ..runtime.store import Store
 from .findings import Finding
 
 MOST_FINDINGS: Final = 1000

@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .. import routing
-from ..boot import open_view
-from ..data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from ..engine.boot import open_view
 from ..engine.rows import Found, identifier_bytes
 from ..errors import DataDirError, show
-from ..options import OPTIONS
-from ..store.files import OsFiles, sync_folder
-from ..store.lmdb_store import LmdbStore
-from ..store.logged_store import LoggedStore
+from ..manager.options import OPTIONS
+from ..runtime.protocol import routing
+from ..runtime.store.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from ..runtime.store.files import OsFiles, sync_folder
+from ..runtime.store.lmdb_store import LmdbStore
+from ..runtime.store.logged_store import LoggedStore
 from .moving import Shard
 
 Progress = Callable[[int, int], None]

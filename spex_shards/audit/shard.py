@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..boot import open_view
+from ..engine.boot import open_view
 from ..errors import DataDirError, StoreError
-from ..store.view import StoreView
+from ..runtime.store.view import StoreView
 from . import pages
 from .findings import Finding
 from .instance_rules import audit_indexes, audit_instances
-from .other_rules import (
-    audit_clients,
-    audit_counters,
-    audit_deviations,
-    audit_jobs,
-    audit_models,
-    audit_specifications,
-)
+from .other_rules import audit_clients, audit_counters, audit_deviations, audit_jobs, audit_models, audit_specifications
 from .reading import READABLE, Reading
 
 OPENS = "its store and its log can be opened"

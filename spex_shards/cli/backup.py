@@ -9,8 +9,8 @@ import typer
 
 from ..audit import backup, restore
 from ..audit.copies import MODELS
-from ..options import UNSET
-from ..settings import options_from
+from ..manager.options import UNSET
+from ..manager.settings import options_from
 from .output import command
 from .progress import bar
 

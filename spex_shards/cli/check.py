@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from ..domain.difference import shown
-from ..domain.notebook import counted
 from ..domain.specification import Specification
-from ..options import UNSET
+from ..formats.notebook import counted
+from ..manager.options import UNSET
+from ..manager.settings import options_from
 from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
 from ..review.findings import explained, meaning, no_model
-from ..settings import options_from
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
 

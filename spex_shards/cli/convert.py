@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..domain.impl_model import ImplModel
-from ..domain.lts import INTERNAL
+from ..domain.transition import INTERNAL
 from ..render import Form, form_of, written_as
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ..domain.conformance import Result
+from ..checking.conformance import Result
 from ..domain.difference import Difference, shown
 from ..domain.impl_model import ImplModel
 from ..domain.specification import registered
 from ..errors import ImplModelError
 from ..facade import check
-from ..model_files import read_models
-from ..options import UNSET
+from ..formats.model_files import read_models
+from ..manager.options import UNSET
+from ..manager.settings import options_from
 from ..review import Finding, Level, Rule, locate
-from ..settings import options_from
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
 from .sources import FormatOption, SpecificationsOption, read_source

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ..domain.impl_model import ImplModel
-from ..domain.lts import Transition
+from ..domain.transition import Transition
 from ..errors import ImplModelError
-from ..model_files import ModelFiles, read_models, write_models
-from ..offline import learned_models
-from ..options import UNSET
-from ..settings import options_from
+from ..formats.model_files import ModelFiles, read_models, write_models
+from ..manager.options import UNSET
+from ..manager.settings import options_from
+from ..review.offline import learned_models
 from .output import command, report
 
 

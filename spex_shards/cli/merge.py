@@ -9,7 +9,7 @@ import typer
 
 from ..domain.impl_model import ImplModel
 from ..errors import ImplModelError
-from ..model_files import paths_by_name, read_model, read_models, write_models
+from ..formats.model_files import paths_by_name, read_model, read_models, write_models
 from ..review import sidecar_of
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, report

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ..domain.bisimulation import Equivalence
+from ..checking.bisimulation import Equivalence
+from ..checking.quotient import Quotient, quotient
 from ..domain.difference import one_line
 from ..domain.impl_model import ImplModel
-from ..domain.quotient import Quotient, quotient
 from ..domain.specification import registered
-from ..options import UNSET
+from ..manager.options import UNSET
+from ..manager.settings import options_from
 from ..render import form_of, written_as
-from ..settings import options_from
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
 from .sources import FormatOption, SourceName, SpecificationsOption, read_source, write_target

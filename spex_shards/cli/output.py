@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 import typer
 
 from ..domain.specification import Specification
-from ..settings import load_specifications
+from ..manager.settings import load_specifications
 from .formats import Report, ReportFormat, failed, written
 
 INTERRUPTED = 130

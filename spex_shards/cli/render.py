@@ -11,14 +11,14 @@ from ..domain.impl_model import ImplModel
 from ..domain.specification import registered
 from ..errors import ImplModelError
 from ..facade import check
-from ..model_files import read_models
-from ..options import UNSET
+from ..formats.model_files import read_models
+from ..manager.options import UNSET
+from ..manager.settings import options_from
 from ..render import DRAWN, Form, drawn_svg, form_of, written_as
 from ..render.html import report
 from ..render.view import View, view_of
 from ..review import cover
 from ..review.deviations import deviations_in
-from ..settings import options_from
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
 from .sources import STDOUT, FormatOption, SpecificationsOption, read_source, write_target

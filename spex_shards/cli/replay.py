@@ -15,12 +15,12 @@ import typer
 from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..event_log import Attributes, EventLog, LogError, read_log
+from ..event_log.replay import Replayed, check_log, replay
+from ..formats.model_files import file_name, write_model
 from ..manager import ShardedInstanceManager
-from ..model_files import file_name, write_model
-from ..offline import held, shards_of
-from ..options import UNSET
-from ..replay import Replayed, check_log, replay
-from ..settings import options_from
+from ..manager.options import UNSET
+from ..manager.settings import options_from
+from ..review.offline import held, shards_of
 from .output import Format, Output, command, imported
 from .progress import Interruption, bar
 

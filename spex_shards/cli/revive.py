@@ -9,7 +9,7 @@ import typer
 
 from ..errors import SpexError
 from ..manager import AttachedInstanceManager, connect
-from ..shard_info import ShardStatus
+from ..runtime.shard_info import ShardStatus
 from .output import Format, Output, command
 
 STILL_FAILED = 1

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import ShardDown
 from ..manager import ShardedInstanceManager
-from ..options import UNSET
+from ..manager.options import UNSET
 from .output import UNUSABLE, command, report
 
 LOOK_EVERY = 1.0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..domain.impl_model import ImplModel
-from ..model_files import replace_file
+from ..formats.model_files import replace_file
 from ..render import Form, form_of, model_of, read_as
 from .formats import ReportFormat
 from .output import Output, imported

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Final
 
 from ..errors import SpecificationError
-from .lts import INITIALISATION, LTS, Transition
+from .lts import LTS
+from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
 EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")

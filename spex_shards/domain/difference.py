@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .lts import Transition
+from .transition import Transition
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import dot_text, mermaid_text, notebook, spex_text
+from ..formats import dot_text, mermaid_text, notebook, spex_text
 from .difference import Difference, difference
-from .lts import INITIALISATION, Transition
+from .transition import INITIALISATION, Transition
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from ..errors import show
 from .declaration import Declaration
-from .lts import Transition
 from .specification import Specification, from_declaration, registered
+from .transition import Transition
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

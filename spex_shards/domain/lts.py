@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-INTERNAL = "__internal__"
-"""The silent action (τ); the only action that is not visible."""
-
-INITIALISATION = "__initialisation__"
-"""The pseudo-action by which an instance enters its initial state."""
-
-State = str | int
-
-
-class Transition(NamedTuple):
-    """One step: in `source`, `action` leads to `target`. `source` is None for an initialisation only."""
-
-    source: str | None
-    action: str
-    target: str
+from ..formats import dot_text, mermaid_text, notebook
+from .transition import INITIALISATION, State, Transition
 
 
 class LTS:
@@ -56,9 +42,7 @@ class LTS:
 
     def to_mermaid(self) -> str:
         """Return the system as a Mermaid state diagram."""
-        from .mermaid_text import write  # it needs this module
-
-        return write(self._as_text())
+        return mermaid_text.write(self._as_text())
 
     def to_dot(self) -> str:
         """Return the system as Graphviz dot text.
@@ -66,9 +50,7 @@ class LTS:
         Raises:
             ValueError: A name contains a lone surrogate.
         """
-        from .dot_text import write
-
-        return write("", self._as_text())
+        return dot_text.write("", self._as_text())
 
     def _as_text(self) -> list[Transition]:
         # The state 1 and the state "1" are two.
@@ -79,14 +61,10 @@ class LTS:
         return [Transition(None, INITIALISATION, names[self._initial_state]), *steps]
 
     def _repr_html_(self) -> str:
-        from .notebook import table
-
-        return table(repr(self), self._as_text())
+        return notebook.table(repr(self), self._as_text())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        from .notebook import bundle
-
-        return bundle(repr(self), repr(self), self._as_text())
+        return notebook.bundle(repr(self), repr(self), self._as_text())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LTS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..domain.conformance import Verdict
+from ..checking.conformance import Verdict
 
 LARGE: Final = 500
 """A model and a specification with more transitions together are checked elsewhere, where there is an elsewhere."""

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .. import codec, handlers, records
-from ..catalogue import Catalogue, Entry
-from ..domain.conformance import Verdict
+from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.lts import INITIALISATION, Transition
+from ..domain.transition import INITIALISATION, Transition
 from ..errors import (
     DeviationNotEquivalent,
     DeviationStillEquivalent,
@@ -26,10 +24,13 @@ from ..errors import (
     show,
     words,
 )
-from ..handlers import Caller
-from ..records import StoredSpecification
-from ..store import Batch, Store
+from ..runtime.protocol import codec, records
+from ..runtime.protocol.records import StoredSpecification
+from ..runtime.store import Batch, Store
+from . import handlers
+from .catalogue import Catalogue, Entry
 from .checks import Checks
+from .handlers import Caller
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
 from .timers import Timers

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import xxhash
 
-from .. import codec, records
-from ..catalogue import Entry
-from ..domain.conformance import ConformanceChecker, Verdict
+from ..checking.conformance import ConformanceChecker, Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, to_datetime
-from ..domain.lts import Transition
+from ..domain.transition import Transition
 from ..errors import DeserialisationFailed
-from ..store import Batch
+from ..runtime.protocol import codec, records
+from ..runtime.store import Batch
+from .catalogue import Entry
 from .checks import Checks
 from .rows import u32, u64
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from .. import records
-from ..catalogue import Catalogue, Entry
 from ..errors import StoreError
-from ..records import InstanceRow
-from ..store import Batch
+from ..runtime.protocol import records
+from ..runtime.protocol.records import InstanceRow
+from ..runtime.store import Batch
+from .catalogue import Catalogue, Entry
 
 MAX_PLAIN_KEY: Final = 490
 """Longer canonical bytes are found by a digest; LMDB's keys end at 511 bytes, and indexes put four in front."""

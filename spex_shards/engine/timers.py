@@ -8,11 +8,11 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from .. import handlers
-from ..catalogue import Catalogue, Entry
 from ..domain.instance import Instance
 from ..errors import HandlerError, StoreError, TransitionTimeout, show
-from ..store import Batch
+from ..runtime.store import Batch
+from . import handlers
+from .catalogue import Catalogue, Entry
 from .rows import Found, Instances, u32, u64
 from .watch import Watch
 

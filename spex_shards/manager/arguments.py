@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..codec import canonical, encode_meta
 from ..domain.declaration import as_name
-from ..domain.lts import INITIALISATION
 from ..domain.specification import Specification, is_specification
+from ..domain.transition import INITIALISATION
+from ..runtime.protocol.codec import canonical, encode_meta
 
 ALL_ENTRIES: Final = (1 << 62) - 1
 

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from ..client import Client, ClientOptions
-from ..data_dir import DataDir
 from ..domain.instance import Instance
 from ..domain.specification import Specification
+from ..engine.handlers import handler_running
 from ..errors import DataDirError, ManagerClosed, SpexError
-from ..handlers import handler_running
-from ..mailbox import Mailbox
-from ..options import UNSET
-from ..protocol import Kind
-from ..settings import load_specifications, options_from
-from ..shard_info import ShardInfo
-from ..shipping import ship
+from ..runtime.client import Client, ClientOptions
+from ..runtime.client.mailbox import Mailbox
+from ..runtime.protocol.requests import Kind
+from ..runtime.protocol.shipping import ship
+from ..runtime.shard_info import ShardInfo
+from ..runtime.store.data_dir import DataDir
 from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
+from .options import UNSET
 from .reading import Life
+from .settings import load_specifications, options_from
 
 _managers: weakref.WeakSet[AttachedInstanceManager] = weakref.WeakSet()
 

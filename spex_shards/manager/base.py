@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Self
 
 from ..domain.instance import Instance
-from ..domain.lts import INITIALISATION
 from ..domain.specification import Specification
+from ..domain.transition import INITIALISATION
+from ..engine.handlers import handler_running
 from ..errors import PredicateError, SpexError
-from ..handlers import handler_running
-from ..mailbox import Mailbox
-from ..protocol import Kind
-from ..shard_info import ShardInfo
-from ..turns import interruption
+from ..runtime.client.mailbox import Mailbox
+from ..runtime.protocol.requests import Kind
+from ..runtime.shard_info import ShardInfo
+from ..runtime.system.turns import interruption
 from .arguments import action_name, canonical, encode_meta, specification_of, state_name
 from .reading import Life, Readings
 

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from .. import records
-from ..codec import identifier_of
-from ..domain.conformance import Verdict
+from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.lts import Transition
 from ..domain.specification import Specification, registered
+from ..domain.transition import Transition
+from ..engine.handlers import handler_running
 from ..errors import InstanceNotFound, ManagerClosed, StoreError
-from ..handlers import handler_running
-from ..protocol import Kind
-from ..records import StoredSpecification
+from ..runtime.protocol import records
+from ..runtime.protocol.codec import identifier_of
+from ..runtime.protocol.records import StoredSpecification
+from ..runtime.protocol.requests import Kind
 from .arguments import canonical, limit_of, specification_of
 
 AT_ONCE = 8192

@@ -10,16 +10,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from ..catalogue import describe
-from ..client import Client, SupervisorOwner
-from ..client.owner import search_path
+from ..engine.catalogue import describe
 from ..errors import ManagerClosed
-from ..options import UNSET
-from ..settings import options_from
-from ..supervisor.config import SupervisorConfig
+from ..runtime.client import Client, SupervisorOwner
+from ..runtime.client.owner import search_path
+from ..runtime.protocol.config import SupervisorConfig
 from .attached import AttachedInstanceManager
 from .base import logger
+from .options import UNSET
 from .reading import Life
+from .settings import options_from
 
 _US = timedelta(microseconds=1)
 

@@ -14,25 +14,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from ..call_site import locate
-from ..catalogue import describe
-from ..data_dir import DataDir
 from ..domain.instance import Instance
 from ..domain.specification import Specification
 from ..engine import Engine
+from ..engine.catalogue import describe
+from ..engine.handlers import Caller, handler_running, report
 from ..errors import DataDirError, DataDirLocked, ManagerClosed, SpexError
-from ..failures import Failures
-from ..handlers import Caller, handler_running, report
-from ..mailbox import Mailbox
-from ..options import UNSET
-from ..protocol import Kind
-from ..records import decode_value, encode_value
-from ..settings import load_specifications, options_from
-from ..shard_info import ShardInfo, ShardStatus
-from ..turns import interruption
+from ..runtime.client.call_site import locate
+from ..runtime.client.failures import Failures
+from ..runtime.client.mailbox import Mailbox
+from ..runtime.local.local_shard import LocalShard
+from ..runtime.protocol.records import decode_value, encode_value
+from ..runtime.protocol.requests import Kind
+from ..runtime.shard_info import ShardInfo, ShardStatus
+from ..runtime.store.data_dir import DataDir
+from ..runtime.system.turns import interruption
 from .base import MESSAGES_WITHIN, InstanceManager, logger, raise_unapplied
-from .local_shard import LocalShard
+from .options import UNSET
 from .reading import Life
+from .settings import load_specifications, options_from
 
 _US = timedelta(microseconds=1)
 logger.addFilter(locate)

@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from ..domain.difference import in_order, one_line
-from ..domain.lts import INTERNAL, Transition
+from ..domain.transition import INTERNAL, Transition
 from .layout import Point, Size, place
 
 TAU: Final = "τ"

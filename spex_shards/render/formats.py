@@ -6,13 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ..domain import aut_text, dot_text, json_text, mermaid_text
-from ..domain.aut_text import Silent
 from ..domain.impl_model import ImplModel
-from ..domain.lts import INITIALISATION, Transition
 from ..domain.specification import Specification
+from ..domain.transition import INITIALISATION, Transition
 from ..errors import DeserialisationFailed
-from ..model_files import MAX_FILE_BYTES, read_model
+from ..formats import aut_text, dot_text, json_text, mermaid_text
+from ..formats.aut_text import Silent
+from ..formats.model_files import MAX_FILE_BYTES, read_model
 
 
 class Form(StrEnum):

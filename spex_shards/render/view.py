@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..domain.bisimulation import classes
-from ..domain.conformance import Result
+from ..checking.bisimulation import classes
+from ..checking.conformance import Result
 from ..domain.difference import in_order, shown
 from ..domain.impl_model import ImplModel
-from ..domain.lts import LTS, Transition
+from ..domain.lts import LTS
 from ..domain.specification import Specification
+from ..domain.transition import Transition
 from ..review import Coverage, cover
 from ..review.deviations import Deviating
 from ..review.findings import meaning

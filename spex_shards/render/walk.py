@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..domain.difference import in_order
-from ..domain.lts import INTERNAL, Transition
+from ..domain.transition import INTERNAL, Transition
 
 
 @dataclass(frozen=True, slots=True)

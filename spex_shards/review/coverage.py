@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..domain.conformance import Result
+from ..checking.conformance import Result
+from ..checking.graph import Equivalence
 from ..domain.declaration import Declaration
-from ..domain.graph import Equivalence
 from ..domain.impl_model import ImplModel
-from ..domain.lts import INTERNAL, Transition
+from ..domain.transition import INTERNAL, Transition
 
 Steps = dict[str, list[Transition]]
 MOST_PAIRS: Final = 250_000

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from .. import codec, records
-from ..catalogue import Catalogue
 from ..domain.instance import to_datetime
-from ..domain.lts import Transition
+from ..domain.transition import Transition
+from ..engine.catalogue import Catalogue
 from ..engine.rows import Found, Instances, identifier_bytes
 from ..errors import show
-from ..offline import open_shards
-from ..store import Batch
+from ..runtime.protocol import codec, records
+from ..runtime.store import Batch
+from .offline import open_shards
 
 MOST_NAMED: Final = 5
 """So many instances are named for each transition; the others are counted."""
@@ -54,7 +54,7 @@ def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -
         extra: Transitions to look for besides those that were counted as deviations.
 
     Raises:
-        DataDirLocked, DataDirError, StoreError: As `spex_shards.offline.learned_models`.
+        DataDirLocked, DataDirError, StoreError: As `spex_shards.review.offline.learned_models`.
     """
     found = {transition: Deviating(transition) for transition in extra}
     for _, batch in open_shards(path):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ..domain.conformance import Result, Verdict
+from ..checking.conformance import Result, Verdict
 from ..domain.difference import shown
-from ..domain.lts import Transition
 from ..domain.specification import Specification
+from ..domain.transition import Transition
 from .locating import Place, locate
 
 if TYPE_CHECKING:

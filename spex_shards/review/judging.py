@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..domain.conformance import Result
+from ..checking.conformance import Result
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, all_registered, registered
 from ..errors import DeserialisationFailed, SpexError
 from ..facade import check
-from ..model_files import paths_by_name, read_model, read_models
+from ..formats.model_files import paths_by_name, read_model, read_models
 from .coverage import Coverage, cover
 from .locating import Places, locate
 from .sidecar import Changed, changed_since

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.declaration import as_name
-from ..domain.lts import Transition
 from ..domain.specification import Specification, is_specification
+from ..domain.transition import Transition
 
 MOST_INHERITED = 32
 """So long may a chain of lists that take in each other be."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.declaration import Declaration
-from ..domain.lts import Transition
-from ..model_files import replace_file
+from ..domain.transition import Transition
+from ..formats.model_files import replace_file
 
 SUFFIX: Final = ".json"
 MOST_BYTES: Final = 64 * 1024 * 1024

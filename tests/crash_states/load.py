@@ -13,16 +13,16 @@ from typing import Any
 import xxhash
 
 import spex_shards as spex
-from spex_shards import codec, records
-from spex_shards.catalogue import describe
-from spex_shards.codec import canonical
 from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.engine.catalogue import describe
 from spex_shards.engine.rows import u64
-from spex_shards.store import TABLES, MemoryStore
-from spex_shards.store.checkpoint import ForkedCheckpoint
-from spex_shards.store.files import OsFiles
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.logged_store import CHECKPOINT, Due, LoggedStore
+from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store import TABLES, MemoryStore
+from spex_shards.runtime.store.checkpoint import ForkedCheckpoint
+from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.logged_store import CHECKPOINT, Due, LoggedStore
 
 NOW = 1_700_000_000_000_000
 MODES = ("disk", "process", "unsynced LMDB")

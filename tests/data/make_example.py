@@ -18,11 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import spex_shards as spex
-from spex_shards import codec
-from spex_shards.catalogue import describe
-from spex_shards.data_dir import FORMAT
-from spex_shards.protocol import Kind
-from spex_shards.routing import slot_of, table
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.requests import Kind
+from spex_shards.runtime.protocol.routing import slot_of, table
+from spex_shards.runtime.store.data_dir import FORMAT
 
 from ..conftest import descendants, is_gone, wait_until
 from ..example_specs import Hasty, Parcel, Strict

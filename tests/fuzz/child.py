@@ -14,13 +14,13 @@ def main() -> None:
         import atheris
 
         with atheris.instrument_imports(include=["spex_shards"]):
-            import spex_shards.catalogue
             import spex_shards.domain
             import spex_shards.engine
-            import spex_shards.records
-            import spex_shards.store.recovery
-            import spex_shards.supervisor.attach
-            import spex_shards.worker  # noqa: F401
+            import spex_shards.engine.catalogue
+            import spex_shards.runtime.protocol.records
+            import spex_shards.runtime.store.recovery
+            import spex_shards.runtime.supervisor.attach
+            import spex_shards.runtime.worker  # noqa: F401
     from .engine import Result, run_atheris, run_mutations, told
 
     def end(result: Result) -> None:

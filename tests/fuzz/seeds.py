@@ -12,14 +12,14 @@ from uuid import UUID
 import xxhash
 
 import spex_shards as spex
-from spex_shards import codec, records
-from spex_shards.catalogue import describe
 from spex_shards.domain.instance import Instance, TransitionRecord
-from spex_shards.protocol import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
-from spex_shards.session import frame
-from spex_shards.store.lmdb_store import LmdbStore
-from spex_shards.store.log_format import Header, pack_record
-from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.requests import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
+from spex_shards.runtime.protocol.session import frame
+from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.log_format import Header, pack_record
+from spex_shards.runtime.store.meta_pages import DATA, RECORD, USED_BYTES
 
 from ..contract_specs import Order, Timed
 

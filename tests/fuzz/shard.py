@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.errors import ShardDown
-from spex_shards.protocol import Kind, ProtocolError, Request, check, read_request
-from spex_shards.session import ServerSession, frame
-from spex_shards.store import MemoryStore
-from spex_shards.wire import FrameReader
-from spex_shards.worker.dispatch import Dispatcher
-from spex_shards.worker.logs import LogCapture
-from spex_shards.worker.outbox import Outbox
-from spex_shards.worker.peers import Peer
+from spex_shards.runtime.protocol.requests import Kind, ProtocolError, Request, check, read_request
+from spex_shards.runtime.protocol.session import ServerSession, frame
+from spex_shards.runtime.protocol.wire import FrameReader
+from spex_shards.runtime.store import MemoryStore
+from spex_shards.runtime.worker.dispatch import Dispatcher
+from spex_shards.runtime.worker.logs import LogCapture
+from spex_shards.runtime.worker.outbox import Outbox
+from spex_shards.runtime.worker.peers import Peer
 
 LIMIT: Final = 65536
 FRESH_AFTER: Final = 500

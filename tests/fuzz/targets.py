@@ -13,18 +13,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from spex_shards import codec, records
-from spex_shards.domain import spex_text
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
-from spex_shards.protocol import ProtocolError, check, read_request
-from spex_shards.sent import Sent
-from spex_shards.session import ClientSession
-from spex_shards.store.log_format import HEADER_BYTES, Header, pack_record
-from spex_shards.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
-from spex_shards.store.recovery import recover
-from spex_shards.supervisor.attach import Refused, read_attach
-from spex_shards.wire import FrameReader, receive_message
+from spex_shards.formats import spex_text
+from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.requests import ProtocolError, check, read_request
+from spex_shards.runtime.protocol.sent import Sent
+from spex_shards.runtime.protocol.session import ClientSession
+from spex_shards.runtime.protocol.wire import FrameReader, receive_message
+from spex_shards.runtime.store.log_format import HEADER_BYTES, Header, pack_record
+from spex_shards.runtime.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
+from spex_shards.runtime.store.recovery import recover
+from spex_shards.runtime.supervisor.attach import Refused, read_attach
 
 from . import seeds
 from .shard import ShardTarget

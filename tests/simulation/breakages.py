@@ -8,13 +8,13 @@ from typing import Any
 from unittest.mock import patch
 
 from spex_shards.engine.models import ModelBook
-from spex_shards.session import ClientSession, ServerSession
-from spex_shards.store import recovery
-from spex_shards.store.redo_log import RedoLog
-from spex_shards.suspects import Suspects
-from spex_shards.worker import loop
-from spex_shards.worker.outbox import Outbox
-from spex_shards.worker.sessions import Sessions
+from spex_shards.runtime.protocol.session import ClientSession, ServerSession
+from spex_shards.runtime.store import recovery
+from spex_shards.runtime.store.redo_log import RedoLog
+from spex_shards.runtime.worker import loop
+from spex_shards.runtime.worker.outbox import Outbox
+from spex_shards.runtime.worker.sessions import Sessions
+from spex_shards.runtime.worker.suspects import Suspects
 
 _commit = loop.Worker._commit
 _begun = recovery._begun

@@ -5,15 +5,15 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from spex_shards import codec
-from spex_shards.catalogue import describe
-from spex_shards.domain.lts import INITIALISATION
-from spex_shards.protocol import NOT_ANSWERED, NOWAIT, Kind
-from spex_shards.records import decode_value, error_of
-from spex_shards.sent import Sent
-from spex_shards.session import ClientSession, frame
-from spex_shards.wire import FrameReader
-from spex_shards.worker.peers import LOG, MESSAGE, REPORT
+from spex_shards.domain.transition import INITIALISATION
+from spex_shards.engine.catalogue import describe
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.records import decode_value, error_of
+from spex_shards.runtime.protocol.requests import NOT_ANSWERED, NOWAIT, Kind
+from spex_shards.runtime.protocol.sent import Sent
+from spex_shards.runtime.protocol.session import ClientSession, frame
+from spex_shards.runtime.protocol.wire import FrameReader
+from spex_shards.runtime.worker.peers import LOG, MESSAGE, REPORT
 
 from .pipes import Net
 from .specs import SPECIFICATIONS, Noisy, Timed

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from spex_shards.store import TABLES, MemoryStore
-from spex_shards.store.checkpoint import NoHelper
-from spex_shards.store.syncing import SYNC_SECONDS
+from spex_shards.runtime.store import TABLES, MemoryStore
+from spex_shards.runtime.store.checkpoint import NoHelper
+from spex_shards.runtime.store.syncing import SYNC_SECONDS
 
 SECTOR = 512
 

@@ -6,7 +6,7 @@ import select
 from random import Random
 from typing import Any
 
-from spex_shards.helper_process import HelperFailed
+from spex_shards.runtime.system.helper_process import HelperFailed
 
 
 class Pipe:

@@ -15,12 +15,12 @@ from typing import Any
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.engine import checks as engine_checks
-from spex_shards.restart import RestartIntensity
-from spex_shards.shard_page import ShardPage
-from spex_shards.store.logged_store import Due, LoggedStore
-from spex_shards.supervisor.policy import ShardPolicy
-from spex_shards.worker import PageWatch, WorkerOptions, checks, loop, peers, sessions
-from spex_shards.worker.logs import LogCapture
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.supervisor.policy import ShardPolicy
+from spex_shards.runtime.supervisor.restart import RestartIntensity
+from spex_shards.runtime.worker import PageWatch, WorkerOptions, checks, loop, peers, sessions
+from spex_shards.runtime.worker.logs import LogCapture
+from spex_shards.runtime.worker.shard_page import ShardPage
 
 from .client import SimClient
 from .disk import Crash, SimBase, SimCheckpoint, SimDisk

@@ -1,0 +1,1 @@
+"""Deciding and explaining whether one system conforms to another."""

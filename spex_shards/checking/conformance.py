@@ -1,0 +1,283 @@
+"""Judging an implementation by its specification: equivalent, not complete yet, or beyond repair."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
+
+from ..domain.difference import in_order
+from ..domain.impl_model import ImplModel
+from ..domain.lts import LTS
+from ..domain.transition import INTERNAL, State, Transition
+from .bisimulation import Equivalence, Refinement, bisimilar, equivalence_of, minimised
+from .deterministic import Moves, forced_classes, moves_of
+from .extension import extensible, judged_by_narrowing
+from .graph import Graph
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+MOST_MODELS: Final = 8
+"""How many sets of transitions a checker knows at a time."""
+MOST_VERDICTS: Final = 100_000
+"""How many verdicts it remembers for each."""
+MOST_NARROWED: Final = 1_000
+"""How many transitions a model may have for classes to be narrowed before it is compared."""
+
+_NO_BEHAVIOUR: Final = LTS("", ())
+
+
+class Verdict(StrEnum):
+    """What a model is to its specification."""
+
+    EQUIVALENT = "equivalent"
+    INCOMPLETE = "incomplete"
+    """Not equivalent, but some extension is: more transitions and states, the same initialisation."""
+    VIOLATION = "violation"
+    """No extension is equivalent: no later observation can repair it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer of a comparison.
+
+    Attributes:
+        equivalent: Whether the verdict is EQUIVALENT; always exact.
+        verdict: The verdict.
+        decided: False only for an INCOMPLETE that may be a VIOLATION: whether an extension is equivalent was not
+            found out with bounded effort. Never False where the minimised specification is deterministic and without
+            silent steps.
+
+    Compared by these three; `explanation` follows from what was compared.
+    """
+
+    equivalent: bool
+    verdict: Verdict
+    decided: bool = True
+    _explain: Callable[[], Explanation] | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @cached_property
+    def explanation(self) -> Explanation | None:
+        """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
+        return None if self._explain is None else self._explain()
+
+
+_EQUIVALENT: Final = Result(equivalent=True, verdict=Verdict.EQUIVALENT)
+
+
+def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> Result:
+    """Judge one system by another.
+
+    Args:
+        impl: The system that may grow.
+        spec: The one it is judged by.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+    """
+    kind = equivalence_of(equivalence)
+    if bisimilar(impl, spec, kind):
+        return _EQUIVALENT
+    smallest = minimised(spec, kind)
+    moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
+    return _judge_unequal(impl, smallest, kind, moves, partial(_explained, impl, spec, kind))
+
+
+def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> Result:
+    """Judge a model by its specification.
+
+    A model without initialisation is INCOMPLETE: what it holds cannot be reached, and anything can still come. One
+    with two different initialisations is a VIOLATION.
+
+    Args:
+        model: The model; which specification it names does not matter.
+        spec: The specification's system; None for one without transitions: then nothing visible may happen.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+    """
+    kind = equivalence_of(equivalence)
+    system = _NO_BEHAVIOUR if spec is None else spec
+    # A model is a set, whose order differs from run to run; its explanation must not.
+    impl = _system_of(in_order(model.transitions), system, kind)
+    return impl if isinstance(impl, Result) else compare(impl, system, kind)
+
+
+class ConformanceChecker:
+    """Judges models by one specification, again and again.
+
+    The specification is minimised once. A question asked before is answered in O(1); so is a new one wherever the
+    minimised specification is deterministic and without silent steps, unless the extra transition is silent, an
+    initialisation, or leads to a state that had steps and could not be reached, or the model is incomplete and has
+    silent steps or no initialisation.
+
+    Args:
+        spec: The specification's system; None for one without transitions.
+        equivalence: An `Equivalence`, or its value.
+
+    Raises:
+        ValueError: There is no such equivalence.
+
+    Not to be shared between threads.
+    """
+
+    def __init__(self, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> None:
+        self._equivalence = equivalence_of(equivalence)
+        self._strong = self._equivalence is Equivalence.STRONG
+        self._given = _NO_BEHAVIOUR if spec is None else spec
+        self._spec = minimised(self._given, self._equivalence)
+        self._moves = moves_of(self._spec, strong=self._strong)
+        self._known: OrderedDict[frozenset[Transition], _Known] = OrderedDict()
+
+    def check(self, transitions: Iterable[Transition]) -> Result:
+        """Judge the model of these transitions; nothing is remembered."""
+        impl = _system_of(transitions, self._given, self._equivalence)
+        if isinstance(impl, Result):
+            return impl
+        explain = partial(_explained, impl, self._given, self._equivalence)
+        if self._moves is None and len(impl.transitions) <= MOST_NARROWED:
+            graph = Graph((impl, self._spec), self._equivalence)
+            found = judged_by_narrowing(graph)
+            if found is None:
+                equivalent = Refinement(graph).run(*graph.starts)
+                found = equivalent, equivalent or extensible(graph)
+            return _EQUIVALENT if found[0] else _unequal(possible=found[1], explain=explain)
+        if bisimilar(impl, self._spec, self._equivalence):
+            return _EQUIVALENT
+        return _judge_unequal(impl, self._spec, self._equivalence, self._moves, explain)
+
+    def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
+        """Judge the model of `transitions` and `extra` together.
+
+        Hand over the same frozenset again while a model does not change: that makes finding it O(1).
+        """
+        known = self._known.get(transitions)
+        if known is None:
+            known = self._known[transitions] = self._look_at(transitions)
+            if len(self._known) > MOST_MODELS:
+                self._known.popitem(last=False)
+        self._known.move_to_end(transitions)
+        verdict = known.verdicts.get(extra)
+        if verdict is None:
+            verdict = self._judge_quickly(known, extra) or self.check((*transitions, extra)).verdict
+            if len(known.verdicts) >= MOST_VERDICTS:
+                known.verdicts.popitem(last=False)
+            known.verdicts[extra] = verdict
+        known.verdicts.move_to_end(extra)
+        return verdict
+
+    def _look_at(self, transitions: frozenset[Transition]) -> _Known:
+        verdict = self.check(transitions).verdict
+        impl = _system_of(transitions, self._given, self._equivalence)
+        if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
+            return _Known(verdict)
+        if verdict is Verdict.INCOMPLETE and not self._strong and any(a == INTERNAL for _, a, _ in impl.transitions):
+            return _Known(verdict)  # what silent steps lead to counts as well, so that what is missing is not counted
+        classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
+        if classes is None:
+            return _Known(verdict)
+        shown = {(source, action) for source, action, _ in impl.transitions}
+        required = {(state, action) for state, own in classes.items() for action in self._moves.get(own, ())}
+        missing = len(required - shown) if verdict is Verdict.INCOMPLETE else 0
+        return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing)
+
+    def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
+        """Return the verdict where it follows from the model's verdict and classes alone."""
+        source, action, target = extra
+        if known.verdict is Verdict.VIOLATION:
+            return Verdict.VIOLATION
+        if self._moves is None or known.classes is None or source is None or (action == INTERNAL and not self._strong):
+            return None
+        if source not in known.classes:
+            return known.verdict
+        lead = self._moves.get(known.classes[source], {}).get(action)
+        if lead is None:
+            return Verdict.VIOLATION
+        missing = known.missing - (known.missing > 0 and (source, action) not in known.shown)
+        if target in known.classes:
+            if known.classes[target] != lead:
+                return Verdict.VIOLATION
+        elif target in known.sources:
+            return None
+        else:
+            missing += len(self._moves.get(lead, ()))
+        return Verdict.INCOMPLETE if missing else Verdict.EQUIVALENT
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a checker knows of a model.
+
+    Attributes:
+        verdict: Its verdict.
+        classes: The class of each reachable state, where that is forced and known.
+        sources: The states that have steps.
+        shown: The pairs of state and action that have a step.
+        missing: How many such pairs the model lacks; what it has silently does not count as lacking.
+        verdicts: The answers so far.
+    """
+
+    verdict: Verdict
+    classes: dict[State, State] | None = None
+    sources: set[State] = field(default_factory=set)
+    shown: set[tuple[State, str]] = field(default_factory=set)
+    missing: int = 0
+    verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
+
+
+def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -> LTS | Result:
+    """Return the system of a model with one initialisation, else the result that follows from that alone."""
+    initial: set[str] = set()
+    steps: list[tuple[State, str, State]] = []
+    for source, action, target in transitions:
+        if source is None:
+            initial.add(target)
+        else:
+            steps.append((source, action, target))
+    if len(initial) == 1:
+        return LTS(initial.pop(), steps)
+    verdict = Verdict.VIOLATION if initial else Verdict.INCOMPLETE
+    explain = partial(_explained_initialisations, frozenset(initial), spec, kind)
+    return Result(equivalent=False, verdict=verdict, _explain=explain)
+
+
+def _judge_unequal(
+    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[[], Explanation]
+) -> Result:
+    """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
+    strong = kind is Equivalence.STRONG
+    may_diverge = kind is Equivalence.DIVERGENCE_PRESERVING_BRANCHING and any(
+        a == INTERNAL for _, a, _ in impl.transitions
+    )
+    possible: bool | None
+    if moves is None or may_diverge:
+        possible = extensible(Graph((impl, spec), kind))
+    else:
+        possible = forced_classes(impl, moves, spec.initial_state, strong=strong) is not None
+    return _unequal(possible=possible, explain=explain)
+
+
+def _unequal(*, possible: bool | None, explain: Callable[[], Explanation]) -> Result:
+    verdict = Verdict.VIOLATION if possible is False else Verdict.INCOMPLETE
+    return Result(equivalent=False, verdict=verdict, decided=possible is not None, _explain=explain)
+
+
+# What explains is imported when it is first needed: who only declares and observes pays nothing for it.
+
+
+def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
+    from .explanation import explain
+
+    return explain(impl, spec, kind)
+
+
+def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:
+    from .explanation import explain_initialisations
+
+    return explain_initialisations(states, spec, kind)

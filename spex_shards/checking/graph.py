@@ -1,0 +1,178 @@
+"""`Graph`: what all equivalence algorithms work on; the reachable part of some systems, with silent cycles collapsed.
+
+::
+
+    LTS ──┐  number the reachable      collapse each silent
+    LTS ──┴─ states, breadth first ──▶ cycle into one node  ──▶ nodes 0..n-1, with codes for actions
+
+Under branching bisimilarity all states of a silent cycle are bisimilar (van Glabbeek and Weijland 1996), so that a
+cycle is one node. What is left of the silent steps has no cycle, and the nodes are numbered against its direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from ..domain.lts import LTS
+from ..domain.transition import INTERNAL, State
+
+
+class Equivalence(StrEnum):
+    """The equivalences that can be asked for."""
+
+    BRANCHING = "branching"
+    """Branching bisimilarity, blind to divergence: a silent cycle alone distinguishes nothing."""
+    STRONG = "strong"
+    """Strong bisimilarity: the internal action is an action like any other."""
+    DIVERGENCE_PRESERVING_BRANCHING = "divergence_preserving_branching"
+    """Branching bisimilarity that tells endless internal activity from none."""
+
+
+def equivalence_of(value: str) -> Equivalence:
+    """Return the equivalence of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    try:
+        return Equivalence(value)
+    except ValueError:
+        names = ", ".join(Equivalence)
+        raise ValueError(f"the equivalence must be one of {names}, got: {value!r}") from None
+
+
+Steps = list[list[tuple[int, int]]]
+
+SILENT: Final = 0
+"""The code of the silent action."""
+
+
+class Graph:
+    """The disjoint union of the reachable parts of `systems`, with silent cycles collapsed.
+
+    Attributes:
+        visible: For each node its visible steps (code, target). A code is a multiple of `base`, so that code plus
+            the number of a block of nodes names the pair of both.
+        silent: For each node the targets of its silent steps; all of them have smaller numbers than the node.
+        starts: For each system the node of its initial state.
+        nodes: For each system the node of each reachable state.
+        base: Larger than any number of a node or a block.
+        actions: The action of each code, at index ``code // base``. Under divergence-preserving branching
+            bisimilarity a collapsed cycle keeps a *visible* step to itself, at index `divergence`.
+        divergence: As said; 0 under the other equivalences.
+
+    A graph is not changed once it is made.
+    """
+
+    __slots__ = ("actions", "base", "divergence", "nodes", "silent", "starts", "visible")
+
+    def __init__(self, systems: Sequence[LTS], equivalence: Equivalence) -> None:
+        # A system has at most one reachable state more than it has transitions.
+        self.base = 1 + sum(len(lts.transitions) + 1 for lts in systems)
+        self.visible: Steps = []
+        self.silent: list[list[int]] = []
+        codes = {} if equivalence is Equivalence.STRONG else {INTERNAL: SILENT}
+        self.nodes = [self._explore(lts, codes) for lts in systems]
+        preserving = equivalence is Equivalence.DIVERGENCE_PRESERVING_BRANCHING
+        self.divergence = len(codes) + 1 if preserving else 0
+        if any(self.silent):
+            self._collapse(self.divergence * self.base)
+        self.starts = [nodes[lts.initial_state] for nodes, lts in zip(self.nodes, systems, strict=True)]
+        self.actions = [INTERNAL] * (len(codes) + 2)
+        for action, code in codes.items():
+            self.actions[code // self.base] = action
+
+    def _explore(self, lts: LTS, codes: dict[str, int]) -> dict[State, int]:
+        """Number the states that can be reached and add their steps; return the numbers."""
+        outgoing: dict[State, list[tuple[str, State]]] = {}
+        for source, action, target in lts.transitions:
+            if source in outgoing:
+                outgoing[source].append((action, target))
+            else:
+                outgoing[source] = [(action, target)]
+        base, free = self.base, len(self.visible)
+        numbers = {lts.initial_state: free}
+        reached = [lts.initial_state]
+        for state in reached:  # grows while it is gone through
+            visible: list[tuple[int, int]] = []
+            silent: list[int] = []
+            for action, target in outgoing.get(state, ()):
+                number = numbers.get(target)
+                if number is None:
+                    number = numbers[target] = free + len(reached)
+                    reached.append(target)
+                code = codes.get(action)
+                if code is None:
+                    code = codes[action] = (len(codes) + 1) * base
+                if code:
+                    visible.append((code, number))
+                else:
+                    silent.append(number)
+            self.visible.append(visible)
+            self.silent.append(silent)
+        return numbers
+
+    def _collapse(self, divergence: int) -> None:
+        """Make one node of each silent cycle; `divergence` is the code of its step to itself, 0 for none."""
+        component, count = components(self.silent)
+        visible: list[set[tuple[int, int]]] = [set() for _ in range(count)]
+        silent: list[set[int]] = [set() for _ in range(count)]
+        for state, own in enumerate(component):
+            visible[own].update([(code, component[target]) for code, target in self.visible[state]])
+            silent[own].update([component[target] for target in self.silent[state]])
+        for own, targets in enumerate(silent):
+            if own in targets:
+                targets.remove(own)
+                if divergence:
+                    visible[own].add((divergence, own))
+        self.visible = [list(steps) for steps in visible]
+        self.silent = [list(targets) for targets in silent]
+        self.nodes = [{state: component[number] for state, number in nodes.items()} for nodes in self.nodes]
+
+
+def components(successors: Sequence[Sequence[int]]) -> tuple[list[int], int]:
+    """Find the strongly connected components (Tarjan 1972, without recursion).
+
+    Returns:
+        The component of each node, and their number. A component has a larger number than those it leads to.
+    """
+    size = len(successors)
+    component = [-1] * size
+    low = [0] * size  # 0: not visited yet
+    count = clock = 0
+    open_nodes: list[int] = []
+    for root in range(size):
+        if low[root]:
+            continue
+        path = [(root, iter(successors[root]), clock := clock + 1)]
+        low[root] = clock
+        open_nodes.append(root)
+        while path:
+            node, rest, entered = path[-1]
+            for target in rest:
+                if not low[target]:
+                    low[target] = clock = clock + 1
+                    open_nodes.append(target)
+                    path.append((target, iter(successors[target]), clock))
+                    break
+                if component[target] < 0 and low[target] < low[node]:
+                    low[node] = low[target]
+            else:
+                path.pop()
+                if path and low[node] < low[path[-1][0]]:
+                    low[path[-1][0]] = low[node]
+                if low[node] == entered:
+                    close_component(open_nodes, node, component, count)
+                    count += 1
+    return component, count
+
+
+def close_component(open_nodes: list[int], root: int, component: list[int], number: int) -> None:
+    """Take the nodes of a component, from `root` on, off the open ones, and number them."""
+    while True:
+        node = open_nodes.pop()
+        component[node] = number
+        if node == root:
+            return

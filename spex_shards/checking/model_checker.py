@@ -1,0 +1,176 @@
+"""Whether a formula holds in a state of a system, by the meaning of each operator: what explanations are checked by.
+
+On purpose this shares no algorithm with what finds formulas (`witness`, `rounds`, `Graph`): it works on the transitions
+as they were given, without collapsing, classes or rounds. Only the states that a question depends on are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from ..domain.lts import LTS
+from ..domain.transition import INTERNAL, State
+from .formula import And, Diverges, Formula, Not, Silently, Step, WeakStep
+from .graph import Equivalence
+
+_OPERATORS: dict[Equivalence, tuple[type[Formula], ...]] = {
+    Equivalence.STRONG: (And, Not, Step),
+    Equivalence.BRANCHING: (And, Not, WeakStep, Silently),
+    Equivalence.DIVERGENCE_PRESERVING_BRANCHING: (And, Not, WeakStep, Silently, Diverges),
+}
+
+Question = tuple[Formula, State]
+Judgement = Generator[Question, bool, bool]
+
+
+def suits(formula: Formula, equivalence: Equivalence) -> bool:
+    """Whether equivalent states cannot differ in `formula`: it has operators of that equivalence's logic only."""
+    allowed, seen, todo = _OPERATORS[equivalence], set(), [formula]
+    while todo:
+        part = todo.pop()
+        if id(part) not in seen:
+            seen.add(id(part))
+            if not isinstance(part, allowed):
+                return False
+            todo += part.parts
+    return True
+
+
+class ModelChecker:
+    """Answers questions about one system; what was found out is kept.
+
+    Attributes:
+        initial_state: The system's.
+        transitions: How many it has.
+    """
+
+    def __init__(self, lts: LTS) -> None:
+        self.initial_state = lts.initial_state
+        self.transitions = len(lts.transitions)
+        self._after: dict[State, dict[str, list[State]]] = {}
+        for source, action, target in lts.transitions:
+            self._after.setdefault(source, {}).setdefault(action, []).append(target)
+        self._known: dict[tuple[int, State], bool] = {}
+        self._kept: dict[int, Formula] = {}  # an id means something only as long as its formula lives
+
+    def actions(self, state: State) -> list[str]:
+        """Return the actions of the steps from a state, in order of appearance."""
+        return list(self._after.get(state, ()))
+
+    def after(self, state: State, action: str) -> list[State]:
+        """Return where an action leads from a state."""
+        return self._after.get(state, {}).get(action, [])
+
+    def silent_tree(self, state: State) -> Iterator[tuple[State, State | None]]:
+        """Yield the states that silent steps lead to, each with the one before it, breadth first, `state` first."""
+        found: dict[State, State | None] = {state: None}
+        order = [state]
+        yield state, None
+        for here in order:  # grows while it is gone through
+            for target in self.after(here, INTERNAL):
+                if target not in found:
+                    found[target] = here
+                    order.append(target)
+                    yield target, here
+
+    def holds(self, formula: Formula, state: State | None = None) -> bool:
+        """Whether `formula` holds in `state`, by default the initial one."""
+        known, answer = self._known, False
+        question = (formula, self.initial_state if state is None else state)
+        waiting: list[tuple[tuple[int, State], Judgement]] = []
+        while True:
+            key = (id(question[0]), question[1])
+            if key in known:
+                answer = known[key]
+            else:
+                self._kept[key[0]] = question[0]
+                judgement = self._judge(*question)
+                waiting.append((key, judgement))
+                answer = None  # type: ignore[assignment]  # what starts a generator
+            while waiting:
+                key, judgement = waiting[-1]
+                try:
+                    question = judgement.send(answer)
+                    break
+                except StopIteration as end:
+                    answer = known[key] = end.value
+                    waiting.pop()
+            else:
+                return answer
+
+    def _judge(self, formula: Formula, state: State) -> Judgement:
+        match formula:
+            case And():
+                for operand in formula.operands:
+                    if not (yield operand, state):
+                        return False
+                return True
+            case Not():
+                return not (yield formula.operand, state)
+            case Step():
+                for target in self.after(state, formula.action):
+                    if (yield formula.then, target):
+                        return True
+                return False
+            case WeakStep() | Silently():
+                return (yield from self._somewhere(formula, state))
+            case Diverges():
+                return (yield from self._endless(formula, state))
+        raise TypeError(f"not a formula: {type(formula)}")
+
+    def _somewhere(self, formula: WeakStep | Silently, state: State) -> Judgement:
+        """Judge the states that silent steps lead to, one after the other."""
+        found, todo = {state}, [state]
+        while todo:
+            here = todo.pop()
+            answer = self._known.get((id(formula), here))
+            if answer is None:
+                answer = yield from self._here(formula, here)
+            elif not answer:
+                continue  # nor do silent steps from there lead to such a state
+            if answer:
+                return True
+            for target in self.after(here, INTERNAL):
+                if target not in found:
+                    found.add(target)
+                    todo.append(target)
+        for here in found:
+            self._known[id(formula), here] = False
+        return False
+
+    def _here(self, formula: WeakStep | Silently, state: State) -> Judgement:
+        """Whether `formula` holds without a silent step before."""
+        if isinstance(formula, Silently):
+            return (yield formula.operand, state)
+        targets = self.after(state, formula.action)
+        for target in [state, *targets] if formula.action == INTERNAL else targets:
+            if (yield formula.then, target):
+                return (yield formula.where, state)
+        return False
+
+    def _endless(self, formula: Diverges, state: State) -> Judgement:
+        near: set[State] = set()
+        for here, _ in self.silent_tree(state):
+            if (yield formula.operand, here):
+                near.add(here)
+        return bool(self.endless(near))
+
+    def endless(self, states: set[State]) -> set[State]:
+        """Return those of `states` from which endless silent activity can stay among them."""
+        left = set(states)
+        leading: dict[State, list[State]] = {}
+        ways: dict[State, int] = {}
+        for here in left:
+            inside = [target for target in self.after(here, INTERNAL) if target in left]
+            ways[here] = len(inside)
+            for target in inside:
+                leading.setdefault(target, []).append(here)
+        ended = [here for here in left if not ways[here]]
+        while ended:
+            here = ended.pop()
+            left.discard(here)
+            for source in leading.get(here, ()):
+                ways[source] -= 1
+                if not ways[source]:
+                    ended.append(source)
+        return left

@@ -1,0 +1,171 @@
+"""The specifications that a shard knows: name → declaration and handler, kept in the store.
+
+A specification is data here. User code is imported only when a handler of its own must run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..domain.declaration import ALL, Declaration, Prunable
+from ..domain.specification import Specification, has_own_handler, importable, registered
+from ..errors import StoreError
+from ..runtime.protocol import records
+from ..runtime.protocol.records import HandlerReference, StoredSpecification
+from ..runtime.protocol.shipping import ship
+from ..runtime.store import Batch
+from .handlers import Handler, default_word, resolve
+
+
+@dataclass(slots=True)
+class Entry:
+    """One specification: `number` stands for it in keys; `shipped` are the bytes of a handler sent by a client."""
+
+    number: int
+    stored: StoredSpecification
+    digest: bytes
+    shipped: bytes | None = None
+    _handler: Handler | None = None
+    _prunable: frozenset[str] | None = None
+    _lts_digest: bytes | None = None
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it declares."""
+        return self.stored.declaration
+
+    @property
+    def lts_digest(self) -> bytes:
+        """Changes with what models are judged by."""
+        if self._lts_digest is None:
+            self._lts_digest = records.lts_digest(self.declaration)
+        return self._lts_digest
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.stored.declaration.name
+
+    def prunes_in(self, state: str | None) -> bool:
+        """Whether an idle instance may be pruned in `state`."""
+        prunable = self.declaration.prunable_states
+        if prunable is ALL:
+            return True
+        if self._prunable is None:
+            self._prunable = frozenset(self.declaration.terminal_states if isinstance(prunable, Prunable) else prunable)
+        return state in self._prunable
+
+    @property
+    def waits_for_handler(self) -> bool:
+        """Whether its handler can only come from a client, and none has sent it since this shard started."""
+        return self.stored.handler.kind == "shipped" and self.shipped is None and self._live() is None
+
+    def handler(self) -> Handler:
+        """Return its handler, imported or unpacked at the first call."""
+        live = self._live()
+        if live is not None:
+            return live
+        if self._handler is None:
+            self._handler = resolve(self.stored.handler, self.shipped)
+        return self._handler
+
+    def _live(self) -> Handler | None:
+        # The class itself, where the engine runs in the process that defines it, or where the shard has imported it.
+        if self.stored.handler.kind == "default":
+            return default_word
+        cls = registered(self.name)
+        return cls.error_handler if cls is not None and has_own_handler(cls) else None
+
+
+class Catalogue:
+    """All specifications of one shard.
+
+    Args:
+        batch: The batch that reads and changes go through.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._by_name: dict[str, Entry] = {}
+        self._by_number: dict[int, Entry] = {}
+        for key, row in batch.range("specifications", b""):
+            self._take(_entry(key, row))
+
+    def get(self, name: str) -> Entry | None:
+        """Return the entry of that name, or None."""
+        return self._by_name.get(name)
+
+    def by_number(self, number: int) -> Entry:
+        """Return the entry that `number` stands for."""
+        try:
+            return self._by_number[number]
+        except KeyError:
+            text = f"a damaged row: it names specification {number}, which is not stored"
+            raise StoreError(text, row="an instance") from None
+
+    def digests(self) -> dict[str, bytes]:
+        """Return name → digest of all that are stored."""
+        return {name: entry.digest for name, entry in self._by_name.items()}
+
+    def register(self, stored: StoredSpecification, shipped: bytes | None) -> tuple[Entry, Entry | None]:
+        """Take a specification as a client declares it; kept with the batch.
+
+        Returns:
+            The entry as it is now, and as it was (None: new).
+        """
+        name, digest = stored.declaration.name, stored.digest()
+        old = self._by_name.get(name)
+        if old is not None and old.digest == digest and (shipped is None or shipped == old.shipped):
+            return old, old
+        number = old.number if old is not None else 1 + max(self._by_number, default=0)
+        entry = Entry(number, stored, digest, shipped)
+        self._take(entry)
+        self._batch.on_undo(lambda: self._untake(entry, old))
+        if old is None or old.digest != digest:
+            self._batch.put("specifications", name.encode(), records.seal([number, stored.plain()]))
+        return entry, old
+
+    def _take(self, entry: Entry) -> None:
+        self._by_name[entry.name] = entry
+        self._by_number[entry.number] = entry
+
+    def _untake(self, entry: Entry, old: Entry | None) -> None:
+        if old is not None:
+            self._take(old)
+        else:
+            del self._by_name[entry.name], self._by_number[entry.number]
+
+
+def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:
+    """Return a class as data, and what must be shipped beside it: None, or a handler that cannot be imported."""
+    if not has_own_handler(cls):
+        return StoredSpecification(cls.declaration, HandlerReference()), None
+    function = cls.__dict__.get("error_handler")
+    target: Any = cls
+    if not importable(cls) and isinstance(function, staticmethod):
+        target = function.__func__
+    reference = (target.__module__ or "", getattr(target, "__qualname__", repr(target)))
+    if importable(target):
+        return StoredSpecification(cls.declaration, HandlerReference("import", *reference)), None
+    return StoredSpecification(cls.declaration, HandlerReference("shipped", *reference)), target
+
+
+def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification, bytes | None]:
+    """Return a class as data, and the bytes of its handler where that cannot be imported by name.
+
+    Raises:
+        TypeError: The handler cannot be shipped.
+    """
+    stored, target = describe(cls)
+    return stored, None if target is None else ship(target)
+
+
+def _entry(key: bytes, row: bytes) -> Entry:
+    what = f"the specification {key.decode(errors='replace')}"
+    number, plain = records.unseal(row, what)
+    try:
+        stored = StoredSpecification.of(plain)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"a damaged row: {what}: {error}", row=what) from None
+    return Entry(number, stored, stored.digest())

@@ -1,0 +1,193 @@
+"""Replaying an event log: every case becomes an instance, every event a transition.
+
+::
+
+    EventLog ── _send ──▶ manager (nowait, time order) ── flush ──▶ model ── check ──▶ Replayed
+                  │
+                  └── progress(events sent), which may end it between two events
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..checking.conformance import Verdict
+from ..domain.impl_model import ImplModel
+from ..domain.instance import Instance
+from ..domain.specification import Specification
+from ..domain.transition import INITIALISATION, Transition
+from ..facade import check
+from ..manager import InstanceManager
+from ..runtime.protocol.codec import canonical
+from . import EventLog, LogError
+from .attributes import shown
+
+INITIAL_STATE: Final = "start"
+"""The state of a case before its first event."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedModel:
+    """What a replay learned, and what that is to its specification (None: it was not judged)."""
+
+    model: ImplModel
+    verdict: Verdict | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "specification": self.model.specification,
+            "transitions": len(self.model.transitions),
+            "verdict": None if self.verdict is None else self.verdict.value,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did.
+
+    Attributes:
+        events, instances: How many were observed.
+        deviations: Deviations counted by the shards meanwhile; none where every model learns.
+        restarts: How often a shard was restarted.
+        seconds: From the first observation until all were applied.
+        models: The model of the log, in learning mode off.
+    """
+
+    events: int
+    instances: int
+    deviations: int
+    restarts: int
+    seconds: float
+    models: tuple[ReplayedModel, ...]
+
+    @property
+    def events_per_second(self) -> float:
+        """Events by seconds."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+    @property
+    def conforms(self) -> bool:
+        """Whether every model that was judged is equivalent."""
+        return all(model.verdict in (None, Verdict.EQUIVALENT) for model in self.models)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "events": self.events,
+            "instances": self.instances,
+            "deviations": self.deviations,
+            "restarts": self.restarts,
+            "seconds": round(self.seconds, 6),
+            "events_per_second": round(self.events_per_second, 1),
+            "models": [model.plain() for model in self.models],
+        }
+
+
+def check_log(log: EventLog) -> None:
+    """Check, before anything is sent, that all of a log can be observed.
+
+    Raises:
+        LogError: A case's name or an action cannot be used; names the case, and the event in it.
+    """
+    for name in log.cases:
+        try:
+            canonical(name)
+        except ValueError as error:
+            raise LogError(f"case {shown(name)}: its name cannot be an identifier: {error}") from None
+    for position, (case, action, _) in enumerate(log.events):
+        if action == INITIALISATION:
+            number = sum(event[0] == case for event in log.events[: position + 1])
+            place = f"case {shown(log.cases[case])}, event {number} in time order"
+            raise LogError(f"{place}: the action must not be the reserved {INITIALISATION!r}")
+
+
+def replay(
+    log: EventLog,
+    manager: InstanceManager,
+    specification: type[Specification],
+    *,
+    judge: bool = True,
+    progress: Progress | None = None,
+) -> Replayed:
+    """Observe what a log tells through a manager, and learn the log's model.
+
+    A case becomes an instance, with its name as identifier, right before its first event; cases without events follow
+    at the end. Nothing is waited for but the last flush.
+
+    Args:
+        log: The log.
+        manager: A started manager in which models learn (``learning_mode=True``) and no case is held yet.
+        specification: What the cases are instances of.
+        judge: Whether to judge the model.
+        progress: Called after each event with the number of events sent. What it raises ends the replay: each history
+            is a prefix of its case's events then.
+
+    Raises:
+        ExceptionGroup: Observations that could not be applied.
+        SpexError: A shard cannot be reached, or was given up.
+    """
+    stored = any(m.specification == specification.name and m.transitions for m in manager.all_impl_models())
+    before = _deviations(manager, specification)
+    started = time.perf_counter()
+    _send(log, manager, specification, progress or _no_progress)
+    manager.flush()
+    seconds = time.perf_counter() - started
+    model = _from_histories(log, manager, specification) if stored else _learned(manager, specification)
+    return Replayed(
+        events=len(log.events),
+        instances=len(log.cases),
+        deviations=_deviations(manager, specification) - before,
+        restarts=sum(shard.restarts for shard in manager.shards()),
+        seconds=seconds,
+        models=(ReplayedModel(model, check(model, specification).verdict if judge else None),),
+    )
+
+
+def _send(log: EventLog, manager: InstanceManager, specification: type[Specification], progress: Progress) -> None:
+    cases, waiting = log.cases, dict.fromkeys(range(len(log.cases)))
+    init, transition = manager.init_instance_nowait, manager.transition_nowait
+    for number, (case, action, state) in enumerate(log.events, 1):
+        name = cases[case]
+        if case in waiting:
+            del waiting[case]
+            init(specification, name, None, INITIAL_STATE)
+        transition(name, action, state)
+        progress(number)
+    for case in waiting:
+        init(specification, cases[case], None, INITIAL_STATE)
+
+
+def _learned(manager: InstanceManager, specification: type[Specification]) -> ImplModel:
+    found = (m.transitions for m in manager.all_impl_models() if m.specification == specification.name)
+    return ImplModel(specification=specification.name, transitions=next(found, frozenset()))
+
+
+def _from_histories(log: EventLog, manager: InstanceManager, specification: type[Specification]) -> ImplModel:
+    """Return the model of this log's cases alone, where the directory knows more than them."""
+    cases = set(log.cases)
+    seen: set[Transition] = set()
+    for instance in manager.iter_instances(specification):
+        if instance.identifier in cases:
+            seen.update(_steps(instance))
+    return ImplModel(specification=specification.name, transitions=frozenset(seen))
+
+
+def _steps(instance: Instance) -> Iterable[Transition]:
+    source: str | None = None
+    for entry in instance.history:
+        yield Transition(source, entry.action, entry.to_state)
+        source = entry.to_state
+
+
+def _deviations(manager: InstanceManager, specification: type[Specification]) -> int:
+    return sum(deviation.count for deviation in manager.deviations(specification))
+
+
+def _no_progress(_events: int) -> None:
+    pass

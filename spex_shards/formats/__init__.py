@@ -1,0 +1,1 @@
+"""One text form of systems and models each."""

@@ -1,0 +1,77 @@
+"""The default manager behind the module-level calls: made at first use, flushed and closed at exit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from . import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
+from .options import UNSET
+from .settings import options_from
+
+_lock = threading.RLock()
+_given: dict[str, Any] = {}
+_manager: InstanceManager | None = None
+
+
+def configure(**options: Any) -> None:
+    """Set options of the default manager, before its first use or after its close.
+
+    Args:
+        **options: ``manager`` (``"simple"``, the default, or ``"sharded"``) and the options of the managers.
+
+    Raises:
+        TypeError: An unknown option.
+        ValueError: A value against its rule.
+        RuntimeError: The default manager is running already.
+    """
+    with _lock:
+        if _manager is not None:
+            raise RuntimeError("the default manager is running: configure it before its first use, or after close()")
+        wanted = {**_given, **options}
+        options_from(wanted)
+        _given.clear()
+        _given.update(wanted)
+
+
+def default_manager() -> InstanceManager:
+    """Return the default manager, started by the first call."""
+    global _manager
+    manager = _manager
+    if manager is not None:
+        return manager
+    from ..engine.handlers import handler_running
+
+    if handler_running():
+        raise RuntimeError("a handler must not call a manager: it runs inside the shard")
+    with _lock:
+        if _manager is None:
+            resolved = options_from(_given)
+            options = {name: value for name, value in _given.items() if name != "manager" and value is not UNSET}
+            cls = ShardedInstanceManager if resolved["manager"] == "sharded" else SimpleInstanceManager
+            _manager = cls(**options).start()
+        return _manager
+
+
+def use(manager: InstanceManager | None) -> InstanceManager | None:
+    """Have the module-level calls go to `manager`; return the one before, which is not closed."""
+    global _manager
+    with _lock:
+        before, _manager = _manager, manager
+        return before
+
+
+def close() -> None:
+    """Flush and close the default manager; the next call starts another."""
+    manager = use(None)
+    if manager is not None:
+        manager.close()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

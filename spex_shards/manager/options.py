@@ -1,0 +1,208 @@
+"""The options of a manager: names, rules, defaults, and how a value is chosen. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import show
+from ..runtime.protocol.requests import DEFAULT_MAX_FRAME_BYTES
+
+ENVIRONMENT_PREFIX: Final = "SPEX_SHARDS_"
+TABLE: Final = "[tool.spex_shards]"
+LONGEST: Final = timedelta(days=365_000)
+"""A longer interval counts as this one: it fits into 64 bits of microseconds."""
+
+
+LONGEST_SECONDS: Final = 30 * 86400
+"""Nobody waits longer for anything; what is longer is more likely milliseconds, or a wish for no limit at all."""
+
+
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""An option that was not given, so that the environment, pyproject.toml or the default decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `check` returns the value as it is used, or raises ValueError with the rule; `parse` reads text."""
+
+    default: Any
+    rule: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any]
+
+
+def resolve(
+    arguments: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str
+) -> dict[str, Any]:
+    """Choose every option's value: argument, else environment, else pyproject.toml, else default.
+
+    Args:
+        arguments: What the call gave; `UNSET` stands for nothing.
+        environment: The process's environment.
+        table: The table ``[tool.spex_shards]`` of the nearest pyproject.toml.
+        table_origin: How to name that file in an error.
+
+    Raises:
+        TypeError: An argument that is no option.
+        ValueError: A value against its rule, or an unknown key; names the option, the rule, the value and the origin.
+    """
+    given = {name: (value, "") for name, value in arguments.items() if value is not UNSET}
+    unknown = set(given) - set(OPTIONS)
+    if unknown:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; the options are {', '.join(OPTIONS)}")
+    _check_keys(environment, table, table_origin)
+    chosen: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if name in given:
+            chosen[name] = _checked(name, option, *given[name])
+        elif variable in environment:
+            origin = f" (from the environment variable {variable})"
+            chosen[name] = _checked(name, option, _parsed(name, option, environment[variable], origin), origin)
+        elif name in table:
+            chosen[name] = _checked(name, option, _from_table(option, table[name]), f" (from {table_origin})")
+        else:
+            chosen[name] = _checked(name, option, option.default, " (the default)")
+    return chosen
+
+
+def _check_keys(environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str) -> None:
+    known = ", ".join(name for name, option in OPTIONS.items() if option.parse is not _not_text)
+    for variable in environment:
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            option = OPTIONS.get(variable.removeprefix(ENVIRONMENT_PREFIX).lower())
+            if option is None or option.parse is _not_text:
+                raise ValueError(f"the environment variable {variable} names no option; the options are {known}")
+    for key in table:
+        if key not in OPTIONS or OPTIONS[key].parse is _not_text:
+            raise ValueError(f"{key!r} in {TABLE} of {table_origin} is no option; the options are {known}")
+
+
+def _checked(name: str, option: Option, value: Any, origin: str) -> Any:
+    try:
+        return option.check(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"the option {name} must be {option.rule}, got: {show(value)}{origin}") from None
+
+
+def _parsed(name: str, option: Option, text: str, origin: str) -> Any:
+    try:
+        return option.parse(text)
+    except ValueError:
+        raise ValueError(f"the option {name} must be {option.rule}, got: {text!r}{origin}") from None
+
+
+def _from_table(option: Option, value: Any) -> Any:
+    # TOML has no null: the text "none" stands for it, as in the environment.
+    return None if option.parse is _seconds_or_none and value == "none" else value
+
+
+def _refuse(value: Any) -> Any:
+    raise ValueError(value)
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        return value if type(value) is int and low <= value <= high else _refuse(value)
+
+    return check
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        _refuse(value)
+    return float(value)
+
+
+def _wait(value: Any) -> float:
+    seconds = _seconds(value)
+    return seconds if seconds <= LONGEST_SECONDS else _refuse(value)
+
+
+def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+def _duration(value: Any) -> timedelta:
+    seconds = value if isinstance(value, timedelta) and value > timedelta(0) else timedelta(seconds=_seconds(value))
+    return min(seconds, LONGEST)
+
+
+def _boolean(value: Any) -> bool:
+    return value if type(value) is bool else _refuse(value)
+
+
+def _path(value: Any) -> Path:
+    return Path(value) if isinstance(value, (str, os.PathLike)) and os.fspath(value) else _refuse(value)
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    return lambda value: str(value) if isinstance(value, str) and value in words else _refuse(value)
+
+
+def _collection(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, (str, bytes)) or not all(isinstance(item, (str, type)) for item in value):
+        _refuse(value)
+    return tuple(value)
+
+
+def _callable(value: Any) -> Any:
+    return value if callable(value) else _refuse(value)
+
+
+def _seconds_or_none(text: str) -> float | None:
+    return None if text.lower() == "none" else float(text)
+
+
+def _boolean_text(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    return words[text.lower()] if text.lower() in words else bool(_refuse(text))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.replace(",", " ").split() if word]
+
+
+def _not_text(text: str) -> Any:
+    return _refuse(text)
+
+
+_SECONDS = "a number of seconds above 0, or a timedelta"
+_WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
+OPTIONS: Final[dict[str, Option]] = {
+    "manager": Option("simple", '"simple" or "sharded"', _one_of("simple", "sharded"), str),
+    "distribution_factor": Option(4, "an int from 1 to 1024", _integer(1, 1024), int),
+    "data_dir": Option("./spex_data", "a path", _path, str),
+    "impl_models_dir": Option("./spex_impl_models", "a path", _path, str),
+    "check_transition_timeouts_on_start": Option(True, "True or False", _boolean, _boolean_text),
+    "prune_interval": Option(timedelta(hours=6), f"{_SECONDS}, or None", _or_none(_duration), _seconds_or_none),
+    "durability": Option("process", '"process" or "disk"', _one_of("process", "disk"), str),
+    "specifications": Option((), 'a collection of specification classes or "module:Name"', _collection, _words),
+    "learning_mode": Option(False, "True or False", _boolean, _boolean_text),
+    "max_restarts": Option(3, "an int from 0 to 1000000", _integer(0, 1_000_000), int),
+    "max_seconds": Option(5.0, _WAIT, _wait, float),
+    "retry_failed": Option(5.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
+    "call_timeout": Option(5.0, _WAIT, _wait, float),
+    "max_unacknowledged": Option(8192, "an int from 1 to 1048576", _integer(1, 1 << 20), int),
+    "max_frame_bytes": Option(DEFAULT_MAX_FRAME_BYTES, "an int from 4096 to 1073741824", _integer(4096, 1 << 30), int),
+    "hang_timeout": Option(30.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
+    "shutdown_timeout": Option(5.0, _WAIT, _wait, float),
+    "on_message": Option(None, "callable, or None", _or_none(_callable), _not_text),
+}

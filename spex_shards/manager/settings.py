@@ -1,0 +1,76 @@
+"""Where options come from beside the call: the environment and the nearest pyproject.toml."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..domain.specification import Specification, is_specification
+from .options import TABLE, resolve
+
+
+def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose every option's value for a call made here and now.
+
+    Raises:
+        TypeError: An argument that is no option.
+        ValueError: A value against its rule, or an unknown key; names the origin.
+    """
+    try:
+        here: Path | None = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        here = None
+    file, table = (None, {}) if here is None else nearest_table(here)
+    return resolve(arguments, os.environ, table, str(file))
+
+
+def nearest_table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Return the nearest pyproject.toml at or above `folder`, and its table ``[tool.spex_shards]``.
+
+    Raises:
+        ValueError: The file is malformed; names it.
+    """
+    for candidate in (folder, *folder.parents):
+        file = candidate / "pyproject.toml"
+        if not file.is_file():
+            continue
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("spex_shards", {})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
+            raise ValueError(f"{file} cannot be read: {error}") from None
+        except OSError:
+            return None, {}
+        if not isinstance(table, dict):
+            raise ValueError(f"{TABLE} of {file} must be a table, got: {table!r}")
+        return file, table
+    return None, {}
+
+
+def load_specifications(specifications: Iterable[Any]) -> tuple[type[Specification], ...]:
+    """Return the classes that are given, or named as ``module:Name``, importing the modules named.
+
+    Raises:
+        ValueError: One cannot be imported, or is no specification; names it and says why.
+    """
+    return tuple(_load(item) for item in specifications)
+
+
+def _load(item: Any) -> type[Specification]:
+    found = item
+    if isinstance(item, str):
+        module, colon, name = item.partition(":")
+        if not colon or not module or not name:
+            raise ValueError(f'a specification must be named as "module:Name", got: {item!r}')
+        try:
+            found = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except Exception as error:
+            raise ValueError(f"the specification {item} cannot be imported: {type(error).__name__}: {error}") from error
+    if not is_specification(found):
+        raise ValueError(f"the option specifications must name specification classes, got: {item!r}")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,78 @@
+"""A data directory read while nothing runs on it: no timer fires, nothing is pruned, no row is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..domain.transition import Transition
+from ..engine import stored_models
+from ..engine.boot import open_view
+from ..engine.rows import key_of
+from ..errors import DataDirError
+from ..runtime.protocol import routing
+from ..runtime.protocol.codec import canonical
+from ..runtime.store import Batch
+from ..runtime.store.data_dir import DataDir, OwnerLock
+
+
+def shards_of(path: Path) -> int | None:
+    """Return the number of shards that a data directory was made for, or None when there is none (yet).
+
+    Raises:
+        DataDirError: Its layout record is damaged, or of a newer format.
+    """
+    return DataDir(path.absolute()).shards()
+
+
+def learned_models(path: Path) -> dict[str, frozenset[Transition]]:
+    """Return what all shards of a data directory learned, united, by specification; all of it or an error.
+
+    Raises:
+        DataDirLocked: A manager runs on it.
+        DataDirError: It is no data directory, is damaged, or a shard cannot be opened.
+        StoreError: A row is damaged.
+    """
+    united: dict[str, set[Transition]] = {}
+    for _, batch in open_shards(path):
+        for name, model in stored_models(batch).items():
+            united.setdefault(name, set()).update(model.transitions)
+    return {name: frozenset(transitions) for name, transitions in sorted(united.items())}
+
+
+def held(path: Path, identifiers: Iterable[Any]) -> list[Any]:
+    """Return those of `identifiers` that have an instance in a data directory.
+
+    Raises:
+        DataDirLocked, DataDirError: As `learned_models`.
+    """
+    table = routing.table(shards_of(path) or 1)
+    keys: dict[int, dict[bytes, Any]] = {}
+    for identifier in identifiers:
+        name = canonical(identifier)
+        keys.setdefault(table[routing.slot_of(name)], {})[key_of(name)] = identifier
+    found: list[Any] = []
+    for index, batch in open_shards(path):
+        found += _held_by(batch, keys.get(index, {}))
+    return found
+
+
+def _held_by(batch: Batch, keys: Mapping[bytes, Any]) -> list[Any]:
+    return [identifier for key, identifier in keys.items() if batch.get("instances", key) is not None]
+
+
+def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
+    """Yield each shard that has a store, one open at a time, with the directory owned meanwhile."""
+    directory = DataDir(path.absolute())
+    shards = directory.shards()
+    if shards is None:
+        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+    with OwnerLock(directory, reading=True):
+        for index in range(shards):
+            if (directory.shard(index) / "data.mdb").exists():
+                store = open_view(directory.shard(index))
+                try:
+                    yield index, Batch(store)
+                finally:
+                    store.close()

@@ -1,0 +1,1 @@
+"""The shard runtime: durable, supervised, sharded state for several processes; it knows no specification."""

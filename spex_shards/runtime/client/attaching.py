@@ -1,0 +1,95 @@
+"""Making the connection to a supervisor, and telling whether the one that there is gives any sign of life."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+from ...errors import DataDirError, ShardDown
+from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION
+from ..protocol.wire import check_peer, send_message, socket_address
+from ..system.descriptors import lifted_socket, take_standard_ones
+from ..system.hang import HangWatch
+
+
+def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.socket:
+    """Return a connection to a supervisor that was asked to take this process in.
+
+    Args:
+        path: The supervisor's socket.
+        client_id: 16 random bytes.
+        oldest_only: Whether to offer the oldest version of the protocol alone, as before versions were negotiated.
+
+    Raises:
+        ShardDown: There is no supervisor, or it is another user's.
+    """
+    connection: socket.socket | None = None
+    try:
+        take_standard_ones()
+        connection = lifted_socket(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        connection.setblocking(False)  # a supervisor that is stopped may let nobody in
+        with socket_address(path) as address:
+            connection.connect(address)
+        check_peer(connection, path)
+        offer = [OLDEST_PROTOCOL, client_id] if oldest_only else [PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL]
+        send_message(connection, ["attach", *offer])
+    except (OSError, DataDirError) as error:
+        if connection is not None:
+            connection.close()
+        raise ShardDown(f"there is no supervisor at {path}: {error}", maybe_executed=False) from error
+    return connection
+
+
+def no_common_version(path: Path, oldest: int, newest: int) -> ShardDown:
+    """Return the error that a supervisor speaks no version of the protocol that is spoken here."""
+    return ShardDown(
+        f"the supervisor at {path} speaks protocol versions {oldest} to {newest}, and this process "
+        f"{OLDEST_PROTOCOL} to {PROTOCOL_VERSION}: use the same version of spex_shards on both sides",
+        maybe_executed=False,
+    )
+
+
+class SupervisorWatch:
+    """An owner's watch over its supervisor: one that gives no sign of life is ended.
+
+    Attributes:
+        hang_timeout: Seconds without a sign of life; None: never.
+    """
+
+    def __init__(self) -> None:
+        self.hang_timeout: float | None = None
+        self._watch = HangWatch(None)
+        self._heard = 0
+
+    @property
+    def next_look(self) -> float | None:
+        """Monotonic time at which `look` is to be called, or None."""
+        return self._watch.next_look
+
+    def start(self) -> None:
+        """There is a connection to it."""
+        self._watch = HangWatch(self.hang_timeout)
+        self._watch.start(time.monotonic())
+
+    def stop(self) -> None:
+        """There is none."""
+        self._watch.stop()
+
+    def heard(self) -> None:
+        """It has said something."""
+        self._heard += 1
+        self._watch.answered(time.monotonic())
+
+    def look(self, pidfd: int) -> str | None:
+        """Look whether it is alive; return "ping" to ask it, "ended" when it was ended, or None."""
+        word = self._watch.look(time.monotonic(), self._heard, waits_for_disk=False)
+        if word != "hung" or pidfd < 0:
+            return word
+        self._watch.stop()
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has just ended
+        return "ended"

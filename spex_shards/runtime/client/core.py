@@ -1,0 +1,353 @@
+"""The client: routes identifiers to channels, asks all shards at once, and takes in what shards send unasked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...domain.specification import Specification, all_registered
+from ...engine.catalogue import describe, describe_for_shipping
+from ...errors import CallTimeout, ShardDown, SpexError
+from ..protocol import records, routing
+from ..protocol.requests import Kind
+from ..protocol.session import frame
+from ..shard_info import ShardInfo, ShardStatus
+from ..worker.peers import LOG, MESSAGE, REPORT
+from .announcer import Announcer
+from .call_site import emit
+from .channel import Channel
+from .courier import Courier
+from .mailbox import Mailbox
+from .pipes import close_inherited
+
+logger = logging.getLogger("spex_shards")
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """The options of a client.
+
+    `specifications` are declared on every channel from the start; `hang_timeout` is how long the supervisor may give no
+    sign of life before its owner replaces it.
+    """
+
+    shards: int
+    call_timeout: float
+    max_unacknowledged: int
+    max_frame_bytes: int
+    hang_timeout: float | None = None
+    specifications: tuple[type[Specification], ...] = ()
+
+
+class Client:
+    """One process's access to the shards of a data directory.
+
+    Args:
+        socket_path: Where the supervisor is attached to.
+        options: The options.
+        mailbox: Where messages go.
+        revive: For the supervisor's owner: starts a successor and returns its pidfd.
+        supervisor_pidfd: For the supervisor's owner; else -1.
+
+    A forked child goes on with the same object as a new client: nothing that the parent had on its way is sent twice.
+    """
+
+    def __init__(
+        self,
+        socket_path: Path,
+        options: ClientOptions,
+        mailbox: Mailbox,
+        revive: Callable[[], int] | None = None,
+        supervisor_pidfd: int = -1,
+    ) -> None:
+        self._path = socket_path
+        self._options = options
+        self._mailbox = mailbox
+        self._table = routing.table(options.shards)
+        self.notices: list[bytes] = []
+        self._declared: dict[str, bytes] = {}
+        self._known: set[type[Specification]] = set()
+        self.channels = [
+            Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
+        ]
+        self._set_up(revive, supervisor_pidfd)
+        self._must_start = False
+        for cls in options.specifications:
+            self.declare(cls)
+        _clients.add(self)
+
+    def _set_up(self, revive: Callable[[], int] | None, supervisor_pidfd: int) -> None:
+        self.client_id = secrets.token_bytes(16)
+        self._declaring = threading.RLock()
+        self._starting = threading.RLock()
+        self._is_starting = False
+        self._courier = Courier(self._path, self.client_id, self.channels, self, revive, supervisor_pidfd)
+        self._courier.watch.hang_timeout = self._options.hang_timeout
+        self._announcer = Announcer(self._confirm, self._courier.wake)
+
+    def start(self) -> None:
+        """Connect, and open all channels.
+
+        Raises:
+            ShardDown: There is no supervisor, it cannot be talked to, or this process can start no thread.
+        """
+        self._start_threads()
+        for channel in self.channels:
+            channel.lines.open()
+
+    def _start_threads(self) -> None:
+        try:
+            self._announcer.start()
+            self._mailbox.start()
+            self._courier.start(self._options.call_timeout)
+        except BaseException as error:
+            self._announcer.close(0)
+            if isinstance(error, RuntimeError):  # what the system has no thread for
+                text = f"this process cannot start the threads that a manager needs: {error}"
+                raise ShardDown(text, maybe_executed=False) from error
+            raise
+
+    def close(self, within: float = 1.0) -> None:
+        """Close the channels and the connection; whoever waits is told so. May be called again if it was cut off.
+
+        Args:
+            within: Seconds that the application's logging has for what has arrived.
+        """
+        _clients.discard(self)
+        self._courier.stop()  # and what has arrived is taken
+        self._announcer.close(within)
+        for channel in self.channels:
+            channel.say_goodbye()
+            channel.lines.shut()
+        if not self._announcer.is_running:  # else it may still want to wake the courier
+            self._courier.forget()
+
+    # ------------------------------------------------------------------ requests
+
+    def declare(self, cls: type[Specification]) -> None:
+        """Make a specification known to all shards, ahead of whatever is sent after this.
+
+        Raises:
+            TypeError: Its handler cannot be sent.
+            ValueError: It is larger than a frame may be.
+        """
+        with self._declaring:
+            if cls in self._known:
+                return
+            notice = self._notice(cls)
+            self._declared[cls.name] = notice
+            self.notices.append(notice)
+            # Not before: another thread that finds it known sends its request at once.
+            self._known.add(cls)
+        for channel in self.channels:  # timeouts of a shard that no request goes to may wait for its handler
+            self.blocked(channel.shard)
+
+    def knows(self, cls: type[Specification]) -> bool:
+        """Whether `declare` was called for that class."""
+        return cls in self._known
+
+    def channel(self, canonical: bytes) -> Channel:
+        """Return the channel that an identifier's canonical bytes are routed to."""
+        if self._must_start:
+            self._start_again()
+        return self.channels[self._table[routing.slot_of(canonical)]]
+
+    def call(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+        """Have the shard of an identifier carry a request out; return its value.
+
+        Raises:
+            SpexError: What the shard answered, or what kept it from answering.
+        """
+        channel = self.channel(canonical)
+        entry = channel.call(kind, arguments, self._options.call_timeout)
+        return None if entry is None else self._value(channel, entry)
+
+    def post(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
+        """Send a request whose answer nobody waits for."""
+        self.channel(canonical).post(kind, arguments, self._options.call_timeout)
+
+    def call_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Have shards carry requests out at the same time: all are sent before any answer is awaited.
+
+        Returns:
+            Shard → its value, or the `SpexError` that it ended with.
+        """
+        if self._must_start:
+            self._start_again()
+        deadline = time.monotonic() + self._options.call_timeout
+        sent: dict[int, Any] = {}
+        for shard, of_shard in arguments.items():
+            try:
+                sent[shard] = self.channels[shard].start(kind, of_shard)
+            except SpexError as error:
+                sent[shard] = error
+        return {shard: self._finish(self.channels[shard], number, kind, deadline) for shard, number in sent.items()}
+
+    def flush(self, timeout: float | None) -> list[SpexError]:
+        """Wait until everything sent is answered; return what could not be applied and was not reported yet.
+
+        Raises:
+            CallTimeout: It took longer than `timeout`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._must_start:
+            self._start_again()
+        late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
+        if late:
+            raise CallTimeout(
+                f"not everything was applied within {timeout} s on shard {late[0]}", shard=late[0], maybe_executed=True
+            )
+        return self.take_failures()
+
+    def take_failures(self) -> list[SpexError]:
+        """Return, once, what could not be applied and was not reported yet: the first and newest, and how many more."""
+        errors: list[SpexError] = []
+        for channel in self.channels:
+            kept, missing = channel.lines.failures.take()
+            errors += kept
+            if missing:
+                text = f"{missing} more observations for shard {channel.shard} could not be applied; the first and the "
+                errors.append(SpexError(f"{text}newest of them are told one by one", shard=channel.shard, more=missing))
+        return errors
+
+    def shards(self) -> list[ShardInfo]:
+        """Return what the supervisor says of its shards."""
+        if self._must_start:
+            self._start_again()
+        rows = self._courier.status(self._options.call_timeout)
+        return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
+
+    def revive(self, shard: int) -> None:
+        """Have a shard that was given up started again, and wait until it answers."""
+        if self._must_start:
+            self._start_again()
+        self._courier.revive(shard, self._options.call_timeout)
+        self.channels[shard].lines.revive()
+        [outcome] = self.call_shards(Kind.STATS, {shard: ()}).values()
+        if isinstance(outcome, SpexError):
+            raise outcome
+
+    # ------------------------------------------------------------------ inside
+
+    def _finish(self, channel: Channel, sent: Any, kind: Kind, deadline: float) -> Any:
+        if isinstance(sent, SpexError):
+            return sent
+        try:
+            entry = channel.finish(sent, kind, deadline)
+            return None if entry is None else self._value(channel, entry)
+        except SpexError as error:
+            return error
+
+    def _value(self, channel: Channel, entry: Any) -> Any:
+        _, ok, value, logs = entry
+        for plain in logs:
+            try:
+                emit(plain, channel.shard, channel.lines.pid, called_here=True)
+            except Exception:  # a log filter of the application's may raise anything: the answer is the call's
+                with suppress(Exception):
+                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
+        if ok:
+            return value
+        raise records.error_of(value)
+
+    # What a channel asks for.
+
+    def want(self, shard: int) -> None:
+        """Have pipe ends to a shard asked for."""
+        self._courier.want(shard)
+
+    def blocked(self, shard: int) -> None:
+        """Have something written for which no caller may be there."""
+        self._courier.blocked(shard)
+
+    def say(self, text: str) -> None:
+        """Have an error logged, by a thread that nobody waits for."""
+        self._announcer.say(text)
+
+    def _notice(self, cls: type[Specification]) -> bytes:
+        stored, shipped = describe_for_shipping(cls)
+        notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+        if len(notice) > self._frame_limit:
+            raise ValueError(
+                f"a specification and its handler must have at most max_frame_bytes={self._frame_limit} "
+                f"bytes, got: {len(notice)} for {cls.name}"
+            )
+        return notice
+
+    def greeting(self) -> bytes:
+        """Return the notices of all specifications, as they are now."""
+        # Beside what was used: handlers that only this process can supply, since shards do not store them.
+        declared = dict(self._declared)
+        for name, cls in all_registered().items():
+            if name not in declared and describe(cls)[0].handler.kind == "shipped":
+                try:
+                    declared[name] = self._notice(cls)
+                except (TypeError, ValueError):
+                    continue  # it is an error where the class is used
+        limit = self._frame_limit  # a larger one would end the channel: then requests that need it fail alone
+        return b"".join(notice for notice in declared.values() if len(notice) <= limit)
+
+    @property
+    def _frame_limit(self) -> int:
+        return min(channel.lines.limit for channel in self.channels)
+
+    @property
+    def log_is_full(self) -> bool:
+        """Whether no more events are to be read for now."""
+        return self._announcer.full
+
+    def take_event(self, shard: int, pid: int, event: Any) -> None:
+        """Take what a shard sent unasked, by the courier; runs nothing of the application's."""
+        number, kind, payload = event
+        if not self.channels[shard].is_new(number, report=kind == REPORT):
+            return
+        if kind in (LOG, REPORT):
+            self._announcer.pass_on(shard, pid, payload, report=number if kind == REPORT else 0)
+        elif kind == MESSAGE:
+            try:
+                self._mailbox.put(shard, records.decode_value(payload))
+            except (TypeError, ValueError) as error:
+                self.say(f"a message of shard {shard} cannot be read: {error}")
+
+    def _confirm(self, shard: int, upto: int) -> None:
+        self.channels[shard].confirm_reports(upto)
+
+    def _start_again(self) -> None:
+        with self._starting:
+            if self._is_starting:
+                raise ShardDown("this process is just attaching to the shards", maybe_executed=False)
+            if self._must_start:
+                self._is_starting = True
+                try:
+                    self._start_threads()
+                    self._must_start = False
+                finally:
+                    self._is_starting = False
+
+    def _forked(self) -> None:
+        # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
+        self._mailbox.forget()
+        self._courier.forget()
+        for channel in self.channels:
+            channel.start_anew()
+        self._set_up(None, -1)
+        self._must_start = True
+
+
+def _after_fork_in_child() -> None:
+    close_inherited()
+    for client in list(_clients):
+        client._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,103 @@
+"""What handlers send to the application, until it is taken or given to `on_message`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ..system.waits import capped
+
+MOST_WAITING: Final = 10_000
+logger = logging.getLogger("spex_shards")
+
+
+class Mailbox:
+    """Messages in the order of their arrival.
+
+    Args:
+        on_message: Called with each message on one daemon thread; None: `messages` gives them out.
+
+    At most 10,000 wait; then the oldest go, counted in `dropped` by shard.
+    """
+
+    def __init__(self, on_message: Callable[[Any], None] | None) -> None:
+        self._on_message = on_message
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin empty: at first, and in a forked child, where what arrived is the parent's, the thread and lock too."""
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._arrived = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.dropped: Counter[int] = Counter()
+
+    def start(self) -> None:
+        """Start the thread that `on_message` is called on, if there is one: before any message needs it.
+
+        Raises:
+            RuntimeError: The system gives no thread.
+        """
+        if self._on_message is not None and self._thread is None:
+            thread = threading.Thread(target=self._deliver, name="spex-shards-messages", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def put(self, shard: int, message: Any) -> None:
+        """Take a message of a shard; never blocks for long."""
+        with self._arrived:
+            if len(self._waiting) >= MOST_WAITING:
+                self.dropped[self._waiting.popleft()[0]] += 1
+            self._waiting.append((shard, message))
+            self._arrived.notify()
+
+    def messages(self, timeout: float = 0) -> Iterator[Any]:
+        """Give out what has arrived, and what arrives within `timeout` seconds of the newest one taken."""
+        while True:
+            deadline = time.monotonic() + timeout
+            with self._arrived:
+                while not self._waiting:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or self._closed:
+                        return
+                    self._arrived.wait(capped(remaining))
+                _, message = self._waiting.popleft()
+            yield message
+
+    def close(self, timeout: float | None = None) -> None:
+        """Deliver what has arrived, and end the thread.
+
+        Args:
+            timeout: Seconds that `on_message` has for it; what it has not taken by then is dropped, which is logged.
+        """
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
+            thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(timeout)
+        if thread.is_alive():
+            with self._arrived:
+                left = len(self._waiting)
+                self.dropped.update(shard for shard, _ in self._waiting)
+                self._waiting.clear()
+            logger.warning("on_message was still at work when its manager closed; %d messages are dropped", left)
+
+    def _deliver(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting and not self._closed:
+                    self._arrived.wait()
+                if not self._waiting:
+                    return
+                _, message = self._waiting.popleft()
+            try:
+                if self._on_message is not None:
+                    self._on_message(message)
+            except Exception:
+                logger.exception("on_message raised for %r", message)

@@ -1,0 +1,237 @@
+"""The supervisor process of an embedded manager: starting it, and stopping it."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import DataDirError, ShardDown
+from ..protocol.config import SupervisorConfig
+from ..protocol.records import error_of
+from ..protocol.requests import MAX_REPLY_BYTES
+from ..protocol.session import frame
+from ..protocol.wire import FrameReader
+from ..shard_info import describe_exit
+from ..system.descriptors import lifted, lifted_socket, take_standard_ones
+from ..system.waits import milliseconds
+
+START_WITHIN: Final = 90.0
+_MARGIN: Final = 2.0
+_GONE_WITHIN: Final = 0.2
+"""Seconds to wait for killed processes that this one has inherited."""
+# The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
+# script may shadow the standard library, and a package that only a changed path leads to must be found. This package is
+# taken from where the application has it: the path may lead to another version as well.
+_BOOTSTRAP: Final = """
+import sys
+sys.path += [place for place in sys.argv[3:] if place not in sys.path]
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("spex_shards", sys.argv[2])
+sys.modules["spex_shards"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["spex_shards"])
+from spex_shards.runtime.supervisor.main import main
+main(int(sys.argv[1]))
+"""
+_PACKAGE: Final = Path(__file__).resolve().parents[2] / "__init__.py"
+
+
+class SupervisorOwner:
+    """Starts one supervisor and holds the socket to it; when that closes, the supervisor ends.
+
+    Attributes:
+        pid: Its process id.
+        pidfd: Becomes readable when it has ended.
+        warnings: What it had to say when it had started.
+        why: How it died, once it is reaped.
+    """
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        try:
+            take_standard_ones()
+            ours, theirs = map(lifted_socket, socket.socketpair())
+        except OSError as error:
+            raise DataDirError(f"the supervisor process could not be started: {error}") from error
+        self._socket = ours
+        self._reader = FrameReader(MAX_REPLY_BYTES)
+        self.warnings: list[str] = []
+        self.why = ""
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise DataDirError(f"the supervisor process could not be started: {error}") from error
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        try:
+            self.pidfd = lifted(os.pidfd_open(self.pid))
+        except OSError as error:
+            ours.close()
+            self._process.kill()
+            self._process.wait()
+            raise DataDirError(f"the supervisor process could not be watched: {error}") from error
+        try:
+            self._tell(frame(config.plain()))
+            self.warnings = self._answer(START_WITHIN)
+            _orphans.reap()
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def stop(self, within: float) -> list[str]:
+        """Have the supervisor drain and end its workers, and end itself; return what did not go as it should.
+
+        Bounded by `within` and a few seconds; then everything is killed. Idempotent.
+        """
+        if self.pidfd < 0:
+            return []
+        abnormal: list[str] = []
+        try:
+            self._socket.sendall(b"stop")
+            abnormal = self._wait_for("stopped", within + _MARGIN)[1] if within else []
+        except (OSError, ShardDown):
+            pass
+        self._socket.close()
+        try:
+            self._process.wait(_MARGIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            abnormal.append(f"the supervisor (pid {self.pid}) did not stop by itself and was killed")
+        self.let_go()
+        _orphans.reap(self.pid)
+        return abnormal
+
+    def reap(self) -> str:
+        """Reap a supervisor that has ended, and return why it did; never waits for one that has not."""
+        code = self._process.poll()
+        self.why = self.why or self._last_words() or self._describe(code)
+        self._socket.close()
+        self.let_go()
+        if code is not None:
+            _orphans.add(self.pid)
+        return self.why
+
+    def _last_words(self) -> str:
+        said: list[Any] = []
+        with suppress(OSError, ValueError):
+            while data := self._socket.recv(65536, socket.MSG_DONTWAIT):
+                said += self._reader.feed(data)
+        for plain in said:
+            if plain[0] == "died":
+                return str(plain[1])
+            if plain[0] == "stopped":
+                return "it was told to stop, by SIGTERM"
+        return ""
+
+    @staticmethod
+    def _describe(code: int | None) -> str:
+        if not code:  # `subprocess` says 0 as well where another has reaped the process, or SIGCHLD is ignored
+            return "its exit status is not known"
+        return describe_exit(-code if code < 0 else code << 8, sender="its owner")
+
+    def let_go(self) -> None:
+        """Close this process's descriptors, as a forked child does too; the supervisor is not told."""
+        self._socket.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self._process.returncode = self._process.returncode if self._process.returncode is not None else 0
+
+    def _tell(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except ConnectionError:
+            raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid) from None
+
+    def _answer(self, within: float) -> list[str]:
+        word, value = self._wait_for("started", within)
+        if word == "failed":
+            raise error_of(value)
+        return list(value)
+
+    def _wait_for(self, word: str, within: float) -> list[Any]:
+        deadline = time.monotonic() + within
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while time.monotonic() < deadline:
+            if not poll.poll(milliseconds(deadline - time.monotonic())):
+                continue
+            try:
+                data = self._socket.recv(65536)
+            except ConnectionError:
+                data = b""
+            if not data:
+                raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid)
+            for plain in self._reader.feed(data):
+                if plain[0] in (word, "failed"):
+                    return list(plain)
+                if plain[0] == "died":
+                    self.why = str(plain[1])
+                    raise ShardDown(f"the supervisor (pid {self.pid}) died: {self.why}", pid=self.pid)
+        raise ShardDown(f"the supervisor (pid {self.pid}) did not report {word!r} within {within} s", pid=self.pid)
+
+
+class _Orphans:
+    """Processes of dead supervisors whose parent this process has become, as process 1 of a container does.
+
+    Each supervisor has a process group of its own, in which all its workers and their helpers are: nobody else's child
+    is ever waited for.
+    """
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._pid = os.getpid()
+
+    def add(self, group: int) -> None:
+        """A supervisor has died, and was reaped: what it left may end later."""
+        if self._pid != os.getpid():  # forked: what there was is the parent's
+            self._groups, self._pid = set(), os.getpid()
+        self._groups.add(group)
+        self._sweep()
+
+    def reap(self, *groups: int) -> None:
+        """Reap what is left, waiting a moment for what is ending just now."""
+        for group in groups:
+            self.add(group)
+        deadline = time.monotonic() + _GONE_WITHIN
+        while self._pid == os.getpid() and self._sweep() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _sweep(self) -> bool:
+        """Reap what has ended; return whether something has not."""
+        for group in list(self._groups):
+            try:
+                while os.waitpid(-group, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                self._groups.discard(group)
+        return bool(self._groups)
+
+
+_orphans = _Orphans()
+
+
+def search_path() -> list[str]:
+    """Return the application's `sys.path`, for handlers that a shard imports; what can be no path is left out."""
+    return [path for entry in sys.path if isinstance(entry, str) and (path := _path(entry))]
+
+
+def _path(entry: str) -> str:
+    try:
+        os.fsencode(entry)
+        return "" if "\0" in entry else entry or str(Path.cwd())
+    except (UnicodeEncodeError, FileNotFoundError):  # or the current directory is no more
+        return ""

@@ -1,0 +1,222 @@
+"""Bytes between processes: frames on pipes, and messages with descriptors on sockets.
+
+A frame on a pipe::
+
+    ┌────────────────┬───────────────────────────────┐
+    │ length, 4 B BE │ msgpack, `length` bytes       │
+    └────────────────┴───────────────────────────────┘
+
+A message on a ``SOCK_SEQPACKET`` socket is one msgpack list, with descriptors beside it (``SCM_RIGHTS``).
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import DataDirError
+from ..system.descriptors import lifted
+from . import codec
+from .requests import ProtocolError
+from .sent import LENGTH
+
+CHUNK: Final = 65536
+MAX_MESSAGE: Final = 65536
+MAX_DESCRIPTORS: Final = 8
+_LONGEST_PATH: Final = 107
+_HEADER = struct.Struct(">I")
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames.
+
+    Args:
+        limit: Most bytes of one frame.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Take bytes; return the plain values of all frames that are complete by now.
+
+        Raises:
+            ProtocolError: A frame is too long or malformed; the stream cannot be read any further.
+        """
+        if len(data) >= LENGTH and not self._buffer:
+            (length,) = _HEADER.unpack_from(data)
+            if length == len(data) - LENGTH and length <= self._limit:  # mostly it is one whole frame
+                return [self._unpacked(data[LENGTH:])]
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
+        frames, start, size = [], 0, len(buffer)
+        while size - start >= LENGTH:
+            (length,) = _HEADER.unpack_from(buffer, start)
+            if length > self._limit:
+                raise ProtocolError(f"a frame of {length} bytes where at most {self._limit} are allowed")
+            end = start + LENGTH + length
+            if end > size:
+                break
+            frames.append(self._unpacked(buffer[start + LENGTH : end]))
+            start = end
+        if buffer is data:
+            if start < size:
+                self._buffer += data[start:]
+        else:
+            del self._buffer[:start]
+        return frames
+
+    @staticmethod
+    def _unpacked(payload: bytes | bytearray) -> Any:
+        try:
+            return codec.unpack(payload)
+        except ValueError as error:
+            raise ProtocolError(f"a malformed frame: {error}") from None
+
+
+def receive_frame(connection: socket.socket, limit: int) -> Any:
+    """Wait for the first frame that comes through a stream socket; return its plain value.
+
+    Raises:
+        EOFError: The other end was closed before.
+        ProtocolError: What comes is no frame.
+    """
+    reader = FrameReader(limit)
+    while True:
+        data = connection.recv(CHUNK)
+        if not data:
+            raise EOFError
+        for plain in reader.feed(data):
+            return plain
+
+
+def read_available(descriptor: int) -> bytes | None:
+    """Read what is there from a non-blocking descriptor; None: nothing yet; empty: the other end is closed."""
+    try:
+        return os.read(descriptor, CHUNK)
+    except BlockingIOError:
+        return None
+
+
+def write_available(descriptor: int, data: bytes | bytearray | memoryview) -> int:
+    """Write what fits to a non-blocking descriptor; return the number of bytes.
+
+    Raises:
+        OSError: The other end is closed.
+    """
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:
+        return 0
+
+
+def pipe() -> tuple[int, int]:
+    """Return the ends (reading, writing) of a new non-blocking pipe that no new program inherits."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    return lifted(reading), lifted(writing)
+
+
+def send_message(to: socket.socket, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
+    """Send a message without waiting; return False when the other side does not take it.
+
+    Raises:
+        OSError: The other side is gone.
+    """
+    data = codec.pack(message)
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    try:
+        to.sendmsg([data], ancillary, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def receive_message(sender: socket.socket) -> tuple[list[Any], list[int]] | None:
+    """Receive a message and its descriptors without waiting; None: nothing yet.
+
+    Raises:
+        EOFError: The other side is closed.
+        ProtocolError: The message is malformed; its descriptors are closed.
+    """
+    space = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
+    try:
+        data, ancillary, flags, _ = sender.recvmsg(MAX_MESSAGE, space, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        return None
+    except ConnectionError:
+        raise EOFError from None
+    descriptors = _descriptors(ancillary)
+    if not data and not descriptors:
+        raise EOFError
+    try:
+        if flags & socket.MSG_TRUNC:
+            raise ValueError("it is too long")
+        if flags & socket.MSG_CTRUNC:
+            raise ValueError("its descriptors are too many, or this process has none left")
+        message = codec.unpack(data)
+        if type(message) is not list or not message or type(message[0]) is not str:
+            raise ValueError("it is no list that starts with a word")
+    except ValueError as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ProtocolError(f"a malformed message: {error}") from None
+    return message, descriptors
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the process id and the user id on the other side of a Unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return pid, uid
+
+
+def check_peer(connection: socket.socket, path: Path) -> None:
+    """Refuse to talk to another user's process; to be called when a connection is made and before anything is sent.
+
+    Args:
+        connection: A connected Unix socket.
+        path: Where it was connected to, for the error.
+
+    Raises:
+        DataDirError: Who listens there is neither this user nor root.
+        OSError: It cannot be found out.
+    """
+    pid, uid = peer(connection)
+    if uid not in (os.geteuid(), 0):
+        raise DataDirError(
+            f"who listens at {path} is process {pid} of user {uid}, and this process is user {os.geteuid()}: "
+            "nothing is sent there",
+            path=str(path),
+            pid=pid,
+        )
+
+
+@contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """Give an address for a Unix socket at `path`, however long that is."""
+    text = str(path)
+    if len(os.fsencode(text)) <= _LONGEST_PATH:
+        yield text
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return [lifted(descriptor) for descriptor in found]

@@ -1,0 +1,350 @@
+"""A data directory: what it was made for, who owns it, and where things are in it.
+
+::
+
+    DIR/layout          what it was made for: format, number of shards, hash (msgpack + checksum)
+    DIR/lock            flock: held by the owner and inherited by its workers; names them
+    DIR/run/socket      where clients attach (folder 0700)
+    DIR/shard-000/ …    one LMDB environment per shard
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from ...errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from ..protocol import records
+from ..protocol.routing import HASH_NAME
+from ..system.private import make_private, open_file, read_file, replace_file, take_for_oneself
+from ..system.waits import milliseconds
+from .files import sync_folder
+
+FORMAT: Final = 1
+"""Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the
+tests ask for a stored example of each."""
+COPYING: Final = "copying"
+DELETING: Final = "deleting"
+WAIT_FOR_HOLDER: Final = 3.0
+_STEP: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a directory is made for.
+
+    Attributes:
+        shards: The number of shards whose layout holds.
+        step: None; or what a change of that number is at: `COPYING` (what moves is copied, `shards` is the number
+            before) or `DELETING` (what moved is deleted where it was, `shards` is the number after).
+        other: The other number of that change.
+    """
+
+    shards: int
+    step: str | None = None
+    other: int = 0
+
+    @property
+    def change(self) -> tuple[int, int]:
+        """The number of shards before and after the change."""
+        return (self.other, self.shards) if self.step == DELETING else (self.shards, self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The places in a data directory."""
+
+    path: Path
+
+    @property
+    def layout(self) -> Path:
+        """The layout record."""
+        return self.path / "layout"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.path / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """The socket that clients attach to."""
+        return self.path / "run" / "socket"
+
+    def shard(self, index: int) -> Path:
+        """The environment of a shard."""
+        return self.path / f"shard-{index:03}"
+
+    def make(self) -> None:
+        """Make the folders that are missing.
+
+        Raises:
+            DataDirError: It cannot be done, or another user owns what is there or can write to it.
+        """
+        try:
+            if not self.path.exists():
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync_folder(self.path.parent)
+            take_for_oneself(self.path)
+            make_private(self.socket.parent)
+        except OSError as error:
+            raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
+
+    def shards(self) -> int | None:
+        """Return the number of shards that the directory was made for, or None when it is new.
+
+        Raises:
+            DataDirError: The layout record is damaged, or of a newer format; or the directory is between two numbers.
+        """
+        layout = self.read_layout()
+        if layout is None:
+            return None
+        if layout.step is not None:
+            before, after = layout.change
+            raise DataDirError(
+                f"{self.path} is being changed from {before} to {after} shards, which was interrupted; finish it with: "
+                f"spex-shards reshard {self.path} --to {after}",
+                path=str(self.path),
+            )
+        return layout.shards
+
+    def read_layout(self) -> Layout | None:
+        """Return what the directory was made for, or None when it is new.
+
+        Raises:
+            DataDirError: The layout record is damaged, or of a newer format.
+        """
+        try:
+            row = read_file(self.layout)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataDirError(f"the layout record cannot be read: {error}", path=str(self.layout)) from error
+        try:
+            found_format, *rest = records.unseal(row, "the layout record")
+            if type(found_format) is not int:
+                raise TypeError(found_format)
+            if found_format != FORMAT:
+                raise self._unknown(found_format)
+            shards, hash_name, *change = rest
+        except (StoreError, TypeError, ValueError):
+            raise DataDirError(
+                f"the layout record is damaged: {self.layout}; restore it from a backup", path=str(self.layout)
+            ) from None
+        if hash_name != HASH_NAME:
+            raise DataDirError(
+                f"{self.path} routes by {hash_name!r}, and this version by {HASH_NAME!r}; "
+                "open it with the version that wrote it",
+                path=str(self.path),
+            )
+        return Layout(int(shards), *change)
+
+    def _unknown(self, found: int) -> DataDirError:
+        why = "a newer version wrote it; open it with that one" if found > FORMAT else "no version wrote it"
+        text = f"{self.path} has format {found}, and this version reads format {FORMAT}: {why}"
+        return DataDirError(text, path=str(self.path))
+
+    def check_layout(self, shards: int) -> None:
+        """Record what a new directory is made for; check it of one that is there.
+
+        Raises:
+            LayoutMismatch: It was made for another number of shards.
+            DataDirError: The record is damaged or cannot be written.
+        """
+        found = self.shards()
+        if found is None:
+            self.write_layout(Layout(shards))
+        elif found != shards:
+            raise LayoutMismatch(
+                f"{self.path} was made for {found} shards, not {shards}; open it with distribution_factor={found}, "
+                f"or change it with: spex-shards reshard {self.path} --to {shards}",
+                found=found,
+                wanted=shards,
+            )
+
+    def write_layout(self, layout: Layout) -> None:
+        """Record what the directory is made for, at once and for good.
+
+        Raises:
+            DataDirError: It cannot be written.
+        """
+        change = [] if layout.step is None else [layout.step, layout.other]
+        fresh = self.layout.with_name("layout.new")
+        try:
+            descriptor = open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(records.seal([FORMAT, layout.shards, HASH_NAME, *change]))
+                file.flush()
+                os.fsync(file.fileno())
+            replace_file(fresh, self.layout)
+            sync_folder(self.path)
+        except OSError as error:
+            raise DataDirError(f"the layout record cannot be written: {error}", path=str(self.layout)) from error
+
+
+class OwnerLock:
+    """The ownership of a data directory: one open file description with a lock on it.
+
+    Workers inherit it on purpose, and nobody ever unlocks it for another: the directory is free only when its owner
+    and all its workers are gone, or when an owner without workers has closed it.
+
+    Args:
+        directory: The directory.
+        reading: Whether it is only read: then one that cannot be written to, as on a file system for reading only, is
+            locked as far as it has a lock file, and the file is left as it is.
+    """
+
+    def __init__(self, directory: DataDir, *, reading: bool = False) -> None:
+        self._directory = directory
+        self._reading = reading
+        self._noted = False
+        self.descriptor = -1
+
+    def acquire(self, wait: float = WAIT_FOR_HOLDER, watched: Iterable[int] = ()) -> None:
+        """Take the directory, waiting for a holder that is on its way out.
+
+        A holder whose owner is dead but whose workers are not is helped on: its workers are killed.
+
+        Args:
+            wait: Seconds to wait.
+            watched: Descriptors; when one becomes readable meanwhile, nobody waits for the directory any more.
+
+        Raises:
+            DataDirLocked: Another process owns it.
+            DataDirError: The lock file cannot be opened.
+            EOFError: A watched descriptor became readable.
+        """
+        descriptor = self._open()
+        if descriptor < 0:
+            return
+        try:
+            self._lock(descriptor, wait, watched)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.descriptor = descriptor
+        if self._noted:
+            self.note([])
+
+    def _open(self) -> int:
+        path = self._directory.lock
+        try:
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+            self._noted = True
+            return descriptor
+        except OSError as error:
+            if not (self._reading and error.errno in (errno.EROFS, errno.EACCES)):
+                raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+        try:
+            return open_file(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return -1  # and nobody can make one
+        except OSError as error:
+            raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
+
+    def _lock(self, descriptor: int, wait: float, watched: Iterable[int]) -> None:
+        poll = select.poll()
+        for other in watched:
+            poll.register(other, select.POLLIN)
+        deadline = time.monotonic() + wait
+        helped = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                holder = _holder(descriptor)
+                if not helped and time.monotonic() > deadline - wait / 2 and not _is_alive(holder.get("owner")):
+                    _kill_workers(holder)
+                    helped = True
+                if time.monotonic() > deadline:
+                    raise self._locked(holder) from None
+            if poll.poll(milliseconds(_STEP)):
+                raise EOFError
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def note(self, workers: list[int]) -> None:
+        """Write down who holds the directory, for whoever finds it locked."""
+        text = json.dumps({"owner": _identity(os.getpid()), "workers": [_identity(pid) for pid in workers]}).encode()
+        os.pwrite(self.descriptor, text.ljust(64), 0)
+        os.ftruncate(self.descriptor, max(len(text), 64))
+
+    def release(self) -> None:
+        """Give the directory back, as an owner that has no workers."""
+        if self.descriptor >= 0:
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+            self.drop()
+
+    def drop(self) -> None:
+        """Close this process's copy, as a forked child does; the lock stays with the owner."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _locked(self, holder: dict[str, Any]) -> DataDirLocked:
+        pid = (holder.get("owner") or [None])[0]
+        return DataDirLocked(
+            f"the data directory {self._directory.path} belongs to process {pid}; "
+            "stop that one first, or use another directory",
+            pid=pid,
+            path=str(self._directory.path),
+        )
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot, or None when there is none of that id."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def process_state(pid: int) -> str:
+    """Return the state of a process as /proc says it ("D": it waits for a disk), or "" when it is not known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def _identity(pid: int) -> list[Any]:
+    return [pid, start_time(pid)]
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        found = json.loads(os.pread(descriptor, 65536, 0))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_alive(identity: Any) -> bool:
+    if not isinstance(identity, list) or len(identity) != 2 or type(identity[0]) is not int:
+        return True
+    return bool(start_time(identity[0]) == identity[1])
+
+
+def _kill_workers(holder: dict[str, Any]) -> None:
+    for identity in holder.get("workers") or []:
+        if isinstance(identity, list) and identity[1:] != [None] and _is_alive(identity) and identity[0] > 1:
+            try:
+                os.kill(identity[0], signal.SIGKILL)
+            except OSError:
+                pass

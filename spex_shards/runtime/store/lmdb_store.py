@@ -1,0 +1,268 @@
+"""The store on LMDB: one environment per shard, one transaction per batch. The only importer of lmdb."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from ...errors import DataDirError, StoreError
+from ..system.descriptors import take_standard_ones
+from ..system.private import check_files
+from .files import sync_folder
+from .meta_pages import DATA, MetaPages
+from .port import TABLES, Changes
+
+FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
+"""Address space, not disk: the file grows with what is written."""
+_MANY: Final = 64
+
+
+class LmdbStore:
+    """A shard's environment.
+
+    Reads of a batch share one read transaction, begun at the first of them and ended by `apply` or `release`, so
+    that none stays open between batches. The map doubles by itself when it is full; the batch at hand is then
+    written again, whole.
+
+    Args:
+        path: The shard's folder; made if it is missing.
+        sync: Whether each `apply` is forced to the disk (durability "disk").
+        map_size: Address space to begin with, in bytes; a larger environment keeps its own.
+        reading: Whether nothing is written, not even LMDB's table of readers: for a folder that cannot be written to,
+            and that nobody else writes to either.
+
+    Raises:
+        DataDirError: The environment cannot be opened, its meta pages are damaged, or it is another user's doing.
+    """
+
+    def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE, reading: bool = False) -> None:
+        self.path = path
+        self._sync = sync
+        self._reading = reading
+        self._metas = MetaPages(path, sync=sync)
+        try:
+            if not path.exists():
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._sync_folder(path.parent)
+            with self._metas.locked():
+                check_files(path, DATA, "lock.mdb", writing=not reading)  # LMDB opens them itself, by their names
+                recorded = self._metas.check()
+                if not reading and not (path / DATA).exists():
+                    self._make(map_size)
+                elif not recorded and not reading:
+                    self._record()
+                self._env = self._open(path, max(map_size, (path / DATA).stat().st_size * 2))
+                self._tables = self._open_tables(self._env)
+        except (lmdb.Error, OSError) as error:
+            raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from error
+        self._view: Any = None
+        self.next_upkeep = inf
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None.
+
+        Raises:
+            StoreError: LMDB could not read.
+        """
+        try:
+            value: bytes | None = (self._view or self._begin()).get(key, None, self._tables[table])
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
+        return value
+
+    def range(
+        self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
+        try:
+            with (self._view or self._begin()).cursor(self._tables[table]) as cursor:
+                yield from self._backward(cursor, start, stop) if reverse else self._forward(cursor, start, stop)
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
+
+    def apply(self, changes: Changes) -> None:
+        """Keep all changes in one transaction.
+
+        Raises:
+            StoreError: None was kept.
+        """
+        self.release()
+        try:
+            with self._metas.locked():
+                if not self._metas.check():
+                    self._metas.write()  # before another transaction: one may be ahead of the record, and not two
+                self._commit(changes)
+                self._record()
+        except (OSError, DataDirError) as error:
+            raise StoreError(f"the store could not keep a batch: {error}") from error
+
+    def _record(self) -> None:
+        try:
+            self._metas.write()
+        except OSError:
+            pass  # as after a crash: the next transaction does it first
+
+    def _commit(self, changes: Changes) -> None:
+        while True:
+            try:
+                with self._env.begin(write=True) as txn:
+                    for table, rows in changes.items():
+                        self._write(txn, self._tables[table], rows)
+                return
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.MapResizedError:
+                self._env.set_mapsize(0)
+            except lmdb.Error as error:
+                raise StoreError(f"the store could not keep a batch: {error}") from error
+
+    def release(self) -> None:
+        """End the reading view, if there is one."""
+        if self._view is not None:
+            self._view.abort()
+            self._view = None
+
+    def upkeep(self) -> None:
+        """Do nothing: nothing is left for later."""
+
+    def size(self) -> int:
+        """Return the bytes of the environment's used pages."""
+        info, stat = self._env.info(), self._env.stat()
+        return int((info["last_pgno"] + 1) * stat["psize"])
+
+    def rows(self) -> int:
+        """Return how many rows there are.
+
+        Raises:
+            StoreError: LMDB could not read.
+        """
+        try:
+            with self._env.begin() as txn:
+                return sum(int(txn.stat(db)["entries"]) for db in self._tables.values())
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not read: {error}") from error
+
+    def close(self) -> None:
+        """Force everything to the disk and close the environment.
+
+        Raises:
+            StoreError: It could not be forced to the disk; the environment is closed all the same.
+        """
+        self.release()
+        try:
+            if not self._reading:
+                self._env.sync(True)
+        except lmdb.Error as error:
+            raise StoreError(f"the store could not be forced to the disk: {error}") from error
+        finally:
+            self._env.close()
+
+    def another_view(self) -> LmdbStore:
+        """Return a store on the same environment, with a reading view of its own."""
+        other = copy.copy(self)
+        other._view = None
+        return other
+
+    def let_go(self) -> None:
+        """Close the environment as it is: in a forked child, which opens its own."""
+        self._env.close()
+
+    def _open(self, path: Path, map_size: int) -> Any:
+        take_standard_ones()  # LMDB keeps the lowest numbers that are free
+        return lmdb.open(
+            os.fsencode(path),
+            map_size=map_size,
+            max_dbs=len(TABLES),
+            mode=0o600,
+            sync=self._sync,
+            metasync=self._sync,
+            readonly=self._reading,
+            lock=not self._reading,
+            create=not self._reading,
+            max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
+        )
+
+    def _open_tables(self, env: Any) -> dict[str, Any]:
+        if self._reading:
+            return {table: env.open_db(table.encode(), create=False) for table in TABLES}
+        env.reader_check()
+        # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
+        with env.begin(write=True) as txn:
+            return {table: env.open_db(table.encode(), txn=txn) for table in TABLES}
+
+    def _make(self, map_size: int) -> None:
+        """Make the environment aside, and move it here when it is whole and on the disk."""
+        aside = self.path / "new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
+        env = self._open(aside, map_size)
+        try:
+            self._open_tables(env)
+            env.sync(self._sync)
+        finally:
+            env.close()
+        (aside / DATA).replace(self.path / DATA)
+        self._sync_folder(self.path)
+        shutil.rmtree(aside)
+        self._record()
+
+    def _sync_folder(self, folder: Path) -> None:
+        if self._sync:
+            sync_folder(folder)
+
+    def _begin(self) -> Any:
+        try:
+            self._view = self._env.begin()
+        except lmdb.MapResizedError:  # by the helper that writes checkpoints
+            self._env.set_mapsize(0)
+            self._view = self._env.begin()
+        return self._view
+
+    def _grow(self) -> None:
+        size = self._env.info()["map_size"] * 2
+        try:
+            self._env.set_mapsize(size)
+        except (lmdb.Error, OverflowError, MemoryError) as error:
+            raise StoreError(f"the store's map could not grow to {size} bytes: {error}") from error
+
+    @staticmethod
+    def _write(txn: Any, db: Any, rows: Any) -> None:
+        if len(rows) < _MANY:
+            put = txn.put
+            for key, value in rows.items():
+                if value is None:
+                    txn.delete(key, b"", db)
+                else:
+                    put(key, value, True, True, False, db)
+            return
+        for key in sorted(key for key, value in rows.items() if value is None):
+            txn.delete(key, db=db)
+        with txn.cursor(db) as cursor:
+            cursor.putmulti(sorted((key, value) for key, value in rows.items() if value is not None))
+
+    @staticmethod
+    def _forward(cursor: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        if cursor.set_range(start) if start else cursor.first():
+            for key, value in cursor.iternext():
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+
+    @staticmethod
+    def _backward(cursor: Any, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        if stop is None:
+            found = cursor.last()
+        else:
+            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+        if found:
+            for key, value in cursor.iterprev():
+                if key < start:
+                    return
+                yield key, value

@@ -1,0 +1,168 @@
+"""The socket that clients attach to, and the channels that they are given.
+
+A client says ``attach`` with its id, then ``open`` for each shard that it needs. It is given three pipe ends per
+shard; the worker has the others. The supervisor closes its copies right after they are sent, so that the death of
+either side is an end of file for the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataDirError
+from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
+from ..protocol.wire import peer, pipe, receive_message, send_message, socket_address
+
+
+@dataclass(slots=True, eq=False)
+class Attached:
+    """A client's connection: the shards that it wants channels to, and when it was given the last one to each."""
+
+    connection: socket.socket
+    pid: int
+    client_id: bytes = b""
+    wanted: set[int] = field(default_factory=set)
+    opened: dict[int, float] = field(default_factory=dict)
+
+    def tell(self, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
+        """Send a message; False when the client is gone or does not take it."""
+        try:
+            return send_message(self.connection, message, descriptors)
+        except OSError:
+            return False
+
+
+class Door:
+    """The listening socket, and the clients that came in by it.
+
+    Args:
+        path: Where clients find it.
+
+    Attributes:
+        full: Whether the last client could not come in because this process has no descriptor left.
+
+    Raises:
+        DataDirError: It cannot be made there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.clients: dict[int, Attached] = {}
+        self.full = False
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            path.unlink(missing_ok=True)  # we hold the lock, so what is there is stale
+            with socket_address(path) as address:
+                self._listener.bind(address)
+            path.chmod(0o600)
+            self._listener.listen(256)
+            self._listener.setblocking(False)
+        except OSError as error:
+            raise DataDirError(f"the socket for clients cannot be made: {path}: {error}", path=str(path)) from error
+
+    def fileno(self) -> int:
+        """Return the listening descriptor."""
+        return self._listener.fileno()
+
+    def let_in(self) -> Attached | None:
+        """Accept one client of this user; None: there is none, or it is another user's."""
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            self.full = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+            return None
+        pid, uid = peer(connection)
+        if uid != os.geteuid():
+            connection.close()
+            return None
+        attached = self.clients[connection.fileno()] = Attached(connection, pid)
+        return attached
+
+    def listen_to(self, client: Attached) -> list[Any] | None:
+        """Return the client's next message; None: nothing yet.
+
+        Raises:
+            EOFError: It is gone, or says what makes no sense.
+        """
+        try:
+            received = receive_message(client.connection)
+        except ProtocolError as error:
+            raise EOFError from error
+        if received is None:
+            return None
+        message, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return message
+
+    def tell_all(self, message: list[Any]) -> None:
+        """Send a message to every client; who does not take it is shown out."""
+        for client in list(self.clients.values()):
+            if not client.tell(message):
+                self.show_out(client)
+
+    def show_out(self, client: Attached) -> None:
+        """Close a client's connection."""
+        self.clients.pop(client.connection.fileno(), None)
+        client.connection.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for client in list(self.clients.values()):
+            self.show_out(client)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Refused(Exception):
+    """A client speaks no version of the protocol that is spoken here."""
+
+
+def read_attach(message: list[Any]) -> tuple[bytes, int]:
+    """Return the client id of an ``attach`` message, and the newest version of the protocol that both sides speak.
+
+    The message is ``["attach", newest version, client id, oldest version]``; one without the last is of a client that
+    speaks one version.
+
+    Raises:
+        Refused: There is no such version.
+        EOFError: It is no such message.
+    """
+    if not 3 <= len(message) <= 4 or message[0] != "attach":
+        raise EOFError
+    _, newest, client_id, *rest = message
+    oldest = rest[0] if rest else newest
+    if type(newest) is not int or type(oldest) is not int or type(client_id) is not bytes or len(client_id) != 16:
+        raise EOFError
+    version = min(newest, PROTOCOL_VERSION)
+    if version < max(oldest, OLDEST_PROTOCOL):
+        raise Refused
+    return client_id, version
+
+
+def connect(client: Attached, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
+    """Make a channel between a client and a worker; False when the worker does not take its ends just now.
+
+    Raises:
+        EOFError: The client does not take its ends.
+        OSError: No pipes are to be had, or the worker is gone.
+    """
+    made: list[int] = []
+    try:
+        for _ in range(3):
+            made += pipe()
+        requests, replies, events = (made[i : i + 2] for i in (0, 2, 4))
+        hers = ["channel", client.client_id, client.pid, owner]
+        if not send_message(worker, hers, (requests[0], replies[1], events[1])):
+            return False
+        if not client.tell(["channel", shard, generation, pid], (requests[1], replies[0], events[0])):
+            raise EOFError
+        return True
+    finally:
+        for descriptor in made:
+            os.close(descriptor)

@@ -1,0 +1,50 @@
+"""Ending all workers within a time: ask, wait together, terminate, kill, report."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from typing import Final
+
+from ..protocol.wire import send_message
+from ..system.waits import milliseconds
+from .process import STOPPED, WorkerProcess
+
+_TERMINATE: Final = 0.3
+
+
+def stop_workers(workers: dict[int, WorkerProcess], within: float) -> list[str]:
+    """Have workers drain and end, bounded by `within` and a bit; return which did not stop by themselves.
+
+    `workers` is empty then.
+    """
+    for worker in workers.values():
+        with suppress(OSError):
+            send_message(worker.control, ["drain"])
+    abnormal = _wait_for(workers, time.monotonic() + within, asked=True)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for worker in workers.values():
+            os.kill(worker.pid, number)
+        abnormal += _wait_for(workers, time.monotonic() + _TERMINATE, asked=False)
+    return abnormal
+
+
+def _wait_for(workers: dict[int, WorkerProcess], deadline: float, *, asked: bool) -> list[str]:
+    abnormal = []
+    poll = select.poll()
+    for worker in workers.values():
+        poll.register(worker.pidfd, select.POLLIN)
+    while workers and time.monotonic() < deadline:
+        poll.poll(milliseconds(deadline - time.monotonic()))
+        for index, worker in list(workers.items()):
+            how = worker.reap()
+            if how is not None:
+                if how != STOPPED or not asked:
+                    abnormal.append(f"shard {index} (pid {worker.pid}) did not stop by itself: {how}")
+                poll.unregister(worker.pidfd)
+                del workers[index]
+                worker.close()
+    return abnormal

@@ -1,0 +1,1 @@
+"""What the operating system gives and takes: descriptors, processes, private files, waits."""

@@ -1,0 +1,400 @@
+"""The loop of a worker.
+
+::
+
+        ┌──────────────── wait: control socket, request pipes, full reply pipes, next timer
+        │   read every ready pipe once                       → queues, bounded per client
+        │   carry out a bounded number per client            → one batch
+        │   commit once
+        │   write events, then replies                       → what does not fit waits; its client is not read
+        └── do a portion of what is due by itself            → one more commit
+
+# Guarantees:
+#
+# * No reply leaves before the commit of the batch that it speaks of.
+# * It never waits for a pipe: only for its store, and for the user's handlers.
+# * One client's full pipe, broken frame or failing request does not touch another's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from math import inf
+from typing import Any, Final
+
+from ...engine import CheckPending, Engine
+from ...errors import ShardDown, SpexError, StoreError
+from ..protocol.records import error_plain
+from ..protocol.requests import MUTATING, Kind, ProtocolError, Request, check
+from ..protocol.wire import receive_message, send_message
+from ..store import LogBroken
+from ..system.waits import capped
+from .attachments import MAX_UNWRITTEN, Attachments
+from .checks import CheckQueue
+from .dispatch import Dispatcher, Entry, size_of
+from .logs import LogCapture
+from .memory import most_request_bytes
+from .options import WorkerOptions
+from .outbox import MOST_KEPT, Outbox
+from .peers import Peer
+from .sessions import Sessions
+from .shard_page import ShardPage
+from .suspects import Suspects
+from .watch import PageWatch
+
+FORCED_BY: Final = 1.2
+"""Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
+_DRAIN_SECONDS: Final = 0.5
+_RETRY_AFTER: Final = 1.0
+LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
+
+_Done = tuple[Peer, Request, Entry | None, bool]
+"""An answered request: its client, itself, its entry, and whether the current batch carried it out."""
+
+logger = logging.getLogger("spex_shards")
+
+
+class Worker:
+    """One shard: its engine, its clients, and what is due by itself."""
+
+    def __init__(self, engine: Engine, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
+        self._engine = engine
+        self._control = control
+        self._options = options
+        self._capture = capture
+        self._dispatcher = Dispatcher(engine, capture, self._stats, most_request_bytes(options.max_frame_bytes))
+        self._sessions = Sessions(engine.batch)
+        self._outbox = Outbox(engine.batch)
+        self._checks = CheckQueue(engine.checks, options.helper_keeps)
+        self._epoll = select.epoll()
+        self._clients = Attachments(self._epoll, self._sessions, options.max_frame_bytes)
+        self._epoll.register(control, select.EPOLLIN)
+        if options.owner_pidfd >= 0:
+            self._epoll.register(options.owner_pidfd, select.EPOLLIN)
+        self._draining = False
+        self._forced_at: float | None = None
+        self._not_before = -inf
+        self._complaint = ""
+        self._next_due = self._due()
+        self._batches = self._batched = 0
+        self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
+
+    def serve(self) -> int:
+        """Loop until drained."""
+        while not self._draining:
+            self.turn()
+        self._drain()
+        self._engine.close()
+        return 0
+
+    def turn(self) -> None:
+        """Wait until there is something to do, and do it once."""
+        for descriptor, _ in self._epoll.poll(capped(self._timeout())):
+            self._ready(descriptor)
+        if self._clients.waiting:
+            self._batch()
+        if self._checks.due:
+            self._begin_check()
+        if self._is_due():
+            self._by_itself()
+        if self._engine.next_upkeep <= time.monotonic():
+            self._engine.upkeep()
+
+    def _begin_check(self) -> None:
+        for peer in self._checks.begin():
+            self._clients.go_on(peer)
+        if self._checks.descriptor >= 0:
+            self._epoll.register(self._checks.descriptor, select.EPOLLIN)
+
+    def _timeout(self) -> float:
+        if self._clients.ready():
+            return 0
+        if self._forced_at is not None:
+            return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
+        now = time.monotonic()
+        due = min((self._next_due - _now()) / 1_000_000, self._sessions.next_sweep - now)
+        wait = min(max(due, self._not_before - now), self._engine.next_upkeep - now)
+        return max(0.0, min(wait, LONGEST_WAIT))
+
+    def _due(self) -> float:
+        due = self._engine.next_due()
+        return inf if due is None else due
+
+    def _is_due(self) -> bool:
+        if self._forced_at is not None:
+            return True
+        now = time.monotonic()
+        return now >= self._not_before and (
+            self._engine.batch.dirty
+            or bool(self._capture.outside)
+            or self._outbox.waiting
+            or self._sessions.unwritten
+            or self._sessions.next_sweep <= now
+            or self._next_due <= _now()
+        )
+
+    def _ready(self, descriptor: int) -> None:
+        peer = self._clients.get(descriptor)
+        if peer is not None:
+            self._clients.read(peer)
+        elif descriptor == self._control.fileno():
+            self._order()
+        elif descriptor == self._checks.descriptor:
+            self._epoll.unregister(descriptor)
+            for waiting in self._checks.end():
+                self._clients.go_on(waiting)
+        elif descriptor == self._options.owner_pidfd:
+            self._epoll.unregister(descriptor)
+            self._forced_at = time.monotonic() + FORCED_BY
+        else:
+            self._clients.writable(descriptor)
+
+    def _order(self) -> None:
+        try:
+            received = receive_message(self._control)
+        except EOFError:
+            self._draining = True
+            return
+        except ProtocolError as error:  # its ends are closed, by which the client knows, and asks again
+            self._complain(f"a client could not be taken: {error}")
+            return
+        if received is None:
+            return
+        message, descriptors = received
+        if message[0] == "channel" and len(descriptors) == 3:
+            self._clients.attach(message[1], message[2], message[3], descriptors)
+        elif message[0] == "ping":
+            send_message(self._control, ["pong"])
+        elif message[0] == "drain":
+            self._draining = True
+
+    # ------------------------------------------------------------------ one batch
+
+    def _batch(self) -> None:
+        work = self._clients.take()
+        if not work:
+            return
+        now = _now()
+        done: list[_Done] = []
+        later: list[tuple[Peer, Request]] = []
+        unwritten = 0
+        for peer, request in work:
+            if peer.closed:
+                continue
+            if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
+                later.append((peer, request))
+                continue
+            alone = self._watch.suspicious and self._watch.is_suspect(peer.client_id, request.number)
+            if alone:
+                self._commit(done)
+                done = []
+            before = len(done)
+            if not self._carry_out(peer, request, now, done):
+                self._clients.park(peer)
+                later.append((peer, request))
+            elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
+                unwritten += size_of(request, done[-1][2])
+            if alone or unwritten > MAX_UNWRITTEN:
+                self._commit(done)
+                done, unwritten = [], 0
+        self._clients.put_back(later)
+        if done:  # notices alone are no batch
+            self._batches += 1
+            self._batched += len(done)
+        self._commit(done)
+
+    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> bool:
+        """Carry a request or notice out in the batch; False: it must wait for a check, as if it had not come yet."""
+        if request.number == 0:
+            self._take_notice(peer, request)
+            return True
+        session = peer.session
+        try:
+            if not session.receive(request):
+                done.append((peer, request, session.again(request.number), False))
+                return True
+            entry = self._execute(peer, request, now)
+        except ProtocolError as error:
+            self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
+            return True
+        except CheckPending as pending:
+            session.put_back()
+            self._checks.wait_for(pending, peer)
+            return False
+        changes = request.kind in MUTATING
+        session.applied_now(request.number, entry, remember=changes)
+        if changes:
+            self._sessions.changed(peer.client_id)
+        done.append((peer, request, entry, True))
+        return True
+
+    def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
+        if self._watch.suspicious:
+            refusal = self._watch.poison(peer.client_id, request)
+            if refusal is not None:
+                return [request.number, False, error_plain(refusal), [], []]
+        self._watch.executing(peer.client_id, request.number)
+        return self._dispatcher.execute(peer, request, now)
+
+    def _take_notice(self, peer: Peer, request: Request) -> None:
+        mark = self._engine.mark()
+        try:
+            self._notice(peer, request)
+        except (ValueError, ShardDown, StoreError) as error:
+            self._engine.rollback(mark)
+            self._clients.refuse(
+                peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
+            )
+
+    def _notice(self, peer: Peer, request: Request) -> None:
+        if request.kind is Kind.REGISTER:
+            self._dispatcher.register(request.arguments)
+            return
+        check(request.kind, request.arguments)
+        if request.kind is Kind.BYE:
+            self._sessions.ended(peer.client_id)
+            return
+        if request.kind is Kind.HELLO:
+            version, first, kept, again, events, _ = request.arguments
+            peer.session.open(version, first, kept=kept, again=again, events=events)
+        self._outbox.seen(peer, request.arguments[-1])
+        self._engine.hold_timeouts(self._outbox.full)
+
+    def _commit(self, done: list[_Done]) -> bool:
+        """Keep the batch and answer its requests; return whether it was kept."""
+        self._watch.clear()
+        captured = list(self._capture.outside)
+        try:
+            self._outbox.take_unasked(self._capture.outside)
+            self._sessions.write()
+            self._engine.commit()
+        except LogBroken:
+            raise
+        except (StoreError, MemoryError) as error:
+            self._engine.rollback(0)
+            self._capture.outside[:0] = captured[:MOST_KEPT]
+            self._outbox.lose(len(captured) - MOST_KEPT)
+            self._answer(self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory")))
+            self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
+            return False
+        self._answer(done)
+        self._sessions.committed()  # after the answers, for which somebody waits
+        self._next_due = self._due()
+        return True
+
+    def _failed(self, done: list[_Done], error: StoreError) -> list[_Done]:
+        self._sessions.failed()
+        plain = error_plain(error)
+        failed: list[_Done] = []
+        for peer, request, entry, fresh in done:
+            answer: Entry | None = entry
+            if fresh and request.kind in MUTATING:
+                answer = [request.number, False, plain, [], []]
+                peer.session.not_applied(request.number, answer)
+            elif fresh:  # what it read may be of this batch: read again
+                answer = self._execute(peer, request, _now())
+            failed.append((peer, request, answer, fresh))
+        self._watch.clear()
+        if not done:  # who asked for something is told, and nobody asked for this
+            self._complain(f"what is due could not be kept: {error}")
+        return failed
+
+    def _answer(self, done: list[_Done]) -> None:
+        if len(done) == 1:
+            [(peer, request, entry, _)] = done
+            if not peer.closed:
+                peer.reply(request.number, [entry] if entry is not None else [])
+                self._clients.flush(peer)
+            return
+        last: dict[Peer, int] = {}
+        entries: dict[Peer, list[Entry]] = {}
+        for peer, request, entry, _ in done:
+            last[peer] = request.number
+            if entry is not None:
+                entries.setdefault(peer, []).append(entry)
+        for peer, upto in last.items():
+            if not peer.closed:
+                peer.reply(upto, entries.get(peer, []))
+                self._clients.flush(peer)
+
+    # ------------------------------------------------------------------ what happens by itself
+
+    def _by_itself(self) -> None:
+        if self._forced_at is not None and time.monotonic() >= self._forced_at:
+            # The supervisor did not end this shard in time: it must be stopped itself, and is ended instead.
+            os.kill(os.getppid(), signal.SIGKILL)
+            self._draining = True
+        now = _now()
+        nothing = self._next_due > now and self._sessions.next_sweep > time.monotonic()
+        done = nothing or self._tick(now)
+        if self._commit([]):
+            if done:
+                self._complaint = ""
+            self._deliver_reports()
+
+    def _tick(self, now: int) -> bool:
+        mark = self._engine.mark()
+        logged = self._capture.target = []
+        failure = None
+        try:
+            self._sessions.sweep()
+            self._engine.hold_timeouts(self._outbox.full)
+            self._engine.tick(now)
+            self._outbox.take(logged)  # with what they speak of, or not at all
+        except StoreError as error:
+            self._engine.rollback(mark)
+            self._not_before = time.monotonic() + _RETRY_AFTER
+            failure = error
+        finally:
+            self._capture.target = self._capture.outside
+        if failure is not None:
+            self._complain(f"what is due could not be done: {failure}")
+        return failure is None
+
+    def _complain(self, text: str) -> None:
+        # Once, and not with every attempt.
+        if text != self._complaint:
+            self._complaint = text
+            logger.error("%s", text)
+
+    def _deliver_reports(self) -> None:
+        if self._outbox.waiting:
+            peer = self._outbox.deliver(sorted(self._clients.all(), key=lambda peer: not peer.owner))
+            if peer is not None:
+                self._clients.flush(peer)
+
+    def _drain(self) -> None:
+        for peer in self._clients.all():
+            while not peer.closed and not peer.stalled and not peer.parked:
+                size = peer.bytes_in
+                self._clients.read(peer)
+                while not peer.closed and peer.queue and not peer.stalled and not peer.parked:
+                    self._batch()
+                if peer.closed or peer.bytes_in == size:
+                    break
+        # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
+        self._epoll.unregister(self._control)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self._clients.all()):
+            if self._checks.due:
+                self._begin_check()
+            for descriptor, _ in self._epoll.poll(0.05):
+                self._ready(descriptor)
+            if self._clients.waiting:
+                self._batch()
+
+    def _stats(self) -> dict[str, Any]:
+        return {
+            "batches": self._batches,
+            "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
+            **self._clients.stats(),
+        }
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,142 @@
+"""Log records of no request, such as those of timeouts: kept until an application has logged them."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ...engine.rows import u64
+from ...errors import StoreError
+from ..protocol import records
+from ..protocol.session import frame
+from ..store import Batch
+from .logs import record_plain
+from .peers import REPORT, Peer
+
+MOST_KEPT: Final = 10_000
+"""When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
+_SPARE: Final = 1_000
+"""So many more are kept of what was logged unasked; the rest is counted."""
+_LOST: Final = b"reports lost"
+AT_ONCE: Final = 32_768
+"""Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
+_Row = tuple[int, Any]
+logger = logging.getLogger("spex_shards")
+
+
+class Outbox:
+    """Records on their way, over the engine's batch.
+
+    They are numbered, and given out in order to one client at a time, which confirms what it has logged; then they
+    are deleted. Whoever was given a number was given or had confirmed all before it: so a client that has seen number
+    n, whenever it says so, has no need of any up to n, and a client that is given one again drops it. What a client
+    took along when it died is given to the next.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._waiting = deque(self._read())
+        counter = batch.get("layout", b"next report")
+        self._next = 1 if counter is None else int.from_bytes(counter, "big")
+        lost = batch.get("layout", _LOST)
+        self._lost = 0 if lost is None else int.from_bytes(lost, "big")
+        self._holder: Peer | None = None
+        self._given = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to deliver now: nothing is on its way that must be confirmed first."""
+        return bool(self._waiting) and (self._holder is None or self._holder.closed)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is to be done just now that logs something and can wait."""
+        return len(self._waiting) >= MOST_KEPT
+
+    def take_unasked(self, captured: list[Any]) -> None:
+        """Move captured records into the batch that nothing promises: those that there is no room for are counted.
+
+        How many those were is a record of its own, as soon as there is room.
+        """
+        if captured:
+            room = max(0, MOST_KEPT + _SPARE - len(self._waiting))
+            self.lose(len(captured) - room)
+            del captured[room:]
+        if self._lost and len(self._waiting) + len(captured) < MOST_KEPT:
+            captured.append(_about_lost(self._lost))
+            self._count(0)
+        self.take(captured)
+
+    def lose(self, count: int) -> None:
+        """Count records that could not be kept."""
+        if count > 0:
+            self._count(self._lost + count)
+
+    def _count(self, lost: int) -> None:
+        before = self._lost
+        self._batch.on_undo(lambda: setattr(self, "_lost", before))
+        self._lost = lost
+        self._batch.put("layout", _LOST, u64(lost) if lost else None)
+
+    def take(self, captured: list[Any]) -> None:
+        """Move captured records into the batch, all of them."""
+        if not captured:
+            return
+        count, first = len(captured), self._next
+        self._batch.on_undo(lambda: self._untake(count, first))
+        for record in captured:
+            self._batch.put("outbox", u64(self._next), records.seal(record))
+            self._waiting.append((self._next, record))
+            self._next += 1
+        captured.clear()
+        self._batch.put("layout", b"next report", u64(self._next))
+
+    def deliver(self, peers: Iterable[Peer]) -> Peer | None:
+        """Write a portion of what waits into the events of the first client that takes any; return that client."""
+        for peer in peers:
+            if peer.closed or peer.stalled or peer.events or not peer.session.opened:
+                continue
+            for number, record in self._waiting:
+                peer.events += frame((number, REPORT, record))
+                self._given = number
+                if len(peer.events) >= AT_ONCE:
+                    break
+            self._holder = peer
+            return peer
+        return None
+
+    def seen(self, peer: Peer, number: int) -> None:
+        """Take what a client says: it has logged everything up to that number."""
+        if number >= self._next:
+            return  # it speaks of another store
+        self._drop(sum(1 for waiting, _ in self._waiting if waiting <= number))
+        if peer is self._holder and number >= self._given:
+            self._holder = None
+
+    def _read(self) -> Iterable[_Row]:
+        for key, row in list(self._batch.range("outbox", b"")):
+            try:
+                yield int.from_bytes(key, "big"), records.unseal(row, "a log record")
+            except StoreError as error:
+                self._batch.delete("outbox", key)
+                logger.error("a log record that waited is lost: %s", error)
+
+    def _drop(self, count: int) -> None:
+        if count <= 0:
+            return
+        dropped = [self._waiting.popleft() for _ in range(count)]
+        self._batch.on_undo(lambda: self._waiting.extendleft(reversed(dropped)))
+        for number, _ in dropped:
+            self._batch.delete("outbox", u64(number))
+
+    def _untake(self, count: int, first: int) -> None:
+        for _ in range(count):
+            self._waiting.pop()
+        self._next = first
+
+
+def _about_lost(count: int) -> list[Any]:
+    text = "%d log records of this shard were lost: more waited than are kept, since no application took them"
+    return record_plain(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (count,), None))

@@ -1,0 +1,121 @@
+"""A client as its shard sees it: its session, its three pipe ends, and what waits to be read or written."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from ..protocol.requests import NOT_ANSWERED, Request, read_request
+from ..protocol.session import ServerSession, frame, frame_flat
+from ..protocol.wire import FrameReader, read_available, write_available
+
+MESSAGE, LOG, REPORT = 0, 1, 2
+"""Kinds of events: a message of a handler, a log record of a request, a log record of none (see the outbox)."""
+
+
+class Peer:
+    """One attached client.
+
+    Attributes:
+        stalled: It has something to read first; it is not read meanwhile.
+        parked: Its next request waits for a check; it is not read meanwhile.
+
+    Args:
+        client_id: 16 bytes that no other client has.
+        pid: Its process.
+        owner: Whether it is the process that the supervisor belongs to.
+        session: What was agreed with it so far.
+        descriptors: The ends to read requests from, to write replies to, to write events to.
+        limit: Most bytes of one frame.
+    """
+
+    def __init__(
+        self, client_id: bytes, pid: int, owner: bool, session: ServerSession, descriptors: list[int], limit: int
+    ) -> None:
+        self.client_id = client_id
+        self.client_hex = client_id.hex()
+        self.pid = pid
+        self.owner = owner
+        self.session = session
+        self.requests_fd, self.replies_fd, self.events_fd = descriptors
+        self.queue: deque[Request] = deque()
+        self.replies = bytearray()
+        self.events = bytearray()
+        self.stalled = False
+        self.parked = False
+        self.closed = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._limit = limit
+        self._reader = FrameReader(limit)
+
+    def read(self) -> bool:
+        """Read once what is there into the queue; return False when the client is gone.
+
+        Raises:
+            ProtocolError: What it sent is no sequence of requests.
+        """
+        data = read_available(self.requests_fd)
+        if data is None:
+            return True
+        self.bytes_in += len(data)
+        for plain in self._reader.feed(data):
+            self.queue.append(read_request(plain))
+        return bool(data)
+
+    def drop_unread(self) -> None:
+        """Let go of what was received in part: nothing more is read."""
+        self.queue.clear()
+        self._reader = FrameReader(self._limit)
+
+    def event(self, kind: int, payload: Any) -> list[Any]:
+        """Number an event of the current batch."""
+        self.session.events += 1
+        return [self.session.events, kind, payload]
+
+    def reply(self, upto: int, entries: list[Any]) -> None:
+        """Have a reply written, after the events that belong to it."""
+        for entry in entries:
+            for event in entry[4]:
+                self.events += frame(event)
+        self.replies += frame((upto, [entry[:4] for entry in entries])) if entries else frame_flat((upto, ()))
+
+    def refuse(self, error: list[Any]) -> None:
+        """Have the reason written why this channel is of no use."""
+        self.replies += frame((NOT_ANSWERED, [[NOT_ANSWERED, False, error, []]]))
+
+    def flush(self) -> bool:
+        """Write what fits, events before replies; return False when the client is gone.
+
+        A reply leaves only when the events before it have left: so whoever has the answer has its events as well.
+        """
+        try:
+            if self.events:
+                self._write(self.events_fd, self.events)
+            if self.replies and not self.events:
+                self._write(self.replies_fd, self.replies)
+        except OSError:
+            return False
+        return True
+
+    def wants(self) -> int | None:
+        """Return the descriptor that must become writable, or None when everything is written."""
+        if self.events:
+            return self.events_fd
+        return self.replies_fd if self.replies else None
+
+    def close(self) -> None:
+        """Close this side's ends."""
+        if not self.closed:
+            self.closed = True
+            for descriptor in (self.requests_fd, self.replies_fd, self.events_fd):
+                os.close(descriptor)
+
+    def _write(self, descriptor: int, data: bytearray) -> None:
+        written = write_available(descriptor, data)
+        self.bytes_out += written
+        if written == len(data):
+            data.clear()
+        else:
+            del data[:written]

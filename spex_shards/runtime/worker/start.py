@@ -1,0 +1,59 @@
+"""Opening a shard in its process, and the exit codes of a worker."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from ...engine import Engine
+from ...errors import SpexError
+from ..protocol.records import error_plain
+from ..protocol.wire import send_message
+from ..store import LogBroken
+from .logs import LogCapture
+from .loop import Worker
+from .options import WorkerOptions
+
+BOOT_FAILED: Final = 64
+"""Exit code of a worker that could not start: trying again would not help."""
+_NOT_YET: Final = 66
+"""Exit code of a worker that could not start for want of memory, threads or descriptors."""
+_TEMPORARY: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+STORE_BROKEN: Final = 65
+"""Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
+
+
+def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
+    """Open the shard and serve it until told to drain; return the exit code.
+
+    Args:
+        boot: Opens the engine.
+        control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
+        options: The rest.
+    """
+    capture = LogCapture(options.log_level)
+    capture.install()
+    try:
+        worker = Worker(boot(), control, options, capture)
+    except SpexError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _TEMPORARY:
+            return _not_yet(control, str(error))
+        send_message(control, ["boot failed", error_plain(error)])
+        return BOOT_FAILED
+    except MemoryError:
+        return _not_yet(control, "there was not enough memory to open the shard")
+    send_message(control, ["ready"])
+    try:
+        return worker.serve()
+    except LogBroken as error:
+        send_message(control, ["dying", str(error)])
+        print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
+        return STORE_BROKEN
+
+
+def _not_yet(control: socket.socket, why: str) -> int:
+    send_message(control, ["not yet", why])
+    return _NOT_YET
