@@ -12,7 +12,7 @@ import lmdb
 
 from spex_shards.engine import EngineOptions, ModelSource
 from spex_shards.engine.boot import BootOptions, open_engine
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical
 

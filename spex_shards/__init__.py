@@ -171,7 +171,7 @@ _LATER = {
     "Caller": "engine.handlers",
     "Explanation": "checking.explanation",
     "InstanceManager": "manager",
-    "Reference": "runtime.protocol.codec",
+    "Reference": "messages.values",
     "ShardedInstanceManager": "manager",
     "SimpleInstanceManager": "manager",
     "connect": "manager",

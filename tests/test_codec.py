@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.domain.instance import TransitionRecord
+from spex_shards.messages.specifications import StoredSpecification
 from spex_shards.runtime.protocol import codec, records, routing
 
 SCALARS = (
@@ -191,10 +192,10 @@ def test_stored_specifications_read_back() -> None:
         "codec.All", [("a", "b", "c")], transition_timeout=1.5, prune_timeout=timedelta(days=1),
         prunable_states=spex.TERMINAL, equivalence="strong", initial_state="c",
     )  # fmt: skip
-    from spex_shards.engine.catalogue import describe
+    from spex_shards.messages.specifications import describe
 
     stored = describe(cls)[0]
-    again = records.StoredSpecification.of(codec.unpack(codec.pack(stored.plain())))
+    again = StoredSpecification.of(codec.unpack(codec.pack(stored.plain())))
     assert again == stored
     assert again.digest() == stored.digest()
 

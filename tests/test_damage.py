@@ -11,7 +11,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import MemoryStore
 

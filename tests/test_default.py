@@ -37,7 +37,7 @@ def test_the_default_manager_starts_on_first_use_and_is_closed_at_exit(tmp_path:
 spex.configure(manager={kind!r}, learning_mode=True, distribution_factor={1 if kind == "simple" else 2})
 spex.init_instance(Door, 1)
 spex.transition_nowait(1, "open", "opened")
-print(type(spex.default.default_manager()).__name__)
+print(type(spex.manager.default.default_manager()).__name__)
 """
     first = run(body, tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
@@ -52,7 +52,7 @@ def test_options_come_from_the_environment_and_the_projects_file(tmp_path: Path)
     (tmp_path / "pyproject.toml").write_text(
         '[tool.spex_shards]\nmanager = "simple"\nlearning_mode = true\ndata_dir = "mine"'
     )
-    body = 'spex.init_instance(Door, 1)\nprint(type(spex.default.default_manager()).__name__, os.listdir("."))'
+    body = 'spex.init_instance(Door, 1)\nprint(type(spex.manager.default.default_manager()).__name__, os.listdir("."))'
     done = run(body, tmp_path, SPEX_SHARDS_DATA_DIR="theirs")
     assert done.stderr == ""
     assert "Simple" in done.stdout

@@ -11,7 +11,7 @@ import pytest
 import spex_shards as spex
 from spex_shards.domain import specification
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import Batch, MemoryStore
 from spex_shards.runtime.store.lmdb_store import LmdbStore
@@ -359,7 +359,7 @@ def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
     assert (got, len(store.tables["parked"]), engine.timeouts_seen) == ([], 1, 0)
     assert engine.next_due() is None
     specification._registered[cls.name] = cls
-    from spex_shards.engine.catalogue import describe_for_shipping
+    from spex_shards.messages.specifications import describe_for_shipping
 
     stored, shipped = describe_for_shipping(cls)
     engine.register(stored, shipped)

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.catalogue import describe
-from spex_shards.engine.rows import u32, u64
-from spex_shards.runtime.protocol import records
+from spex_shards.engine.rows import instance_row, u32, u64
+from spex_shards.messages.specifications import describe
+from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol.codec import canonical
 
 from .contract_specs import model
@@ -243,7 +243,7 @@ class EngineMachine(RuleBasedStateMachine):
         items, after = self.engine.page(None, None, 1 << 60)
         assert after is None
         for _, seq, plain in items:
-            identifier = records.instance_of(plain).identifier
+            identifier = instance_of(plain).identifier
             found[identifier] = (plain[0], plain[2], plain[3], [tuple(entry) for entry in plain[4]])
             assert seq == len(plain[4])
         assert found == {
@@ -268,7 +268,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_left_over_in_the_indexes(self) -> None:
         """Every row of an index belongs to an instance, and every due time has its row."""
-        rows = {key: records.instance_row(row) for key, row in self.engine.batch.range("instances", b"")}
+        rows = {key: instance_row(row) for key, row in self.engine.batch.range("instances", b"")}
         numbers = {row.number for row in rows.values()}
         assert len(numbers) == len(rows)
         assert {key for key, _ in self.engine.batch.range("by_spec", b"")} == {

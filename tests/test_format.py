@@ -10,7 +10,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.audit import verify
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records, routing
 from spex_shards.runtime.protocol.requests import Kind
 from spex_shards.runtime.store.data_dir import FORMAT, DataDir

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.engine.catalogue import describe
+from spex_shards.engine.rows import instance_row
+from spex_shards.messages.specifications import StoredSpecification, describe
+from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.requests import (
     NOT_ANSWERED,
@@ -163,14 +165,14 @@ def test_what_is_no_reply_is_a_protocol_error(reply: Any) -> None:
 @pytest.mark.parametrize(
     ("read", "value"),
     [
-        (records.StoredSpecification.of, codec.unpack(DEEP)),
-        (records.StoredSpecification.of, spoilt_specification(at4=1e300)),
-        (records.StoredSpecification.of, spoilt_specification(at8=codec.unpack(DEEP))),
+        (StoredSpecification.of, codec.unpack(DEEP)),
+        (StoredSpecification.of, spoilt_specification(at4=1e300)),
+        (StoredSpecification.of, spoilt_specification(at8=codec.unpack(DEEP))),
         (records.error_of, 1.5),
         (records.error_of, ["store_error", "text", b"", None]),
         (records.error_of, ["store_error", 7, {}, None]),
-        (records.instance_of, None),
-        (records.instance_of, ["n", b"\x01", None, "s", [[2**62, "a", "b"]]]),
+        (instance_of, None),
+        (instance_of, ["n", b"\x01", None, "s", [[2**62, "a", "b"]]]),
     ],
 )
 def test_plain_forms_of_a_wrong_shape_are_value_errors(read: Callable[[Any], Any], value: Any) -> None:
@@ -182,7 +184,7 @@ def test_plain_forms_of_a_wrong_shape_are_value_errors(read: Callable[[Any], Any
 def test_an_instances_row_of_a_wrong_shape_is_a_store_error() -> None:
     """Although its checksum is right."""
     with pytest.raises(spex.StoreError, match="unknown form"):
-        records.instance_row(records.seal(7))
+        instance_row(records.seal(7))
 
 
 def test_a_small_frame_takes_little_memory_whatever_it_claims() -> None:

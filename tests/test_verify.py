@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import spex_shards as spex
 from spex_shards.audit import Finding, verify
-from spex_shards.engine.rows import key_of, u32, u64
+from spex_shards.engine.rows import InstanceRow, instance_row, key_of, u32, u64
 from spex_shards.runtime.protocol import records, routing
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.protocol.records import InstanceRow, seal, seal_flat
+from spex_shards.runtime.protocol.records import seal, seal_flat
 from spex_shards.runtime.store.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 
@@ -82,7 +82,7 @@ def row_of(store: LmdbStore, identifier: Any) -> InstanceRow:
     """Return an instance's row."""
     row = store.get("instances", key_of(canonical(identifier)))
     assert row is not None
-    return records.instance_row(row)
+    return instance_row(row)
 
 
 def put_instance(store: LmdbStore, identifier: Any, **fields: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_directory_whose_shards_were_killed_is_clean(places: dict[str, Path], 
 def test_timeouts_that_wait_for_a_handler_are_clean(directory: Path, store: LmdbStore) -> None:
     """A parked row stands for the deadline where the handler is one that only a client can supply."""
     key, value = first(store, "deadlines")
-    number = records.instance_row(store.get("instances", value) or b"").specification
+    number = instance_row(store.get("instances", value) or b"").specification
     store.apply({"deadlines": {key: None}, "parked": {u32(number) + key: value}})
     store.close()
     assert [finding.table for finding in verify(directory)] == ["parked"]

@@ -13,7 +13,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.catalogue import describe_for_shipping
+from spex_shards.messages.specifications import describe_for_shipping
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.protocol.requests import NOT_ANSWERED, Kind

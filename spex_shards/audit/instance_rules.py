@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from ..engine.catalogue import Entry
-from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, key_of, u32, u64
+from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of, u32, u64
+from ..messages.values import LATEST
 from ..runtime.protocol import codec, records
 from .reading import Reading, is_time, naming, number, require
 
@@ -20,7 +21,7 @@ def audit_instances(reading: Reading) -> None:
     for key, row in reading.rows("instances"):
         shown = naming(key, row)
         with reading.row("instances", shown):
-            found = Found(key, records.instance_row(row))
+            found = Found(key, instance_row(row))
             _form(found)
             if found.row.number in reading.instances:
                 reading.report("instances", shown, "no two instances have one number", found.row.number)
@@ -116,7 +117,7 @@ def _due_times(reading: Reading, found: Found, entry: Entry, shown: str) -> None
 
 
 def _after(since: int, timeout: timedelta | None) -> int | None:
-    return None if timeout is None else min(since + timeout // _US, records.LATEST)
+    return None if timeout is None else min(since + timeout // _US, LATEST)
 
 
 # ---------------------------------------------------------------------- the other way round

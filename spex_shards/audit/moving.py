@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import stored_models
-from ..engine.rows import Found, Instances, u32, u64
+from ..engine.rows import Found, InstanceRow, Instances, instance_row, u32, u64
 from ..errors import DataDirError
 from ..runtime.protocol import records
 from ..runtime.store import Batch, Store
@@ -71,7 +71,7 @@ class Shard:
         """
         own = self.batch.get("instances", found.key)
         if own is not None:
-            _compare(records.instance_row(own), found)
+            _compare(instance_row(own), found)
             return False
         theirs = source.catalogue.by_number(found.row.specification)
         entry = self._entry(source, theirs)
@@ -181,7 +181,7 @@ class Shard:
         self.batch.put("layout", _COUNTER, u64(following))
 
 
-def _compare(own: records.InstanceRow, found: Found) -> None:
+def _compare(own: InstanceRow, found: Found) -> None:
     same = ("seq", "last", "state", "identifier")
     if any(getattr(own, name) != getattr(found.row, name) for name in same):
         shown = naming(found.key, records.seal_flat(found.row))

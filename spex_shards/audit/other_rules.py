@@ -8,8 +8,8 @@ from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..engine.catalogue import Entry
+from ..messages.specifications import StoredSpecification
 from ..runtime.protocol import records
-from ..runtime.protocol.records import StoredSpecification
 from .moving import TAKEN
 from .reading import Reading, is_time, number, require
 

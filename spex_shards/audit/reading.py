@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..engine.catalogue import Entry
-from ..engine.rows import Found, identifier_bytes
+from ..engine.rows import Found, identifier_bytes, instance_row
 from ..errors import StoreError, show
-from ..runtime.protocol import codec, records
+from ..messages.values import LATEST
+from ..runtime.protocol import codec
 from ..runtime.store import Store
 from .findings import Finding
 
@@ -98,7 +99,7 @@ class Reading:
             StoreError: It cannot be read.
         """
         row = self.store.get("instances", key)
-        return None if row is None else Found(key, records.instance_row(row))
+        return None if row is None else Found(key, instance_row(row))
 
 
 def number(key: bytes) -> int:
@@ -119,11 +120,11 @@ def require(holds: bool, what: str) -> None:
 def naming(key: bytes, row: bytes) -> str:
     """Return how an instance is shown: its identifier, else its key."""
     try:
-        return show(codec.identifier_of(identifier_bytes(Found(key, records.instance_row(row)))))
+        return show(codec.identifier_of(identifier_bytes(Found(key, instance_row(row)))))
     except (StoreError, *_MALFORMED):
         return key.hex()
 
 
 def is_time(value: Any) -> bool:
     """Whether a value is a time, in microseconds."""
-    return type(value) is int and -records.LATEST <= value <= records.LATEST
+    return type(value) is int and -LATEST <= value <= LATEST

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copyreg
 import inspect
 import logging
-import sys
 import types
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
+from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
 
@@ -192,18 +192,6 @@ def _check_handler(name: str, handler: object) -> None:
     function = inspect.unwrap(handler.__func__)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")
-
-
-def importable(thing: Any) -> bool:
-    """Whether `thing` is what its module and qualified name lead to, in a module that other processes can import."""
-    module = getattr(thing, "__module__", None)
-    qualname = getattr(thing, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
-        return False
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found is thing
 
 
 def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:

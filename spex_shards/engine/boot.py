@@ -11,7 +11,7 @@ from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..errors import SpexError
 from ..formats.model_files import read_models
-from ..runtime.protocol.records import StoredSpecification
+from ..messages.specifications import StoredSpecification
 from ..runtime.store import Batch
 from ..runtime.store.checkpoint import ForkedCheckpoint
 from ..runtime.store.data_dir import DataDir

@@ -6,14 +6,12 @@ A specification is data here. User code is imported only when a handler of its o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..domain.declaration import ALL, Declaration, Prunable
-from ..domain.specification import Specification, has_own_handler, importable, registered
+from ..domain.specification import has_own_handler, registered
 from ..errors import StoreError
+from ..messages.specifications import StoredSpecification, lts_digest
 from ..runtime.protocol import records
-from ..runtime.protocol.records import HandlerReference, StoredSpecification
-from ..runtime.protocol.shipping import ship
 from ..runtime.store import Batch
 from .handlers import Handler, default_word, resolve
 
@@ -39,7 +37,7 @@ class Entry:
     def lts_digest(self) -> bytes:
         """Changes with what models are judged by."""
         if self._lts_digest is None:
-            self._lts_digest = records.lts_digest(self.declaration)
+            self._lts_digest = lts_digest(self.declaration)
         return self._lts_digest
 
     @property
@@ -135,30 +133,6 @@ class Catalogue:
             self._take(old)
         else:
             del self._by_name[entry.name], self._by_number[entry.number]
-
-
-def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:
-    """Return a class as data, and what must be shipped beside it: None, or a handler that cannot be imported."""
-    if not has_own_handler(cls):
-        return StoredSpecification(cls.declaration, HandlerReference()), None
-    function = cls.__dict__.get("error_handler")
-    target: Any = cls
-    if not importable(cls) and isinstance(function, staticmethod):
-        target = function.__func__
-    reference = (target.__module__ or "", getattr(target, "__qualname__", repr(target)))
-    if importable(target):
-        return StoredSpecification(cls.declaration, HandlerReference("import", *reference)), None
-    return StoredSpecification(cls.declaration, HandlerReference("shipped", *reference)), target
-
-
-def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification, bytes | None]:
-    """Return a class as data, and the bytes of its handler where that cannot be imported by name.
-
-    Raises:
-        TypeError: The handler cannot be shipped.
-    """
-    stored, target = describe(cls)
-    return stored, None if target is None else ship(target)
 
 
 def _entry(key: bytes, row: bytes) -> Entry:

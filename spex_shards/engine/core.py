@@ -24,8 +24,9 @@ from ..errors import (
     show,
     words,
 )
-from ..runtime.protocol import codec, records
-from ..runtime.protocol.records import StoredSpecification
+from ..messages.specifications import StoredSpecification
+from ..messages.values import instance_of
+from ..runtime.protocol import codec
 from ..runtime.store import Batch, Store
 from . import handlers
 from .catalogue import Catalogue, Entry
@@ -335,7 +336,7 @@ class Engine:
 
     def _snapshot(self, found: Found, newest: int) -> Instance:
         plain = self._instances.plain(found, newest)
-        return records.instance_of(plain, self.catalogue.by_number(found.row.specification).declaration)
+        return instance_of(plain, self.catalogue.by_number(found.row.specification).declaration)
 
     def _item(self, found: Found, newest: int) -> list[Any]:
         return [found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES))]

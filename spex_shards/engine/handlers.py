@@ -14,7 +14,8 @@ from typing import Any
 
 from ..domain.specification import Specification, default_handler
 from ..errors import HandlerError, RemoteTraceback, SpexError, show, words
-from ..runtime.protocol.records import HandlerReference, encode_value
+from ..messages.specifications import HandlerReference
+from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
 from ..runtime.system.turns import calls_user_code, times_running
 

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ..errors import StoreError
+from ..messages.values import LATEST
 from ..runtime.protocol import records
-from ..runtime.protocol.records import InstanceRow
 from ..runtime.store import Batch
 from .catalogue import Catalogue, Entry
 
@@ -21,8 +21,38 @@ INLINE_HISTORY: Final = 64
 NUMBERS_AT_ONCE: Final = 1024
 MOST_CACHED: Final = 8192
 """Rows of instances kept in memory as they were last read or written: this process alone writes them."""
+INSTANCE_VERSION: Final = 1
 _PLAIN, _DIGEST = b"\x00", b"\x01"
 _US: Final = timedelta(microseconds=1)
+
+
+class InstanceRow(NamedTuple):
+    """The small row that each transition of an instance rewrites; its history and meta lie elsewhere.
+
+    `number` names the instance's history and is never used twice; `seq` is the number of entries; `last` the
+    newest entry's time; `deadline` and `prune` the due times that stand in the indexes, or None; `reported` whether
+    the newest entry's timeout was reported; `identifier` the canonical bytes where the key is a digest.
+    Times are microseconds since the epoch.
+    """
+
+    version: int
+    specification: int
+    number: int
+    seq: int
+    last: int
+    deadline: int | None
+    prune: int | None
+    reported: bool
+    state: str | None
+    identifier: bytes | None
+
+
+def instance_row(row: bytes) -> InstanceRow:
+    """Read an instance's row."""
+    values = records.unseal(row, "an instance")
+    if type(values) is not list or len(values) != 10 or values[0] != INSTANCE_VERSION:
+        raise StoreError("a damaged row: an instance of an unknown form", row="an instance")
+    return InstanceRow._make(values)
 
 
 class Found(NamedTuple):
@@ -81,7 +111,7 @@ class Instances:
             row = self._batch.get("instances", key)
             if row is None:
                 return None
-            found = Found(key, records.instance_row(row))
+            found = Found(key, instance_row(row))
             self._remember(found)
         return found
 
@@ -90,7 +120,7 @@ class Instances:
         key = key_of(identifier)
         number = self._number()
         kept = identifier if key[:1] == _DIGEST else None
-        row = InstanceRow(records.INSTANCE_VERSION, entry.number, number, 0, now, None, None, False, state, kept)
+        row = InstanceRow(INSTANCE_VERSION, entry.number, number, 0, now, None, None, False, state, kept)
         found = self._put(key, row)
         self._batch.put("by_spec", u32(entry.number) + key, b"")
         if meta is not None:
@@ -207,7 +237,7 @@ class Instances:
         start = b"" if after is None else after + b"\x00"
         if specification is None:
             for key, row in self._batch.range("instances", start):
-                yield Found(key, records.instance_row(row))
+                yield Found(key, instance_row(row))
             return
         for key in self.keys(specification, after):
             found = self.at(key)
@@ -281,4 +311,4 @@ class Instances:
 
 
 def _due(since: int, timeout: timedelta | None) -> int | None:
-    return None if timeout is None else min(since + timeout // _US, records.LATEST)
+    return None if timeout is None else min(since + timeout // _US, LATEST)

@@ -14,9 +14,10 @@ from ..domain.specification import Specification, registered
 from ..domain.transition import Transition
 from ..engine.handlers import handler_running
 from ..errors import InstanceNotFound, ManagerClosed, StoreError
+from ..messages.specifications import StoredSpecification
+from ..messages.values import instance_of
 from ..runtime.protocol import records
 from ..runtime.protocol.codec import identifier_of
-from ..runtime.protocol.records import StoredSpecification
 from ..runtime.protocol.requests import Kind
 from .arguments import canonical, limit_of, specification_of
 
@@ -175,7 +176,7 @@ class Readings(ABC):
             first = start
         plain[4] = [entry for part in reversed(parts) for entry in part]
         name = plain[0]
-        return records.instance_of(plain, None if registered(name) else self._stored_declaration(name, key))
+        return instance_of(plain, None if registered(name) else self._stored_declaration(name, key))
 
     def _stored_declaration(self, name: str, key: bytes) -> Any:
         plain = self._read(key, Kind.SPECIFICATION, (name,))

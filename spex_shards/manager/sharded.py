@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from ..engine.catalogue import describe
 from ..errors import ManagerClosed
+from ..messages.specifications import describe
 from ..runtime.client import Client, SupervisorOwner
 from ..runtime.client.owner import search_path
 from ..runtime.protocol.config import SupervisorConfig

@@ -17,9 +17,9 @@ from typing import Any, Self
 from ..domain.instance import Instance
 from ..domain.specification import Specification
 from ..engine import Engine
-from ..engine.catalogue import describe
 from ..engine.handlers import Caller, handler_running, report
 from ..errors import DataDirError, DataDirLocked, ManagerClosed, SpexError
+from ..messages.specifications import describe
 from ..runtime.client.call_site import locate
 from ..runtime.client.failures import Failures
 from ..runtime.client.mailbox import Mailbox

@@ -14,8 +14,8 @@ import xxhash
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.catalogue import describe
 from spex_shards.engine.rows import u64
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import TABLES, MemoryStore

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import spex_shards as spex
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec
 from spex_shards.runtime.protocol.requests import Kind
 from spex_shards.runtime.protocol.routing import slot_of, table

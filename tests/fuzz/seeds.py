@@ -13,7 +13,9 @@ import xxhash
 
 import spex_shards as spex
 from spex_shards.domain.instance import Instance, TransitionRecord
-from spex_shards.engine.catalogue import describe
+from spex_shards.engine.rows import INSTANCE_VERSION
+from spex_shards.messages.specifications import describe
+from spex_shards.messages.values import instance_plain
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.requests import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
 from spex_shards.runtime.protocol.session import frame
@@ -134,8 +136,8 @@ def values() -> list[bytes]:
 
 def rows() -> list[bytes]:
     """Return payloads of rows, each behind the byte of its kind; and whole rows."""
-    instance = [records.INSTANCE_VERSION, 1, 2, 3, 4, 5, None, False, "paid", None]
-    plain = [instance, describe(Timed)[0].plain(), records.error_plain(ERROR), records.instance_plain(INSTANCE)]
+    instance = [INSTANCE_VERSION, 1, 2, 3, 4, 5, None, False, "paid", None]
+    plain = [instance, describe(Timed)[0].plain(), records.error_plain(ERROR), instance_plain(INSTANCE)]
     packed = [codec.pack(one) for one in plain]
     made = [bytes((kind,)) + payload for kind, payload in enumerate(packed)]
     return made + [bytes((128 | kind,)) + p + xxhash.xxh32_digest(p) for kind, p in enumerate(packed)]

@@ -14,8 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from spex_shards.domain.impl_model import ImplModel
+from spex_shards.engine.rows import instance_row
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.formats import spex_text
+from spex_shards.messages.specifications import StoredSpecification
+from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.requests import ProtocolError, check, read_request
 from spex_shards.runtime.protocol.sent import Sent
@@ -151,13 +154,13 @@ def _rows(data: bytes) -> bool:
     try:
         match kind % 4:
             case 0:
-                records.instance_row(row)
+                instance_row(row)
             case 1:
-                records.StoredSpecification.of(records.unseal(row, "a specification")).digest()
+                StoredSpecification.of(records.unseal(row, "a specification")).digest()
             case 2:
                 records.error_of(records.unseal(row, "an error"))
             case _:
-                records.instance_of(records.unseal(row, "an instance"))
+                instance_of(records.unseal(row, "an instance"))
     except (StoreError, ValueError):
         return False
     return True

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from spex_shards.domain.transition import INITIALISATION
-from spex_shards.engine.catalogue import describe
+from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec
 from spex_shards.runtime.protocol.records import decode_value, error_of
 from spex_shards.runtime.protocol.requests import NOT_ANSWERED, NOWAIT, Kind

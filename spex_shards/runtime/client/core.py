@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ...domain.specification import Specification, all_registered
-from ...engine.catalogue import describe, describe_for_shipping
 from ...errors import CallTimeout, ShardDown, SpexError
+from ...messages.specifications import describe, describe_for_shipping
 from ..protocol import records, routing
 from ..protocol.requests import Kind
 from ..protocol.session import frame

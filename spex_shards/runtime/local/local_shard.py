@@ -25,9 +25,9 @@ from typing import Any, Final
 from ...domain.specification import Specification
 from ...engine import Engine, EngineOptions
 from ...engine.boot import BootOptions, engine_of, model_source, open_store, shard_paths, unite_stores
-from ...engine.catalogue import describe
 from ...engine.handlers import Caller
 from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
+from ...messages.specifications import describe
 from ..store.data_dir import DataDir, OwnerLock
 from ..store.logged_store import StoreFull
 from ..system.turns import interruption

@@ -8,8 +8,8 @@ Three forms, all msgpack with the extension types below:
 * **value** — `meta`, messages and errors' contexts. Lists come back as lists, tuples as tuples; NaN is allowed.
 * **plain** — our own rows and frames: None, bool, int, float, str, bytes, lists and dicts only.
 
-Stored bytes never cause an import: an Enum member or a specification class comes back as the object when it is
-there in this process, and as a `Reference` otherwise.
+Stored bytes never cause an import: an Enum member, or an object that is registered by its name, comes back as the
+object when it is there in this process, and as a `Reference` otherwise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Context, Decimal, InvalidOperation
 from enum import Enum
+from functools import partial
 from math import isnan
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgpack
 
-from ...domain.specification import is_specification, registered
 from ...errors import show
 from ..system.turns import interruption, times_running
 
@@ -37,11 +37,12 @@ MAX_NESTING: Final = 32
 _DEEPEST: Final = 6 * MAX_NESTING
 """Errors and instances within values have depths of their own."""
 
-BIG_INT, UUID_, DATETIME, DECIMAL, ENUM, SPECIFICATION, TUPLE, DICT = 1, 2, 3, 4, 5, 6, 7, 8
+BIG_INT, UUID_, DATETIME, DECIMAL, ENUM, TUPLE, DICT = 1, 2, 3, 4, 5, 7, 8
 FIRST_FREE: Final = 16
 """Extension types from here on belong to `records`."""
 
-_PATH_LENGTHS: Final = {"enum": 3, "specification": 1}
+_PATH_LENGTHS: Final = {"enum": 3}
+_NUMBERS: Final = {1: "one name", 3: "three names"}
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
@@ -94,10 +95,10 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Stands for an Enum member (`kind` "enum") or a specification class ("specification") that is not loaded here.
+    """Stands for an Enum member (`kind` "enum") or another object with a name that is not loaded here.
 
-    `path` is (module, qualified name of the Enum, member) or (name of the specification,). As an identifier it
-    is the same as what it stands for.
+    `path` is (module, qualified name of the Enum, member), or (name,) for other kinds, such as "specification". As an
+    identifier it is the same as what it stands for.
 
     Raises:
         TypeError: The path is no tuple of `str`.
@@ -111,8 +112,32 @@ class Reference:
         if type(self.path) is not tuple or not all(type(part) is str for part in self.path):
             raise TypeError(f"the path of a reference must be a tuple of str, got: {show(self.path)}")
         if len(self.path) != _PATH_LENGTHS.get(self.kind):
-            rule = "must be an enum's of three names, or a specification's of one"
-            raise ValueError(f"a reference {rule}, got: {show(self.kind)}, {show(self.path)}")
+            kinds = " or ".join(f"{kind} of {_NUMBERS[length]}" for kind, length in sorted(_PATH_LENGTHS.items()))
+            raise ValueError(f"a reference must be to an {kinds}, got: {show(self.kind)}, {show(self.path)}")
+
+
+class _Named(NamedTuple):
+    kind: str
+    name_of: Callable[[Any], str | None]
+    find: Callable[[str], Any]
+
+
+_named: dict[int, _Named] = {}
+_code_of_kind = {"enum": ENUM}
+
+
+def register_named(code: int, kind: str, name_of: Callable[[Any], str | None], find: Callable[[str], Any]) -> None:
+    """Have objects of a kind be parts of identifiers and values, by their names.
+
+    Args:
+        code: The extension type, below `FIRST_FREE`; it must never change.
+        kind: What a `Reference` to one that is not loaded here says.
+        name_of: Returns the name of an object of that kind, and None for all others.
+        find: Returns the object of a name, or None where it is not loaded.
+    """
+    _named[code] = _Named(kind, name_of, find)
+    _code_of_kind[kind], _PATH_LENGTHS[kind] = code, 1
+    _READERS[code] = partial(_read_named, kind, find)
 
 
 def canonical(identifier: Any) -> bytes:
@@ -286,11 +311,13 @@ def _scalar_form(value: Any, what: str, extra: Callable[[Any], Any] | None) -> A
     if kind is Decimal:
         return _Ext(DECIMAL, _DECIMALS.to_sci_string(value).encode())
     if kind is Reference:
-        return _Ext(ENUM if value.kind == "enum" else SPECIFICATION, pack(value.path))
+        return _Ext(_code_of_kind[value.kind], pack(value.path))
     if isinstance(value, Enum):
         return _Ext(ENUM, pack(_enum_path(value)))
-    if is_specification(value):
-        return _Ext(SPECIFICATION, pack((value.name,)))
+    for code, named in _named.items():
+        name = named.name_of(value)
+        if name is not None:
+            return _Ext(code, pack((name,)))
     if extra is not None:
         return extra(value)
     raise TypeError(
@@ -353,9 +380,9 @@ def _read_enum(payload: bytes) -> Any:
     return Reference("enum", path)
 
 
-def _read_specification(payload: bytes) -> Any:
+def _read_named(kind: str, find: Callable[[str], Any], payload: bytes) -> Any:
     path = _path(payload, 1)
-    return registered(path[0]) or Reference("specification", path)
+    return find(path[0]) or Reference(kind, path)
 
 
 def _path(payload: bytes, length: int) -> tuple[str, ...]:
@@ -371,5 +398,4 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     DATETIME: _read_datetime,
     DECIMAL: lambda payload: Decimal(payload.decode("ascii")),
     ENUM: _read_enum,
-    SPECIFICATION: _read_specification,
 }

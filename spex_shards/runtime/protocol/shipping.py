@@ -1,7 +1,7 @@
-"""Functions that travel by value. The only place where bytes are unpickled.
+"""Functions and classes that travel by value. The only place where bytes are unpickled.
 
-Exactly two things are: the predicate of `delete_instances`, and a handler that cannot be imported by name; both only
-from an attached client of the same user, and never from disk.
+They come only from an attached client of the same user, and never from disk: predicates, and handlers and classes that
+cannot be imported by name.
 """
 
 from __future__ import annotations
@@ -9,11 +9,22 @@ from __future__ import annotations
 import io
 import types
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
-from ...domain.specification import SpecificationMeta, importable, reduce_class
+from ..system.importing import importable
+
+_Reduce = Callable[[Any], str | tuple[Any, ...]]
+_reducers: dict[type, _Reduce] = {}
+
+
+def register_class(metaclass: type, reduce: _Reduce) -> None:
+    """Have classes of a metaclass taken apart by `reduce`, as `copyreg` knows it; dill does it in a way of its own.
+
+    To be called before anything is shipped.
+    """
+    _reducers[metaclass] = reduce
 
 
 def ship(function: Any) -> bytes:
@@ -51,7 +62,8 @@ def _pickler() -> Any:
         dispatch = type(dill.Pickler.dispatch)(dill.Pickler.dispatch)
 
     Pickler.dispatch[types.ModuleType] = _save_module
-    Pickler.dispatch[SpecificationMeta] = _save_specification
+    for metaclass, reduce in _reducers.items():
+        Pickler.dispatch[metaclass] = partial(_save_class, reduce)
     return Pickler
 
 
@@ -60,9 +72,8 @@ def _save_module(pickler: Any, module: types.ModuleType) -> None:
     pickler.save_reduce(import_module, (module.__name__,), obj=module)
 
 
-def _save_specification(pickler: Any, cls: Any) -> None:
-    # dill takes every class apart in its own way, which `Specification` (rightly) refuses to be made from.
-    reduced = reduce_class(cls)
+def _save_class(reduce: _Reduce, pickler: Any, cls: Any) -> None:
+    reduced = reduce(cls)
     if isinstance(reduced, str):
         pickler.save_global(cls, reduced)
     else:

@@ -28,8 +28,9 @@ from ...engine import EngineOptions
 from ...engine.boot import BootOptions, open_engine
 from ...engine.preparing import read_models
 from ...errors import SpexError, words
+from ...messages.specifications import StoredSpecification
 from ..protocol.config import SupervisorConfig
-from ..protocol.records import StoredSpecification, error_of, error_plain
+from ..protocol.records import error_of, error_plain
 from ..protocol.requests import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..protocol.session import frame
 from ..protocol.wire import receive_frame, receive_message, send_message

@@ -12,8 +12,9 @@ from ...domain.instance import Deviation
 from ...engine import CheckPending, Engine
 from ...engine.handlers import Caller, report
 from ...errors import RemoteTraceback, SpexError, StoreError, words
+from ...messages.specifications import StoredSpecification
 from ..protocol.codec import canonical, decode, identifier_of, pack
-from ..protocol.records import StoredSpecification, encode_value, error_plain
+from ..protocol.records import encode_value, error_plain
 from ..protocol.requests import MUTATING, Kind, ProtocolError, Request, check
 from ..protocol.shipping import unship
 from .logs import LogCapture

@@ -1,0 +1,1 @@
+"""What managers and shards say to one another about specifications and instances."""

@@ -1,0 +1,124 @@
+"""Specifications as data: what travels to a shard, and is stored there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+import xxhash
+
+from ..domain.declaration import Declaration, Prunable, declare
+from ..domain.specification import Specification, has_own_handler
+from ..runtime.protocol import codec
+from ..runtime.protocol.shipping import ship
+from ..runtime.system.importing import importable
+from .values import LATEST
+
+SPECIFICATION_VERSION: Final = 1
+_US: Final = timedelta(microseconds=1)
+
+
+class HandlerReference(NamedTuple):
+    """Where a specification's own handler is: `kind` is "default", "import" (`module:qualname`) or "shipped".
+
+    A shipped handler cannot be imported by name (``__main__``, a notebook); its bytes are sent, never stored.
+    """
+
+    kind: str = "default"
+    module: str = ""
+    qualname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpecification:
+    """A specification as a shard knows it: its declaration and where its handler is."""
+
+    declaration: Declaration
+    handler: HandlerReference
+
+    def plain(self) -> list[Any]:
+        """Return the plain form, for a row or a frame."""
+        d = self.declaration
+        prunable = d.prunable_states
+        return [
+            SPECIFICATION_VERSION,
+            d.name,
+            [list(t) for t in d.transitions],
+            d.initial_state,
+            _microseconds(d.transition_timeout),
+            _microseconds(d.prune_timeout),
+            prunable.value if isinstance(prunable, Prunable) else list(prunable),
+            d.equivalence,
+            list(self.handler),
+        ]
+
+    @classmethod
+    def of(cls, plain: Any) -> StoredSpecification:
+        """Read the plain form.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            return cls._of(plain)
+        except ValueError:
+            raise
+        except (TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"a malformed specification: {error}") from None
+
+    @classmethod
+    def _of(cls, plain: Any) -> StoredSpecification:
+        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler = plain
+        if version != SPECIFICATION_VERSION:
+            raise ValueError(f"a specification of an unknown form: {version!r}")
+        if len(handler) != 3 or not all(isinstance(part, str) for part in handler):
+            raise ValueError(f"a malformed handler reference: {handler!r}")
+        declaration = declare(
+            name,
+            transitions,
+            initial,
+            transition_timeout=None if transition_us is None else transition_us * _US,
+            prune_timeout=None if prune_us is None else prune_us * _US,
+            prunable_states=Prunable(prunable) if isinstance(prunable, str) else prunable,
+            equivalence=equivalence,
+        )
+        return cls(declaration, HandlerReference._make(handler))
+
+    def digest(self) -> bytes:
+        """Return 16 bytes that change with anything in it."""
+        return xxhash.xxh3_128_digest(codec.pack(self.plain()))
+
+
+def _microseconds(timeout: timedelta | None) -> int | None:
+    return None if timeout is None else min(timeout // _US, LATEST)
+
+
+def lts_digest(declaration: Declaration) -> bytes:
+    """Return 16 bytes that change with what is judged: transitions, initial state, equivalence."""
+    judged = [sorted(map(list, declaration.transitions)), declaration.initial_state, declaration.equivalence]
+    return xxhash.xxh3_128_digest(codec.pack(judged))
+
+
+def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:
+    """Return a class as data, and what must be shipped beside it: None, or a handler that cannot be imported."""
+    if not has_own_handler(cls):
+        return StoredSpecification(cls.declaration, HandlerReference()), None
+    function = cls.__dict__.get("error_handler")
+    target: Any = cls
+    if not importable(cls) and isinstance(function, staticmethod):
+        target = function.__func__
+    reference = (target.__module__ or "", getattr(target, "__qualname__", repr(target)))
+    if importable(target):
+        return StoredSpecification(cls.declaration, HandlerReference("import", *reference)), None
+    return StoredSpecification(cls.declaration, HandlerReference("shipped", *reference)), target
+
+
+def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification, bytes | None]:
+    """Return a class as data, and the bytes of its handler where that cannot be imported by name.
+
+    Raises:
+        TypeError: The handler cannot be shipped.
+    """
+    stored, target = describe(cls)
+    return stored, None if target is None else ship(target)
