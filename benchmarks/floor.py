@@ -11,7 +11,6 @@ from pathlib import Path
 import lmdb
 
 from spex_shards.engine import EngineOptions, ModelSource
-from spex_shards.engine.boot import BootOptions, open_engine
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical

@@ -84,9 +84,9 @@ from .runtime.shard_info import ShardInfo, ShardStatus
 
 if TYPE_CHECKING:
     from .checking.explanation import Explanation
-    from .engine.handlers import Caller
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
     from .runtime.protocol.codec import Reference
+    from .runtime.service import Call as Caller
 
 __version__ = "0.1.0"
 __all__ = [
@@ -168,7 +168,7 @@ logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 # What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
 # for, so that a module that only declares specifications costs next to nothing to import.
 _LATER = {
-    "Caller": "engine.handlers",
+    "Caller": "runtime.service:Call",
     "Explanation": "checking.explanation",
     "InstanceManager": "manager",
     "Reference": "messages.values",
@@ -182,7 +182,8 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         from importlib import import_module
 
-        value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        module, _, attribute = _LATER[name].partition(":")
+        value = getattr(import_module(f".{module}", __name__), attribute or name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

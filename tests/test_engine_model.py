@@ -13,10 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.rows import instance_row, u32, u64
+from spex_shards.engine.rows import instance_row
 from spex_shards.messages.specifications import describe
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store.keys import u32, u64
 
 from .contract_specs import model
 from .test_engine import SECOND, Counting

@@ -11,9 +11,9 @@ import pytest
 import spex_shards as spex
 from spex_shards.audit import verify
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.data_dir import FORMAT, DataDir
 from spex_shards.runtime.protocol import codec, records, routing
 from spex_shards.runtime.protocol.requests import Kind
-from spex_shards.runtime.store.data_dir import FORMAT, DataDir
 
 from .conftest import wait_until
 from .data.make_example import CLIENT_ID, LONG, TWICE, open_manager, shard_of_twice

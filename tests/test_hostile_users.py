@@ -15,8 +15,8 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
+from spex_shards.runtime.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol.wire import check_peer
-from spex_shards.runtime.store.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from spex_shards.runtime.supervisor.suspect_file import keep_suspects, read_suspects

@@ -18,7 +18,7 @@ import spex_shards as spex
 from spex_shards.audit import backup, verify
 from spex_shards.cli import app
 from spex_shards.runtime.client.owner import search_path
-from spex_shards.runtime.store.data_dir import DataDir, OwnerLock
+from spex_shards.runtime.data_dir import DataDir, OwnerLock
 
 from .conftest import descendants, is_gone, wait_until
 from .helper_specs import Door

@@ -20,14 +20,15 @@ import spex_shards as spex
 from spex_shards.audit import backup, reshard, verify
 from spex_shards.audit.moving import Shard
 from spex_shards.engine import EngineOptions, ModelSource
-from spex_shards.engine.boot import BootOptions, open_engine, open_view
 from spex_shards.engine.models import stored_models
-from spex_shards.engine.rows import identifier_bytes, u32, u64
+from spex_shards.engine.rows import identifier_bytes
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol import codec, records, routing
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.store.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from spex_shards.runtime.store.keys import u32, u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
+from spex_shards.runtime.store.opening import open_view
 from spex_shards.runtime.store.redo_log import RedoLog
 
 from .conftest import wait_until

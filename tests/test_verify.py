@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 import spex_shards as spex
 from spex_shards.audit import Finding, verify
-from spex_shards.engine.rows import InstanceRow, instance_row, key_of, u32, u64
+from spex_shards.engine.rows import InstanceRow, instance_row, key_of
+from spex_shards.runtime.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol import records, routing
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.protocol.records import seal, seal_flat
-from spex_shards.runtime.store.data_dir import DataDir, Layout, OwnerLock
+from spex_shards.runtime.store.keys import u32, u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 
 from .conftest import kill_worker

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import DataDirError
-from ..runtime.store.data_dir import start_time
-from ..runtime.store.files import sync_folder
-from ..runtime.system.private import open_folder
+from ..runtime.data_dir import start_time
+from ..runtime.system.private import open_folder, sync_folder
 
 _MAKER: Final = re.compile(r"(\d+)-(\d+)-")
 

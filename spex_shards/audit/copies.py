@@ -16,11 +16,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from ..engine.boot import open_view
 from ..errors import DataDirError, LayoutMismatch
 from ..formats.model_files import SUFFIX
+from ..runtime.data_dir import DataDir, OwnerLock
 from ..runtime.store.copying import copy_shard, sync_files
-from ..runtime.store.data_dir import DataDir, OwnerLock
+from ..runtime.store.opening import open_view
 from ..runtime.system.private import open_file
 from .aside import made_aside
 

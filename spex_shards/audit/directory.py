@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ..errors import DataDirError, words
+from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock
 from ..runtime.protocol import routing
 from ..runtime.protocol.requests import MAX_REPLY_BYTES
 from ..runtime.protocol.session import frame
 from ..runtime.protocol.wire import FrameReader
 from ..runtime.shard_info import describe_exit
-from ..runtime.store.data_dir import DELETING, DataDir, Layout, OwnerLock
 from ..runtime.system.forking import close_all_but, die_with, prepare
 from .findings import Finding
 from .shard import audit_shard

@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from ..engine.catalogue import Entry
-from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of, u32, u64
+from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of
 from ..messages.values import LATEST
 from ..runtime.protocol import codec, records
+from ..runtime.store.keys import u32, u64
 from .reading import Reading, is_time, naming, number, require
 
 _US: Final = timedelta(microseconds=1)

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import stored_models
-from ..engine.rows import Found, InstanceRow, Instances, instance_row, u32, u64
+from ..engine.rows import Found, InstanceRow, Instances, instance_row
 from ..errors import DataDirError
 from ..runtime.protocol import records
 from ..runtime.store import Batch, Store
+from ..runtime.store.keys import u32, u64
 from .reading import naming, number
 
 TAKEN: Final = b"taken from "

@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..engine.boot import open_view
 from ..engine.rows import Found, identifier_bytes
 from ..errors import DataDirError, show
 from ..manager.options import OPTIONS
+from ..runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
 from ..runtime.protocol import routing
-from ..runtime.store.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
-from ..runtime.store.files import OsFiles, sync_folder
+from ..runtime.store.files import OsFiles
 from ..runtime.store.lmdb_store import LmdbStore
 from ..runtime.store.logged_store import LoggedStore
+from ..runtime.store.opening import open_view
+from ..runtime.system.private import sync_folder
 from .moving import Shard
 
 Progress = Callable[[int, int], None]

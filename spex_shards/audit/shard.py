@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..engine.boot import open_view
 from ..errors import DataDirError, StoreError
+from ..runtime.store.opening import open_view
 from ..runtime.store.view import StoreView
 from . import pages
 from .findings import Finding

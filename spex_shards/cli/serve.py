@@ -6,13 +6,13 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from ..errors import ShardDown
 from ..manager import ShardedInstanceManager
-from ..manager.options import UNSET
+from ..manager.options import ManagerOptions
 from .output import UNUSABLE, command, report
 
 LOOK_EVERY = 1.0
@@ -37,13 +37,17 @@ def serve(
     could not start or its supervisor could not be kept running.
     """
     stop = (signal.SIGTERM, signal.SIGINT)
-    given = {
-        "data_dir": data_dir or UNSET,
-        "impl_models_dir": models_dir or UNSET,
-        "distribution_factor": UNSET if shards is None else shards,
-        "durability": durability or UNSET,
-        "learning_mode": True if learn else UNSET,
-    }
+    given: ManagerOptions = {}
+    if data_dir:
+        given["data_dir"] = data_dir
+    if models_dir:
+        given["impl_models_dir"] = models_dir
+    if shards is not None:
+        given["distribution_factor"] = shards
+    if durability:
+        given["durability"] = cast(Literal["process", "disk"], durability)  # the manager says what it may be
+    if learn:
+        given["learning_mode"] = True
     with command() as output:
         # Blocked before any thread or process is started, so that they are only ever taken below.
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)

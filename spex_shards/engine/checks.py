@@ -6,26 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ..checking.conformance import Verdict
+from ..runtime.service import Deferred
 
 LARGE: Final = 500
 """A model and a specification with more transitions together are checked elsewhere, where there is an elsewhere."""
 _MOST: Final = 10_000
-
-
-class CheckPending(BaseException):
-    """An observation must wait for a check; it is to be rolled back, and made again when the verdict is there.
-
-    No `Exception`: nothing that handles errors may handle it.
-
-    Attributes:
-        key: What is asked: digests of the model and specification, and of the transition.
-        work: Finds the verdict; takes long; changes nothing.
-    """
-
-    def __init__(self, key: bytes, work: Callable[[], Verdict]) -> None:
-        super().__init__(key)
-        self.key = key
-        self.work = work
 
 
 class Checks:
@@ -43,13 +28,13 @@ class Checks:
         """Return the verdict of `work`, found here where that does not take long.
 
         Raises:
-            CheckPending: It is to be found elsewhere first.
+            Deferred: It is to be found elsewhere first.
         """
         if not self.elsewhere or size <= LARGE:
             return work()
         verdict = self._verdicts.get(key)
         if verdict is None:
-            raise CheckPending(key, work)
+            raise Deferred(key, lambda: work().value)
         return verdict
 
     def found(self, key: bytes, verdict: Verdict) -> None:

@@ -27,15 +27,15 @@ from ..errors import (
 from ..messages.specifications import StoredSpecification
 from ..messages.values import instance_of
 from ..runtime.protocol import codec
-from ..runtime.store import Batch, Store
+from ..runtime.service import NOBODY, Call, Watch
+from ..runtime.store import Batch
+from ..runtime.system.user_code import in_handler
 from . import handlers
 from .catalogue import Catalogue, Entry
 from .checks import Checks
-from .handlers import Caller
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
 from .timers import Timers
-from .watch import NOBODY, Watch
 
 CONTEXT_HISTORY: Final = 100
 """So many newest entries has the instance in an error's context."""
@@ -60,20 +60,23 @@ class EngineOptions:
 
 
 class Engine:
-    """One shard: its instances, models, specifications and timers, over a store.
+    """One shard: its instances, models, specifications and timers, over a batch.
 
-    Every method works in the current batch; `commit` keeps it. Times are microseconds since the epoch. Methods that
+    Every method works in the batch; whoever calls it keeps that. Times are microseconds since the epoch. Methods that
     observe return the handler's word: None, or the error that the caller is to get; what was observed is kept either
-    way. What a method raises has changed nothing once `rollback` was called with the mark taken before it.
+    way. What a method raises has changed nothing once the batch was rolled back to the mark taken before it.
+
+    Attributes:
+        batch: The batch.
+        timers: What happens by itself.
     """
 
-    def __init__(self, store: Store, source: ModelSource, options: EngineOptions, now: int) -> None:
-        self._store = store
-        self._batch = Batch(store)
+    def __init__(self, batch: Batch, source: ModelSource, options: EngineOptions, now: int) -> None:
+        self.batch = self._batch = batch
         self.catalogue = Catalogue(self._batch)
         self._instances = Instances(self._batch, self.catalogue)
         self._models = ModelBook(self._batch, source)
-        self._timers = Timers(
+        self.timers = Timers(
             self._batch, self.catalogue, self._instances, self._snapshot, options.prune_interval_us,
             options.silent_before_us, options.watch, now,
         )  # fmt: skip
@@ -81,68 +84,20 @@ class Engine:
         self.deviations_seen = 0
 
     @property
-    def batch(self) -> Batch:
-        """The current batch, for whoever keeps rows beside the engine's."""
-        return self._batch
-
-    @property
     def checks(self) -> Checks:
         """Where long checks wait, for whoever does them elsewhere."""
         return self._models.checks
-
-    @property
-    def timeouts_seen(self) -> int:
-        """Transition timeouts reported since the start."""
-        return self._timers.timeouts_seen
-
-    def mark(self) -> int:
-        """Return a place in the batch to roll back to."""
-        return self._batch.mark()
-
-    def rollback(self, mark: int) -> None:
-        """Undo what happened since `mark`."""
-        self._batch.rollback(mark)
-
-    def commit(self) -> None:
-        """Keep the batch.
-
-        Raises:
-            StoreError: Nothing of it was kept, in memory neither.
-        """
-        self._batch.commit()
-
-    def close(self) -> None:
-        """Let go of the store."""
-        self._batch.rollback()
-        self._store.close()
-
-    @property
-    def next_upkeep(self) -> float:
-        """When the store wants `upkeep` to be called, on the clock of `time.monotonic`."""
-        return self._store.next_upkeep
-
-    def upkeep(self) -> None:
-        """Do what is due in the store by itself; between batches.
-
-        Raises:
-            StoreError: The store cannot keep its promises any more.
-        """
-        self._store.upkeep()
-
-    def store_size(self) -> int:
-        """Return the bytes that the store takes."""
-        return self._store.size()
 
     def register(self, stored: StoredSpecification, shipped: bytes | None) -> None:
         """Take a specification as a client declares it."""
         entry, old = self.catalogue.register(stored, shipped)
         if old is entry:
-            self._timers.handler_declared(entry)
+            self.timers.handler_declared(entry)
             return
         if old is None or old.lts_digest != entry.lts_digest:
             self._models.specification_changed(entry.name)
             self._batch.on_undo(lambda: self._models.specification_changed(entry.name))
-        self._timers.specification_changed(entry, old)
+        self.timers.specification_changed(entry, old)
 
     def knows(self, name: str) -> StoredSpecification | None:
         """Return a specification as data, or None."""
@@ -156,7 +111,7 @@ class Engine:
         meta: bytes | None,
         initial_state: str | None,
         now: int,
-        caller: Caller | None = None,
+        caller: Call | None = None,
     ) -> SpexError | None:
         """Make an instance and move it into its initial state.
 
@@ -179,7 +134,7 @@ class Engine:
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
 
     def transition(
-        self, identifier: bytes, action: str, to_state: str, now: int, caller: Caller | None = None
+        self, identifier: bytes, action: str, to_state: str, now: int, caller: Call | None = None
     ) -> SpexError | None:
         """Observe that an instance went to `to_state` by `action`.
 
@@ -217,7 +172,7 @@ class Engine:
         for found in self._instances.walk(None, None):
             self._watch.bump()
             try:
-                if handlers.in_handler(_holds, predicate, self._snapshot(found, found.row.seq)):
+                if in_handler(_holds, predicate, self._snapshot(found, found.row.seq)):
                     doomed.append(found)
             except KeyboardInterrupt:
                 raise
@@ -274,25 +229,13 @@ class Engine:
         """Return the deviations counted on this shard."""
         return self._models.deviations(name, self.catalogue.get)
 
-    def tick(self, now: int) -> int | None:
-        """Do what is due, a bounded portion of it; return when to be called next, or None."""
-        return self._timers.tick(now)
-
-    def next_due(self) -> int | None:
-        """Return when the next `tick` is due: a time (0: at once), or None."""
-        return self._timers.next_due()
-
-    def hold_timeouts(self, hold: bool) -> None:
-        """Report no timeouts for the time being, or report them again; meanwhile none is due."""
-        self._timers.held = hold
-
     def _entry(self, name: str) -> Entry:
         entry = self.catalogue.get(name)
         if entry is None:
             raise SpecificationError(f"the shard does not know the specification {name}", specification=name)
         return entry
 
-    def _model_for(self, entry: Entry, identifier: bytes, caller: Caller | None) -> Model | SpexError:
+    def _model_for(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError:
         model = self._models.get(entry.name)
         if model is not None:
             return model
@@ -302,7 +245,7 @@ class Engine:
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
 
     def _observe(
-        self, found: Found, entry: Entry, model: Model, action: str, target: str, now: int, caller: Caller | None
+        self, found: Found, entry: Entry, model: Model, action: str, target: str, now: int, caller: Call | None
     ) -> SpexError | None:
         transition = Transition(found.row.state, action, target)
         moved = self._instances.append(found, entry, action, target, now)
@@ -318,7 +261,7 @@ class Engine:
         return word
 
     def _ask_about(
-        self, moved: Found, entry: Entry, transition: Transition, verdict: Verdict, caller: Caller | None
+        self, moved: Found, entry: Entry, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
         equivalent = verdict is Verdict.EQUIVALENT

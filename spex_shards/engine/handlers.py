@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import logging
 import os
-import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,69 +14,15 @@ from typing import Any
 from ..domain.specification import Specification, default_handler
 from ..errors import HandlerError, RemoteTraceback, SpexError, show, words
 from ..messages.specifications import HandlerReference
-from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
-from ..runtime.system.turns import calls_user_code, times_running
+from ..runtime.service import Call
+from ..runtime.system.user_code import in_handler
 
 Handler = Callable[[SpexError, Any], Any]
-_running = threading.local()
 logger = logging.getLogger("spex_shards")
 
 
-class Caller:
-    """Who made the call that a handler is asked about.
-
-    Attributes:
-        pid: The process.
-        thread: The thread (`threading.get_ident`).
-        client_id: The client, a hex string that no other has.
-    """
-
-    __slots__ = ("_messages", "client_id", "pid", "thread")
-
-    def __init__(self, pid: int, thread: int, client_id: str, messages: list[bytes]) -> None:
-        self.pid = pid
-        self.thread = thread
-        self.client_id = client_id
-        self._messages = messages
-
-    def send(self, message: Any) -> None:
-        """Send a message to the caller's process, where `on_message` or `messages` gives it out.
-
-        It leaves when what the call did is kept, and only then.
-
-        Args:
-            message: Any value of identifiers' types, lists and dicts, or a `SpexError`.
-
-        Raises:
-            TypeError: A part of it cannot be sent.
-        """
-        self._messages.append(encode_value(message))
-
-    def __repr__(self) -> str:
-        return f"Caller(pid={self.pid}, thread={self.thread}, client_id={self.client_id!r})"
-
-
-def handler_running() -> bool:
-    """Whether this thread is inside a handler just now."""
-    if not getattr(_running, "depth", 0):
-        return False
-    # An exception out of a signal handler may have come between counting and calling: the stack knows better.
-    _running.depth = times_running(in_handler)
-    return bool(_running.depth)
-
-
-@calls_user_code
-def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call user code of a handler or predicate; within it, calls of a manager raise `RuntimeError`."""
-    _running.depth = getattr(_running, "depth", 0) + 1
-    try:
-        return function(*arguments)
-    finally:
-        _running.depth -= 1
-
-
-def ask(handler: Handler, error: SpexError, caller: Caller | None) -> SpexError | None:
+def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | None:
     """Return the handler's word: None accepts, an error goes to the caller.
 
     Anything else that comes out of the handler becomes a `HandlerError`.
@@ -106,7 +51,7 @@ def report(word: SpexError | None) -> None:
             logger.error("%s", word, exc_info=word)
 
 
-def default_word(error: SpexError, _caller: Caller | None) -> SpexError | None:
+def default_word(error: SpexError, _caller: Call | None) -> SpexError | None:
     """Give the word of the default handler."""
     return default_handler(error)
 
@@ -114,7 +59,7 @@ def default_word(error: SpexError, _caller: Caller | None) -> SpexError | None:
 def unavailable(reference: HandlerReference, reason: str, remote: str | None = None) -> Handler:
     """Return a handler that answers everything with the `HandlerError` that it cannot be had."""
 
-    def handler(error: SpexError, _caller: Caller | None) -> SpexError:
+    def handler(error: SpexError, _caller: Call | None) -> SpexError:
         path = f"{reference.module}:{reference.qualname}"
         return _failure(f"the error handler {path} cannot be used: {reason}", error, remote)
 

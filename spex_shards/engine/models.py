@@ -15,9 +15,9 @@ from ..domain.transition import Transition
 from ..errors import DeserialisationFailed
 from ..runtime.protocol import codec, records
 from ..runtime.store import Batch
+from ..runtime.store.keys import u32, u64
 from .catalogue import Entry
 from .checks import Checks
-from .rows import u32, u64
 
 _HEADER: Final = u64(0)
 

@@ -12,6 +12,7 @@ from ..errors import StoreError
 from ..messages.values import LATEST
 from ..runtime.protocol import records
 from ..runtime.store import Batch
+from ..runtime.store.keys import u32, u64
 from .catalogue import Catalogue, Entry
 
 MAX_PLAIN_KEY: Final = 490
@@ -67,16 +68,6 @@ def key_of(identifier: bytes) -> bytes:
     if len(identifier) <= MAX_PLAIN_KEY:
         return _PLAIN + identifier
     return _DIGEST + hashlib.blake2b(identifier, digest_size=32).digest()
-
-
-def u64(number: int) -> bytes:
-    """Return an integer as it stands in keys."""
-    return number.to_bytes(8, "big")
-
-
-def u32(number: int) -> bytes:
-    """Return a specification's number as it stands in keys."""
-    return number.to_bytes(4, "big")
 
 
 def identifier_bytes(found: Found) -> bytes:

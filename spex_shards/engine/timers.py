@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from ..domain.instance import Instance
 from ..errors import HandlerError, StoreError, TransitionTimeout, show
+from ..runtime.service import Watch
 from ..runtime.store import Batch
+from ..runtime.store.keys import u32, u64
 from . import handlers
 from .catalogue import Catalogue, Entry
-from .rows import Found, Instances, u32, u64
-from .watch import Watch
+from .rows import Found, Instances
 
 PORTION: Final = 256
 """So many instances a tick takes at most, so that requests have their turn."""

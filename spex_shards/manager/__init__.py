@@ -1,8 +1,7 @@
-"""What users hold: instance managers, on one engine in the process or on many in shards."""
+"""What users hold: instance managers."""
 
-from .attached import AttachedInstanceManager, connect
 from .base import InstanceManager
-from .sharded import ShardedInstanceManager
+from .sharded import AttachedInstanceManager, ShardedInstanceManager, connect
 from .simple import SimpleInstanceManager
 
 __all__ = ["AttachedInstanceManager", "InstanceManager", "ShardedInstanceManager", "SimpleInstanceManager", "connect"]

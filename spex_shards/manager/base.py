@@ -1,30 +1,56 @@
-"""The instance manager as users see it; how requests reach an engine is left to its kinds."""
+"""The instance manager: one, over whatever way there is to shards."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-from abc import abstractmethod
+import os
+import threading
+import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Self
 
-from ..domain.instance import Instance
+from ..domain.impl_model import ImplModel
+from ..domain.instance import Deviation, Instance
 from ..domain.specification import Specification
 from ..domain.transition import INITIALISATION
-from ..engine.handlers import handler_running
-from ..errors import PredicateError, SpexError
+from ..errors import DataDirLocked, ManagerClosed, PredicateError, SpexError
+from ..messages import operations as ops
+from ..messages.host_options import SpexOptions
+from ..messages.specifications import declaration_arguments, describe
 from ..runtime.client.mailbox import Mailbox
-from ..runtime.protocol.requests import Kind
+from ..runtime.data_dir import DataDir
+from ..runtime.protocol.operations import Operation
+from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
-from .arguments import action_name, canonical, encode_meta, specification_of, state_name
-from .reading import Life, Readings
+from ..runtime.system.user_code import handler_running
+from ..runtime.transport import Transport
+from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .reader import Reader
+from .settings import load_specifications
 
 MESSAGES_WITHIN: Final = 0.1
 """Seconds that `on_message` has at least, when a manager closes, for what has arrived."""
 logger = logging.getLogger("spex_shards")
+_managers: weakref.WeakSet[InstanceManager] = weakref.WeakSet()
 
 
-class InstanceManager(Readings):
+class Life(Enum):
+    """Where a manager is."""
+
+    NEW = "not started yet"
+    STARTING = "just being started"
+    STARTED = "started"
+    CLOSING = "just being closed"
+    CLOSED = "closed"
+
+
+class InstanceManager:
     """Takes observations of instances, keeps them, and judges what the models do not know.
 
     Arguments are checked in the calling thread before anything is sent: a state or action that is no `str` (or
@@ -33,28 +59,118 @@ class InstanceManager(Readings):
 
     Thread-safe. Any call before `start` or after `close` raises `ManagerClosed`; any call from within a handler
     raises `RuntimeError`.
+
+    `SimpleInstanceManager`, `ShardedInstanceManager` and `connect` make one.
+
+    Args:
+        connect: Opens the way to the shards, when the manager is started.
+        options: Every option's value.
     """
 
-    _mailbox: Mailbox
+    _transport: Transport | None = None
+
+    def __init__(self, connect: Callable[[InstanceManager], Transport], options: dict[str, Any]) -> None:
+        self._connect = connect
+        self.options = options
+        self.specifications = load_specifications(options["specifications"])
+        self.directory = DataDir(Path(options["data_dir"]).absolute())
+        self.mailbox = Mailbox(options["on_message"])
+        self._life = Life.NEW
+        self._changing = threading.RLock()
+        self._known: set[type[Specification]] = set()
+        _managers.add(self)
 
     # ------------------------------------------------------------------ life
 
-    @abstractmethod
     def start(self) -> Self:
         """Start; returns when everything is ready. A manager starts once.
 
         Raises:
             DataDirError: The directory is locked, damaged or of another layout.
+            ShardDown: Nothing serves it, where it is served by another process.
             ManagerClosed: It was closed already.
         """
+        with self._changing:
+            if self._life is not Life.NEW:
+                raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
+            self._life = Life.STARTING
+            try:
+                self._transport = self._connect(self)
+                self._reader = Reader(self._transport)
+                atexit.register(self._at_exit)
+                self._life = Life.STARTED
+            except BaseException:
+                self._undo_start()
+                raise
+        return self
 
-    @abstractmethod
+    def _undo_start(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close(0)
+        atexit.unregister(self._at_exit)
+        self._life = Life.NEW
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self.directory.path
+
     def close(self) -> None:
         """Flush, stop, and return when all is gone and the directory is free; idempotent; also done at exit.
+
+        A close that was cut off by an exception, or that is interrupted by a signal handler which closes as well, is
+        done again from its beginning: each of its steps may be repeated.
 
         Raises:
             ExceptionGroup: Observations sent without waiting that could not be applied and were not reported yet.
         """
+        timeout = self.options["shutdown_timeout"]
+        deadline = time.monotonic() + timeout
+        with self._changing:
+            transport = self._transport
+            if transport is None or self._life is Life.CLOSED:
+                self._life = Life.CLOSED
+                return
+            if handler_running():
+                self._check()
+            self._life = Life.CLOSING
+            errors: list[SpexError] = []
+            failure: SpexError | None = None
+            try:
+                errors = transport.close(timeout)
+            except DataDirLocked:
+                self._life = Life.STARTED  # it is the parent's of this forked child
+                raise
+            except SpexError as error:
+                failure = error
+            atexit.unregister(self._at_exit)
+            self._life = Life.CLOSED
+        # Not within: `on_message` may call `close` as well.
+        self.mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
+        if failure is not None:
+            raise failure
+        raise_unapplied(errors)
+
+    def _at_exit(self) -> None:
+        try:
+            self.close()
+        except DataDirLocked:
+            pass  # a forked child has nothing to close
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                logger.error("%s", error)
+
+    def spex_options(self) -> SpexOptions:
+        """Return what shards that are started now are told of the options."""
+        options, interval = self.options, self.options["prune_interval"]
+        return SpexOptions(
+            impl_models_dir=Path(options["impl_models_dir"]).absolute(),
+            learning_mode=options["learning_mode"],
+            prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
+            silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
+            specifications=[describe(cls)[0].plain() for cls in self.specifications],
+        )
 
     def __enter__(self) -> Self:
         return self if self._life is Life.STARTED else self.start()
@@ -83,9 +199,7 @@ class InstanceManager(Readings):
         Raises:
             SpexError: What the specification's handler let through, or what kept it from being applied.
         """
-        error = self._observe(Kind.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
-        if error is not None:
-            raise error
+        self._observe(ops.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
 
     def try_init_instance(
         self,
@@ -97,11 +211,12 @@ class InstanceManager(Readings):
         """Do as `init_instance`, but return the `SpexError` instead of raising it."""
         arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
-            return self._observe(Kind.INIT, *arguments)
+            self._observe(ops.INIT, *arguments)
         except SpexError as error:
             if interruption(error) is not None:
                 raise  # it is what a signal handler of the application has raised
             return error
+        return None
 
     def init_instance_nowait(
         self,
@@ -111,7 +226,7 @@ class InstanceManager(Readings):
         initial_state: str | None = None,
     ) -> None:
         """Do as `init_instance`, without waiting; see `transition_nowait`."""
-        self._observe_nowait(Kind.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
+        self._post(ops.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
 
     def transition(self, identifier: Any, action: str, to_state: str) -> None:
         """Observe that an instance went to `to_state` by `action`; durable when it returns.
@@ -119,19 +234,18 @@ class InstanceManager(Readings):
         Raises:
             SpexError: What the specification's handler let through, or what kept it from being applied.
         """
-        error = self._observe(Kind.TRANSITION, *self._transition_arguments(identifier, action, to_state))
-        if error is not None:
-            raise error
+        self._observe(ops.TRANSITION, *self._transition_arguments(identifier, action, to_state))
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Do as `transition`, but return the `SpexError` instead of raising it."""
         arguments = self._transition_arguments(identifier, action, to_state)
         try:
-            return self._observe(Kind.TRANSITION, *arguments)
+            self._observe(ops.TRANSITION, *arguments)
         except SpexError as error:
             if interruption(error) is not None:
                 raise  # it is what a signal handler of the application has raised
             return error
+        return None
 
     def transition_nowait(self, identifier: Any, action: str, to_state: str) -> None:
         """Do as `transition`, without waiting. Handlers' errors go to the handler only.
@@ -143,9 +257,8 @@ class InstanceManager(Readings):
             CallTimeout: The window was full for `call_timeout`; nothing was sent (`maybe_executed` is False).
             ShardFailed: The shard is given up.
         """
-        self._observe_nowait(Kind.TRANSITION, *self._transition_arguments(identifier, action, to_state))
+        self._post(ops.TRANSITION, *self._transition_arguments(identifier, action, to_state))
 
-    @abstractmethod
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that any thread of this process sent without waiting is applied and durable.
 
@@ -153,14 +266,66 @@ class InstanceManager(Readings):
             CallTimeout: It took longer than `timeout` seconds.
             ExceptionGroup: What could not be applied since the last `flush`.
         """
+        raise_unapplied(self._open.flush(timeout))
+
+    # ------------------------------------------------------------------ reading
+
+    def get_instance(self, identifier: Any, history_limit: int | None = None) -> Instance:
+        """Return an instance, with the newest `history_limit` entries of its history (None: all), oldest first.
+
+        Raises:
+            InstanceNotFound: There is none; no handler is asked.
+        """
+        limit = limit_of(history_limit)
+        key = canonical(identifier)
+        self._check()
+        return self._reader.instance(key, limit)
+
+    def all_instances(
+        self, specification: type[Specification] | None = None, history_limit: int | None = None
+    ) -> list[Instance]:
+        """Return all instances, or those of one specification; an empty list when there are none.
+
+        Raises:
+            SpexError: A shard cannot answer; never a partial answer.
+        """
+        limit, name = limit_of(history_limit), _name_or_none(specification)
+        self._check()
+        return self._reader.instances(name, limit)
+
+    def iter_instances(
+        self, specification: type[Specification] | None = None, history_limit: int | None = None
+    ) -> Iterator[Instance]:
+        """Iterate over instances with bounded memory; one that is there all the time appears exactly once.
+
+        Raises:
+            SpexError: A shard cannot answer.
+        """
+        limit, name = limit_of(history_limit), _name_or_none(specification)
+        self._check()
+        return self._reader.pages(name, limit)
+
+    def all_impl_models(self) -> list[ImplModel]:
+        """Return the implementation models, merged over shards: transitions united, learning if any learns."""
+        self._check()
+        return self._reader.models()
+
+    def export_impl_models(self) -> list[tuple[str, str]]:
+        """Return the implementation models as files: (file name, text)."""
+        return [(f"{model.specification}.spex", model.serialise()) for model in self.all_impl_models()]
+
+    def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
+        """Return the deviations seen, merged over shards, of one specification or all."""
+        name = _name_or_none(specification)
+        self._check()
+        return self._reader.deviations(name)
 
     # ------------------------------------------------------------------ processes
 
-    @abstractmethod
     def shards(self) -> list[ShardInfo]:
         """Return what is known of each shard's process, by index."""
+        return self._open.shards()
 
-    @abstractmethod
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard, by index.
 
@@ -168,10 +333,18 @@ class InstanceManager(Readings):
         (requests that waited when the newest batch began); `bytes_in`, `bytes_out`; `store_size` (bytes);
         `unapplied` (requests sent without waiting that could not be applied); `messages_dropped`.
         """
+        dropped = self.mailbox.dropped
+        return [
+            {"shard": index, **report, "messages_dropped": dropped[index]}
+            for index, report in enumerate(self._open.stats())
+        ]
 
-    @abstractmethod
     def revive(self, index: int) -> None:
-        """Start a FAILED shard again."""
+        """Start a FAILED shard again, with its restart intensity counted anew; waits until it is ready."""
+        transport = self._open
+        if type(index) is not int or not 0 <= index < transport.shard_count:
+            raise ValueError(f"index must be a shard's, 0 to {transport.shard_count - 1}, got: {index!r}")
+        transport.revive(index)
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
         """Give out messages that handlers sent, and those that arrive within `timeout` seconds of the newest taken.
@@ -179,7 +352,7 @@ class InstanceManager(Readings):
         Without `on_message` only; at most 10,000 wait, then the oldest go.
         """
         self._check()
-        return self._mailbox.messages(timeout)
+        return self.mailbox.messages(timeout)
 
     # ------------------------------------------------------------------ changing
 
@@ -191,14 +364,14 @@ class InstanceManager(Readings):
         key = canonical(identifier)
         data = encode_meta(meta)
         target = state_name(state)
-        self._check()
-        self._declare(cls)
-        self._change(key, Kind.MOCK, (cls.name, key, data, target))
+        transport = self._open
+        self._declare(cls, transport)
+        transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance, its history and its deadline; it is no error when there is none."""
         key = canonical(identifier)
-        self._change(key, Kind.DELETE, (key,))
+        self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
         """Delete the instances for which `predicate` is true; return how many.
@@ -212,8 +385,10 @@ class InstanceManager(Readings):
         """
         if not callable(predicate):
             raise TypeError(f"the predicate must be callable, got: {predicate!r}")
-        self._check()
-        outcomes = self._delete_where(predicate)
+        transport = self._open
+        arguments = (ship(predicate) if transport.ships else predicate,)
+        everywhere = dict.fromkeys(range(transport.shard_count), arguments)
+        outcomes = transport.call_shards(ops.DELETE_WHERE, everywhere).values()
         deleted = sum(outcome for outcome in outcomes if isinstance(outcome, int))
         for outcome in outcomes:
             if isinstance(outcome, SpexError):
@@ -222,24 +397,35 @@ class InstanceManager(Readings):
                 raise outcome
         return deleted
 
-    # ------------------------------------------------------------------ what its kinds supply
+    # ------------------------------------------------------------------ inside
 
-    @abstractmethod
-    def _observe(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> SpexError | None: ...
+    @property
+    def _open(self) -> Transport:
+        """The way to the shards, for one call; one that closes meanwhile has it still."""
+        self._check()
+        assert self._transport is not None
+        return self._transport
 
-    @abstractmethod
-    def _observe_nowait(self, kind: Kind, key: bytes, arguments: tuple[Any, ...]) -> None: ...
+    def _check(self) -> None:
+        # In this order: what a handler sees of its own manager, in a shard, is a closed one.
+        if handler_running():
+            raise RuntimeError("a handler must not call a manager: it runs inside the shard")
+        if self._life is not Life.STARTED:
+            raise ManagerClosed(f"the manager is {self._life.value}")
 
-    @abstractmethod
-    def _change(self, key: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None: ...
+    def _observe(self, operation: Operation, key: bytes, arguments: tuple[Any, ...]) -> None:
+        assert self._transport is not None
+        self._transport.call(key, operation, arguments)
 
-    @abstractmethod
-    def _delete_where(self, predicate: Callable[[Instance], Any]) -> list[Any]: ...
+    def _post(self, operation: Operation, key: bytes, arguments: tuple[Any, ...]) -> None:
+        assert self._transport is not None
+        self._transport.post(key, operation, arguments)
 
-    @abstractmethod
-    def _declare(self, cls: type[Specification]) -> None: ...
-
-    # ------------------------------------------------------------------ shared
+    def _declare(self, cls: type[Specification], transport: Transport) -> None:
+        if cls not in self._known:
+            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
+            # Not before: another thread that finds it known sends its request at once.
+            self._known.add(cls)
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
@@ -250,8 +436,7 @@ class InstanceManager(Readings):
         state = None if initial_state is None else state_name(initial_state, "initial_state")
         if state is None and cls.initial_state is None:
             raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
-        self._check()
-        self._declare(cls)
+        self._declare(cls, self._open)
         return key, (cls.name, key, data, state)
 
     def _transition_arguments(self, identifier: Any, action: Any, to_state: Any) -> tuple[bytes, tuple[Any, ...]]:
@@ -263,6 +448,31 @@ class InstanceManager(Readings):
         if self._life is not Life.STARTED or handler_running():
             self._check()
         return key, (key, action, to_state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
+        return _elsewhere, (type(self),)
+
+
+def _elsewhere(cls: type[InstanceManager]) -> InstanceManager:
+    manager = cls.__new__(cls)
+    manager._life = Life.CLOSED
+    manager._changing = threading.RLock()
+    return manager
+
+
+def _name_or_none(specification: type[Specification] | None) -> str | None:
+    return None if specification is None else specification_of(specification).name
+
+
+def _after_fork_in_child() -> None:
+    for manager in list(_managers):
+        manager._changing = threading.RLock()  # a thread that is not here may have it
+        if manager._life is Life.CLOSING:
+            manager._life = Life.CLOSED  # which it was doing
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def raise_unapplied(errors: Iterable[SpexError]) -> None:

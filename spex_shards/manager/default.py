@@ -41,7 +41,7 @@ def default_manager() -> InstanceManager:
     manager = _manager
     if manager is not None:
         return manager
-    from ..engine.handlers import handler_running
+    from ..runtime.system.user_code import handler_running
 
     if handler_running():
         raise RuntimeError("a handler must not call a manager: it runs inside the shard")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
+from ..domain.specification import Specification
 from ..errors import show
 from ..runtime.protocol.requests import DEFAULT_MAX_FRAME_BYTES
 
@@ -34,6 +35,28 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 """An option that was not given, so that the environment, pyproject.toml or the default decides."""
+
+
+class ManagerOptions(TypedDict, total=False):
+    """The options of a manager, as its constructor takes them; see `ShardedInstanceManager`."""
+
+    distribution_factor: int
+    data_dir: str | os.PathLike[str]
+    impl_models_dir: str | os.PathLike[str]
+    check_transition_timeouts_on_start: bool
+    prune_interval: timedelta | float | None
+    durability: Literal["process", "disk"]
+    specifications: Iterable[type[Specification] | str]
+    learning_mode: bool
+    max_restarts: int
+    max_seconds: float | timedelta
+    retry_failed: float | timedelta | None
+    call_timeout: float | timedelta
+    max_unacknowledged: int
+    max_frame_bytes: int
+    hang_timeout: float | timedelta | None
+    shutdown_timeout: float | timedelta
+    on_message: Callable[[Any], None] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import time
-from datetime import timedelta
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Unpack
 
-from ..errors import ManagerClosed
-from ..messages.specifications import describe
-from ..runtime.client import Client, SupervisorOwner
+from ..errors import DataDirError
+from ..messages.specifications import declaration_arguments, undeclared_handlers
+from ..runtime.client import Client, ClientOptions
 from ..runtime.client.owner import search_path
+from ..runtime.client.ownership import Ownership
 from ..runtime.protocol.config import SupervisorConfig
-from .attached import AttachedInstanceManager
-from .base import logger
-from .options import UNSET
-from .reading import Life
+from .base import InstanceManager, logger
+from .options import UNSET, ManagerOptions
 from .settings import options_from
 
-_US = timedelta(microseconds=1)
+HOST: Final = "spex_shards.engine.hosting:prepare"
+"""What a supervisor runs on its shards; nothing of it is imported here."""
 
 
-class ShardedInstanceManager(AttachedInstanceManager):
+class ShardedInstanceManager(InstanceManager):
     """An instance manager on several processes; the same calls as `SimpleInstanceManager`.
 
     The constructor validates and starts nothing; ``with`` or `start` does, once. A forked child uses the same
@@ -52,103 +48,116 @@ class ShardedInstanceManager(AttachedInstanceManager):
         ValueError: A value against its option's rule; names the option, the rule, the value and where it came from.
     """
 
+    def __init__(self, **options: Unpack[ManagerOptions]) -> None:
+        super().__init__(_own, options_from(options))
+
+
+class AttachedInstanceManager(InstanceManager):
+    """An instance manager on the shards of a supervisor that runs by itself; `connect` makes one.
+
+    It attaches when it is started, and detaches when it is closed. When the supervisor is followed by another, it
+    attaches to that by itself, and what was on its way is sent again.
+
+    Args:
+        data_dir: The data directory that is served.
+        specifications: Classes or ``"module:Name"``, declared to the shards from the start.
+        call_timeout: Seconds that a call waits for its answer.
+        on_message: Called with each message that a handler sends.
+
+    Raises:
+        ValueError: A value against its option's rule.
+    """
+
     def __init__(
         self,
+        data_dir: Any,
         *,
-        distribution_factor: Any = UNSET,
-        data_dir: Any = UNSET,
-        impl_models_dir: Any = UNSET,
-        check_transition_timeouts_on_start: Any = UNSET,
-        prune_interval: Any = UNSET,
-        durability: Any = UNSET,
-        specifications: Any = UNSET,
-        learning_mode: Any = UNSET,
-        max_restarts: Any = UNSET,
-        max_seconds: Any = UNSET,
-        retry_failed: Any = UNSET,
+        specifications: Iterable[Any] = (),
         call_timeout: Any = UNSET,
-        max_unacknowledged: Any = UNSET,
-        max_frame_bytes: Any = UNSET,
-        hang_timeout: Any = UNSET,
-        shutdown_timeout: Any = UNSET,
-        on_message: Any = UNSET,
+        on_message: Callable[[Any], None] | None = None,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._prepare(options_from(given))
-        self._owner: SupervisorOwner | None = None
-        self._owner_pid = os.getpid()
-        self._started_us = 0
+        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
+        super().__init__(_attach, options_from({**given, "specifications": specifications}))
 
-    def start(self) -> Self:
-        """Start the supervisor and the workers; returns when all shards are ready or given up."""
-        with self._changing:
-            if self._life is not Life.NEW:
-                raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
-            self._life = Life.STARTING
-            self._owner_pid = os.getpid()
-            self._started_us = time.time_ns() // 1000
-            try:
-                self._client = self._new_client(self._new_owner())
-                self._client.start()
-                atexit.register(self._at_exit)
-                self._life = Life.STARTED
-            except BaseException:
-                self._undo_start()
-                raise
-        return self
 
-    def _undo_start(self) -> None:
-        super()._undo_start()
-        owner, self._owner = self._owner, None
-        if owner is not None:
-            owner.stop(self._options["shutdown_timeout"])
+def connect(
+    data_dir: Any,
+    *,
+    specifications: Iterable[Any] = (),
+    call_timeout: float = 5.0,
+    on_message: Callable[[Any], None] | None = None,
+) -> AttachedInstanceManager:
+    """Return a started manager on the shards that another process serves; its `close` detaches.
 
-    # ------------------------------------------------------------------ inside
+    Args:
+        data_dir: The data directory that ``spex-shards serve``, or a manager in another process, has open.
+        specifications: Classes or ``"module:Name"``, declared to the shards from the start.
+        call_timeout: Seconds that a call waits for its answer.
+        on_message: Called with each message that a handler sends.
 
-    def _new_owner(self) -> SupervisorOwner:
-        options = self._options
-        interval = options["prune_interval"]
-        config = SupervisorConfig(
-            data_dir=str(self._directory.path),
-            impl_models_dir=str(Path(options["impl_models_dir"]).absolute()),
-            shards=options["distribution_factor"],
-            durability=options["durability"],
-            check_timeouts=options["check_transition_timeouts_on_start"],
-            prune_interval_us=None if interval is None else interval // _US,
-            learning_mode=options["learning_mode"],
-            max_restarts=options["max_restarts"],
-            max_seconds=options["max_seconds"],
-            retry_failed=options["retry_failed"],
-            max_frame_bytes=options["max_frame_bytes"],
-            hang_timeout=options["hang_timeout"],
-            shutdown_timeout=options["shutdown_timeout"],
-            log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
-            started_us=self._started_us,
-            embedded=True,
-            search_path=search_path(),
-            specifications=[describe(cls)[0].plain() for cls in self._specifications],
-        )
-        self._owner = SupervisorOwner(config)
-        for warning in self._owner.warnings:
-            logger.warning("%s", warning)
-        return self._owner
+    Raises:
+        DataDirError: There is no data directory.
+        ShardDown: Nothing serves it.
+    """
+    return AttachedInstanceManager(
+        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message
+    ).start()
 
-    def _new_client(self, owner: SupervisorOwner) -> Client:
-        return Client(self._directory.socket, self._client_options(), self._mailbox, self._succeed, owner.pidfd)
 
-    def _succeed(self) -> int:
-        # By the courier, when the supervisor has died: reap it, and start the next.
-        if self._owner is not None and self._owner.pidfd >= 0:
-            why = self._owner.reap()
-            if self._client is not None:  # elsewhere: a log handler must not hold the courier up
-                self._client.say(f"the supervisor (pid {self._owner.pid}) died: {why}; another is started")
-        return self._new_owner().pidfd
+def _own(manager: InstanceManager) -> Client:
+    """Start a supervisor, and attach to it."""
+    options = manager.options
+    ownership = Ownership(_config(manager), options["shutdown_timeout"])
+    try:
+        return _client(manager, options["distribution_factor"], ownership)
+    except BaseException:
+        ownership.end()
+        raise
 
-    def _stop(self, client: Client) -> None:
-        # In a forked child the supervisor is the parent's: detaching is all.
-        super()._stop(client)
-        if self._owner is not None and os.getpid() == self._owner_pid:
-            for text in self._owner.stop(self._options["shutdown_timeout"]):
-                logger.warning("%s", text)
-        elif self._owner is not None:
-            self._owner.let_go()
+
+def _attach(manager: InstanceManager) -> Client:
+    """Attach to the supervisor of another process."""
+    shards = manager.directory.shards()
+    if shards is None:
+        raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+    return _client(manager, shards, None)
+
+
+def _client(manager: InstanceManager, shards: int, ownership: Ownership | None) -> Client:
+    options = manager.options
+    of_client = ClientOptions(
+        shards=shards,
+        call_timeout=options["call_timeout"],
+        max_unacknowledged=options["max_unacknowledged"],
+        max_frame_bytes=options["max_frame_bytes"],
+        hang_timeout=options["hang_timeout"],
+        declared=[(cls.name, declaration_arguments(cls, ships=True)) for cls in manager.specifications],
+        undeclared=undeclared_handlers,
+    )
+    client = Client(manager.directory.socket, of_client, manager.mailbox, ownership)
+    try:
+        client.start()
+    except BaseException:
+        client.shut(0)
+        raise
+    return client
+
+
+def _config(manager: InstanceManager) -> SupervisorConfig:
+    options = manager.options
+    return SupervisorConfig(
+        data_dir=str(manager.directory.path),
+        shards=options["distribution_factor"],
+        durability=options["durability"],
+        host=HOST,
+        host_options=manager.spex_options().plain(),
+        max_restarts=options["max_restarts"],
+        max_seconds=options["max_seconds"],
+        retry_failed=options["retry_failed"],
+        max_frame_bytes=options["max_frame_bytes"],
+        hang_timeout=options["hang_timeout"],
+        shutdown_timeout=options["shutdown_timeout"],
+        log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
+        embedded=True,
+        search_path=search_path(),
+    )

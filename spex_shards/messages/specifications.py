@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from ..domain.declaration import Declaration, Prunable, declare
-from ..domain.specification import Specification, has_own_handler
+from ..domain.specification import Specification, all_registered, has_own_handler
 from ..runtime.protocol import codec
 from ..runtime.protocol.shipping import ship
 from ..runtime.system.importing import importable
@@ -122,3 +123,31 @@ def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification
     """
     stored, target = describe(cls)
     return stored, None if target is None else ship(target)
+
+
+def declaration_arguments(cls: type[Specification], *, ships: bool) -> tuple[Any, ...]:
+    """Return what a shard is told of a class: its plain form, and the bytes of a handler that must be sent.
+
+    Args:
+        cls: The class.
+        ships: Whether handlers must be sent; else they are taken from the class itself, in this process.
+
+    Raises:
+        TypeError: The handler cannot be shipped.
+    """
+    stored, shipped = describe_for_shipping(cls) if ships else (describe(cls)[0], None)
+    return stored.plain(), shipped
+
+
+def undeclared_handlers(declared: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the declarations of classes whose handlers only this process can supply, since shards do not store them.
+
+    Args:
+        declared: Names of those that are declared already.
+    """
+    for name, cls in all_registered().items():
+        if name not in declared and describe(cls)[0].handler.kind == "shipped":
+            try:
+                yield name, declaration_arguments(cls, ships=True)
+            except (TypeError, ValueError):
+                continue  # it is an error where the class is used

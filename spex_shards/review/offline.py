@@ -8,13 +8,13 @@ from typing import Any
 
 from ..domain.transition import Transition
 from ..engine import stored_models
-from ..engine.boot import open_view
 from ..engine.rows import key_of
 from ..errors import DataDirError
+from ..runtime.data_dir import DataDir, OwnerLock
 from ..runtime.protocol import routing
 from ..runtime.protocol.codec import canonical
 from ..runtime.store import Batch
-from ..runtime.store.data_dir import DataDir, OwnerLock
+from ..runtime.store.opening import open_view
 
 
 def shards_of(path: Path) -> int | None:

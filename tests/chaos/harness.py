@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 import spex_shards as spex
-from spex_shards.runtime.store.data_dir import start_time
+from spex_shards.runtime.data_dir import start_time
 
 from ..conftest import descendants, wait_until
 from .specs import Chain, Timed

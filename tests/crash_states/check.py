@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from spex_shards.audit.shard import audit_shard
-from spex_shards.engine.boot import open_view
 from spex_shards.errors import SpexError
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from spex_shards.runtime.store.logged_store import LoggedStore
+from spex_shards.runtime.store.opening import open_view
 
 from .load import digest
 

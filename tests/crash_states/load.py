@@ -14,13 +14,13 @@ import xxhash
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.rows import u64
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import TABLES, MemoryStore
 from spex_shards.runtime.store.checkpoint import ForkedCheckpoint
 from spex_shards.runtime.store.files import OsFiles
+from spex_shards.runtime.store.keys import u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from spex_shards.runtime.store.logged_store import CHECKPOINT, Due, LoggedStore
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import spex_shards as spex
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.data_dir import FORMAT
 from spex_shards.runtime.protocol import codec
 from spex_shards.runtime.protocol.requests import Kind
 from spex_shards.runtime.protocol.routing import slot_of, table
-from spex_shards.runtime.store.data_dir import FORMAT
 
 from ..conftest import descendants, is_gone, wait_until
 from ..example_specs import Hasty, Parcel, Strict

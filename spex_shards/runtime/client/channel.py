@@ -26,7 +26,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ...errors import CallTimeout
-from ..protocol.requests import NOWAIT, SAYS_GOODBYE, Kind
+from ..protocol.operations import STATS, Operation
+from ..protocol.requests import SAYS_GOODBYE
 from ..protocol.sent import Sent
 from .line import Line
 from .lines import Lines, Port
@@ -68,12 +69,12 @@ class Channel:
     def start_anew(self) -> None:
         """Begin as a new client: at first, and in a forked child, where what is on its way is the parent's."""
         self.lines = Lines(self.shard, self._port, self._max_frame_bytes)
-        self._last_code = 0
+        self._last_operation = "none"
         self._confirming = False
 
     # ------------------------------------------------------------------ calls
 
-    def call(self, kind: Kind, arguments: tuple[Any, ...], timeout: float) -> Any:
+    def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> Any:
         """Send a request and wait for its entry; None is plain success.
 
         Raises:
@@ -82,27 +83,27 @@ class Channel:
             ValueError: It is larger than a request may be.
         """
         deadline = time.monotonic() + timeout
-        return self.finish(self.start(kind, arguments), kind, deadline)
+        return self.finish(self.start(operation, arguments), deadline)
 
-    def start(self, kind: Kind, arguments: tuple[Any, ...]) -> Sent:
+    def start(self, operation: Operation, arguments: tuple[Any, ...]) -> Sent:
         """Send a request that `finish` will wait for."""
-        sent = Sent(kind, threading.get_ident(), arguments, waits=True)
+        sent = Sent(operation, threading.get_ident(), arguments, waits=True)
         if sent.size > self.lines.limit:
             raise ValueError(self.lines.too_large(sent))
         self._put(sent)
         return sent
 
-    def finish(self, sent: Sent, kind: Kind, deadline: float) -> Any:
+    def finish(self, sent: Sent, deadline: float) -> Any:
         """Wait for the entry of a request sent by `start`; as `call`."""
         if not self._wait_for(sent, deadline):
             raise CallTimeout(
-                f"shard {self.shard} (pid {self.lines.pid}) did not answer {kind.name.lower()} within its timeout; "
+                f"shard {self.shard} (pid {self.lines.pid}) did not answer {sent.operation.name} within its timeout; "
                 "it may be applied later",
                 **self.lines.facts(maybe_executed=True),
             )
         return sent.answer
 
-    def post(self, kind: Kind, arguments: tuple[Any, ...], timeout: float) -> None:
+    def post(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> None:
         """Send a request that nobody waits for; blocks while the window is full.
 
         Raises:
@@ -111,13 +112,13 @@ class Channel:
             ValueError: It is larger than a request may be.
         """
         lines = self.lines
-        sent = Sent(kind | NOWAIT, threading.get_ident(), arguments, waits=False)
+        sent = Sent(operation, threading.get_ident(), arguments, waits=False)
         if sent.size > lines.limit:
             raise ValueError(lines.too_large(sent))
         line = lines.current
         full = line.session.unacknowledged >= self._max_unacknowledged
         if (full or (line.pipes is not None and line.pipes.output)) and not self._interrupts(line):
-            self._make_room(time.monotonic() + timeout, kind, timeout)
+            self._make_room(time.monotonic() + timeout, operation, timeout)
         self._put(sent)
 
     def flush(self, deadline: float | None) -> bool:
@@ -151,7 +152,7 @@ class Channel:
         lines = self.lines
         line = lines.current
         turn = line.turn
-        self._last_code = sent.code
+        self._last_operation = sent.operation.name
         if lines.failure is None and not lines.left and turn.take():
             # The straight way of nearly every request: nobody is inside, and nothing has gone wrong.
             try:
@@ -294,7 +295,7 @@ class Channel:
             self.lines.leave(line)
         return min(_LAST_LOOK, 2 * pause)
 
-    def _make_room(self, deadline: float, kind: Kind, timeout: float) -> None:
+    def _make_room(self, deadline: float, operation: Operation, timeout: float) -> None:
         pause = _FIRST_LOOK
         while True:
             line = self.lines.current
@@ -306,7 +307,7 @@ class Channel:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise CallTimeout(
-                    f"shard {self.shard} (pid {self.lines.pid}) took no further {kind.name.lower()} "
+                    f"shard {self.shard} (pid {self.lines.pid}) took no further {operation.name} "
                     f"within {timeout} s: {session.unacknowledged} requests are unacknowledged",
                     **self.lines.facts(maybe_executed=False),
                 )
@@ -315,7 +316,7 @@ class Channel:
             elif pipes is not None and line.reading.take():
                 self._lead(line, line.wait_for_room, remaining * 1000)
             else:
-                waited_for = session.oldest or Sent(Kind.STATS, 0, (), waits=False)
+                waited_for = session.oldest or Sent(STATS, 0, (), waits=True)
                 pause = self._follow(line, waited_for, deadline, pause)
 
     def pump(self) -> Wanted | None:
@@ -368,4 +369,4 @@ class Channel:
     @property
     def last_request(self) -> str:
         """What was asked for last."""
-        return Kind(self._last_code & ~NOWAIT).name.lower() if self._last_code else "none"
+        return self._last_operation

@@ -8,25 +8,25 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ...domain.specification import Specification, all_registered
 from ...errors import CallTimeout, ShardDown, SpexError
-from ...messages.specifications import describe, describe_for_shipping
 from ..protocol import records, routing
-from ..protocol.requests import Kind
+from ..protocol.operations import STATS, Operation
+from ..protocol.requests import DECLARE, LOG, MESSAGE, REPORT
 from ..protocol.session import frame
 from ..shard_info import ShardInfo, ShardStatus
-from ..worker.peers import LOG, MESSAGE, REPORT
+from ..transport import unapplied
 from .announcer import Announcer
 from .call_site import emit
 from .channel import Channel
 from .courier import Courier
 from .mailbox import Mailbox
+from .ownership import Ownership
 from .pipes import close_inherited
 
 logger = logging.getLogger("spex_shards")
@@ -37,8 +37,10 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 class ClientOptions:
     """The options of a client.
 
-    `specifications` are declared on every channel from the start; `hang_timeout` is how long the supervisor may give no
-    sign of life before its owner replaces it.
+    Attributes:
+        declared: What is declared on every channel from the start: (name, arguments).
+        undeclared: Returns what only this process can declare, beside the names that were.
+        hang_timeout: How long the supervisor may give no sign of life before its owner replaces it.
     """
 
     shards: int
@@ -46,7 +48,8 @@ class ClientOptions:
     max_unacknowledged: int
     max_frame_bytes: int
     hang_timeout: float | None = None
-    specifications: tuple[type[Specification], ...] = ()
+    declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
+    undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
 
 
 class Client:
@@ -56,19 +59,19 @@ class Client:
         socket_path: Where the supervisor is attached to.
         options: The options.
         mailbox: Where messages go.
-        revive: For the supervisor's owner: starts a successor and returns its pidfd.
-        supervisor_pidfd: For the supervisor's owner; else -1.
+        ownership: For the process that the supervisor belongs to: starts and ends it.
 
     A forked child goes on with the same object as a new client: nothing that the parent had on its way is sent twice.
     """
+
+    ships: Final = True
 
     def __init__(
         self,
         socket_path: Path,
         options: ClientOptions,
         mailbox: Mailbox,
-        revive: Callable[[], int] | None = None,
-        supervisor_pidfd: int = -1,
+        ownership: Ownership | None = None,
     ) -> None:
         self._path = socket_path
         self._options = options
@@ -76,15 +79,23 @@ class Client:
         self._table = routing.table(options.shards)
         self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
-        self._known: set[type[Specification]] = set()
         self.channels = [
             Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
         ]
-        self._set_up(revive, supervisor_pidfd)
+        self._ownership = ownership
+        if ownership is not None:
+            self._set_up(lambda: ownership.succeed(self.say), ownership.pidfd)
+        else:
+            self._set_up(None, -1)
         self._must_start = False
-        for cls in options.specifications:
-            self.declare(cls)
+        for name, arguments in options.declared:
+            self.declare(name, arguments)
         _clients.add(self)
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are."""
+        return len(self.channels)
 
     def _set_up(self, revive: Callable[[], int] | None, supervisor_pidfd: int) -> None:
         self.client_id = secrets.token_bytes(16)
@@ -117,7 +128,21 @@ class Client:
                 raise ShardDown(text, maybe_executed=False) from error
             raise
 
-    def close(self, within: float = 1.0) -> None:
+    def close(self, timeout: float) -> list[SpexError]:
+        """Flush, let go of the shards, and end the supervisor where it belongs to this process."""
+        errors: list[SpexError] = []
+        try:
+            errors = self.flush(timeout)
+        except SpexError as error:
+            errors = [error]
+        finally:
+            self.shut()
+            if self._ownership is not None:
+                self._ownership.end(timeout)
+        # What another thread had sent between the flush and the end of the channels.
+        return errors + self.take_failures()
+
+    def shut(self, within: float = 1.0) -> None:
         """Close the channels and the connection; whoever waits is told so. May be called again if it was cut off.
 
         Args:
@@ -134,27 +159,18 @@ class Client:
 
     # ------------------------------------------------------------------ requests
 
-    def declare(self, cls: type[Specification]) -> None:
-        """Make a specification known to all shards, ahead of whatever is sent after this.
+    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Make something known to all shards, ahead of whatever is sent after this.
 
         Raises:
-            TypeError: Its handler cannot be sent.
             ValueError: It is larger than a frame may be.
         """
+        notice = self._notice(name, arguments)
         with self._declaring:
-            if cls in self._known:
-                return
-            notice = self._notice(cls)
-            self._declared[cls.name] = notice
+            self._declared[name] = notice
             self.notices.append(notice)
-            # Not before: another thread that finds it known sends its request at once.
-            self._known.add(cls)
-        for channel in self.channels:  # timeouts of a shard that no request goes to may wait for its handler
+        for channel in self.channels:  # timeouts of a shard that no request goes to may wait for it
             self.blocked(channel.shard)
-
-    def knows(self, cls: type[Specification]) -> bool:
-        """Whether `declare` was called for that class."""
-        return cls in self._known
 
     def channel(self, canonical: bytes) -> Channel:
         """Return the channel that an identifier's canonical bytes are routed to."""
@@ -162,21 +178,21 @@ class Client:
             self._start_again()
         return self.channels[self._table[routing.slot_of(canonical)]]
 
-    def call(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> Any:
+    def call(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
         """Have the shard of an identifier carry a request out; return its value.
 
         Raises:
             SpexError: What the shard answered, or what kept it from answering.
         """
         channel = self.channel(canonical)
-        entry = channel.call(kind, arguments, self._options.call_timeout)
+        entry = channel.call(operation, arguments, self._options.call_timeout)
         return None if entry is None else self._value(channel, entry)
 
-    def post(self, canonical: bytes, kind: Kind, arguments: tuple[Any, ...]) -> None:
+    def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send a request whose answer nobody waits for."""
-        self.channel(canonical).post(kind, arguments, self._options.call_timeout)
+        self.channel(canonical).post(operation, arguments, self._options.call_timeout)
 
-    def call_shards(self, kind: Kind, arguments: dict[int, tuple[Any, ...]]) -> dict[int, Any]:
+    def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Have shards carry requests out at the same time: all are sent before any answer is awaited.
 
         Returns:
@@ -188,10 +204,10 @@ class Client:
         sent: dict[int, Any] = {}
         for shard, of_shard in arguments.items():
             try:
-                sent[shard] = self.channels[shard].start(kind, of_shard)
+                sent[shard] = self.channels[shard].start(operation, of_shard)
             except SpexError as error:
                 sent[shard] = error
-        return {shard: self._finish(self.channels[shard], number, kind, deadline) for shard, number in sent.items()}
+        return {shard: self._finish(self.channels[shard], number, deadline) for shard, number in sent.items()}
 
     def flush(self, timeout: float | None) -> list[SpexError]:
         """Wait until everything sent is answered; return what could not be applied and was not reported yet.
@@ -213,11 +229,8 @@ class Client:
         """Return, once, what could not be applied and was not reported yet: the first and newest, and how many more."""
         errors: list[SpexError] = []
         for channel in self.channels:
-            kept, missing = channel.lines.failures.take()
-            errors += kept
-            if missing:
-                text = f"{missing} more observations for shard {channel.shard} could not be applied; the first and the "
-                errors.append(SpexError(f"{text}newest of them are told one by one", shard=channel.shard, more=missing))
+            where = f"observations for shard {channel.shard}"
+            errors += unapplied(*channel.lines.failures.take(), where, shard=channel.shard)
         return errors
 
     def shards(self) -> list[ShardInfo]:
@@ -227,23 +240,35 @@ class Client:
         rows = self._courier.status(self._options.call_timeout)
         return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
 
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the counters of each shard.
+
+        Raises:
+            SpexError: One cannot answer.
+        """
+        reports = self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ()))
+        for report in reports.values():
+            if isinstance(report, SpexError):
+                raise report
+        return [{**reports[channel.shard], "unapplied": channel.lines.failures.total} for channel in self.channels]
+
     def revive(self, shard: int) -> None:
         """Have a shard that was given up started again, and wait until it answers."""
         if self._must_start:
             self._start_again()
         self._courier.revive(shard, self._options.call_timeout)
         self.channels[shard].lines.revive()
-        [outcome] = self.call_shards(Kind.STATS, {shard: ()}).values()
+        [outcome] = self.call_shards(STATS, {shard: ()}).values()
         if isinstance(outcome, SpexError):
             raise outcome
 
     # ------------------------------------------------------------------ inside
 
-    def _finish(self, channel: Channel, sent: Any, kind: Kind, deadline: float) -> Any:
+    def _finish(self, channel: Channel, sent: Any, deadline: float) -> Any:
         if isinstance(sent, SpexError):
             return sent
         try:
-            entry = channel.finish(sent, kind, deadline)
+            entry = channel.finish(sent, deadline)
             return None if entry is None else self._value(channel, entry)
         except SpexError as error:
             return error
@@ -274,26 +299,21 @@ class Client:
         """Have an error logged, by a thread that nobody waits for."""
         self._announcer.say(text)
 
-    def _notice(self, cls: type[Specification]) -> bytes:
-        stored, shipped = describe_for_shipping(cls)
-        notice = frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+    def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
+        notice = frame((0, 0, DECLARE.code, 0, *arguments))
         if len(notice) > self._frame_limit:
             raise ValueError(
-                f"a specification and its handler must have at most max_frame_bytes={self._frame_limit} "
-                f"bytes, got: {len(notice)} for {cls.name}"
+                f"what is declared must have at most max_frame_bytes={self._frame_limit} bytes, handlers included, "
+                f"got: {len(notice)} for {name}"
             )
         return notice
 
     def greeting(self) -> bytes:
-        """Return the notices of all specifications, as they are now."""
-        # Beside what was used: handlers that only this process can supply, since shards do not store them.
+        """Return the notices of everything declared, as it is now, and of what only this process can declare."""
         declared = dict(self._declared)
-        for name, cls in all_registered().items():
-            if name not in declared and describe(cls)[0].handler.kind == "shipped":
-                try:
-                    declared[name] = self._notice(cls)
-                except (TypeError, ValueError):
-                    continue  # it is an error where the class is used
+        for name, arguments in self._options.undeclared(tuple(declared)):
+            with suppress(ValueError):  # it is an error where it is used
+                declared[name] = self._notice(name, arguments)
         limit = self._frame_limit  # a larger one would end the channel: then requests that need it fail alone
         return b"".join(notice for notice in declared.values() if len(notice) <= limit)
 
@@ -340,6 +360,9 @@ class Client:
         self._courier.forget()
         for channel in self.channels:
             channel.start_anew()
+        if self._ownership is not None:
+            self._ownership.let_go()
+            self._ownership = None
         self._set_up(None, -1)
         self._must_start = True
 

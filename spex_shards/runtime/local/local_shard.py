@@ -1,4 +1,4 @@
-"""One shard in this process: a data directory, its engine, and the thread that keeps it.
+"""One shard in this process: a data directory, what runs on it, and the thread that keeps it.
 
 # Guarantees:
 #
@@ -13,29 +13,26 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import inf
-from pathlib import Path
 from typing import Any, Final
 
-from ...domain.specification import Specification
-from ...engine import Engine, EngineOptions
-from ...engine.boot import BootOptions, engine_of, model_source, open_store, shard_paths, unite_stores
-from ...engine.handlers import Caller
 from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
-from ...messages.specifications import describe
-from ..store.data_dir import DataDir, OwnerLock
+from ..data_dir import DataDir, OwnerLock
+from ..protocol.operations import Operation
+from ..service import NOBODY, Call, Host, StoreReader
+from ..shard import shard_over
 from ..store.logged_store import StoreFull
+from ..store.opening import StoreOptions, open_store, read_stores
 from ..system.turns import interruption
 from ..system.waits import LONGEST_WAIT
 from .keeper import Keeper
 from .tenure import Tenure
 
-_US: Final = timedelta(microseconds=1)
 _RETRY_AFTER: Final = 1.0
 _LOOK_AGAIN: Final = 0.1
 _FIRST_LOOK: Final = 0.005
@@ -44,31 +41,39 @@ _LAST_LOOK: Final = 1.0
 logger = logging.getLogger("spex_shards")
 
 
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """The options of a shard in this process.
+
+    Attributes:
+        prepare: Makes what runs on it, when the directory is owned.
+        durability: ``"process"`` or ``"disk"``.
+        shutdown_timeout: Seconds that a call which is under way has to finish when the shard is closed.
+    """
+
+    prepare: Callable[[StoreReader], Host]
+    durability: str
+    shutdown_timeout: float
+
+
 class LocalShard:
     """The one shard of an in-process manager.
 
     Args:
         directory: Its data directory, of one shard.
-        options: The manager's options.
-        specifications: To be refreshed before anything else happens.
-
-    Attributes:
-        deviations_seen, timeouts_seen: Counted since the start, over all engines.
+        options: The options.
     """
 
-    def __init__(
-        self, directory: DataDir, options: Mapping[str, Any], specifications: Sequence[type[Specification]]
-    ) -> None:
+    def __init__(self, directory: DataDir, options: LocalOptions) -> None:
         self._directory = directory
         self._options = options
-        self._specifications = specifications
         self._lock = OwnerLock(directory)
         self._client_id = secrets.token_hex(16)
         self._keeper = Keeper(self._tick)
         self._tenure: Tenure | None = None
         self._keeper_waits = False
         self._complaint = ""
-        self._counted = [0, 0]
+        self._counted: Counter[str] = Counter()
 
     # ------------------------------------------------------------------ life
 
@@ -100,26 +105,9 @@ class LocalShard:
         self._lock.drop()
 
     @property
-    def engine(self) -> Engine:
-        """The engine that there is.
-
-        Raises:
-            ManagerClosed: There is none.
-        """
-        tenure = self._tenure
-        if tenure is None:
-            raise ManagerClosed("the manager is closed")
-        return tenure.engine
-
-    @property
-    def deviations_seen(self) -> int:
-        """Deviations seen since the start."""
-        return self._counted[0] + self.engine.deviations_seen
-
-    @property
-    def timeouts_seen(self) -> int:
-        """Timeouts reported since the start."""
-        return self._counted[1] + self.engine.timeouts_seen
+    def counted(self) -> Counter[str]:
+        """What the service has counted in tenures that are left behind."""
+        return self._counted
 
     @property
     def last_kept(self) -> int:
@@ -135,14 +123,24 @@ class LocalShard:
     # ------------------------------------------------------------------ calls
 
     def carry_out(
-        self, operation: Callable[[Engine, Caller], Any], deliver: Callable[[bytes], None], thread: int | None = None
+        self,
+        operation: Operation,
+        arguments: tuple[Any, ...],
+        deliver: Callable[[bytes], None],
+        *,
+        now: int,
+        thread: int,
+        begins: Callable[[], object] = object,
     ) -> Any:
-        """Carry something out in a batch of its own, once, whatever becomes of the tenure; return its value.
+        """Carry an operation out in a batch of its own, once, whatever becomes of the tenure; return its value.
 
         Args:
-            operation: What to do; may be called again, when what it did before was not kept.
-            deliver: Takes the messages that handlers have sent, when the batch is kept.
-            thread: Who asked; by default the calling thread.
+            operation: What to do; may be begun again, when what it did before was not kept.
+            arguments: Its arguments.
+            deliver: Takes the messages that were sent to the caller, when the batch is kept.
+            now: When it was asked for, in microseconds since the epoch.
+            thread: Who asked.
+            begins: Called whenever it is begun, inside.
 
         Raises:
             SpexError: What the operation or the store raised; nothing was changed.
@@ -150,7 +148,7 @@ class LocalShard:
         """
         while True:
             messages: list[bytes] = []
-            caller = Caller(os.getpid(), threading.get_ident() if thread is None else thread, self._client_id, messages)
+            call = Call(os.getpid(), thread, self._client_id, messages, now)
             tenure = self._tenure
             # The straight way of nearly every call: nobody is inside, and nothing has gone wrong.
             if tenure is None or self._keeper_waits or not tenure.turn.take():
@@ -159,7 +157,8 @@ class LocalShard:
                 tenure.turn.give()
                 tenure = self._enter()
             try:
-                value, kept = tenure.carry_out(operation, caller)
+                begins()
+                value, kept = tenure.carry_out(operation, arguments, call)
             except StoreFull:
                 full = True
             except SpexError as error:
@@ -228,21 +227,12 @@ class LocalShard:
         self._lock.acquire()
         try:
             self._directory.check_layout(1)
-            options = self._options
-            now = time.time_ns() // 1000
-            interval = options["prune_interval"]
-            paths = shard_paths(self._directory, 1)
-            self._source = model_source(
-                Path(options["impl_models_dir"]), unite_stores(paths), learning_mode=options["learning_mode"]
-            )
-            for error in self._source.malformed.values():
-                logger.warning("%s", error)
-            silent_before = 0 if options["check_transition_timeouts_on_start"] else now
-            engine_options = EngineOptions(None if interval is None else interval // _US, silent_before)
-            specifications = [describe(cls)[0] for cls in self._specifications]
-            self._boot = BootOptions(options["durability"], engine_options, specifications, waits_for_room=False)
-            store = open_store(paths[0], self._boot)
-            self._tenure = Tenure(engine_of(store, self._source, self._boot, now), store)
+            path = self._directory.shard(0)
+            self._host = self._options.prepare(lambda read: read_stores([path], read))
+            for warning in self._host.warnings:
+                logger.warning("%s", warning)
+            store = open_store(path, StoreOptions(self._options.durability, waits_for_room=False))
+            self._tenure = Tenure(shard_over(store, self._host, NOBODY, time.time_ns() // 1000))
         except BaseException:
             self._lock.release()
             raise
@@ -252,7 +242,7 @@ class LocalShard:
         tenure, failure = self._tenure, None
         if tenure is None:
             return None
-        deadline = time.monotonic() + self._options["shutdown_timeout"]
+        deadline = time.monotonic() + self._options.shutdown_timeout
         while not tenure.turn.wait(_FIRST_LOOK):
             if tenure.turn.is_stuck() or time.monotonic() > deadline:
                 tenure = self._succeed(tenure)  # whoever is in there finds the manager closed
@@ -285,17 +275,16 @@ class LocalShard:
                 raise ManagerClosed("the manager is closed")
             return current
         tenure.dead = True
-        self._counted[0] += tenure.engine.deviations_seen
-        self._counted[1] += tenure.engine.timeouts_seen
-        # Where nobody is appending just now, the log goes on as it is, and only the engine is made anew.
+        self._counted.update(tenure.service.stats())
+        # Where nobody is appending just now, the log goes on as it is, and only what runs on it is made anew.
         store = tenure.store
         if not suspended or store.may_be_appending():
             store = store.reopened()
         else:
-            tenure.engine.batch.detach()
+            tenure.batch.detach()
             store.begin_view()
         tenure.inherited = store.last
-        fresh = Tenure(engine_of(store, self._source, self._boot, time.time_ns() // 1000), store)
+        fresh = Tenure(shard_over(store, self._host, NOBODY, time.time_ns() // 1000))
         self._tenure = fresh
         return fresh
 
@@ -305,7 +294,7 @@ class LocalShard:
         if tenure is None:
             return LONGEST_WAIT
         now = time.time_ns() // 1000
-        due, upkeep = tenure.engine.next_due(), tenure.engine.next_upkeep
+        due, upkeep = tenure.service.next_due(), tenure.store.next_upkeep
         wait = min(inf if due is None else (due - now) / 1_000_000, upkeep - time.monotonic())
         if wait > 0 and not tenure.busy:
             return min(wait, LONGEST_WAIT)
@@ -329,10 +318,10 @@ class LocalShard:
             self._succeed(tenure)
             return 0.0
         due = tenure.tick(now)
-        if tenure.engine.next_upkeep <= time.monotonic():
+        if tenure.store.next_upkeep <= time.monotonic():
             tenure.upkeep()
         self._complaint = ""
-        wait = min(inf if due is None else (due - now) / 1_000_000, tenure.engine.next_upkeep - time.monotonic())
+        wait = min(inf if due is None else (due - now) / 1_000_000, tenure.store.next_upkeep - time.monotonic())
         return min(wait, LONGEST_WAIT)
 
     def _complain(self, text: str) -> None:

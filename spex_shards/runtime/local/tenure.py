@@ -1,8 +1,8 @@
-"""A tenure: one engine's time in this process. It is never mended: what goes wrong with it is left behind.
+"""A tenure: the time of one open shard in this process. It is never mended: what goes wrong with it is left behind.
 
 # Guarantees:
 #
-# * One thread at a time is inside. What it does in memory is worth nothing before the engine's batch is kept, which is
+# * One thread at a time is inside. What it does in memory is worth nothing before the batch is kept, which is
 #   one append to the log. So whoever finds a tenure in which a call was cut off, or is interrupted, loses nothing by
 #   having another made of what the log holds.
 # * A tenure is `dead` before its log is closed, and that is before the log is read for the next one. Whoever has a
@@ -12,25 +12,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ...engine import Engine
-from ...engine.handlers import Caller
 from ...errors import SpexError, StoreError
-from ..store.logged_store import LoggedStore
+from ..protocol.operations import STATS, Operation
+from ..protocol.requests import DECLARE
+from ..service import Call
+from ..shard import Shard
 from ..system.turns import Inside, Turn, interruption
 
 _inside = Inside()
 
 
 class Tenure:
-    """An engine and its store, for one thread at a time.
+    """An open shard, for one thread at a time.
 
     Args:
-        engine: The engine.
-        store: Its store.
+        shard: The shard.
 
     Attributes:
         turn: Whoever has it is inside.
@@ -39,10 +38,8 @@ class Tenure:
         inherited: The sequence of the newest batch that the next tenure has; None: there is no next one yet.
     """
 
-    def __init__(self, engine: Engine, store: LoggedStore) -> None:
-        self.engine = engine
-        self.store = store
-        self._batch = engine.batch
+    def __init__(self, shard: Shard) -> None:
+        self.store, self.batch, self.service = shard.store, shard.batch, shard.service
         self._due: int | None = None
         self._upkeep = inf
         self.turn = Turn(self, _inside)
@@ -50,39 +47,46 @@ class Tenure:
         self.inherited: int | None = None
 
     @_inside
-    def carry_out(self, operation: Callable[[Engine, Caller], Any], caller: Caller) -> tuple[Any, int]:
-        """Carry something out in a batch of its own, and keep that.
+    def carry_out(self, operation: Operation, arguments: tuple[Any, ...], call: Call) -> tuple[Any, int]:
+        """Carry an operation out in a batch of its own, and keep that.
 
         Returns:
-            What the operation returned, and the sequence of the newest batch that was kept then.
+            What it returned, and the sequence of the newest batch that was kept then.
 
         Raises:
             SpexError: What the operation or the store raised; nothing was changed.
             BaseException: Anything else has come in between, and the tenure is of no use any more: `busy` says so.
         """
-        engine = self.engine
+        batch = self.batch
         self.busy = True
-        mark = engine.mark()
+        mark = batch.mark()
         try:
-            value = operation(engine, caller)
+            value = self._run(operation, arguments, call)
             # Before it is kept: afterwards a call that interrupts this one may have others kept on top.
-            kept = self.store.last + self._batch.dirty
-            engine.commit()
+            kept = self.store.last + batch.dirty
+            batch.commit()
         except SpexError as error:
             # An error that a signal handler has raised may have come at any place: nothing can be undone then.
             foreign = interruption(error)
             if foreign is not None:
                 raise foreign from None
-            engine.rollback(mark)
-            engine.commit()
+            batch.rollback(mark)
+            batch.commit()
             self.busy = False
             raise
         self.busy = False
         return value, kept
 
+    def _run(self, operation: Operation, arguments: tuple[Any, ...], call: Call) -> Any:
+        if operation is DECLARE:
+            return self.service.declare(list(arguments))
+        if operation is STATS:
+            return {**self.service.stats(), "store_size": self.store.size()}
+        return self.service.operations[operation](*arguments, call=call)
+
     def is_due_sooner(self) -> bool:
         """Return whether something is due at another time than when this was asked last, or upkeep is due sooner."""
-        due, upkeep = self.engine.next_due(), self.store.next_upkeep
+        due, upkeep = self.service.next_due(), self.store.next_upkeep
         if due == self._due and upkeep >= self._upkeep:
             return False
         self._due, self._upkeep = due, upkeep
@@ -95,17 +99,18 @@ class Tenure:
         Raises:
             StoreError: It could not be done; nothing was changed.
         """
-        engine = self.engine
+        service, batch = self.service, self.batch
         self.busy = True
-        due = engine.next_due()
-        mark = engine.mark()
+        due = service.next_due()
+        mark = batch.mark()
         try:
             if due is not None and due <= now:
-                due = engine.tick(now)
-                engine.commit()
+                service.tick(now)
+                batch.commit()
+                due = service.next_due()
         except StoreError:
-            engine.rollback(mark)
-            engine.commit()  # of nothing: what was read for it is let go
+            batch.rollback(mark)
+            batch.commit()  # of nothing: what was read for it is let go
             self.busy = False
             raise
         self.busy = False
@@ -118,7 +123,7 @@ class Tenure:
         Raises:
             StoreError: The store cannot keep its promises any more.
         """
-        self.engine.upkeep()
+        self.store.upkeep()
         self._upkeep = self.store.next_upkeep
 
     @_inside
@@ -133,4 +138,5 @@ class Tenure:
     @_inside
     def close(self) -> None:
         """Write everything out and let go of the store."""
-        self.engine.close()
+        self.batch.rollback()
+        self.store.close()

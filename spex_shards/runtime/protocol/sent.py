@@ -6,7 +6,7 @@ import struct
 from typing import Any, Final
 
 from . import codec
-from .requests import MUTATING, NOWAIT, Kind
+from .operations import CALL, NOWAIT, STATS, Operation
 
 LENGTH: Final = 4
 """Bytes of the length in front of a frame."""
@@ -22,12 +22,13 @@ class Sent:
     The caller who made it keeps it, and finds its answer in it, whichever session it went through.
 
     Args:
-        code: Its kind, and `NOWAIT`.
+        operation: What is asked for.
         thread: The thread that asks.
         arguments: Its arguments.
         waits: Whether somebody waits for its answer.
 
     Attributes:
+        changes: Whether it changes something.
         number: Its place among the requests of its client to that shard; 0: it has none yet.
         data: Its frame; only once it has a number.
         size: Bytes of the frame.
@@ -43,17 +44,17 @@ class Sent:
     done = False
     given_up = False
 
-    def __init__(self, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
-        packed = codec.pack_flat((code, thread, *arguments))
-        self.code = code
+    def __init__(self, operation: Operation, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
+        code = operation.code if waits else operation.code | NOWAIT
+        if operation.code == CALL:
+            packed = codec.pack((code, thread, operation.name, *arguments))
+        else:
+            packed = codec.pack_flat((code, thread, *arguments))
+        self.operation = operation
+        self.changes = operation.changes
         self.waits = waits
         self._packed = packed
         self.size = _HEAD_AND_MORE + len(packed)
-
-    @property
-    def changes(self) -> bool:
-        """Whether it changes something."""
-        return self.code & ~NOWAIT in MUTATING
 
     def numbered(self, number: int, acknowledged: int) -> bytes:
         """Take a number; return the frame."""
@@ -65,7 +66,7 @@ class Sent:
 
     def give_up(self, error: Any, acknowledged: int) -> None:
         """Have it answered with an error; in its place goes a question that takes its number and does nothing."""
-        question = Sent(Kind.SPECIFICATION, 0, ("",), waits=self.waits)
+        question = Sent(STATS, 0, (), waits=True)
         self.data = question.numbered(self.number, acknowledged)
-        self.size, self.code = question.size, question.code
+        self.size, self.changes = question.size, False
         self.answer, self.given_up = [self.number, False, error, []], True

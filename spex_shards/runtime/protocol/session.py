@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ...errors import ShardDown, StoreError, code_of, show
 from . import codec, records
-from .requests import FORGOTTEN_AFTER, MUTATING, OLDEST_PROTOCOL, PROTOCOL_VERSION, Kind, ProtocolError, Request
+from .requests import BYE, FORGOTTEN_AFTER, HELLO, OLDEST_PROTOCOL, PROTOCOL_VERSION, SEEN, ProtocolError, Request
 from .sent import LENGTH, Sent
 
 _NOT_KEPT: Final = code_of(StoreError)
@@ -189,7 +189,7 @@ class ClientSession:
         kept = self._kept or (again and self._clock() - self._unkept_since > FORGOTTEN_AFTER / 2)
         seen = self._seen
         first = self.acknowledged + 1
-        return frame((0, self.acknowledged, Kind.HELLO, pid, version, first, kept, again, seen.events, seen.logged))
+        return frame((0, self.acknowledged, HELLO.code, pid, version, first, kept, again, seen.events, seen.logged))
 
     def is_new(self, number: int, *, report: bool) -> bool:
         """Take the number of an event, or of a report; return whether it was not here before."""
@@ -204,7 +204,7 @@ class ClientSession:
 
     def seen(self) -> bytes:
         """Return the frame that tells the shard which reports it may forget: those that are logged."""
-        return frame((0, 0, Kind.SEEN, 0, self._seen.logged))
+        return frame((0, 0, SEEN.code, 0, self._seen.logged))
 
     def logged(self, number: int) -> None:
         """Every report up to this number is logged."""
@@ -212,7 +212,7 @@ class ClientSession:
 
     def goodbye(self) -> bytes:
         """Return the frame that tells the shard that this client is gone for good."""
-        return frame((0, 0, Kind.BYE, 0))
+        return frame((0, 0, BYE.code, 0))
 
     def unanswered(self) -> bytes:
         """Return the frames of the whole window, in order, to be written to a new channel."""
@@ -318,7 +318,7 @@ class ServerSession:
         if request.acknowledged >= request.number:
             raise ProtocolError(f"request {request.number} says that it is answered already")
         self._forget(request.acknowledged)
-        return request.number > self.applied or request.kind not in MUTATING
+        return request.number > self.applied or not request.operation.changes
 
     def put_back(self) -> None:
         """The newest request that `receive` took was not carried out, and will be given to it once more."""

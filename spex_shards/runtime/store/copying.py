@@ -13,8 +13,8 @@ from typing import Final
 import lmdb
 
 from ...errors import DataDirError, StoreError
-from ..system.private import check_files
-from .files import OsFiles, sync_folder
+from ..system.private import check_files, sync_folder
+from .files import OsFiles
 from .lmdb_store import LmdbStore
 from .meta_pages import DATA, MetaPages
 from .port import TABLES

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from ..system.private import open_file, read_file
+from ..system.private import open_file, read_file, sync_folder
 from .syncing import Syncer, SyncThread
 
 _PREFIX: Final = "log-"
@@ -166,15 +166,6 @@ class OsFiles:
 def file_name(number: int) -> str:
     """Return the name of a log's file."""
     return f"{_PREFIX}{number}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fdatasync(descriptor: int) -> None:

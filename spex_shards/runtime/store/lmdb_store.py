@@ -14,8 +14,7 @@ import lmdb
 
 from ...errors import DataDirError, StoreError
 from ..system.descriptors import take_standard_ones
-from ..system.private import check_files
-from .files import sync_folder
+from ..system.private import check_files, sync_folder
 from .meta_pages import DATA, MetaPages
 from .port import TABLES, Changes
 

@@ -24,8 +24,7 @@ import xxhash
 
 from ...errors import DataDirError, StoreError
 from ..protocol import records
-from ..system.private import open_file, open_folder, read_file, replace_file
-from .files import sync_folder
+from ..system.private import open_file, open_folder, read_file, replace_file, sync_folder
 
 DATA: Final = "data.mdb"
 RECORD: Final = "meta"

@@ -20,22 +20,23 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from math import inf
 from pathlib import Path
 from typing import Final
 
-from ...engine import EngineOptions
-from ...engine.boot import BootOptions, open_engine
-from ...engine.preparing import read_models
 from ...errors import SpexError, words
-from ...messages.specifications import StoredSpecification
+from ..data_dir import DataDir, OwnerLock, process_state
 from ..protocol.config import SupervisorConfig
 from ..protocol.records import error_of, error_plain
 from ..protocol.requests import MAX_REPLY_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..protocol.session import frame
 from ..protocol.wire import receive_frame, receive_message, send_message
+from ..service import Host
+from ..shard import open_shard
 from ..shard_info import ShardStatus
-from ..store.data_dir import DataDir, OwnerLock, process_state
+from ..store.opening import StoreOptions
 from ..system.forking import adopt_orphans, allow_descriptors, reset_signals
 from ..system.hang import HangWatch
 from ..system.waits import capped
@@ -43,6 +44,7 @@ from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
 from ..worker.shard_page import ShardPage
 from .attach import Attached, Door, Refused, connect, read_attach
+from .elsewhere import read_elsewhere
 from .policy import ShardPolicy
 from .process import Forker, WorkerProcess
 from .restart import LONGEST_RETRY, BackOff, RestartIntensity
@@ -115,7 +117,7 @@ class Supervisor:
         self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
-        self._source = read_models(self._forker, self._directory, config)
+        self._host = self._prepare()
         self._door = Door(self._directory.socket)
         self._shards = [
             ShardPolicy(
@@ -137,6 +139,14 @@ class Supervisor:
         gc.collect()
         gc.set_threshold(20_000, 20, 20)  # rows are short-lived and without cycles
         gc.freeze()  # so that the collector in a worker does not copy the pages that it shares with this process
+
+    def _prepare(self) -> Host:
+        """Make what all shards have in common: here, once, so that a worker is there within milliseconds."""
+        module, name = self._config.host.split(":")
+        paths = [self._directory.shard(index) for index in range(self._config.shards)]
+        prepare = getattr(import_module(module), name)
+        host: Host = prepare(self._config.host_options, partial(read_elsewhere, self._forker, paths))
+        return host
 
     def run(self) -> None:
         """Supervise until told to stop, or until the owner is gone."""
@@ -340,23 +350,17 @@ class Supervisor:
     def _be_worker(self, shard: ShardPolicy, control: socket.socket) -> int:
         config, index = self._config, shard.index
         watch = PageWatch(index, self._pages[index], shard.suspects)
-        silent_before = 0 if config.check_timeouts else config.started_us
-        boot = BootOptions(
-            durability=config.durability,
-            engine=EngineOptions(config.prune_interval_us, silent_before, watch),
-            specifications=[StoredSpecification.of(plain) for plain in config.specifications],
-            helper_keeps=[self._lock.descriptor],
-        )
+        store = StoreOptions(config.durability, helper_keeps=[self._lock.descriptor], on_wait=watch.bump)
         options = WorkerOptions(
             index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, [self._lock.descriptor]
         )
         path = self._directory.shard(index)
-        return run_worker(lambda: open_engine(path, self._source, boot, time.time_ns() // 1000), control, options)
+        return run_worker(lambda: open_shard(path, self._host, store, watch, time.time_ns() // 1000), control, options)
 
     def _announce_start(self) -> None:
         if not self._announced and all(shard.settled() for shard in self._shards):
             self._announced = True
-            warnings = [str(error) for error in self._source.malformed.values()]
+            warnings = list(self._host.warnings)
             warnings += [
                 f"shard {shard.index} cannot start: {shard.last_exit}"
                 for shard in self._shards

@@ -182,3 +182,12 @@ def _check_mode(path: Path, found: os.stat_result) -> None:
 def _refused(path: Path, what: str, advice: str) -> DataDirError:
     text = f"{path} {what}: nothing there is used, since another user may have put it there; {advice}"
     return DataDirError(text, path=str(path))
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,6 +6,7 @@ import select
 from typing import Any, Final
 
 from ...errors import ShardDown, SpexError, StoreError
+from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..protocol.session import ServerSession
@@ -24,10 +25,11 @@ class Attachments:
         waiting: Those that have requests in their queue.
     """
 
-    def __init__(self, epoll: Any, sessions: Sessions, limit: int) -> None:
+    def __init__(self, epoll: Any, sessions: Sessions, operations: Operations, limit: int) -> None:
         self._epoll = epoll
         self._sessions = sessions
         self._limit = limit
+        self._operations = operations
         self._peers: dict[int, Peer] = {}
         self.waiting: dict[Peer, None] = {}
         self._depth = 0
@@ -88,13 +90,13 @@ class Attachments:
         try:
             session = self._sessions.get(client_id)
         except StoreError as error:
-            peer = Peer(client_id, pid, owner, ServerSession(None, {}), descriptors, self._limit)
+            peer = Peer(client_id, pid, owner, ServerSession(None, {}), descriptors, self._limit, self._operations)
             peer.refuse(error_plain(error))
             peer.flush()
             peer.close()
             return
         session.opened = False  # its hello is still to come on this channel
-        peer = Peer(client_id, pid, owner, session, descriptors, self._limit)
+        peer = Peer(client_id, pid, owner, session, descriptors, self._limit, self._operations)
         self._peers[peer.requests_fd] = peer
         self._epoll.register(peer.requests_fd, select.EPOLLIN)
 

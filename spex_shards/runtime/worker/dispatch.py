@@ -1,4 +1,4 @@
-"""One request, checked and carried out by the engine: from its arguments to its entry in a reply."""
+"""One request, checked and carried out by the service: from its arguments to its entry in a reply."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ import os
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from ...domain.instance import Deviation
-from ...engine import CheckPending, Engine
-from ...engine.handlers import Caller, report
 from ...errors import RemoteTraceback, SpexError, StoreError, words
-from ...messages.specifications import StoredSpecification
-from ..protocol.codec import canonical, decode, identifier_of, pack
-from ..protocol.records import encode_value, error_plain
-from ..protocol.requests import MUTATING, Kind, ProtocolError, Request, check
-from ..protocol.shipping import unship
+from ..protocol.codec import pack
+from ..protocol.operations import STATS, Operation
+from ..protocol.records import error_plain
+from ..protocol.requests import ProtocolError, Request
+from ..service import Call, Deferred
+from ..shard import Shard
+from ..system.user_code import report
 from .logs import LogCapture
 from .peers import LOG, MESSAGE, Peer
 
 Entry = list[Any]
 """[number, ok, value or error, log records, events]; the events stay in the shard's memory of the answer."""
-_Operation = Callable[["Dispatcher", Request, Caller, int], Any]
 
 
 class Dispatcher:
-    """Carries requests out on an engine.
+    """Carries requests out on a service.
 
     Args:
-        engine: The shard's engine.
+        shard: The shard.
         capture: Where log records go.
         stats: Returns what the worker counts itself.
         most_bytes: Most bytes of a request's arguments; None: as many as a frame has.
@@ -37,51 +35,51 @@ class Dispatcher:
 
     def __init__(
         self,
-        engine: Engine,
+        shard: Shard,
         capture: LogCapture,
         stats: Callable[[], dict[str, Any]],
         most_bytes: int | None = None,
     ) -> None:
+        self._shard = shard
+        self._service, self._batch = shard.service, shard.batch
+        self._operations: dict[Operation, Callable[..., Any]] = {**shard.service.operations, STATS: self._report}
         self._most_bytes = most_bytes
-        self._engine = engine
         self._capture = capture
         self._stats = stats
-        self.requests: Counter[Kind] = Counter()
+        self.requests: Counter[str] = Counter()
 
-    def register(self, arguments: list[Any]) -> None:
-        """Take a specification.
+    def declare(self, arguments: list[Any]) -> None:
+        """Take what a client declares to the service.
 
         Raises:
             ProtocolError: It is malformed.
         """
         try:
-            check(Kind.REGISTER, arguments)
-            stored = StoredSpecification.of(arguments[0])
+            self._service.declare(arguments)
         except (ValueError, TypeError) as error:
-            raise ProtocolError(f"a malformed specification: {error}") from None
-        self._engine.register(stored, arguments[1])
+            raise ProtocolError(str(error)) from None
 
     def execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
         """Carry a request out in the current batch; return its entry, or None for plain success with nothing to say."""
-        kind = request.kind
-        self.requests[kind] += 1
+        operation = request.operation
+        self.requests[operation.name] += 1
         messages: list[bytes] = []
         logs: list[Any] = []
-        caller = Caller(peer.pid, request.thread, peer.client_hex, messages)
-        mark = self._engine.mark()
+        call = Call(peer.pid, request.thread, peer.client_hex, messages, now)
+        mark = self._batch.mark()
         self._capture.target = logs
         try:
-            check(kind, request.arguments)
+            operation.check(request.arguments)
             if self._most_bytes is not None:
                 _check_size(request, self._most_bytes)
-            value = _OPERATIONS[kind](self, request, caller, now)
+            value: Any = self._operations[operation](*request.arguments, call=call)
             ok = True
-        except CheckPending:
-            self._engine.rollback(mark)
+        except Deferred:
+            self._batch.rollback(mark)
             self._capture.target = self._capture.outside
             raise
         except BaseException as error:  # a user's code may raise what is no Exception
-            self._engine.rollback(mark)
+            self._batch.rollback(mark)
             messages.clear()
             value, ok = _failure(request, error), False
         if value is None and ok and not messages and not logs:
@@ -93,7 +91,7 @@ class Dispatcher:
         return self._entry(peer, request, ok, value, logs, messages)
 
     def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
-        # `ok` here: it was carried out, and the error is the handler's word, which `_nowait` leaves to the handler.
+        # `ok` here: it was carried out, and the error is the service's word, which nobody waits for with `_nowait`.
         if request.nowait and ok:
             report(error)
             return None, True
@@ -108,76 +106,14 @@ class Dispatcher:
             logs = []
         return [request.number, ok, value, logs, events]
 
-    def _init(self, request: Request, caller: Caller, now: int) -> SpexError | None:
-        name, identifier, meta, initial_state = request.arguments
-        _check_values(identifier, meta)
-        return self._engine.init_instance(name, identifier, meta, initial_state, now, caller)
-
-    def _transition(self, request: Request, caller: Caller, now: int) -> SpexError | None:
-        identifier, action, to_state = request.arguments
-        return self._engine.transition(identifier, action, to_state, now, caller)
-
-    def _mock(self, request: Request, _caller: Caller, now: int) -> None:
-        name, identifier, meta, state = request.arguments
-        _check_values(identifier, meta)
-        self._engine.mock_instance(name, identifier, meta, state, now)
-
-    def _delete(self, request: Request, _caller: Caller, _now: int) -> None:
-        self._engine.delete_instance(*request.arguments)
-
-    def _delete_where(self, request: Request, _caller: Caller, _now: int) -> int:
-        return self._engine.delete_instances(unship(request.arguments[0]))
-
-    def _get(self, request: Request, _caller: Caller, _now: int) -> list[Any]:
-        return self._engine.get_instance(*request.arguments)
-
-    def _history(self, request: Request, _caller: Caller, _now: int) -> list[Any] | None:
-        return self._engine.history(*request.arguments)
-
-    def _page(self, request: Request, _caller: Caller, _now: int) -> tuple[Any, ...]:
-        return self._engine.page(*request.arguments)
-
-    def _models(self, _request: Request, _caller: Caller, _now: int) -> list[Any]:
-        return [
-            [m.specification, [list(t) for t in m.transitions], m.learning_mode] for m in self._engine.impl_models()
-        ]
-
-    def _deviations(self, request: Request, _caller: Caller, _now: int) -> list[Any]:
-        return [_deviation_plain(deviation) for deviation in self._engine.deviations(*request.arguments)]
-
-    def _specification(self, request: Request, _caller: Caller, _now: int) -> list[Any] | None:
-        stored = self._engine.knows(*request.arguments)
-        return None if stored is None else stored.plain()
-
-    def _report(self, _request: Request, _caller: Caller, _now: int) -> dict[str, Any]:
-        return {
-            "requests": {kind.name.lower(): count for kind, count in self.requests.items()},
-            "deviations": self._engine.deviations_seen,
-            "timeouts": self._engine.timeouts_seen,
-            "store_size": self._engine.store_size(),
-            **self._stats(),
-        }
-
-
-_OPERATIONS: Final[dict[Kind, _Operation]] = {
-    Kind.INIT: Dispatcher._init,
-    Kind.TRANSITION: Dispatcher._transition,
-    Kind.MOCK: Dispatcher._mock,
-    Kind.DELETE: Dispatcher._delete,
-    Kind.DELETE_WHERE: Dispatcher._delete_where,
-    Kind.GET: Dispatcher._get,
-    Kind.HISTORY: Dispatcher._history,
-    Kind.PAGE: Dispatcher._page,
-    Kind.MODELS: Dispatcher._models,
-    Kind.DEVIATIONS: Dispatcher._deviations,
-    Kind.SPECIFICATION: Dispatcher._specification,
-    Kind.STATS: Dispatcher._report,
-}
+    def _report(self, *, call: Call) -> dict[str, Any]:  # noqa: ARG002 - every operation has it
+        own = {"requests": dict(self.requests), "store_size": self._shard.store.size()}
+        return {**own, **self._service.stats(), **self._stats()}
 
 
 def size_of(request: Request, entry: Entry | None) -> int:
     """Return the bytes that the answer to a question takes; 0 for what changes something, which has small answers."""
-    return 0 if entry is None or request.kind in MUTATING else len(pack(entry[2]))
+    return 0 if entry is None or request.operation.changes else len(pack(entry[2]))
 
 
 def _check_size(request: Request, most: int) -> None:
@@ -187,26 +123,13 @@ def _check_size(request: Request, most: int) -> None:
         raise StoreError(f"the request to a shard {text} ({most} bytes), got: {size} bytes")
 
 
-def _check_values(identifier: bytes, meta: bytes | None) -> None:
-    # What is stored now is read for as long as the directory lives.
-    if canonical(identifier_of(identifier)) != identifier:
-        raise ValueError("the identifier is not in its canonical form")
-    if meta is not None and type(decode(meta)) is not dict:
-        raise ValueError("meta is no dict")
-
-
 def _failure(request: Request, error: BaseException) -> SpexError:
     if isinstance(error, SpexError):
         return error
-    text = f"the shard could not carry out {request.kind.name.lower()}: {words(error)}"
+    text = f"the shard could not carry out {request.operation.name}: {words(error)}"
     if isinstance(error, MemoryError):
         traceback.clear_frames(error.__traceback__)  # so that there is memory for the answer
         return StoreError(f"{text} (there is no memory for it); nothing of it was kept")
     failure = SpexError(text, shard_pid=os.getpid())
     failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
     return failure
-
-
-def _deviation_plain(d: Deviation) -> list[Any]:
-    times = encode_value(d.first_seen), encode_value(d.last_seen)
-    return [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *times]

@@ -27,15 +27,17 @@ import time
 from math import inf
 from typing import Any, Final
 
-from ...engine import CheckPending, Engine
 from ...errors import ShardDown, SpexError, StoreError
+from ..protocol.operations import Operations
 from ..protocol.records import error_plain
-from ..protocol.requests import MUTATING, Kind, ProtocolError, Request, check
+from ..protocol.requests import BYE, DECLARE, HELLO, ProtocolError, Request
 from ..protocol.wire import receive_message, send_message
+from ..service import Deferred
+from ..shard import Shard
 from ..store import LogBroken
 from ..system.waits import capped
 from .attachments import MAX_UNWRITTEN, Attachments
-from .checks import CheckQueue
+from .deferred import DeferredWork
 from .dispatch import Dispatcher, Entry, size_of
 from .logs import LogCapture
 from .memory import most_request_bytes
@@ -52,7 +54,6 @@ FORCED_BY: Final = 1.2
 _DRAIN_SECONDS: Final = 0.5
 _RETRY_AFTER: Final = 1.0
 LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
-
 _Done = tuple[Peer, Request, Entry | None, bool]
 """An answered request: its client, itself, its entry, and whether the current batch carried it out."""
 
@@ -60,19 +61,20 @@ logger = logging.getLogger("spex_shards")
 
 
 class Worker:
-    """One shard: its engine, its clients, and what is due by itself."""
+    """One shard at work: its clients, and what is due by itself."""
 
-    def __init__(self, engine: Engine, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
-        self._engine = engine
+    def __init__(self, shard: Shard, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
+        self._store, self._batch, self._service = shard.store, shard.batch, shard.service
         self._control = control
         self._options = options
         self._capture = capture
-        self._dispatcher = Dispatcher(engine, capture, self._stats, most_request_bytes(options.max_frame_bytes))
-        self._sessions = Sessions(engine.batch)
-        self._outbox = Outbox(engine.batch)
-        self._checks = CheckQueue(engine.checks, options.helper_keeps)
+        self._dispatcher = Dispatcher(shard, capture, self._stats, most_request_bytes(options.max_frame_bytes))
+        self._sessions = Sessions(self._batch)
+        self._outbox = Outbox(self._batch)
+        self._deferred = DeferredWork(self._service, options.helper_keeps)
         self._epoll = select.epoll()
-        self._clients = Attachments(self._epoll, self._sessions, options.max_frame_bytes)
+        operations = Operations(self._service.operations)
+        self._clients = Attachments(self._epoll, self._sessions, operations, options.max_frame_bytes)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
@@ -89,7 +91,8 @@ class Worker:
         while not self._draining:
             self.turn()
         self._drain()
-        self._engine.close()
+        self._batch.rollback()
+        self._store.close()
         return 0
 
     def turn(self) -> None:
@@ -97,19 +100,19 @@ class Worker:
         for descriptor, _ in self._epoll.poll(capped(self._timeout())):
             self._ready(descriptor)
         if self._clients.waiting:
-            self._batch()
-        if self._checks.due:
-            self._begin_check()
+            self._work()
+        if self._deferred.due:
+            self._begin_deferred()
         if self._is_due():
             self._by_itself()
-        if self._engine.next_upkeep <= time.monotonic():
-            self._engine.upkeep()
+        if self._store.next_upkeep <= time.monotonic():
+            self._store.upkeep()
 
-    def _begin_check(self) -> None:
-        for peer in self._checks.begin():
+    def _begin_deferred(self) -> None:
+        for peer in self._deferred.begin():
             self._clients.go_on(peer)
-        if self._checks.descriptor >= 0:
-            self._epoll.register(self._checks.descriptor, select.EPOLLIN)
+        if self._deferred.descriptor >= 0:
+            self._epoll.register(self._deferred.descriptor, select.EPOLLIN)
 
     def _timeout(self) -> float:
         if self._clients.ready():
@@ -118,11 +121,11 @@ class Worker:
             return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
         now = time.monotonic()
         due = min((self._next_due - _now()) / 1_000_000, self._sessions.next_sweep - now)
-        wait = min(max(due, self._not_before - now), self._engine.next_upkeep - now)
+        wait = min(max(due, self._not_before - now), self._store.next_upkeep - now)
         return max(0.0, min(wait, LONGEST_WAIT))
 
     def _due(self) -> float:
-        due = self._engine.next_due()
+        due = self._service.next_due()
         return inf if due is None else due
 
     def _is_due(self) -> bool:
@@ -130,7 +133,7 @@ class Worker:
             return True
         now = time.monotonic()
         return now >= self._not_before and (
-            self._engine.batch.dirty
+            self._batch.dirty
             or bool(self._capture.outside)
             or self._outbox.waiting
             or self._sessions.unwritten
@@ -144,9 +147,9 @@ class Worker:
             self._clients.read(peer)
         elif descriptor == self._control.fileno():
             self._order()
-        elif descriptor == self._checks.descriptor:
+        elif descriptor == self._deferred.descriptor:
             self._epoll.unregister(descriptor)
-            for waiting in self._checks.end():
+            for waiting in self._deferred.end():
                 self._clients.go_on(waiting)
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
@@ -175,7 +178,7 @@ class Worker:
 
     # ------------------------------------------------------------------ one batch
 
-    def _batch(self) -> None:
+    def _work(self) -> None:
         work = self._clients.take()
         if not work:
             return
@@ -222,11 +225,11 @@ class Worker:
         except ProtocolError as error:
             self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return True
-        except CheckPending as pending:
+        except Deferred as deferred:
             session.put_back()
-            self._checks.wait_for(pending, peer)
+            self._deferred.wait_for(deferred, peer)
             return False
-        changes = request.kind in MUTATING
+        changes = request.operation.changes
         session.applied_now(request.number, entry, remember=changes)
         if changes:
             self._sessions.changed(peer.client_id)
@@ -242,28 +245,28 @@ class Worker:
         return self._dispatcher.execute(peer, request, now)
 
     def _take_notice(self, peer: Peer, request: Request) -> None:
-        mark = self._engine.mark()
+        mark = self._batch.mark()
         try:
             self._notice(peer, request)
         except (ValueError, ShardDown, StoreError) as error:
-            self._engine.rollback(mark)
+            self._batch.rollback(mark)
             self._clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
             )
 
     def _notice(self, peer: Peer, request: Request) -> None:
-        if request.kind is Kind.REGISTER:
-            self._dispatcher.register(request.arguments)
+        if request.operation is DECLARE:
+            self._dispatcher.declare(request.arguments)
             return
-        check(request.kind, request.arguments)
-        if request.kind is Kind.BYE:
+        request.operation.check(request.arguments)
+        if request.operation is BYE:
             self._sessions.ended(peer.client_id)
             return
-        if request.kind is Kind.HELLO:
+        if request.operation is HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
         self._outbox.seen(peer, request.arguments[-1])
-        self._engine.hold_timeouts(self._outbox.full)
+        self._service.held = self._outbox.full
 
     def _commit(self, done: list[_Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
@@ -272,11 +275,11 @@ class Worker:
         try:
             self._outbox.take_unasked(self._capture.outside)
             self._sessions.write()
-            self._engine.commit()
+            self._batch.commit()
         except LogBroken:
             raise
         except (StoreError, MemoryError) as error:
-            self._engine.rollback(0)
+            self._batch.rollback(0)
             self._capture.outside[:0] = captured[:MOST_KEPT]
             self._outbox.lose(len(captured) - MOST_KEPT)
             self._answer(self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory")))
@@ -293,7 +296,7 @@ class Worker:
         failed: list[_Done] = []
         for peer, request, entry, fresh in done:
             answer: Entry | None = entry
-            if fresh and request.kind in MUTATING:
+            if fresh and request.operation.changes:
                 answer = [request.number, False, plain, [], []]
                 peer.session.not_applied(request.number, answer)
             elif fresh:  # what it read may be of this batch: read again
@@ -338,16 +341,16 @@ class Worker:
             self._deliver_reports()
 
     def _tick(self, now: int) -> bool:
-        mark = self._engine.mark()
+        mark = self._batch.mark()
         logged = self._capture.target = []
         failure = None
         try:
             self._sessions.sweep()
-            self._engine.hold_timeouts(self._outbox.full)
-            self._engine.tick(now)
+            self._service.held = self._outbox.full
+            self._service.tick(now)
             self._outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
-            self._engine.rollback(mark)
+            self._batch.rollback(mark)
             self._not_before = time.monotonic() + _RETRY_AFTER
             failure = error
         finally:
@@ -374,19 +377,19 @@ class Worker:
                 size = peer.bytes_in
                 self._clients.read(peer)
                 while not peer.closed and peer.queue and not peer.stalled and not peer.parked:
-                    self._batch()
+                    self._work()
                 if peer.closed or peer.bytes_in == size:
                     break
         # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
         self._epoll.unregister(self._control)
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self._clients.all()):
-            if self._checks.due:
-                self._begin_check()
+            if self._deferred.due:
+                self._begin_deferred()
             for descriptor, _ in self._epoll.poll(0.05):
                 self._ready(descriptor)
             if self._clients.waiting:
-                self._batch()
+                self._work()
 
     def _stats(self) -> dict[str, Any]:
         return {

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ...engine.rows import u64
 from ...errors import StoreError
 from ..protocol import records
 from ..protocol.session import frame
 from ..store import Batch
+from ..store.keys import u64
 from .logs import record_plain
 from .peers import REPORT, Peer
 

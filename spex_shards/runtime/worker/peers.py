@@ -6,12 +6,12 @@ import os
 from collections import deque
 from typing import Any
 
-from ..protocol.requests import NOT_ANSWERED, Request, read_request
+from ..protocol.operations import Operations
+from ..protocol.requests import LOG, MESSAGE, NOT_ANSWERED, REPORT, Request, read_request
 from ..protocol.session import ServerSession, frame, frame_flat
 from ..protocol.wire import FrameReader, read_available, write_available
 
-MESSAGE, LOG, REPORT = 0, 1, 2
-"""Kinds of events: a message of a handler, a log record of a request, a log record of none (see the outbox)."""
+__all__ = ["LOG", "MESSAGE", "REPORT", "Peer"]
 
 
 class Peer:
@@ -28,10 +28,18 @@ class Peer:
         session: What was agreed with it so far.
         descriptors: The ends to read requests from, to write replies to, to write events to.
         limit: Most bytes of one frame.
+        operations: What it can ask for.
     """
 
     def __init__(
-        self, client_id: bytes, pid: int, owner: bool, session: ServerSession, descriptors: list[int], limit: int
+        self,
+        client_id: bytes,
+        pid: int,
+        owner: bool,
+        session: ServerSession,
+        descriptors: list[int],
+        limit: int,
+        operations: Operations,
     ) -> None:
         self.client_id = client_id
         self.client_hex = client_id.hex()
@@ -48,6 +56,7 @@ class Peer:
         self.bytes_in = 0
         self.bytes_out = 0
         self._limit = limit
+        self._operations = operations
         self._reader = FrameReader(limit)
 
     def read(self) -> bool:
@@ -61,7 +70,7 @@ class Peer:
             return True
         self.bytes_in += len(data)
         for plain in self._reader.feed(data):
-            self.queue.append(read_request(plain))
+            self.queue.append(read_request(plain, self._operations))
         return bool(data)
 
     def drop_unread(self) -> None:

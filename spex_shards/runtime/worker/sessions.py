@@ -11,12 +11,12 @@ import time
 from itertools import islice
 from typing import Any, Final
 
-from ...engine.rows import u64
 from ...errors import StoreError
 from ..protocol import records
 from ..protocol.requests import FORGOTTEN_AFTER
 from ..protocol.session import ServerSession
 from ..store import Batch
+from ..store.keys import u64
 
 EXPIRES_AFTER: Final = FORGOTTEN_AFTER * 1_000_000
 """Microseconds of the shard's age after a client was seen to be gone, in which it may still come back."""

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ...engine import Engine
 from ...errors import SpexError
 from ..protocol.records import error_plain
 from ..protocol.wire import send_message
+from ..shard import Shard
 from ..store import LogBroken
 from .logs import LogCapture
 from .loop import Worker
@@ -26,11 +26,11 @@ STORE_BROKEN: Final = 65
 """Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
 
 
-def run(boot: Callable[[], Engine], control: socket.socket, options: WorkerOptions) -> int:
+def run(boot: Callable[[], Shard], control: socket.socket, options: WorkerOptions) -> int:
     """Open the shard and serve it until told to drain; return the exit code.
 
     Args:
-        boot: Opens the engine.
+        boot: Opens the shard.
         control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
         options: The rest.
     """

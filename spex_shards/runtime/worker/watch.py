@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ...engine.watch import Watch
 from ...errors import PoisonRequest, SpexError
 from ..protocol.requests import Request
+from ..service import Watch
 from .shard_page import ShardPage, Suspect
 from .suspects import Suspects
 
@@ -44,7 +44,7 @@ class PageWatch(Watch):
         how = self._suspects.how(suspect)
         return PoisonRequest(
             f"shard {self._shard} died {self._suspects.deaths(suspect)} times while it carried out this "
-            f"{request.kind.name.lower()} (the last time: {how}), which is refused now; nothing of it was kept",
+            f"{request.operation.name} (the last time: {how}), which is refused now; nothing of it was kept",
             shard=self._shard,
             pid=os.getpid(),
             exit=how,

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from ...errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
-from ..protocol import records
-from ..protocol.routing import HASH_NAME
-from ..system.private import make_private, open_file, read_file, replace_file, take_for_oneself
-from ..system.waits import milliseconds
-from .files import sync_folder
+from ..errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from .protocol import records
+from .protocol.routing import HASH_NAME
+from .system.private import make_private, open_file, read_file, replace_file, sync_folder, take_for_oneself
+from .system.waits import milliseconds
 
 FORMAT: Final = 1
 """Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the

@@ -1,0 +1,133 @@
+"""Spex as a service of a shard: each operation, from its plain arguments to its plain answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..checking.conformance import Verdict
+from ..domain.instance import Deviation
+from ..errors import SpexError
+from ..messages import operations as ops
+from ..messages.specifications import StoredSpecification
+from ..runtime.protocol.operations import Operation
+from ..runtime.protocol.records import encode_value
+from ..runtime.protocol.shipping import unship
+from ..runtime.service import Call
+from .core import Engine
+
+
+class SpexService:
+    """What runs on each shard of Spex.
+
+    Args:
+        engine: Carries it out.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.operations: Mapping[Operation, Callable[..., Any]] = {
+            ops.INIT: self._init,
+            ops.TRANSITION: self._transition,
+            ops.MOCK: self._mock,
+            ops.DELETE: self._delete,
+            ops.DELETE_WHERE: self._delete_where,
+            ops.GET: self._get,
+            ops.HISTORY: self._history,
+            ops.PAGE: self._page,
+            ops.MODELS: self._models,
+            ops.DEVIATIONS: self._deviations,
+            ops.SPECIFICATION: self._specification,
+        }
+
+    @property
+    def held(self) -> bool:
+        """Whether no timeouts are reported for the time being: nobody takes the reports."""
+        return self.engine.timers.held
+
+    @held.setter
+    def held(self, hold: bool) -> None:
+        self.engine.timers.held = hold
+
+    @property
+    def defers(self) -> bool:
+        """Whether long checks are made elsewhere."""
+        return self.engine.checks.elsewhere
+
+    @defers.setter
+    def defers(self, defers: bool) -> None:
+        self.engine.checks.elsewhere = defers
+
+    def declare(self, arguments: list[Any]) -> None:
+        """Take a specification as a client declares it.
+
+        Raises:
+            ValueError: It is malformed.
+        """
+        try:
+            ops.check_declaration(arguments)
+            stored = StoredSpecification.of(arguments[0])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"a malformed specification: {error}") from None
+        self.engine.register(stored, arguments[1])
+
+    def done(self, key: bytes, result: str) -> None:
+        """Take the verdict of a long check."""
+        self.engine.checks.found(key, Verdict(result))
+
+    def next_due(self) -> int | None:
+        """Return when `tick` has something to do: a time (0: at once), or None."""
+        return self.engine.timers.next_due()
+
+    def tick(self, now: int) -> None:
+        """Do a portion of what is due."""
+        self.engine.timers.tick(now)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was seen since the start."""
+        return {"deviations": self.engine.deviations_seen, "timeouts": self.engine.timers.timeouts_seen}
+
+    # ------------------------------------------------------------------ operations
+
+    def _init(
+        self, name: str, identifier: bytes, meta: bytes | None, initial_state: str | None, *, call: Call
+    ) -> SpexError | None:
+        return self.engine.init_instance(name, identifier, meta, initial_state, call.now, call)
+
+    def _transition(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
+        return self.engine.transition(identifier, action, to_state, call.now, call)
+
+    def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
+        self.engine.mock_instance(name, identifier, meta, state, call.now)
+
+    def _delete(self, identifier: bytes, *, call: Call) -> None:  # noqa: ARG002 - every operation has it
+        self.engine.delete_instance(identifier)
+
+    def _delete_where(self, predicate: Any, *, call: Call) -> int:  # noqa: ARG002
+        # In the calling process it need not be sent, and comes as it is.
+        return self.engine.delete_instances(unship(predicate) if type(predicate) is bytes else predicate)
+
+    def _get(self, identifier: bytes, newest: int, *, call: Call) -> list[Any]:  # noqa: ARG002
+        return self.engine.get_instance(identifier, newest)
+
+    def _history(self, identifier: bytes, number: int, start: int, stop: int, *, call: Call) -> Any:  # noqa: ARG002
+        return self.engine.history(identifier, number, start, stop)
+
+    def _page(self, name: str | None, after: bytes | None, newest: int, *, call: Call) -> Any:  # noqa: ARG002
+        return self.engine.page(name, after, newest)
+
+    def _models(self, *, call: Call) -> list[Any]:  # noqa: ARG002
+        models = self.engine.impl_models()
+        return [[m.specification, [list(t) for t in m.transitions], m.learning_mode] for m in models]
+
+    def _deviations(self, name: str | None, *, call: Call) -> list[Any]:  # noqa: ARG002
+        return [_deviation_plain(deviation) for deviation in self.engine.deviations(name)]
+
+    def _specification(self, name: str, *, call: Call) -> list[Any] | None:  # noqa: ARG002
+        stored = self.engine.knows(name)
+        return None if stored is None else stored.plain()
+
+
+def _deviation_plain(d: Deviation) -> list[Any]:
+    times = encode_value(d.first_seen), encode_value(d.last_seen)
+    return [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *times]

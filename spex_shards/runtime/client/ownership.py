@@ -1,0 +1,76 @@
+"""The supervisor of a process that owns its shards, and its successors."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from ..protocol.config import SupervisorConfig
+from .owner import SupervisorOwner
+
+logger = logging.getLogger("spex_shards")
+
+
+class Ownership:
+    """Starts a supervisor at once, and another whenever it has died; ends it in the process that it belongs to.
+
+    Args:
+        config: What each supervisor is told.
+        shutdown_timeout: Seconds that shards have to finish at the end.
+
+    Raises:
+        SpexError: The supervisor could not start; says why.
+    """
+
+    def __init__(self, config: SupervisorConfig, shutdown_timeout: float) -> None:
+        self._config = config
+        self._shutdown_timeout = shutdown_timeout
+        self._pid = os.getpid()
+        self._owner: SupervisorOwner | None = None
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process."""
+        assert self._owner is not None
+        return self._owner.pid
+
+    @property
+    def pidfd(self) -> int:
+        """Becomes readable when the supervisor has ended."""
+        return -1 if self._owner is None else self._owner.pidfd
+
+    def _start(self) -> int:
+        self._owner = SupervisorOwner(self._config)
+        for warning in self._owner.warnings:
+            logger.warning("%s", warning)
+        return self._owner.pidfd
+
+    def succeed(self, say: Callable[[str], None]) -> int:
+        """Reap a supervisor that has died, and start the next; return its pidfd.
+
+        Args:
+            say: Has an error logged, by another thread: a log handler must not hold the caller up.
+        """
+        owner = self._owner
+        if owner is not None and owner.pidfd >= 0:
+            say(f"the supervisor (pid {owner.pid}) died: {owner.reap()}; another is started")
+        return self._start()
+
+    def end(self, timeout: float | None = None) -> None:
+        """Have the supervisor and its workers ended, and wait until they are gone. May be called again.
+
+        Args:
+            timeout: Seconds that shards have to finish; None: as at the start.
+        """
+        owner = self._owner
+        if owner is None or os.getpid() != self._pid:
+            return
+        for text in owner.stop(self._shutdown_timeout if timeout is None else timeout):
+            logger.warning("%s", text)
+
+    def let_go(self) -> None:
+        """In a forked child: the supervisor is the parent's."""
+        if self._owner is not None:
+            self._owner.let_go()

@@ -1,0 +1,79 @@
+"""Reading the stores of a data directory in processes of their own, before any worker is started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from ..protocol.requests import MAX_REPLY_BYTES
+from ..protocol.session import frame
+from ..protocol.wire import receive_frame
+from ..store import Batch
+from ..store.opening import DATA, read_stores
+from .process import Forker, WorkerProcess
+
+_FORK_WITHIN: Final = 3.0
+_STEP: Final = 0.05
+
+
+def read_elsewhere(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
+    """Return what `read` finds in each store that is there, as a plain value.
+
+    In processes of their own: an environment must not be open in a process that forks workers. A damaged page may have
+    LMDB end the process that reads it: that store is left out, and its own shard says why.
+    """
+    there = [path for path in paths if (path / DATA).exists()]
+    if not there:
+        return []
+    try:
+        return _read(forker, there, read)
+    except EOFError:
+        found: list[Any] = []
+    for path in there:
+        with suppress(EOFError):
+            found += _read(forker, [path], read)
+    return found
+
+
+def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.socket) -> WorkerProcess:
+    """Fork a process that reads; where none is to be had just now, wait a moment.
+
+    Raises:
+        OSError: None is to be had.
+    """
+    deadline = time.monotonic() + _FORK_WITHIN
+    with theirs:
+        while True:
+            try:
+                return forker.fork(work, theirs.fileno())
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_STEP)
+
+
+def _read(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
+    """Read some stores in one process.
+
+    Raises:
+        EOFError: It died.
+    """
+
+    def work(_control: socket.socket) -> int:
+        theirs.sendall(frame(read_stores(paths, read)))
+        return 0
+
+    ours, theirs = socket.socketpair()
+    helper = _fork(forker, work, theirs)
+    try:
+        return receive_frame(ours, MAX_REPLY_BYTES)  # type: ignore[no-any-return]
+    finally:
+        ours.close()
+        with suppress(ChildProcessError):
+            os.waitpid(helper.pid, 0)
+        helper.close()
