@@ -10,10 +10,12 @@ from pathlib import Path
 
 import lmdb
 
-from spex_shards.engine import EngineOptions, ModelSource
+from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store import Batch
+from spex_shards.runtime.store.opening import StoreOptions, open_store
 
 from .work import Light, placed
 
@@ -73,17 +75,17 @@ def lmdb_rows(calls: int, folder: Path, *, sync: bool) -> list[float]:
 
 def engine_alone(calls: int, folder: Path, *, sync: bool) -> list[float]:
     """The engine in this process, one commit per transition, without manager, pipe or lock; seconds each."""
-    options = BootOptions("disk" if sync else "process", EngineOptions())
-    engine = open_engine(folder, ModelSource(learning_mode=True), options, 0)
+    store = open_store(folder, StoreOptions("disk" if sync else "process"))
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     engine.register(describe(Light)[0], None)
     engine.init_instance(Light.name, KEY, None, None, 0)
     times = []
     for number in range(calls):
         started = time.perf_counter()
         engine.transition(KEY, "go", "green", number)
-        engine.commit()
+        engine.batch.commit()
         times.append(time.perf_counter() - started)
-    engine.close()
+    store.close()
     return times
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from spex_shards.messages import operations as ops
+from spex_shards.runtime.protocol.operations import Operation, Operations
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession
 
+OPERATIONS: Final = Operations(ops.ALL)
 
-def ask(session: ClientSession, code: int, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:
+
+def ask(session: ClientSession, operation: Operation, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:
     """Make a request and take it into a session's window; return it, with its number and frame."""
-    sent = Sent(code, thread, arguments, waits=waits)
+    sent = Sent(operation, thread, arguments, waits=waits)
     session.add(sent)
     return sent

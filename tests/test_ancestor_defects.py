@@ -71,7 +71,7 @@ def test_a_transition_costs_the_same_however_old_its_instance_is() -> None:
     for number in range(3000):
         before = store.operations, store.bytes
         engine.transition(b"\x01", "go", "b", number)
-        engine.commit()
+        engine.batch.commit()
         costs.append((store.operations - before[0], store.bytes - before[1]))
     assert costs[2999][0] <= costs[10][0]
     assert costs[2999][1] <= costs[10][1] + 16
@@ -159,7 +159,7 @@ def test_storage_errors_go_to_the_caller_and_never_to_a_handler() -> None:
     store.failing = True
     engine.transition(b"\x01", "explode", "b", 5)
     with pytest.raises(spex.StoreError):
-        engine.commit()
+        engine.batch.commit()
     store.failing = False
     assert engine.get_instance(b"\x01", 10)[1] == 1
     assert engine.deviations(None) == []
@@ -196,7 +196,7 @@ def test_a_shard_that_dies_often_takes_no_other_down(places: dict[str, Path]) ->
     with spex.ShardedInstanceManager(**places, distribution_factor=2, max_restarts=0, learning_mode=True) as manager:
         kill_worker(manager, 0)
         wait_until(lambda: manager.shards()[0].status is spex.ShardStatus.FAILED, "it is given up")
-        other = next(number for number in range(99) if manager._client._table[spex_slot(number)] == 1)
+        other = next(number for number in range(99) if manager.transport._table[spex_slot(number)] == 1)
         manager.init_instance(Order, other)
         assert manager.shards()[1].status is spex.ShardStatus.READY
 

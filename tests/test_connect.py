@@ -58,7 +58,7 @@ def test_a_client_goes_on_over_the_death_of_a_worker_and_of_the_supervisor(
             if number == 100:
                 kill_worker(served, 0)
             if number == 200:
-                os.kill(served._owner.pid, signal.SIGKILL)
+                os.kill(served.transport.ownership.pid, signal.SIGKILL)
         client.flush(30)
         assert {instance.identifier for instance in client.all_instances()} == set(range(300))
 

@@ -177,7 +177,7 @@ def test_a_handler_that_can_no_longer_be_imported_answers_with_a_handler_error(
     manager = make_manager()
     manager.init_instance(cls, 1)
     manager.close()
-    write_model(manager._options["impl_models_dir"], model(cls))
+    write_model(manager.options["impl_models_dir"], model(cls))
     module.unlink()
     monkeypatch.delitem(sys.modules, "vanishing_specs")
     monkeypatch.delitem(specification_module._registered, cls.name)

@@ -322,10 +322,10 @@ def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any
     if isinstance(manager, spex.ShardedInstanceManager):
         notice = Client._notice
 
-        def slowly(self: Client, declared: Any) -> bytes:
+        def slowly(self: Client, name: str, arguments: Any) -> bytes:
             begun.set()
             threading.Event().wait(0.05)
-            return notice(self, declared)
+            return notice(self, name, arguments)
 
         monkeypatch.setattr(Client, "_notice", slowly)
     cls = spex.Specification.define("contract.AtOnce", [("a", "go", "b")])

@@ -13,7 +13,7 @@ import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.store import MemoryStore
+from spex_shards.runtime.store import Batch, MemoryStore
 
 from .conftest import wait_until
 from .test_engine import run_due
@@ -34,7 +34,7 @@ def timed(timeout: float) -> type[spex.Specification]:
 
 def engine_over(store: MemoryStore, **options: Any) -> Engine:
     """Return an engine."""
-    return Engine(store, ModelSource(learning_mode=True), EngineOptions(**options), 0)
+    return Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(**options), 0)
 
 
 def filled(store: MemoryStore, **options: Any) -> Engine:
@@ -43,7 +43,7 @@ def filled(store: MemoryStore, **options: Any) -> Engine:
     engine.register(describe(timed(1))[0], None)
     for number in range(5):
         engine.init_instance("damage.Timed", canonical(number), None, None, 0)
-    engine.commit()
+    engine.batch.commit()
     rows = store.tables["instances"]
     key = sorted(rows)[2]
     rows[key] = b"\xff" + rows[key][1:]
@@ -56,7 +56,7 @@ def test_a_damaged_instance_keeps_the_others_from_no_timeout(caplog: pytest.LogC
     store = MemoryStore()
     engine = filled(store)
     run_due(engine, 2 * SECOND)
-    assert engine.timeouts_seen == 4
+    assert engine.timers.timeouts_seen == 4
     assert not store.tables["deadlines"]
     assert caplog.text.count("an instance is left out, its timeout is not reported: a damaged row") == 1
 
@@ -110,13 +110,13 @@ def test_a_tick_whose_portion_fails_is_undone(places: dict[str, Path], caplog: p
     """In process too: what it changed before the failure is not kept with the next call."""
     cls = spex.Specification.define("damage.Slow", [("a", "go", "b")], transition_timeout=0.2)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
-        timers = manager._engine._timers
+        timers = manager.transport.shard.tenure.service.engine.timers
         real = timers._report
         failing = [True]
 
         def report(found: Any, entry: Any, key: bytes) -> None:
             if failing[0]:
-                manager._engine._instances.close_deadline(found, entry, reported=True)
+                manager.transport.shard.tenure.service.engine._instances.close_deadline(found, entry, reported=True)
                 raise spex.StoreError("the store could not read")
             real(found, entry, key)
 
@@ -134,7 +134,7 @@ def test_a_disk_that_fails_at_the_end_leaves_the_directory_free(
     """The error of closing is a StoreError, and whoever comes next gets the lock."""
     manager = spex.SimpleInstanceManager(**places, learning_mode=True).start()
     manager.init_instance(timed(3600), 1)
-    base = manager._engine._store._base
+    base = manager.transport.shard.tenure.store._base
     environment = base._env
 
     class Failing:

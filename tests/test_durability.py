@@ -70,7 +70,7 @@ class CountingStore(LoggedStore):
 
 def test_one_observation_is_one_append(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process manager writes once per observation, and not at all for reading."""
-    monkeypatch.setattr("spex_shards.engine.boot.LoggedStore", CountingStore)
+    monkeypatch.setattr("spex_shards.runtime.store.opening.LoggedStore", CountingStore)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         manager.init_instance(Door, 1)
         before = CountingStore.applied
@@ -120,7 +120,7 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
         answers: list[Any] = []
         asker = threading.Thread(target=lambda: answers.extend(manager.stats()))
         asker.start()
-        channel = manager._client.channels[0]
+        channel = manager.transport.channels[0]
         line = channel.lines.current
         wait_until(
             lambda: line.session.unacknowledged == 101 and not line.turn.is_taken(), "all requests are in the pipe"
@@ -142,6 +142,6 @@ def test_the_map_grows_by_itself(places: dict[str, Path], monkeypatch: pytest.Mo
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         for number in range(300):
             manager.init_instance(Door, number, meta={"text": "x" * 8000})
-        base = manager._engine._store._base
+        base = manager.transport.shard.tenure.store._base
         wait_until(lambda: base._env.info()["map_size"] > 256 * 1024, "a checkpoint made the map grow")
         assert len(manager.all_instances()) == 300

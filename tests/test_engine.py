@@ -60,10 +60,10 @@ class Counting(MemoryStore):
 def engine_on(store: Any, known: spex.ImplModel | None = None, **options: Any) -> Engine:
     """Return an engine with one instance of Lenient."""
     source = ModelSource(files={known.specification: known}) if known else ModelSource(learning_mode=True)
-    engine = Engine(store, source, EngineOptions(**options), 0)
+    engine = Engine(Batch(store), source, EngineOptions(**options), 0)
     engine.register(describe(Lenient)[0], None)
     engine.init_instance(Lenient.name, ONE, None, None, 0)
-    engine.commit()
+    engine.batch.commit()
     return engine
 
 
@@ -80,7 +80,7 @@ def test_the_engine_needs_nothing_but_a_store(store: Any) -> None:
     engine = engine_on(store, model(Lenient, ("a", "go", "b")))
     assert engine.transition(ONE, "go", "b", SECOND) is None
     assert engine.transition(ONE, "stop", "c", 2 * SECOND) is None
-    engine.commit()
+    engine.batch.commit()
     number, seq, plain = engine.get_instance(ONE, 10)
     assert (number, seq) == (1, 3)
     assert plain == [
@@ -102,16 +102,16 @@ def test_cost_does_not_depend_on_the_length_of_the_history(known: Any, action: s
     engine = engine_on(store, known)
     for number in range(200):
         engine.transition(ONE, action, "b", number)
-    engine.commit()
+    engine.batch.commit()
     costs = []
     for target in (200, 10_000):
         while engine.get_instance(ONE, 0)[1] < target:
             for _ in range(500):
                 engine.transition(ONE, action, "b", 7)
-            engine.commit()
+            engine.batch.commit()
         before = store.operations, store.bytes
         engine.transition(ONE, action, "b", 8)
-        engine.commit()
+        engine.batch.commit()
         costs.append((store.operations - before[0], store.bytes - before[1]))
     assert costs[1][0] <= costs[0][0]
     assert costs[1][1] <= costs[0][1] + 64
@@ -125,9 +125,9 @@ def test_starting_reads_no_instance_and_no_history() -> None:
         engine = engine_on(store)
         for number in range(count):
             engine.init_instance(Lenient.name, canonical(("x", number)), None, None, 0)
-        engine.commit()
+        engine.batch.commit()
         before = store.operations
-        Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+        Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
         costs.append(store.operations - before)
     assert costs[0] == costs[1]
 
@@ -143,7 +143,7 @@ def test_a_batch_that_cannot_be_kept_leaves_no_trace_in_memory() -> None:
     engine.transition(ONE, "stop", "c", 2)
     engine.init_instance(Lenient.name, canonical(2), b"\x80", None, 3)
     with pytest.raises(spex.StoreError):
-        engine.commit()
+        engine.batch.commit()
     store.failing = False
     assert store.tables == rows
     assert engine.get_instance(ONE, 10)[2][3] == "a"
@@ -152,7 +152,7 @@ def test_a_batch_that_cannot_be_kept_leaves_no_trace_in_memory() -> None:
     with pytest.raises(spex.InstanceNotFound):
         engine.get_instance(canonical(2), 1)
     engine.transition(ONE, "go", "b", 4)
-    engine.commit()
+    engine.batch.commit()
     assert engine.get_instance(ONE, 10)[1] == 2
 
 
@@ -160,11 +160,11 @@ def test_one_request_can_be_rolled_back_within_a_batch() -> None:
     """What went before it in the batch stays."""
     engine = engine_on(MemoryStore())
     engine.transition(ONE, "first", "b", 1)
-    mark = engine.mark()
+    mark = engine.batch.mark()
     engine.transition(ONE, "second", "c", 2)
     engine.init_instance(Lenient.name, canonical(2), None, None, 2)
-    engine.rollback(mark)
-    engine.commit()
+    engine.batch.rollback(mark)
+    engine.batch.commit()
     assert engine.get_instance(ONE, 10)[2][3] == "b"
     [learned] = engine.impl_models()
     assert {t.action for t in learned.transitions} == {spex.INITIALISATION, "first"}
@@ -177,7 +177,7 @@ def test_times_never_decrease_within_an_instance(store: Any) -> None:
     engine = engine_on(store)
     engine.transition(ONE, "go", "b", 100)
     engine.transition(ONE, "go", "b", 50)
-    engine.commit()
+    engine.batch.commit()
     assert [entry[0] for entry in engine.get_instance(ONE, 10)[2][4]] == [0, 100, 100]
 
 
@@ -186,10 +186,10 @@ def timed(store: Any, **options: Any) -> Engine:
     cls = spex.Specification.define(
         "engine.Timed", [("a", "go", "b")], transition_timeout=1, prune_timeout=2, prunable_states=spex.ALL
     )
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(**options), 0)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(**options), 0)
     engine.register(describe(cls)[0], None)
     engine.init_instance("engine.Timed", ONE, None, None, 0)
-    engine.commit()
+    engine.batch.commit()
     run_due(engine, 0)
     return engine
 
@@ -197,11 +197,11 @@ def timed(store: Any, **options: Any) -> Engine:
 def run_due(engine: Engine, now: int) -> None:
     """Tick until nothing is due any more."""
     for _ in range(1000):
-        due = engine.next_due()
+        due = engine.timers.next_due()
         if due is None or due > now:
             return
-        engine.tick(now)
-        engine.commit()
+        engine.timers.tick(now)
+        engine.batch.commit()
     pytest.fail("ticking does not end")
 
 
@@ -209,15 +209,15 @@ def test_a_timeout_is_due_strictly_after_its_time_and_reported_once(store: Any) 
     """At the due time nothing happens; a microsecond later it does; then never again."""
     engine = timed(store)
     run_due(engine, SECOND)
-    assert engine.timeouts_seen == 0
-    assert engine.next_due() == SECOND + 1
+    assert engine.timers.timeouts_seen == 0
+    assert engine.timers.next_due() == SECOND + 1
     run_due(engine, SECOND + 1)
     run_due(engine, 100 * SECOND)
-    assert engine.timeouts_seen == 1
+    assert engine.timers.timeouts_seen == 1
     engine.transition(ONE, "go", "b", 101 * SECOND)
-    engine.commit()
+    engine.batch.commit()
     run_due(engine, 103 * SECOND)
-    assert engine.timeouts_seen == 2
+    assert engine.timers.timeouts_seen == 2
 
 
 def test_pruning_is_strict_and_by_interval(store: Any) -> None:
@@ -228,7 +228,7 @@ def test_pruning_is_strict_and_by_interval(store: Any) -> None:
     run_due(engine, 3 * SECOND)
     with pytest.raises(spex.InstanceNotFound):
         engine.get_instance(ONE, 0)
-    assert engine.next_due() == 4 * SECOND
+    assert engine.timers.next_due() == 4 * SECOND
 
 
 def test_without_an_interval_only_the_pass_at_the_start_prunes(store: Any) -> None:
@@ -236,10 +236,10 @@ def test_without_an_interval_only_the_pass_at_the_start_prunes(store: Any) -> No
     engine = timed(store)
     run_due(engine, 50 * SECOND)
     assert engine.get_instance(ONE, 0)[1] == 1
-    again = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 50 * SECOND)
+    again = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 50 * SECOND)
     run_due(again, 50 * SECOND)
     assert again.page(None, None, 0) == ([], None)
-    assert again.next_due() is None
+    assert again.timers.next_due() is None
 
 
 def test_what_was_due_in_a_batch_that_was_not_kept_is_due_still() -> None:
@@ -248,14 +248,14 @@ def test_what_was_due_in_a_batch_that_was_not_kept_is_due_still() -> None:
     engine = timed(store, prune_interval_us=SECOND)
     store.failing = True
     for now in (SECOND + 1, 3 * SECOND, 4 * SECOND):
-        due = engine.next_due()
-        engine.tick(now)
+        due = engine.timers.next_due()
+        engine.timers.tick(now)
         with pytest.raises(spex.StoreError):
-            engine.commit()
-        assert (engine.next_due(), engine.timeouts_seen) == (due, 0)
+            engine.batch.commit()
+        assert (engine.timers.next_due(), engine.timers.timeouts_seen) == (due, 0)
     store.failing = False
     run_due(engine, 4 * SECOND)
-    assert engine.timeouts_seen == 1
+    assert engine.timers.timeouts_seen == 1
     with pytest.raises(spex.InstanceNotFound):
         engine.get_instance(ONE, 0)
 
@@ -271,7 +271,7 @@ def test_a_specification_declared_in_a_batch_that_was_not_kept_judges_nothing() 
     engine.transition(ONE, "stop", "c", 2)
     assert [seen.verdict for seen in engine.deviations(None)] == [spex.Verdict.VIOLATION]
     with pytest.raises(spex.StoreError):
-        engine.commit()
+        engine.batch.commit()
     store.failing = False
     specification._registered[Lenient.name] = Lenient
     engine.transition(ONE, "go", "b", 1)
@@ -285,16 +285,16 @@ def test_a_long_history_is_removed_in_portions() -> None:
     engine = engine_on(store)
     for number in range(20_000):
         engine.transition(ONE, "go", "b", number)
-    engine.commit()
+    engine.batch.commit()
     before = store.operations
     engine.delete_instance(ONE)
-    engine.commit()
+    engine.batch.commit()
     assert store.operations - before < 20
     assert len(store.tables["history"]) == 20_001
     ticks = 0
-    while engine.next_due() == 0 and ticks < 100:
-        engine.tick(1)
-        engine.commit()
+    while engine.timers.next_due() == 0 and ticks < 100:
+        engine.timers.tick(1)
+        engine.batch.commit()
         ticks += 1
     assert ticks > 3
     assert not store.tables["history"]
@@ -305,10 +305,10 @@ def test_numbers_of_instances_are_never_used_twice() -> None:
     """A restart goes on behind those that may have been used."""
     store = MemoryStore()
     engine = engine_on(store)
-    again = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    again = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     again.delete_instance(ONE)
     again.init_instance(Lenient.name, ONE, None, None, 0)
-    again.commit()
+    again.batch.commit()
     assert again.get_instance(ONE, 0)[0] > 1
     assert engine.knows(Lenient.name) is not None
 
@@ -316,17 +316,17 @@ def test_numbers_of_instances_are_never_used_twice() -> None:
 def test_numbers_taken_in_a_batch_that_was_not_kept_are_taken_anew() -> None:
     """What counts is what is stored: after a restart nobody has them a second time."""
     store = Counting()
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     engine.register(describe(Lenient)[0], None)
-    engine.commit()
+    engine.batch.commit()
     store.failing = True
     engine.init_instance(Lenient.name, canonical("lost"), None, None, 0)
     with pytest.raises(spex.StoreError):
-        engine.commit()
+        engine.batch.commit()
     store.failing = False
     engine.init_instance(Lenient.name, ONE, None, None, 0)
-    engine.commit()
-    again = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine.batch.commit()
+    again = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     again.init_instance(Lenient.name, canonical(2), None, None, 0)
     assert again.get_instance(canonical(2), 0)[0] > again.get_instance(ONE, 0)[0]
 
@@ -349,22 +349,22 @@ def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
         return Away
 
     cls = make()
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     engine.register(describe(cls)[0], None)
     engine.init_instance(cls.name, ONE, None, None, 0)
-    engine.commit()
+    engine.batch.commit()
     del specification._registered[cls.name]
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     run_due(engine, 5 * SECOND)
-    assert (got, len(store.tables["parked"]), engine.timeouts_seen) == ([], 1, 0)
-    assert engine.next_due() is None
+    assert (got, len(store.tables["parked"]), engine.timers.timeouts_seen) == ([], 1, 0)
+    assert engine.timers.next_due() is None
     specification._registered[cls.name] = cls
     from spex_shards.messages.specifications import describe_for_shipping
 
     stored, shipped = describe_for_shipping(cls)
     engine.register(stored, shipped)
     run_due(engine, 6 * SECOND)
-    assert (got, len(store.tables["parked"]), engine.timeouts_seen) == (["transition_timeout"], 0, 1)
+    assert (got, len(store.tables["parked"]), engine.timers.timeouts_seen) == (["transition_timeout"], 0, 1)
 
 
 def test_a_damaged_row_is_a_store_error_that_says_what_it_is() -> None:
@@ -372,10 +372,10 @@ def test_a_damaged_row_is_a_store_error_that_says_what_it_is() -> None:
     store = MemoryStore()
     engine = engine_on(store)
     engine.init_instance(Lenient.name, canonical(2), None, None, 0)
-    engine.commit()
+    engine.batch.commit()
     key = b"\x00" + ONE
     store.tables["instances"][key] = store.tables["instances"][key][:-1] + b"\x00"
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), 0)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     with pytest.raises(spex.StoreError, match="the checksum of an instance does not match"):
         engine.transition(ONE, "go", "b", 1)
     assert engine.transition(canonical(2), "go", "b", 1) is None

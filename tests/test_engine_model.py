@@ -17,6 +17,7 @@ from spex_shards.engine.rows import instance_row
 from spex_shards.messages.specifications import describe
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store import Batch
 from spex_shards.runtime.store.keys import u32, u64
 
 from .contract_specs import model
@@ -96,11 +97,11 @@ class EngineMachine(RuleBasedStateMachine):
     def open(self) -> None:
         """Open an engine on what is stored."""
         source = ModelSource(files={**KNOWN, **LEARNING})
-        self.engine = Engine(self.store, source, EngineOptions(prune_interval_us=4 * SECOND), self.now)
+        self.engine = Engine(Batch(self.store), source, EngineOptions(prune_interval_us=4 * SECOND), self.now)
         self.next_prune = self.now
         for cls in SPECIFICATIONS:
             self.engine.register(describe(cls)[0], None)
-        self.engine.commit()
+        self.engine.batch.commit()
         self.settle()
 
     # ------------------------------------------------------------------ requests
@@ -175,7 +176,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         """Keep the batch."""
-        self.engine.commit()
+        self.engine.batch.commit()
         self.kept = deepcopy(self.world)
 
     @rule()
@@ -185,17 +186,17 @@ class EngineMachine(RuleBasedStateMachine):
         self.store.failing = True
         if dirty:
             with pytest.raises(spex.StoreError):
-                self.engine.commit()
+                self.engine.batch.commit()
         self.store.failing = False
         self.world = deepcopy(self.kept) if dirty else self.world
 
     @rule(identifier=st.sampled_from(IDENTIFIERS), cls=st.sampled_from(SPECIFICATIONS))
     def roll_one_request_back(self, identifier: Any, cls: Any) -> None:
         """Undo one request within the batch."""
-        before, mark = deepcopy(self.world), self.engine.mark()
+        before, mark = deepcopy(self.world), self.engine.batch.mark()
         self.mock(identifier, cls)
         self.move(identifier, "odd", "x")
-        self.engine.rollback(mark)
+        self.engine.batch.rollback(mark)
         self.world = before
 
     @rule()
@@ -213,19 +214,19 @@ class EngineMachine(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Tick until nothing is due, in the engine and in the model."""
-        before = self.engine.timeouts_seen
+        before = self.engine.timers.timeouts_seen
         for _ in range(1000):
-            due = self.engine.next_due()
+            due = self.engine.timers.next_due()
             if due is None or due > self.now:
                 break
-            self.engine.tick(self.now)
-            self.engine.commit()
+            self.engine.timers.tick(self.now)
+            self.engine.batch.commit()
         reported = 0
         for expected in self.world.instances.values():
             if expected.deadline is not None and expected.deadline < self.now:
                 expected.reported = True
                 reported += 1
-        assert self.engine.timeouts_seen - before == reported
+        assert self.engine.timers.timeouts_seen - before == reported
         if self.next_prune <= self.now:
             self.next_prune = self.now + 4 * SECOND
             self.world.instances = {

@@ -10,10 +10,11 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.audit import verify
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.data_dir import FORMAT, DataDir
 from spex_shards.runtime.protocol import codec, records, routing
-from spex_shards.runtime.protocol.requests import Kind
+from spex_shards.runtime.protocol.requests import DECLARE
 
 from .conftest import wait_until
 from .data.make_example import CLIENT_ID, LONG, TWICE, open_manager, shard_of_twice
@@ -62,9 +63,9 @@ def test_a_client_of_an_earlier_version_is_given_the_answers_that_it_never_had(e
     """Its requests are known by their numbers, and are not carried out again."""
     with open_manager(example) as manager:
         client = RawClient(example / "data", shard_of_twice(), client_id=CLIENT_ID)
-        client.send(0, 0, Kind.REGISTER, 0, describe(Parcel)[0].plain(), None)
+        client.send(0, 0, DECLARE.code, 0, describe(Parcel)[0].plain(), None)
         for number in (1, 2):
-            client.send(number, 0, Kind.INIT, 0, Parcel.name, codec.canonical(TWICE), None, None)
+            client.send(number, 0, ops.INIT.code, 0, Parcel.name, codec.canonical(TWICE), None, None)
         entries: list[list[object]] = []
         upto = 0
         while upto < 2:

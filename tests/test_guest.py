@@ -60,8 +60,8 @@ def test_a_slow_log_handler_holds_nobody_up(places: dict[str, Path]) -> None:
         for number in range(8):
             manager.init_instance(Door, number)
         for _ in range(10):
-            manager._client.say("something to log, for five seconds in all")
-        for pid in (manager.shards()[0].pid, manager._owner.pid):
+            manager.transport.say("something to log, for five seconds in all")
+        for pid in (manager.shards()[0].pid, manager.transport.ownership.pid):
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda pid=pid: is_gone(pid), "it is gone")
             for number in range(8):

@@ -66,7 +66,7 @@ def test_a_client_of_another_version_is_told_both_versions_at_connect_and_spins_
     """In a rolling upgrade that skipped one: an error at once, and not a timeout of every call."""
     manager = make()
     manager.init_instance(Door, 1)
-    supervisor = manager._owner.pid
+    supervisor = manager.transport.ownership.pid
     before, began = processor_seconds(supervisor), time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(manager.data_dir)], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -84,7 +84,7 @@ def test_a_client_of_the_version_before_is_served(make: Any, monkeypatch: pytest
     monkeypatch.setattr("spex_shards.runtime.client.attaching.PROTOCOL_VERSION", 1)
     with spex.connect(manager.data_dir) as client:
         client.init_instance(Door, "old")
-        assert client._client.channels[0].lines.version == 1
+        assert client.transport.channels[0].lines.version == 1
     assert manager.get_instance("old").current_state == "closed"
 
 
@@ -138,7 +138,7 @@ def test_a_request_that_the_next_supervisor_would_not_take_is_refused_alone(make
     manager.transition_nowait(1, "open", "a")
     manager.init_instance_nowait(Door, 2, meta={"text": "x" * 10_000})
     manager.transition_nowait(1, "open", "b")
-    manager._client.channels[0].lines.limit = 8192  # as a successor with another limit says
+    manager.transport.channels[0].lines.limit = 8192  # as a successor with another limit says
     os.kill(manager.shards()[0].pid, signal.SIGKILL)
     with pytest.raises(ExceptionGroup) as caught:
         manager.flush(20)
@@ -153,9 +153,9 @@ def test_a_supervisor_that_is_stopped_is_ended_and_replaced_by_its_owner(make: A
     """No sign of life within hang_timeout: everything goes on with the next, and the log says why."""
     manager = make(hang_timeout=1.0)
     manager.init_instance(Door, 1)
-    stopped = manager._owner.pid
+    stopped = manager.transport.ownership.pid
     stop(stopped)
-    wait_until(lambda: manager._owner.pid != stopped, "another supervisor is there")
+    wait_until(lambda: manager.transport.ownership.pid != stopped, "another supervisor is there")
     manager.transition(1, "open", "opened")
     assert manager.get_instance(1).current_state == "opened"
     wait_until(lambda: "gave no sign of life within hang_timeout=1.0 s" in caplog.text, "the log says why")
@@ -164,9 +164,9 @@ def test_a_supervisor_that_is_stopped_is_ended_and_replaced_by_its_owner(make: A
 def test_a_connect_to_a_supervisor_that_is_stopped_says_that_it_does_not_answer(make: Any) -> None:
     """Within its call_timeout, and not for ever."""
     manager = make(hang_timeout=None)
-    stop(manager._owner.pid)
+    stop(manager.transport.ownership.pid)
     try:
         with pytest.raises(spex.ShardDown, match="did not answer within"):
             spex.connect(manager.data_dir, call_timeout=0.5)
     finally:
-        os.kill(manager._owner.pid, signal.SIGCONT)
+        os.kill(manager.transport.ownership.pid, signal.SIGCONT)

@@ -16,21 +16,24 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.engine.rows import instance_row
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification, describe
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.operations import STATS
 from spex_shards.runtime.protocol.requests import (
+    DECLARE,
+    HELLO,
     NOT_ANSWERED,
     OLDEST_PROTOCOL,
     PROTOCOL_VERSION,
-    Kind,
     ProtocolError,
-    check,
     read_request,
 )
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import read_available
 
+from .asking import OPERATIONS
 from .conftest import wait_until
 from .helper_specs import Door
 from .raw_client import RawClient
@@ -59,12 +62,12 @@ HOSTILE = {
     "nested too deeply to be shown": framed(DEEP),
     "a dict": framed(b"\x80"),
     "an unknown code": frame([1, 0, 63, 0]),
-    "a request before the hello": frame([1, 0, Kind.STATS, 0]),
-    "a hello with nested arguments": framed(b"\x98" + codec.pack([0, 0, int(Kind.HELLO), 0, 1, 1, False])[1:] + DEEP),
-    "a timeout of 1e300 s": frame([0, 0, Kind.REGISTER, 0, spoilt_specification(at4=1e300), None]),
-    "a timeout that is a list": frame([0, 0, Kind.REGISTER, 0, spoilt_specification(at4=[]), None]),
-    "a number for transitions": frame([0, 0, Kind.REGISTER, 0, spoilt_specification(at2=3), None]),
-    "a specification without entries": frame([0, 0, Kind.REGISTER, 0, [], None]),
+    "a request before the hello": frame([1, 0, STATS.code, 0]),
+    "a hello with nested arguments": framed(b"\x98" + codec.pack([0, 0, HELLO.code, 0, 1, 1, False])[1:] + DEEP),
+    "a timeout of 1e300 s": frame([0, 0, DECLARE.code, 0, spoilt_specification(at4=1e300), None]),
+    "a timeout that is a list": frame([0, 0, DECLARE.code, 0, spoilt_specification(at4=[]), None]),
+    "a number for transitions": frame([0, 0, DECLARE.code, 0, spoilt_specification(at2=3), None]),
+    "a specification without entries": frame([0, 0, DECLARE.code, 0, [], None]),
 }
 
 
@@ -107,9 +110,9 @@ def test_a_client_that_dies_within_a_frame_changes_nothing(served: Any) -> None:
     manager, data_dir = served
     client = RawClient(data_dir)
     whole = codec.canonical("whole"), "half"
-    client.send(0, 0, Kind.REGISTER, 0, describe(Door)[0].plain(), None)
-    client.send(1, 0, Kind.INIT, 0, Door.name, whole[0], None, None)
-    half = frame([2, 0, Kind.INIT, 0, Door.name, codec.canonical(whole[1]), None, None])
+    client.send(0, 0, DECLARE.code, 0, describe(Door)[0].plain(), None)
+    client.send(1, 0, ops.INIT.code, 0, Door.name, whole[0], None, None)
+    half = frame([2, 0, ops.INIT.code, 0, Door.name, codec.canonical(whole[1]), None, None])
     os.write(client.requests, half[: len(half) // 2])
     assert client.answer() == [1, []]
     client.close()
@@ -143,13 +146,13 @@ def test_a_hostile_message_on_the_socket_costs_its_sender_the_connection(served:
 def test_what_is_no_request_is_a_protocol_error(plain: Any) -> None:
     """Whatever it is, and however deep."""
     with pytest.raises(ProtocolError):
-        read_request(plain)
+        read_request(plain, OPERATIONS)
 
 
 def test_arguments_of_any_depth_are_refused_by_name() -> None:
     """The error names argument and rule, and shows no more than a part of the value."""
     with pytest.raises(ValueError, match="identifier must be 1 to 65536 bytes") as caught:
-        check(Kind.GET, [codec.unpack(DEEP), 1])
+        ops.GET.check([codec.unpack(DEEP), 1])
     assert len(str(caught.value)) < 1000
 
 
@@ -229,8 +232,8 @@ def test_bytes_are_unpickled_where_the_design_says_and_nowhere_else() -> None:
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 assert called not in ("eval", "exec") or isinstance(node.func, ast.Attribute), f"{name}:{node.lineno}"
                 callers += [name] * (called == "unship")
-    assert importers == {"shipping.py"}
-    assert callers == ["handlers.py", "worker/dispatch.py"]
+    assert importers == {"runtime/protocol/shipping.py"}
+    assert callers == ["engine/handlers.py", "engine/service.py"]
 
 
 @pytest.fixture
@@ -340,7 +343,7 @@ def test_another_user_who_reaches_the_socket_is_shown_out(open_place: Path) -> N
         (data / "run" / "socket").chmod(0o666)
         assert as_another_user(knock) == "was told b''"
         client = RawClient(data)
-        client.send(1, 0, Kind.STATS, 0)
+        client.send(1, 0, STATS.code, 0)
         assert client.answer()[0] == 1
         client.close()
 

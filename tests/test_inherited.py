@@ -26,9 +26,9 @@ def make(**options):
 def ready(manager):
     return all(shard.status == "READY" for shard in manager.shards())
 def replace_supervisor(manager, number=signal.SIGKILL):
-    pid = manager._owner.pid
+    pid = manager.transport.ownership.pid
     os.kill(pid, number)
-    wait_until(lambda: manager._owner.pid != pid and ready(manager), "there is another supervisor")
+    wait_until(lambda: manager.transport.ownership.pid != pid and ready(manager), "there is another supervisor")
 """
 
 
@@ -126,13 +126,13 @@ def test_signals_that_the_application_ignores_or_blocks_are_not_so_in_its_shards
 with make() as manager:
     for n in range(40):
         manager.init_instance(Light, n)
-    first = manager._owner.pid
+    first = manager.transport.ownership.pid
     kill_worker(manager, 0)
     manager.init_instance(Light, 100)
     kill_worker(manager, 1)
     manager.init_instance(Light, 101)
     wait_until(lambda: ready(manager), "both are ready")
-    assert manager._owner.pid == first
+    assert manager.transport.ownership.pid == first
     for shard in manager.shards():
         status = Path(f"/proc/{shard.pid}/status").read_text()
         ignored, blocked = (int(status.split(name)[1].split()[0], 16) for name in ("SigIgn:", "SigBlk:"))
@@ -169,9 +169,9 @@ module.Supervisor._reap_adopted = broken
 main(int''')
     replace_supervisor(manager)
     owner._BOOTSTRAP = before
-    pid = manager._owner.pid
+    pid = manager.transport.ownership.pid
     kill_worker(manager, 0)
-    wait_until(lambda: manager._owner.pid != pid and ready(manager), "there is another supervisor")
+    wait_until(lambda: manager.transport.ownership.pid != pid and ready(manager), "there is another supervisor")
 """
     said = run(body, tmp_path)
     assert "died: SIGKILL (not sent by its owner; likely out of memory, or an operator); another is started" in said

@@ -25,7 +25,7 @@ def test_an_alarm_that_raises_a_timeout_error_ends_the_call(
     """It is an OSError, but none of the pipe's: it must not be taken for one and swallowed."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=5) as manager:
         manager.init_instance(Light, 1)
-        only = manager._client.channels[0]
+        only = manager.transport.channels[0]
 
         def alarmed() -> Any:
             raise TimeoutError("the alarm of the application")

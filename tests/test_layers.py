@@ -106,6 +106,15 @@ def in_order(edges: dict[str, set[str]]) -> None:
         done.update(free)
 
 
+def test_the_shard_runtime_knows_nothing_of_spex() -> None:
+    """No module of it imports one of the other floor, which has the layers from 11 on."""
+    table = layers()
+    for path in modules():
+        if dotted(path).startswith("runtime"):
+            above = {name for name in own_imports(path) if table.get(room(name), 0) > 10}
+            assert not above, path
+
+
 def test_rooms_import_each_other_without_a_cycle() -> None:
     """Imports within a layer have an order too."""
     edges: dict[str, set[str]] = {}
@@ -147,6 +156,17 @@ def test_the_facade_exports_exactly_what_it_says() -> None:
     parts = {module.name for module in pkgutil.iter_modules(spex_shards.__path__)}
     public = {name for name in vars(spex_shards) if not name.startswith(("_", "@"))} - parts
     assert public - set(exported) <= {"annotations", "logging", "TYPE_CHECKING", "Any"}
+
+
+def test_what_only_attaches_brings_no_engine_worker_or_store_along() -> None:
+    """An application process has a client in it, and nothing of what runs in shards."""
+    script = (
+        "import sys, spex_shards as spex; spex.ShardedInstanceManager; spex.connect; print(sorted(name for name in "
+        "sys.modules if name == 'lmdb' or name.startswith(('spex_shards.engine', 'spex_shards.runtime.worker', "
+        "'spex_shards.runtime.store', 'spex_shards.runtime.local', 'spex_shards.runtime.supervisor'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_every_module_can_be_imported() -> None:

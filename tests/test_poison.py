@@ -70,7 +70,7 @@ def test_what_a_shard_died_with_is_known_to_the_next_supervisor(
     """Three deaths in all, with a supervisor killed in between; what was executing then is not to blame for that."""
     manager = start()
     manager.init_instance(Deadly, 1)
-    supervisor = manager._owner.pid
+    supervisor = manager.transport.ownership.pid
     folder = places["data_dir"] / "shard-000"
 
     def deaths() -> list[int]:
@@ -83,7 +83,7 @@ def test_what_a_shard_died_with_is_known_to_the_next_supervisor(
         gone.with_suffix(".slow").touch()  # the next time it waits for the supervisor to be killed
         wait_until(lambda: gone.with_suffix(".waits").exists(), "it is being executed")
         os.kill(supervisor, signal.SIGKILL)
-        wait_until(lambda: manager._owner.pid != supervisor, "there is another supervisor")
+        wait_until(lambda: manager.transport.ownership.pid != supervisor, "there is another supervisor")
         gone.with_suffix(".slow").unlink()
         refusal = call.result(timeout=60)
     assert isinstance(refusal, spex.PoisonRequest)

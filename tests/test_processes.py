@@ -63,7 +63,7 @@ manager = spex.ShardedInstanceManager(data_dir={str(places["data_dir"])!r}, dist
                                       impl_models_dir={str(places["impl_models_dir"])!r}).start()
 manager.init_instance(Light, 1)
 {body}
-print(manager._owner.pid, *(shard.pid for shard in manager.shards()), flush=True)
+print(manager.transport.ownership.pid, *(shard.pid for shard in manager.shards()), flush=True)
 sys.stdin.readline()
 manager.close()
 """
@@ -86,7 +86,7 @@ def test_a_call_after_a_workers_death_waits_for_its_successor(sharded: Any) -> N
     """The caller of a killed shard sees a longer call and no error; the other shard is the same process as before."""
     sharded.init_instance(Light, 1)
     before = sharded.shards()
-    shard = sharded._client.channel(codec.canonical(1)).shard
+    shard = sharded.transport.channel(codec.canonical(1)).shard
     kill_worker(sharded, shard)
     sharded.transition(1, "go", "green")
     after = sharded.shards()
@@ -116,13 +116,13 @@ def test_what_was_sent_without_waiting_survives_its_workers_death(sharded: Any) 
 def test_a_request_whose_worker_is_killed_while_it_waits_is_applied_once(sharded: Any) -> None:
     """A stopped worker is killed with a request in its pipe; the successor carries it out, once."""
     sharded.init_instance(Light, 1)
-    shard = sharded._client.channel(codec.canonical(1)).shard
+    shard = sharded.transport.channel(codec.canonical(1)).shard
     pid = sharded.shards()[shard].pid
     stop(pid)
     caller = threading.Thread(target=sharded.transition, args=(1, "go", "green"))
     caller.start()
     wait_until(
-        lambda: sharded._client.channels[shard].lines.current.session.unacknowledged == 1, "the request is on its way"
+        lambda: sharded.transport.channels[shard].lines.current.session.unacknowledged == 1, "the request is on its way"
     )
     os.kill(pid, signal.SIGKILL)
     caller.join(20)
@@ -133,8 +133,8 @@ def test_a_request_whose_worker_is_killed_while_it_waits_is_applied_once(sharded
 def test_a_shard_that_dies_too_often_is_failed_and_the_others_go_on(places: dict[str, Path]) -> None:
     """Beyond the restart intensity a shard is FAILED; its calls raise ShardFailed, the other shard's do not."""
     with spex.ShardedInstanceManager(**places, distribution_factor=2, learning_mode=True, max_restarts=1) as manager:
-        ours = next(n for n in range(100) if manager._client.channel(codec.canonical(n)).shard == 0)
-        other = next(n for n in range(100) if manager._client.channel(codec.canonical(n)).shard == 1)
+        ours = next(n for n in range(100) if manager.transport.channel(codec.canonical(n)).shard == 0)
+        other = next(n for n in range(100) if manager.transport.channel(codec.canonical(n)).shard == 1)
         kill_worker(manager, 0)
         wait_until(lambda: ready(manager), "the shard is there again")
         kill_worker(manager, 0)
@@ -160,7 +160,7 @@ def test_a_killed_supervisor_is_replaced_and_nothing_is_lost(sharded: Any) -> No
     """SIGKILL of the supervisor takes the workers along; the owner starts another, and every request is applied."""
     for number in range(100):
         sharded.init_instance_nowait(Light, number)
-    os.kill(sharded._owner.pid, signal.SIGKILL)
+    os.kill(sharded.transport.ownership.pid, signal.SIGKILL)
     for number in range(100, 200):
         sharded.init_instance_nowait(Light, number)
     sharded.flush(30)
@@ -334,11 +334,11 @@ def test_a_request_larger_than_a_frame_may_be_is_refused_before_it_is_sent(place
 def test_a_client_that_breaks_the_protocol_loses_its_channel_and_nobody_elses(sharded: Any) -> None:
     """Garbage on the pipe ends in a typed error for its sender; the shard and other clients are untouched."""
     sharded.init_instance(Light, 1)
-    channel = sharded._client.channel(codec.canonical(1))
+    channel = sharded.transport.channel(codec.canonical(1))
     pid = sharded.shards()[channel.shard].pid
 
     def misbehave() -> Any:
-        theirs = sharded._client.channel(codec.canonical(1))
+        theirs = sharded.transport.channel(codec.canonical(1))
         sharded.get_instance(1)
         os.write(theirs.lines.current.pipes._requests, b"\xff\xff\xff\xff garbage")
         reply = wait_until(lambda: read_available(theirs.lines.current.pipes._replies), "the shard has answered")
@@ -428,8 +428,8 @@ def test_a_second_manager_over_the_same_directory_is_told_who_has_it(sharded: An
     started = time.monotonic()
     with pytest.raises(spex.DataDirLocked) as caught:
         spex.ShardedInstanceManager(**places, distribution_factor=2).start()
-    assert caught.value.context["pid"] == sharded._owner.pid
-    assert str(sharded._owner.pid) in str(caught.value)
+    assert caught.value.context["pid"] == sharded.transport.ownership.pid
+    assert str(sharded.transport.ownership.pid) in str(caught.value)
     assert time.monotonic() - started > 2.5
 
 

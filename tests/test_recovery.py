@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.manager.reading import Life
+from spex_shards.manager.lifetime import Life
+from spex_shards.messages import operations as ops
 from spex_shards.runtime.client import courier
-from spex_shards.runtime.protocol.requests import NOWAIT, Kind, ProtocolError
+from spex_shards.runtime.protocol.requests import ProtocolError
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.protocol.wire import FrameReader
 from spex_shards.runtime.supervisor.main import Supervisor
@@ -85,7 +86,7 @@ def test_an_owner_that_loses_its_connection_to_a_living_supervisor_connects_agai
     """Descriptors ran out while channel ends arrived: the next call waits for the new connection; no process ends."""
     manager = make()
     manager.init_instance(Light, 1)
-    supervisor = manager._owner.pid
+    supervisor = manager.transport.ownership.pid
     real = courier.receive_message
     lost: list[str] = []
 
@@ -102,7 +103,7 @@ def test_an_owner_that_loses_its_connection_to_a_living_supervisor_connects_agai
     kill_worker(manager, 0)
     manager.transition(1, "go", "green")
     assert lost
-    assert manager._owner.pid == supervisor
+    assert manager.transport.ownership.pid == supervisor
     assert manager.shards()[0].restarts == 1
 
 
@@ -121,7 +122,7 @@ def test_a_successor_that_cannot_be_started_at_first_is_started_later(make: Any,
     manager._new_owner = new_owner
     for number in range(50):
         manager.transition_nowait(1, "go" if number % 2 == 0 else "stop", str(number))
-    os.kill(manager._owner.pid, signal.SIGKILL)
+    os.kill(manager.transport.ownership.pid, signal.SIGKILL)
     wait_until(lambda: not refusals, "both attempts have failed")
     manager.flush(30)
     assert len(manager.get_instance(1).history) == 51
@@ -132,7 +133,7 @@ def test_each_channel_is_opened_once_after_its_supervisor_has_died(make: Any, mo
     """However many threads find it broken: a second channel would break the first, and so on."""
     manager = make()
     manager.init_instance(Light, 1)
-    only = manager._client.channels[0]
+    only = manager.transport.channels[0]
     real, installed = only.lines.install, []
     monkeypatch.setattr(only.lines, "install", lambda *ends: (installed.append(ends), real(*ends)))
     enough = threading.Event()
@@ -144,7 +145,7 @@ def test_each_channel_is_opened_once_after_its_supervisor_has_died(make: Any, mo
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
-    before = manager._owner.pid
+    before = manager.transport.ownership.pid
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: installed, "the channel is opened again")
     for _ in range(100):
@@ -159,7 +160,7 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
     """The end of its socket, its process's end and a descriptor that is another's by now come in one batch."""
     manager = make()
     manager.init_instance(Light, 1)
-    ours = manager._client._courier
+    ours = manager.transport._courier
     real_ready, real_owner = ours._ready, manager._new_owner
     busy, opened = threading.Event(), []
 
@@ -177,7 +178,7 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
     manager._new_owner = new_owner
     ours._ready = ready
     ours.wake()
-    before = manager._owner.pid
+    before = manager.transport.ownership.pid
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: is_gone(before), "the supervisor is gone")
     ours._ready = real_ready
@@ -190,13 +191,13 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
 def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     """A word too many about a death must not stop the courier."""
     manager = make()
-    owner = manager._owner
+    owner = manager.transport.ownership._owner
     pid, descriptor, connection = owner.pid, os.dup(owner.pidfd), owner._socket
     owner._socket = socket.socket()
     owner.reap()
     assert not is_gone(pid)
     owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None
-    manager._client._courier._pidfd = descriptor
+    manager.transport._courier._pidfd = descriptor
 
 
 def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
@@ -256,7 +257,7 @@ def test_a_call_on_a_shard_that_was_given_up_fails_though_it_was_revived_since(m
 
     caller = threading.Thread(target=delete)
     caller.start()
-    channels = manager._client.channels
+    channels = manager.transport.channels
     wait_until(lambda: all(channel.lines.current.session.unacknowledged for channel in channels), "both are asked")
     os.kill(dying.pid, signal.SIGKILL)
     wait_until(lambda: channels[1].lines.failure is not None, "the client knows")
@@ -289,15 +290,15 @@ def hello(session: ClientSession) -> list[Any]:
 def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() -> None:
     """Not of requests that never left, and not of answers that say that nothing was kept."""
     session = ClientSession()
-    ask(session, Kind.TRANSITION, 1, STEP, waits=False)
+    ask(session, ops.TRANSITION, 1, STEP, waits=False)
     assert hello(session) == [False, False]
     session.unanswered()
     assert hello(session) == [False, True]
     session.receive([1, [[1, False, ["StoreError", "full", {}, None], []]]])
     assert hello(session) == [False, False]
-    session.written = ask(session, Kind.TRANSITION, 1, STEP, waits=False).number
+    session.written = ask(session, ops.TRANSITION, 1, STEP, waits=False).number
     session.receive([2, []])
-    ask(session, Kind.TRANSITION, 1, STEP, waits=False)
+    ask(session, ops.TRANSITION, 1, STEP, waits=False)
     assert hello(session) == [True, False]
     ServerSession(None, {}).open(1, 3, kept=True, again=False, events=0)
     session.abandon(["ShardFailed", "given up", {}, None])
@@ -307,8 +308,8 @@ def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() ->
 def test_the_answer_to_a_call_that_has_timed_out_is_nobodys_failure() -> None:
     """Its caller was told; only what was sent without waiting is raised later."""
     session = ClientSession()
-    ask(session, Kind.TRANSITION, 1, STEP, waits=True)
-    ask(session, Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
+    ask(session, ops.TRANSITION, 1, STEP, waits=True)
+    ask(session, ops.TRANSITION, 1, STEP, waits=False)
     session.receive([2, [[number, False, ["StoreError", "full", {}, None], []] for number in (1, 2)]])
     assert list(session.failures) == [2]
 
@@ -337,7 +338,7 @@ def test_what_does_not_fit_the_pipe_leaves_without_another_call(make: Any) -> No
     other = spex.connect(manager.data_dir, specifications=[Light])
     manager.init_instance_nowait(Light, "big", meta={"text": "x" * 400_000})
     wait_until(lambda: any(i.identifier == "big" for i in other.iter_instances()), "it is applied")
-    wait_until(lambda: not manager._client._courier._pumping, "the courier has nothing more to do")
+    wait_until(lambda: not manager.transport._courier._pumping, "the courier has nothing more to do")
     other.close()
 
 
@@ -376,7 +377,7 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
     """That it is given up may still lie in the socket when it is revived; the call waits for its next life."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 1)
-    ours = manager._client._courier
+    ours = manager.transport._courier
     take, told, goes_on = ours._take, threading.Event(), threading.Event()
 
     def slowly(message: list[Any], descriptors: list[int]) -> None:
@@ -399,7 +400,7 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
     caller = threading.Thread(target=revive)
     caller.start()
     wait_until(lambda: ours._questions, "the wish is there")
-    session = manager._client.channels[0].lines.current.session
+    session = manager.transport.channels[0].lines.current.session
     caller.join(0.2)  # so long that a call which does not wait would be on its way
     assert not session.unacknowledged
     goes_on.set()
@@ -436,8 +437,8 @@ def test_a_shard_that_was_given_up_is_there_again_under_a_new_supervisor(make: A
     give_up(manager)
     with pytest.raises(spex.ShardFailed):
         manager.get_instance(1)
-    os.kill(manager._owner.pid, signal.SIGKILL)
-    wait_until(lambda: manager._client.channels[0].lines.failure is None, "the client knows")
+    os.kill(manager.transport.ownership.pid, signal.SIGKILL)
+    wait_until(lambda: manager.transport.channels[0].lines.failure is None, "the client knows")
     assert manager.get_instance(1).current_state == "red"
 
 
@@ -482,7 +483,7 @@ def test_on_message_may_close_its_manager_while_another_thread_does(make: Any) -
     assert at_work.wait(20)
     closer = threading.Thread(target=manager.close)
     closer.start()
-    wait_until(lambda: manager._owner.pidfd < 0, "the other thread is at it")
+    wait_until(lambda: manager.transport.ownership.pidfd < 0, "the other thread is at it")
     goes_on.set()
     closer.join(20)
     assert not closer.is_alive()
@@ -497,7 +498,7 @@ def test_a_call_that_is_on_its_way_when_the_manager_closes_is_told_so(make: Any)
     outcomes: list[Any] = []
     caller = threading.Thread(target=lambda: outcomes.append(manager.try_transition(1, "go", "green")))
     caller.start()
-    wait_until(lambda: manager._client.channels[0].lines.current.session.unacknowledged, "the call is on its way")
+    wait_until(lambda: manager.transport.channels[0].lines.current.session.unacknowledged, "the call is on its way")
     with pytest.raises(ExceptionGroup):
         manager.close()  # which could not flush
     caller.join(20)

@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 import spex_shards as spex
 from spex_shards.audit import backup, reshard, verify
 from spex_shards.audit.moving import Shard
-from spex_shards.engine import EngineOptions, ModelSource
+from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.engine.models import stored_models
 from spex_shards.engine.rows import identifier_bytes
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol import codec, records, routing
 from spex_shards.runtime.protocol.codec import canonical
+from spex_shards.runtime.store import Batch
 from spex_shards.runtime.store.keys import u32, u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
-from spex_shards.runtime.store.opening import open_view
+from spex_shards.runtime.store.opening import StoreOptions, open_store, open_view
 from spex_shards.runtime.store.redo_log import RedoLog
 
 from .conftest import wait_until
@@ -73,14 +74,15 @@ def fill(path: Path, shards: int, seed: int, instances: int = 60, longest: int =
     directory.check_layout(shards)
     table = routing.table(shards)
     source = ModelSource(files={Lenient.name: FIXED}, learning_mode=False)
-    engines = []
+    engines, stores = [], []
     for index in range(shards):
-        boot = BootOptions("process", EngineOptions())
-        engine = open_engine(directory.shard(index), source, boot, NOW)
+        store = open_store(directory.shard(index), StoreOptions("process"))
+        stores.append(store)
+        engine = Engine(Batch(store), source, EngineOptions(), NOW)
         for cls in random.sample([Timed, Lenient], 2):  # their numbers differ from shard to shard
             engine.register(describe(cls)[0], None)
         engine._models.create(Timed.name)
-        engine.commit()
+        engine.batch.commit()
         engines.append(engine)
     names: list[Any] = [("n", number, "long" * random.choice([0, 1, 200])) for number in range(instances)]
     for name in names:
@@ -97,13 +99,13 @@ def fill(path: Path, shards: int, seed: int, instances: int = 60, longest: int =
             engine.transition(key, action, random.choice("ab"), NOW + random.randrange(SECOND))
         if random.random() < 0.15:
             engine.delete_instance(key)
-        engine.commit()
-    for index, engine in enumerate(engines):
+        engine.batch.commit()
+    for index, (engine, store) in enumerate(zip(engines, stores, strict=True)):
         for number in range(index + 1):
             engine.batch.put("outbox", u64(number + 1), records.seal([f"shard {index} says {number}"]))
         engine.batch.put("layout", b"next report", u64(index + 2))
-        engine.commit()
-        engine.close()
+        engine.batch.commit()
+        store.close()
 
 
 def content(path: Path, shards: int) -> dict[str, Any]:
@@ -265,11 +267,12 @@ def test_due_times_are_computed_anew_where_two_shards_knew_another_specification
     store.close()
     reshard(path, 1)
     assert verify(path) == []
-    engine = open_engine(DataDir(path).shard(0), ModelSource(), BootOptions("process", EngineOptions()), NOW)
-    while engine.next_due() == 0:
-        engine.tick(NOW)
-        engine.commit()
-    engine.close()
+    opened = open_store(DataDir(path).shard(0), StoreOptions("process"))
+    engine = Engine(Batch(opened), ModelSource(), EngineOptions(), NOW)
+    while engine.timers.next_due() == 0:
+        engine.timers.tick(NOW)
+        engine.batch.commit()
+    opened.close()
     assert verify(path) == []
     timed = [row for name, row, *_ in content(path, 1)["instances"].values() if name == Timed.name and row.seq]
     assert {row.deadline - row.last for row in timed} == {10**6 * SECOND}

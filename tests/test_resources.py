@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
+from spex_shards.messages import operations as ops
 from spex_shards.runtime.protocol import codec
-from spex_shards.runtime.protocol.requests import Kind
 
 from .conftest import is_gone, kill_worker, traced, wait_until
 from .helper_specs import Door
@@ -281,11 +281,11 @@ def test_an_error_of_the_map_is_named_by_the_exit_and_the_request_is_answered(pl
     content = path.read_bytes()
     manager = start(places, distribution_factor=2)
     try:
-        on_first = [n for n in range(40) if manager._client.channel(codec.canonical(n)).shard == 0]
+        on_first = [n for n in range(40) if manager.transport.channel(codec.canonical(n)).shard == 0]
         other = next(n for n in range(40) if n not in on_first)
         for number in (on_first[0], other):  # both channels are open
             manager.get_instance(number)
-        pid, supervisor = manager.shards()[0].pid, manager._owner.pid
+        pid, supervisor = manager.shards()[0].pid, manager.transport.ownership.pid
         answers: list[Any] = []
         os.kill(supervisor, signal.SIGSTOP)  # so that nothing is restarted before the file is back
         try:
@@ -322,7 +322,7 @@ def test_a_process_without_descriptors_serves_those_it_has(places: dict[str, Pat
     try:
         manager.init_instance(Door, 1)
         worker = manager.shards()[0].pid
-        pid = worker if whose == "worker" else manager._owner.pid
+        pid = worker if whose == "worker" else manager.transport.ownership.pid
         with limited(pid, resource.RLIMIT_NOFILE, first_free(pid)):
             if whose == "worker":
                 client = spex.connect(places["data_dir"], call_timeout=1.0)
@@ -356,7 +356,7 @@ def test_who_asks_in_vain_does_not_keep_a_process_busy(
     manager = start(places)
     try:
         manager.init_instance(Door, 1)
-        pid = manager.shards()[0].pid if whose == "worker" else manager._owner.pid
+        pid = manager.shards()[0].pid if whose == "worker" else manager.transport.ownership.pid
         client = None
         with limited(pid, resource.RLIMIT_NOFILE, first_free(pid)), traced(pid, tmp_path / "trace", f"trace={call}"):
             if whose == "worker":
@@ -386,7 +386,7 @@ def test_an_application_with_thousands_of_descriptors_is_no_different(places: di
         manager = start(places)
         with spex.connect(places["data_dir"], call_timeout=30) as client:
             client.init_instance(Door, 1)
-            os.kill(manager._owner.pid, 9)
+            os.kill(manager.transport.ownership.pid, 9)
             client.transition(1, "open", "opened")
             assert manager.get_instance(1).current_state == "opened"
     finally:
@@ -415,7 +415,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_takes_little_memory(places
         client = RawClient(places["data_dir"])
         big = codec.canonical("big")
         for number in range(1, 151):
-            client.send(number, 0, Kind.GET, 0, big, 10)
+            client.send(number, 0, ops.GET.code, 0, big, 10)
         try:
             for number in range(200):
                 manager.init_instance(Door, number)
@@ -515,7 +515,7 @@ def test_a_shard_that_cannot_be_opened_for_want_of_memory_comes_back_when_there_
     manager = start(places, retry_failed=0.2)
     try:
         manager.init_instance(Door, 1)
-        supervisor = manager._owner.pid
+        supervisor = manager.transport.ownership.pid
         with limited(supervisor, resource.RLIMIT_AS, address_space(supervisor) + (1 << 20)):
             kill_worker(manager, 0)
             wait_until(lambda: (manager.shards()[0].last_exit or "SIGKILL")[:7] != "SIGKILL", "it was tried in vain")
@@ -530,7 +530,7 @@ def test_a_request_larger_than_an_eighth_of_the_memory_is_refused_alone(places: 
     """The rule names the limit; it is looked at when a worker starts."""
     manager = start(places, max_frame_bytes=1 << 30, call_timeout=60)
     try:
-        supervisor = manager._owner.pid
+        supervisor = manager.transport.ownership.pid
         most = 800 << 20
         with limited(supervisor, resource.RLIMIT_AS, most):
             kill_worker(manager, 0)

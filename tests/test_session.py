@@ -9,19 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_shards.errors import ShardDown
+from spex_shards.messages import operations as ops
 from spex_shards.runtime.protocol import codec
-from spex_shards.runtime.protocol.requests import NOWAIT, Kind, ProtocolError, check, read_request
+from spex_shards.runtime.protocol.requests import ProtocolError, read_request
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.protocol.wire import FrameReader
 
-from .asking import ask
+from .asking import OPERATIONS, ask
 
 STEP = (b"\x01", "go", "on")
 
 
 def unframed(data: bytes) -> list[Any]:
     """Return the requests of frames."""
-    return [read_request(plain) for plain in FrameReader(1 << 20).feed(data)]
+    return [read_request(plain, OPERATIONS) for plain in FrameReader(1 << 20).feed(data)]
 
 
 class Shard:
@@ -77,7 +78,7 @@ def test_a_request_sent_again_after_its_answer_was_lost_is_answered_from_memory(
     """The shard commits, dies before the reply leaves, and gives the successor's client the remembered answer."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    sent = [ask(client, Kind.TRANSITION, 1, STEP, waits=True) for _ in range(3)]
+    sent = [ask(client, ops.TRANSITION, 1, STEP, waits=True) for _ in range(3)]
     data = b"".join(one.data for one in sent)
     shard.run(data)
     shard.die()
@@ -92,7 +93,7 @@ def test_a_request_whose_batch_was_not_kept_is_carried_out_when_it_is_sent_again
     """What died with the shard before its commit has had no effect, and is applied now."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    data = ask(client, Kind.TRANSITION, 1, STEP, waits=True).data
+    data = ask(client, ops.TRANSITION, 1, STEP, waits=True).data
     shard.run(data, commits=False)
     shard.die()
     shard.hello(client.hello(1))
@@ -104,8 +105,8 @@ def test_a_gap_in_the_numbers_closes_the_channel() -> None:
     """A number that does not follow means that something was lost: it is never answered as applied."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    ask(client, Kind.TRANSITION, 1, STEP, waits=True)
-    second = ask(client, Kind.TRANSITION, 1, STEP, waits=True).data
+    ask(client, ops.TRANSITION, 1, STEP, waits=True)
+    second = ask(client, ops.TRANSITION, 1, STEP, waits=True).data
     with pytest.raises(ProtocolError, match="request 2 where 1 should follow"):
         shard.run(second)
 
@@ -114,8 +115,8 @@ def test_a_client_that_was_forgotten_is_told_that_its_requests_may_have_been_app
     """A re-send from a client without a row is refused."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
-    client.written = ask(client, Kind.TRANSITION, 1, STEP, waits=True).number
+    client.receive(shard.run(ask(client, ops.TRANSITION, 1, STEP, waits=True).data))
+    client.written = ask(client, ops.TRANSITION, 1, STEP, waits=True).number
     forgetful = Shard()
     with pytest.raises(ShardDown) as caught:
         forgetful.hello(client.hello(1))
@@ -126,8 +127,8 @@ def test_a_client_that_only_read_needs_no_row() -> None:
     """Reads are numbered and never remembered; a shard without a row takes the channel all the same."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
-    client.receive(shard.run(ask(client, Kind.GET, 1, (b"\x01", 1), waits=True).data, commits=False))
-    ask(client, Kind.GET, 1, (b"\x01", 1), waits=True)
+    client.receive(shard.run(ask(client, ops.GET, 1, (b"\x01", 1), waits=True).data, commits=False))
+    ask(client, ops.GET, 1, (b"\x01", 1), waits=True)
     fresh = Shard()
     fresh.hello(client.hello(1))
     assert fresh.run(client.unanswered())[0] == 2
@@ -138,16 +139,16 @@ def test_answers_are_forgotten_when_the_client_says_that_it_has_them() -> None:
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     for _ in range(3):
-        client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
+        client.receive(shard.run(ask(client, ops.TRANSITION, 1, STEP, waits=True).data))
     assert set(shard.answers) == {3}
-    client.receive(shard.run(ask(client, Kind.TRANSITION, 1, STEP, waits=True).data))
+    client.receive(shard.run(ask(client, ops.TRANSITION, 1, STEP, waits=True).data))
     assert not shard.answers
 
 
 def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:
     """An entry that is not ok, of a request sent without waiting, is a failure to be raised later."""
     client = ClientSession()
-    ask(client, Kind.TRANSITION | NOWAIT, 1, STEP, waits=False)
+    ask(client, ops.TRANSITION, 1, STEP, waits=False)
     client.receive([1, [[1, False, ["StoreError", "full", {}, None], []]]])
     assert list(client.failures) == [1]
 
@@ -156,7 +157,7 @@ def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:
 def test_a_malformed_reply_is_a_protocol_error(reply: Any) -> None:
     """The client's state stays as it was."""
     client = ClientSession()
-    ask(client, Kind.TRANSITION, 1, STEP, waits=True)
+    ask(client, ops.TRANSITION, 1, STEP, waits=True)
     with pytest.raises(ProtocolError):
         client.receive(reply)
     assert client.acknowledged == 0
@@ -171,7 +172,7 @@ def test_whatever_happens_every_request_is_applied_once_and_in_order(steps: list
     wire, asked = b"", []
     for step in steps:
         if step == "send":
-            asked.append(ask(client, Kind.TRANSITION, 1, STEP, waits=True))
+            asked.append(ask(client, ops.TRANSITION, 1, STEP, waits=True))
             wire += asked[-1].data
             continue
         if wire:
@@ -199,8 +200,8 @@ def test_garbage_on_a_pipe_is_a_protocol_error_or_waits_for_more(data: bytes, si
     try:
         for start in range(0, len(data), size):
             for plain in reader.feed(data[start : start + size]):
-                request = read_request(plain)
-                check(request.kind, request.arguments)
+                request = read_request(plain, OPERATIONS)
+                request.operation.check(request.arguments)
     except ValueError:
         return
     assert len(reader._buffer) <= 64 + 4

@@ -13,14 +13,18 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.engine.service import SpexService
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe_for_shipping
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.protocol.requests import NOT_ANSWERED, Kind
+from spex_shards.runtime.protocol.operations import Operation
+from spex_shards.runtime.protocol.requests import BYE, DECLARE, NOT_ANSWERED
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
-from spex_shards.runtime.store import MemoryStore
+from spex_shards.runtime.shard import Shard as RunningShard
+from spex_shards.runtime.store import Batch, MemoryStore
 from spex_shards.runtime.worker import loop, outbox
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import AT_ONCE
@@ -71,11 +75,17 @@ class Shard:
     def _start(self) -> None:
         self.capture = LogCapture(logging.WARNING)
         logging.getLogger("spex_shards").handlers[:] = [self.capture]
-        engine = Engine(self.store, ModelSource(learning_mode=True), EngineOptions(), time.time_ns() // 1000)
-        engine.commit()
+        engine = Engine(Batch(self.store), ModelSource(learning_mode=True), EngineOptions(), time.time_ns() // 1000)
+        engine.batch.commit()
+        self.engine = engine
         self.supervisor, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = control
-        self.worker = loop.Worker(engine, control, loop.WorkerOptions(0, 1 << 20, logging.WARNING), self.capture)
+        self.worker = loop.Worker(
+            RunningShard(self.store, engine.batch, SpexService(engine)),
+            control,
+            loop.WorkerOptions(0, 1 << 20, logging.WARNING),
+            self.capture,
+        )
 
     def turn(self, rounds: int = 3) -> None:
         """Do what is ready."""
@@ -84,7 +94,7 @@ class Shard:
             for descriptor, _ in worker._epoll.poll(0):
                 worker._ready(descriptor)
             if worker._clients.waiting:
-                worker._batch()
+                worker._work()
             if worker._is_due():
                 worker._by_itself()
 
@@ -133,7 +143,7 @@ class Client:
         self.shard.worker._clients.attach(self.id, os.getpid(), True, [requests[0], replies[1], events[1]])
         self._reply_reader, self._event_reader = FrameReader(LIMIT), FrameReader(LIMIT)
         notices = [
-            frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped))
+            frame((0, 0, DECLARE.code, 0, stored.plain(), shipped))
             for stored, shipped in map(describe_for_shipping, (Impatient, Patient))
         ]
         try:
@@ -141,9 +151,9 @@ class Client:
         except BrokenPipeError:
             pass  # it was refused already
 
-    def send(self, kind: Kind, *arguments: Any) -> int:
+    def send(self, operation: Operation, *arguments: Any) -> int:
         """Send a request; return its number."""
-        sent = ask(self.session, kind, 1, arguments, waits=True)
+        sent = ask(self.session, operation, 1, arguments, waits=True)
         number, data = sent.number, sent.data
         self._asked[number] = sent
         self.session.written = number
@@ -152,7 +162,7 @@ class Client:
 
     def init(self, cls: type[spex.Specification], identifier: Any) -> int:
         """Send the request to make an instance."""
-        return self.send(Kind.INIT, cls.name, canonical(identifier), None, None)
+        return self.send(ops.INIT, cls.name, canonical(identifier), None, None)
 
     def take_replies(self) -> None:
         """Read the replies that are there."""
@@ -410,7 +420,7 @@ def test_a_damaged_instance_keeps_no_other_timeout_from_being_reported(shard: Sh
     numbers = [client.init(Impatient, number) for number in range(20)]
     assert client.answer(numbers[-1]) is None
     damage(shard.store.tables["instances"], sorted(shard.store.tables["deadlines"].items())[7][1])
-    shard.worker._engine._instances._cache.clear()
+    shard.engine._instances._cache.clear()
     got: list[str] = []
     for _ in range(5):
         shard.retry_now()
@@ -429,7 +439,7 @@ def test_what_a_portion_logged_is_dropped_when_it_is_rolled_back(
     client = connect()
     shard.worker._next_due = shard.worker._not_before = time.time_ns()
     assert client.answer(client.init(Impatient, 1)) is None
-    timers = shard.worker._engine._timers
+    timers = shard.engine.timers
     real = timers.next_due
 
     def unreadable() -> Any:
@@ -601,7 +611,7 @@ def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
         second.take_replies()
     assert second.refusal[:2] == ["StoreError", "the store could not read"]
     with monkeypatch.context() as patch:
-        patch.setattr(shard.worker._engine, "register", unreadable)
+        patch.setattr(shard.engine, "register", unreadable)
         third = connect(b"e")
         shard.turn()
         third.take_replies()
@@ -633,7 +643,7 @@ def test_a_client_that_says_its_farewell_leaves_no_row(shard: Shard, connect: An
     client.take_replies()
     assert client.session.acknowledged == number
     assert (clients(shard), len(shard.store.tables["answers"])) == (1, 1)
-    os.write(client._requests, frame((0, 0, Kind.BYE, 0)))
+    os.write(client._requests, frame((0, 0, BYE.code, 0)))
     shard.store.failing = True
     shard.turn()
     client.leave()
@@ -650,7 +660,7 @@ def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connec
     """The request is carried out; whatever follows the farewell is refused."""
     client = connect()
     number = client.init(Patient, 1)
-    os.write(client._requests, frame((0, 0, Kind.BYE, 0)))
+    os.write(client._requests, frame((0, 0, BYE.code, 0)))
     assert client.answer(number) is None
     assert clients(shard) == 0
     client.init(Patient, 2)
@@ -660,7 +670,7 @@ def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connec
     client.leave()
     other = connect(b"d")
     shard.turn()
-    assert other.answer(other.send(Kind.GET, canonical(1), 1))[0]
+    assert other.answer(other.send(ops.GET, canonical(1), 1))[0]
     other.leave()
     shard.turn()
     assert clients(shard) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,7 +31,7 @@ def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | 
     except SpexError as raised:
         return raised
     except BaseException as raised:
-        if isinstance(raised, KeyboardInterrupt) and caller is not None and caller.pid == os.getpid():
+        if isinstance(raised, KeyboardInterrupt) and caller is not None and caller.is_here:
             raise  # it is the application's own, who pressed Ctrl-C while the handler ran
         return _failure(f"the error handler raised {words(raised)}", error, "".join(traceback.format_exception(raised)))
     if word is None or isinstance(word, SpexError):

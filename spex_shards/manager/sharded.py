@@ -12,7 +12,8 @@ from ..runtime.client import Client, ClientOptions
 from ..runtime.client.owner import search_path
 from ..runtime.client.ownership import Ownership
 from ..runtime.protocol.config import SupervisorConfig
-from .base import InstanceManager, logger
+from .base import InstanceManager
+from .lifetime import logger
 from .options import UNSET, ManagerOptions
 from .settings import options_from
 

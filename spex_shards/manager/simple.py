@@ -7,7 +7,8 @@ from typing import Unpack
 
 from ..runtime.client.call_site import locate
 from ..runtime.transport import Transport
-from .base import InstanceManager, logger
+from .base import InstanceManager
+from .lifetime import logger
 from .options import ManagerOptions
 from .settings import options_from
 

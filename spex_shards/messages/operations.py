@@ -72,3 +72,5 @@ PAGE: Final = _question("page", 9, or_none(_SPECIFICATION), or_none(BYTES), COUN
 MODELS: Final = _question("models", 10)
 DEVIATIONS: Final = _question("deviations", 11, or_none(_SPECIFICATION))
 SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
+
+ALL: Final = (INIT, TRANSITION, MOCK, DELETE, DELETE_WHERE, GET, HISTORY, PAGE, MODELS, DEVIATIONS, SPECIFICATION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -28,6 +29,11 @@ class Call:
         self.client_id = client_id
         self.now = now
         self._messages = messages
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process has made it."""
+        return self.pid == os.getpid()
 
     def send(self, message: Any) -> None:
         """Send a message to the caller's process, where `on_message` or `messages` gives it out.

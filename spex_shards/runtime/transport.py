@@ -26,6 +26,13 @@ class Transport(Protocol):
     def ships(self) -> bool:
         """Whether functions must be sent as bytes."""
 
+    def check(self) -> None:
+        """Do nothing where it can be used.
+
+        Raises:
+            DataDirLocked: It is the parent's of this forked child.
+        """
+
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
         """Have the shard of a key carry an operation out, durably; return its plain answer.
 

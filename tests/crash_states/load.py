@@ -17,7 +17,7 @@ from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.store import TABLES, MemoryStore
+from spex_shards.runtime.store import TABLES, Batch, MemoryStore
 from spex_shards.runtime.store.checkpoint import ForkedCheckpoint
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.keys import u64
@@ -43,9 +43,9 @@ class Busy(spex.Specification):
 
 def batches(store: Any, count: int) -> Iterator[tuple[int, Engine]]:
     """Carry out so many batches on a store, the same ones each time; yield after each was kept."""
-    engine = Engine(store, ModelSource(learning_mode=True), EngineOptions(), NOW)
+    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), NOW)
     engine.register(describe(Busy)[0], None)
-    engine.commit()
+    engine.batch.commit()
     yield 0, engine
     long = canonical("long")
     for number in range(1, count + 1):
@@ -65,8 +65,8 @@ def batches(store: Any, count: int) -> Iterator[tuple[int, Engine]]:
         engine.batch.put("clients", CLIENT, records.seal([number, 0, 0]))
         if number % 5 == 0:
             engine.batch.put("answers", CLIENT + u64(number), records.seal([number, True, number, [], []]))
-        engine.tick(now)
-        engine.commit()
+        engine.timers.tick(now)
+        engine.batch.commit()
         yield number, engine
 
 

@@ -18,10 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import spex_shards as spex
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
 from spex_shards.runtime.data_dir import FORMAT
 from spex_shards.runtime.protocol import codec
-from spex_shards.runtime.protocol.requests import Kind
+from spex_shards.runtime.protocol.requests import DECLARE
 from spex_shards.runtime.protocol.routing import slot_of, table
 
 from ..conftest import descendants, is_gone, wait_until
@@ -78,9 +79,9 @@ def second_run(folder: Path) -> None:
     manager.transition(("parcel", 19), "lose", "lost")
     manager.delete_instance(("parcel", 10))
     client = RawClient(folder / "data", shard_of_twice(), client_id=CLIENT_ID)
-    client.send(0, 0, Kind.REGISTER, 0, describe(Parcel)[0].plain(), None)
+    client.send(0, 0, DECLARE.code, 0, describe(Parcel)[0].plain(), None)
     for number in (1, 2):
-        client.send(number, 0, Kind.INIT, 0, Parcel.name, codec.canonical(TWICE), None, None)
+        client.send(number, 0, ops.INIT.code, 0, Parcel.name, codec.canonical(TWICE), None, None)
         assert client.answer()[0] == number
     for pid in [*descendants(), os.getpid()]:
         os.kill(pid, signal.SIGKILL)

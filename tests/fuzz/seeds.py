@@ -14,10 +14,12 @@ import xxhash
 import spex_shards as spex
 from spex_shards.domain.instance import Instance, TransitionRecord
 from spex_shards.engine.rows import INSTANCE_VERSION
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
 from spex_shards.messages.values import instance_plain
 from spex_shards.runtime.protocol import codec, records
-from spex_shards.runtime.protocol.requests import NOTICES, NOWAIT, PROTOCOL_VERSION, Kind
+from spex_shards.runtime.protocol.operations import NOWAIT, STATS
+from spex_shards.runtime.protocol.requests import DECLARE, HELLO, NOTICES, PROTOCOL_VERSION, SEEN
 from spex_shards.runtime.protocol.session import frame
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from spex_shards.runtime.store.log_format import Header, pack_record
@@ -43,25 +45,25 @@ def plain_requests() -> list[list[Any]]:
     stored = [describe(cls)[0].plain() for cls in (Order, Timed)]
     meta = codec.encode_meta({"total": 12, "tags": ["a", ("b", MOMENT)]})
     bodies: list[tuple[int, list[Any]]] = [
-        (Kind.HELLO, [PROTOCOL_VERSION, 1, False, False, 0, 0]),
-        (Kind.REGISTER, [_without_handler(stored[0]), None]),
-        (Kind.REGISTER, [_without_handler(stored[1]), None]),
-        (Kind.INIT, [Order.name, ONE, meta, None]),
-        (Kind.INIT | NOWAIT, [Timed.name, codec.canonical(2), None, "a"]),
-        (Kind.TRANSITION, [ONE, "pay", "paid"]),
-        (Kind.TRANSITION | NOWAIT, [ONE, "explode", "nowhere"]),
-        (Kind.MOCK, [Order.name, ONE, None, "paid"]),
-        (Kind.DELETE, [ONE]),
-        (Kind.GET, [ONE, 100]),
-        (Kind.HISTORY, [ONE, 1, 1, 10]),
-        (Kind.PAGE, [None, None, 10]),
-        (Kind.PAGE, [Order.name, ONE, 0]),
-        (Kind.MODELS, []),
-        (Kind.DEVIATIONS, [None]),
-        (Kind.DEVIATIONS, [Order.name]),
-        (Kind.SPECIFICATION, [Order.name]),
-        (Kind.STATS, []),
-        (Kind.SEEN, [1]),
+        (HELLO.code, [PROTOCOL_VERSION, 1, False, False, 0, 0]),
+        (DECLARE.code, [_without_handler(stored[0]), None]),
+        (DECLARE.code, [_without_handler(stored[1]), None]),
+        (ops.INIT.code, [Order.name, ONE, meta, None]),
+        (ops.INIT.code | NOWAIT, [Timed.name, codec.canonical(2), None, "a"]),
+        (ops.TRANSITION.code, [ONE, "pay", "paid"]),
+        (ops.TRANSITION.code | NOWAIT, [ONE, "explode", "nowhere"]),
+        (ops.MOCK.code, [Order.name, ONE, None, "paid"]),
+        (ops.DELETE.code, [ONE]),
+        (ops.GET.code, [ONE, 100]),
+        (ops.HISTORY.code, [ONE, 1, 1, 10]),
+        (ops.PAGE.code, [None, None, 10]),
+        (ops.PAGE.code, [Order.name, ONE, 0]),
+        (ops.MODELS.code, []),
+        (ops.DEVIATIONS.code, [None]),
+        (ops.DEVIATIONS.code, [Order.name]),
+        (ops.SPECIFICATION.code, [Order.name]),
+        (STATS.code, []),
+        (SEEN.code, [1]),
     ]
     requests, number = [], 0
     for code, arguments in bodies:

@@ -6,15 +6,19 @@ import logging
 from typing import Any, Final
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
+from spex_shards.engine.service import SpexService
 from spex_shards.errors import ShardDown
-from spex_shards.runtime.protocol.requests import Kind, ProtocolError, Request, check, read_request
+from spex_shards.messages import operations as ops
+from spex_shards.runtime.protocol.requests import DECLARE, HELLO, ProtocolError, Request, read_request
 from spex_shards.runtime.protocol.session import ServerSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader
-from spex_shards.runtime.store import MemoryStore
+from spex_shards.runtime.shard import Shard as RunningShard
+from spex_shards.runtime.store import Batch, MemoryStore
 from spex_shards.runtime.worker.dispatch import Dispatcher
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import Outbox
 from spex_shards.runtime.worker.peers import Peer
+from tests.asking import OPERATIONS
 
 LIMIT: Final = 65536
 FRESH_AFTER: Final = 500
@@ -38,26 +42,28 @@ class ShardTarget:
     def __call__(self, data: bytes) -> bool:
         """Carry out what `data` says; whether all of it was understood and done."""
         if self._count % FRESH_AFTER == 0:
-            self._engine = Engine(MemoryStore(), ModelSource(learning_mode=True), EngineOptions(), 0)
-            self._dispatcher = Dispatcher(self._engine, self._capture, dict)
+            store = MemoryStore()
+            self._engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
+            service = SpexService(self._engine)
+            self._dispatcher = Dispatcher(RunningShard(store, self._engine.batch, service), self._capture, dict)
             self._outbox = Outbox(self._engine.batch)
         self._count += 1
         now = self._count * 1_000_000
-        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT)
+        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT, OPERATIONS)
         accepted = True
         try:
             for plain in FrameReader(LIMIT).feed(data):
-                accepted &= self._carry_out(peer, read_request(plain), now)
+                accepted &= self._carry_out(peer, read_request(plain, OPERATIONS), now)
         except (ProtocolError, ShardDown):
             accepted = False
-        self._engine.commit()
-        self._engine.tick(now)
+        self._engine.batch.commit()
+        self._engine.timers.tick(now)
         self._outbox.take(self._capture.outside)
-        self._engine.commit()
+        self._engine.batch.commit()
         return accepted
 
     def _carry_out(self, peer: Peer, request: Request, now: int) -> bool:
-        if request.kind is Kind.DELETE_WHERE:
+        if request.operation is ops.DELETE_WHERE:
             return False
         if request.number == 0:
             return self._notice(peer, request)
@@ -76,14 +82,14 @@ class ShardTarget:
         return bool(entry[1])
 
     def _notice(self, peer: Peer, request: Request) -> bool:
-        if request.kind is Kind.REGISTER:
-            self._dispatcher.register(_harmless(request.arguments))
+        if request.operation is DECLARE:
+            self._dispatcher.declare(_harmless(request.arguments))
             return True
         try:
-            check(request.kind, request.arguments)
+            request.operation.check(request.arguments)
         except ValueError:
             return False
-        if request.kind is Kind.HELLO:
+        if request.operation is HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
         self._outbox.seen(peer, request.arguments[-1])

@@ -17,10 +17,11 @@ from spex_shards.domain.impl_model import ImplModel
 from spex_shards.engine.rows import instance_row
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.formats import spex_text
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
-from spex_shards.runtime.protocol.requests import ProtocolError, check, read_request
+from spex_shards.runtime.protocol.requests import ProtocolError, read_request
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession
 from spex_shards.runtime.protocol.wire import FrameReader, receive_message
@@ -28,6 +29,7 @@ from spex_shards.runtime.store.log_format import HEADER_BYTES, Header, pack_reco
 from spex_shards.runtime.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.runtime.store.recovery import recover
 from spex_shards.runtime.supervisor.attach import Refused, read_attach
+from tests.asking import OPERATIONS
 
 from . import seeds
 from .shard import ShardTarget
@@ -75,8 +77,8 @@ def _frames(data: bytes) -> bool:
 
 def _requests(data: bytes) -> bool:
     try:
-        request = read_request(codec.unpack(data))
-        check(request.kind, request.arguments)
+        request = read_request(codec.unpack(data), OPERATIONS)
+        request.operation.check(request.arguments)
     except ValueError:
         return False
     return True
@@ -85,7 +87,7 @@ def _requests(data: bytes) -> bool:
 def _replies(data: bytes) -> bool:
     """A shard's reply, as a client with three requests on their way reads it."""
     session = ClientSession()
-    sent = [Sent(3, 0, (b"\x01", "a", "b"), waits=waits) for waits in (True, True, False)]
+    sent = [Sent(ops.TRANSITION, 0, (b"\x01", "a", "b"), waits=waits) for waits in (True, True, False)]
     for one in sent:
         session.add(one)
     try:

@@ -82,7 +82,7 @@ class Client:
         self.channels = [
             Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
         ]
-        self._ownership = ownership
+        self.ownership = ownership
         if ownership is not None:
             self._set_up(lambda: ownership.succeed(self.say), ownership.pidfd)
         else:
@@ -96,6 +96,9 @@ class Client:
     def shard_count(self) -> int:
         """How many shards there are."""
         return len(self.channels)
+
+    def check(self) -> None:
+        """Do nothing: a forked child goes on as a new client."""
 
     def _set_up(self, revive: Callable[[], int] | None, supervisor_pidfd: int) -> None:
         self.client_id = secrets.token_bytes(16)
@@ -137,8 +140,8 @@ class Client:
             errors = [error]
         finally:
             self.shut()
-            if self._ownership is not None:
-                self._ownership.end(timeout)
+            if self.ownership is not None:
+                self.ownership.end(timeout)
         # What another thread had sent between the flush and the end of the channels.
         return errors + self.take_failures()
 
@@ -360,9 +363,9 @@ class Client:
         self._courier.forget()
         for channel in self.channels:
             channel.start_anew()
-        if self._ownership is not None:
-            self._ownership.let_go()
-            self._ownership = None
+        if self.ownership is not None:
+            self.ownership.let_go()
+            self.ownership = None
         self._set_up(None, -1)
         self._must_start = True
 

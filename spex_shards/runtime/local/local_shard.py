@@ -105,6 +105,18 @@ class LocalShard:
         self._lock.drop()
 
     @property
+    def tenure(self) -> Tenure:
+        """The tenure that there is.
+
+        Raises:
+            ManagerClosed: There is none.
+        """
+        tenure = self._tenure
+        if tenure is None:
+            raise ManagerClosed("the manager is closed")
+        return tenure
+
+    @property
     def counted(self) -> Counter[str]:
         """What the service has counted in tenures that are left behind."""
         return self._counted

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import DataDirLocked, ManagerClosed, SpexError
+from ...errors import DataDirError, DataDirLocked, ManagerClosed, SpexError
 from ..client.failures import Failures
 from ..client.mailbox import Mailbox
 from ..data_dir import DataDir
@@ -50,6 +50,7 @@ class LocalTransport:
 
     Attributes:
         inherited: Whether it is the parent's of this forked child.
+        shard: The shard.
 
     Raises:
         DataDirError: The directory is locked, damaged, of another layout, or cannot be used.
@@ -66,13 +67,34 @@ class LocalTransport:
         self._requests: Counter[str] = Counter()
         self._left: deque[_Left] = deque()
         self.inherited = False
-        self._shard = LocalShard(directory, options)
+        self.shard = LocalShard(directory, options)
         _transports.add(self)
         try:
-            self._shard.start()
+            self._start_mailbox()
+            self.shard.start()
         except BaseException:
-            self._shard.stop()
+            self.shard.stop()
             raise
+
+    def _start_mailbox(self) -> None:
+        try:
+            self._mailbox.start()
+        except RuntimeError as error:  # what the system has no thread for
+            text = f"this process cannot start the threads that a manager needs: {error}"
+            raise DataDirError(text, path=str(self._directory.path)) from error
+
+    def check(self) -> None:
+        """Do nothing where it can be used.
+
+        Raises:
+            DataDirLocked: It is the parent's of this forked child.
+        """
+        if self.inherited:
+            raise DataDirLocked(
+                f"the data directory {self._directory.path} belongs to the process that forked this one; "
+                'use manager = "sharded" (or a ShardedInstanceManager), which forked children attach to',
+                pid=os.getppid(),
+            )
 
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002 - there is one
         """Carry an operation out, durably; return its plain answer."""
@@ -83,7 +105,8 @@ class LocalTransport:
 
     def post(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:  # noqa: ARG002
         """Carry an operation out; or, inside another call of this thread, leave it to that one, on its way out."""
-        if self._shard.is_inside():
+        self.check()
+        if self.shard.is_inside():
             self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident()))
         else:
             self._note(lambda: self._carry_out(operation, arguments))
@@ -106,18 +129,18 @@ class LocalTransport:
 
     def flush(self, timeout: float | None) -> list[SpexError]:  # noqa: ARG002 - nothing is ever on its way here
         """Return what could not be applied; everything else is applied already."""
-        self._check()
+        self.check()
         self._apply_left()
         return unapplied(*self._failures.take(), "observations")
 
     def shards(self) -> list[ShardInfo]:
         """Return the one shard: this process."""
-        self._check()
+        self.check()
         return [ShardInfo(0, os.getpid(), ShardStatus.READY, 0, None)]
 
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of the one shard."""
-        own, before = self._carry_out(STATS, ()), self._shard.counted
+        own, before = self._carry_out(STATS, ()), self.shard.counted
         return [
             {
                 "requests": dict(self._requests),
@@ -136,12 +159,12 @@ class LocalTransport:
 
     def close(self, timeout: float) -> list[SpexError]:  # noqa: ARG002
         """Write everything out and give the directory back; return what could not be applied."""
-        self._check()
+        self.check()
         try:
             self._apply_left()
         except ManagerClosed:
             pass  # another close was first
-        failure = self._shard.stop()
+        failure = self.shard.stop()
         _transports.discard(self)
         errors = unapplied(*self._failures.take(), "observations")
         if failure is not None and not errors:
@@ -150,19 +173,11 @@ class LocalTransport:
 
     # ------------------------------------------------------------------ inside
 
-    def _check(self) -> None:
-        if self.inherited:
-            raise DataDirLocked(
-                f"the data directory {self._directory.path} belongs to the process that forked this one; "
-                'use manager = "sharded" (or a ShardedInstanceManager), which forked children attach to',
-                pid=os.getppid(),
-            )
-
     def _carry_out(self, operation: Operation, arguments: tuple[Any, ...]) -> Any:
         if self.inherited:
-            self._check()
+            self.check()
         self._requests[operation.name] += 1
-        value = self._shard.carry_out(
+        value = self.shard.carry_out(
             operation, arguments, self._deliver, now=time.time_ns() // 1000, thread=threading.get_ident()
         )
         self._batches += 1
@@ -177,7 +192,7 @@ class LocalTransport:
         """Apply what calls inside other calls of their thread have left."""
         while self._left:
             left = self._left[0]
-            if left.sequence is None or self._shard.last_kept < left.sequence:
+            if left.sequence is None or self.shard.last_kept < left.sequence:
                 self._apply_one(left)
             if self._left and self._left[0] is left:
                 self._left.popleft()
@@ -185,10 +200,10 @@ class LocalTransport:
     def _apply_one(self, left: _Left) -> None:
         def begins() -> None:
             # If this call is cut off, the sequence tells whether it was kept.
-            left.sequence = self._shard.last_kept + 1
+            left.sequence = self.shard.last_kept + 1
 
         def step() -> Any:
-            return self._shard.carry_out(
+            return self.shard.carry_out(
                 left.operation, left.arguments, self._deliver, now=left.now, thread=left.thread, begins=begins
             )
 
@@ -210,7 +225,7 @@ def _after_fork_in_child() -> None:
     for transport in list(_transports):
         # The environment is the parent's: it is neither used nor closed here, and the lock is not ours.
         transport.inherited = True
-        transport._shard.drop()
+        transport.shard.drop()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

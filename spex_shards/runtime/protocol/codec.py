@@ -42,7 +42,6 @@ FIRST_FREE: Final = 16
 """Extension types from here on belong to `records`."""
 
 _PATH_LENGTHS: Final = {"enum": 3}
-_NUMBERS: Final = {1: "one name", 3: "three names"}
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
@@ -97,8 +96,8 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
 class Reference:
     """Stands for an Enum member (`kind` "enum") or another object with a name that is not loaded here.
 
-    `path` is (module, qualified name of the Enum, member), or (name,) for other kinds, such as "specification". As an
-    identifier it is the same as what it stands for.
+    `path` is (module, qualified name of the Enum, member), or (name,) for other kinds. As an identifier it is what it
+    stands for.
 
     Raises:
         TypeError: The path is no tuple of `str`.
@@ -112,8 +111,8 @@ class Reference:
         if type(self.path) is not tuple or not all(type(part) is str for part in self.path):
             raise TypeError(f"the path of a reference must be a tuple of str, got: {show(self.path)}")
         if len(self.path) != _PATH_LENGTHS.get(self.kind):
-            kinds = " or ".join(f"{kind} of {_NUMBERS[length]}" for kind, length in sorted(_PATH_LENGTHS.items()))
-            raise ValueError(f"a reference must be to an {kinds}, got: {show(self.kind)}, {show(self.path)}")
+            kinds = ", ".join(f"{kind} (names: {length})" for kind, length in sorted(_PATH_LENGTHS.items()))
+            raise ValueError(f"a reference must be of a kind of {kinds}, got: {show(self.kind)}, {show(self.path)}")
 
 
 class _Named(NamedTuple):
