@@ -121,7 +121,7 @@ def check(manager: Any, writers: list[Writer]) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_nothing_is_lost_when_workers_supervisors_servers_and_applications_are_killed(tmp_path: Path) -> None:
-    """A served directory, three applications, 40 kills at random instants; ``make chaos`` has 2,000.
+    """A served directory, three applications, 40 kills at random instants, and shortages; ``make chaos`` has 2,000.
 
     What an application knew to be acknowledged, by its journal, is there; each observation is there once, and in order.
     """
@@ -129,5 +129,6 @@ def test_nothing_is_lost_when_workers_supervisors_servers_and_applications_are_k
     assert {name: table[name] for name in FORBIDDEN} == dict.fromkeys(FORBIDDEN, 0)
     # Whoever is killed may have logged what it was given at a time, and not have said so yet.
     killed = sum(count for victim, count in table["kills"].items() if victim.startswith(("application", "server")))
+    killed += sum(table["applications that gave up"].values())
     assert table["reported more than once"] <= killed * AT_ONCE // SMALLEST_REPORT
     assert table["acknowledged"] > 500

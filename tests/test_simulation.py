@@ -12,16 +12,21 @@ SCHEDULES = 500
 
 @pytest.mark.slow
 def test_no_schedule_of_crashes_breaks_a_promise() -> None:
-    """Kills of the worker at any write and sync, power cuts, killed applications, full pipes, poison, timers.
+    """Kills of the worker at any write and sync, power cuts, full disks, killed applications, poison, timers.
 
-    Kept what was acknowledged, each once, in order, timers once, messages once; a seed that fails replays by
-    ``python -m tests.simulation --seed N --schedules 1``.
+    Pipes are often full, and code of the user's may take seconds. Applications speak either version of the protocol;
+    some end with a farewell. Kept what was acknowledged, each once, in order, timers once, messages once; a seed that
+    fails replays by ``python -m tests.simulation --seed N --schedules 1``.
     """
     happened, failed = carry_out(0, SCHEDULES)
     assert failed == []
     assert happened["kills"] > SCHEDULES
     assert happened["power cuts"] > 0
     assert happened["applications"] > 0
+    assert happened["not kept"] > 100
+    assert happened["broken logs"] > 10
+    assert happened["farewells"] > 10
+    assert happened["slow calls"] > 100
 
 
 @pytest.mark.slow

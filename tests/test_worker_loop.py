@@ -619,6 +619,18 @@ def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
     assert first.answer(first.init(Patient, 2)) is None
 
 
+def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(shard: Shard, connect: Any) -> None:
+    """Its client says it once on a channel, and cannot know; it is kept with the next batch that can be."""
+    shard.store.failing = True
+    client = connect()
+    assert client.answer(client.init(Patient, 1))[2][0] == "StoreError"
+    shard.turn()
+    shard.store.failing = False
+    assert client.answer(client.init(Patient, 2)) is None
+    shard.restart()
+    assert shard.engine.knows(Patient.name) is not None
+
+
 def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect: Any) -> None:
     """The hello says which events it has seen: a shard without its row does not begin at one again."""
     client = connect()

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from .harness import chaos
 
-FORBIDDEN = ("lost", "doubled or out of order", "of nobody", "timed instances lost", "learned wrongly", "orphans")
+FORBIDDEN = (
+    "lost", "doubled or out of order", "refused and there", "of nobody", "timed instances lost", "learned wrongly",
+    "orphans",
+)  # fmt: skip
 
 
 def main() -> int:

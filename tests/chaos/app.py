@@ -32,9 +32,17 @@ class Journal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write down which timeout was reported."""
-        text = record.getMessage()
-        if "has been in state" in text:
-            self.write("r", text.split("'")[1])
+        while True:
+            with contextlib.suppress(MemoryError):  # what is reported once must be written down
+                text = record.getMessage()
+                if "has been in state" in text:
+                    self.write("r", text.split("'")[1])
+                return
+            time.sleep(0.01)
+
+
+NOT_DONE = (spex.ShardError, spex.StoreError, ExceptionGroup, MemoryError)
+"""What may come out of a call when processes die, or are short of something."""
 
 
 class App:
@@ -76,7 +84,9 @@ class App:
             else:
                 call = self._manager.init_instance if waits else self._manager.init_instance_nowait
                 call(Chain, identifier)
-        except spex.ShardError as error:
+        except spex.StoreError as error:
+            self._refused(error, number, step)
+        except NOT_DONE as error:
             self._uncertain(error)
         else:
             self._at_hand = None
@@ -88,20 +98,20 @@ class App:
         steps, at_hand = dict(self._steps), self._at_hand
         try:
             self._manager.close()
-        except (spex.ShardError, ExceptionGroup) as error:
+        except NOT_DONE as error:
             self._journal.write("x", type(error).__name__)
         else:
             for number, step in steps.items():
                 known = step - 1 if at_hand == (number, step) else step
                 if known >= 0:
-                    self._journal.write("a", number, known)
+                    self._journal.write("f", number, known)
         os._exit(0)
 
     def _observe_timed(self) -> None:
         self._timed += 1
         try:
             self._manager.init_instance(Timed, f"{self._name}-t{self._timed}")
-        except spex.ShardError as error:
+        except NOT_DONE as error:
             self._uncertain(error)
         else:
             self._journal.write("t", f"{self._name}-t{self._timed}")
@@ -110,11 +120,25 @@ class App:
         steps = dict(self._steps)
         try:
             self._manager.flush(60)
-        except (spex.ShardError, ExceptionGroup) as error:
+        except NOT_DONE as error:
             self._uncertain(error)
             return
         for number, step in steps.items():
-            self._journal.write("a", number, step)
+            self._journal.write("f", number, step)
+
+    def _refused(self, error: spex.StoreError, number: int, step: int) -> None:
+        # It says that this was not applied, and nothing of what was posted before. The instance is left alone.
+        self._journal.write("n", number, step)
+        self._journal.write("x", type(error).__name__)
+        self._at_hand = None
+        del self._steps[number]
+
+    def short_of_memory(self) -> None:
+        """Go on after an error from anywhere: whatever was going on may have been done, or not."""
+        self._at_hand = None
+        self._steps.clear()
+        with contextlib.suppress(MemoryError):
+            self._journal.write("x", "MemoryError")
 
     def _uncertain(self, error: BaseException) -> None:
         # What is on its way may be applied, or not: these instances get no further steps.
@@ -128,7 +152,7 @@ def main(data_dir: str, journal_path: str, name: str) -> None:
     journal = Journal(Path(journal_path))
     logging.getLogger("spex_shards").addHandler(journal)
     while True:
-        with contextlib.suppress(spex.SpexError, OSError):
+        with contextlib.suppress(spex.SpexError, OSError, MemoryError):
             manager = spex.connect(data_dir, call_timeout=20)
             break
         time.sleep(0.05)
@@ -136,7 +160,10 @@ def main(data_dir: str, journal_path: str, name: str) -> None:
     app = App(manager, journal, name)
     signal.signal(signal.SIGTERM, app.terminated)
     while True:
-        app.turn()
+        try:
+            app.turn()
+        except MemoryError:
+            app.short_of_memory()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,8 @@ import spex_shards as spex
 from spex_shards.runtime.data_dir import start_time
 
 from ..conftest import descendants, wait_until
+from .books import Books
+from .limits import Limits
 from .specs import Chain, Timed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,34 +34,8 @@ TERMINATED = 0.4
 """So many of the applications get SIGTERM instead of SIGKILL."""
 STOPS = 0.1
 """Stops for a while, for each kill."""
-
-
-class Books:
-    """What the journals of all applications say."""
-
-    def __init__(self, folder: Path) -> None:
-        self.issued: Counter[tuple[str, int]] = Counter()
-        self.acknowledged: dict[tuple[str, int], int] = {}
-        self.timed: set[str] = set()
-        self.reported: Counter[str] = Counter()
-        self.uncertain: Counter[str] = Counter()
-        for path in folder.glob("*.journal"):
-            for line in path.read_text().splitlines():
-                self._read(path.stem, line.split())
-
-    def _read(self, name: str, words: list[str]) -> None:
-        kind = words[0]
-        if kind == "i":
-            self.issued[name, int(words[1])] = int(words[2]) + 1
-        elif kind == "a":
-            key = name, int(words[1])
-            self.acknowledged[key] = max(self.acknowledged.get(key, 0), int(words[2]) + 1)
-        elif kind == "t":
-            self.timed.add(words[1])
-        elif kind == "r":
-            self.reported[words[1]] += 1
-        elif kind == "x":
-            self.uncertain[words[1]] += 1
+SHORTAGES = 0.3
+"""Phases in which a process has too little memory, or may start none, for each kill."""
 
 
 class Ear(logging.Handler):
@@ -83,8 +60,11 @@ class Chaos:
         self.random = Random(seed)
         self.kills: Counter[str] = Counter()
         self.stops: Counter[str] = Counter()
+        self.limits = Limits(self.random)
+        self.ended: Counter[str] = Counter()
         self._stopped: list[tuple[float, int, int | None]] = []
         self._names = 0
+        self._victims: list[subprocess.Popen[bytes]] = []
         self._everybody: set[tuple[int, int | None]] = set()  # process ids are used again: each with its start
         self.heard: list[str] = []
         self._ear = Ear(self.heard)
@@ -125,6 +105,8 @@ class Chaos:
         getattr(self, f"_kill_{kind}")()
         for place, application in enumerate(self.applications):
             if application.poll() is not None:
+                if application not in self._victims:
+                    self.ended[f"exit code {application.poll()}"] += 1
                 self.applications[place] = self._application()
         if self.server.poll() is not None:
             self.server = self._serve()
@@ -147,12 +129,16 @@ class Chaos:
 
     def _kill_application(self) -> None:
         victim = self.random.choice(self.applications)
+        self._victims.append(victim)
         if self.random.random() < TERMINATED:
+            # Nobody is woken or given memory while it is waited for.
+            self.wake(everybody=True)
+            self.limits.lift(at_once=True)
             victim.terminate()  # its handler closes the manager
             self.kills["application by SIGTERM"] += 1
         else:
             self._kill("application", victim.pid)
-        victim.wait()
+        victim.wait(180)
 
     def _kill_server(self) -> None:
         self._kill("server", self.server.pid)
@@ -161,25 +147,37 @@ class Chaos:
     def _kill(self, kind: str, pid: int) -> None:
         if pid not in descendants():
             return  # the lock file is of before
-        os.kill(pid, signal.SIGKILL)
-        self.kills[kind] += 1
+        with contextlib.suppress(ProcessLookupError):  # it may be ending just now
+            os.kill(pid, signal.SIGKILL)
+            self.kills[kind] += 1
 
     # ------------------------------------------------------------------ stopping for a while
 
     def stop_one(self) -> None:
         """SIGSTOP somebody at random, who goes on up to two seconds later."""
-        holders = self._holders()
         kind = self.random.choice(list(KINDS))
-        pid = {
+        pid = self._somebody(kind)
+        if pid in descendants():
+            with contextlib.suppress(ProcessLookupError):  # it may be ending just now
+                os.kill(pid, signal.SIGSTOP)
+                self.stops[kind] += 1
+                self._stopped.append((time.monotonic() + self.random.uniform(0.1, 2), pid, start_time(pid)))
+
+    def limit_one(self) -> None:
+        """Have somebody at random be short of something for a moment."""
+        role = self.random.choice(["worker", "supervisor", "application"])
+        pid = self._somebody(role)
+        if pid in descendants():
+            self.limits.impose(role, pid)
+
+    def _somebody(self, kind: str) -> Any:
+        holders = self._holders()
+        return {
             "worker": self.random.choice([pid for pid, _ in holders.get("workers", [])] or [None]),
             "supervisor": holders.get("owner", [None])[0],
             "application": self.random.choice(self.applications).pid,
             "server": self.server.pid,
         }[kind]
-        if pid in descendants():
-            os.kill(pid, signal.SIGSTOP)
-            self.stops[kind] += 1
-            self._stopped.append((time.monotonic() + self.random.uniform(0.1, 2), pid, start_time(pid)))
 
     def wake(self, *, everybody: bool = False) -> None:
         """Have those go on whose time has come."""
@@ -240,33 +238,26 @@ class Chaos:
         return Books(self.folder).reported + by_server + Counter(self.heard)
 
     def _compare(self, manager: Any, books: Books) -> dict[str, Any]:
+        models = {m.specification: m.transitions for m in manager.all_impl_models()}  # before what showed it
         stored = {i.identifier: [entry.to_state for entry in i.history] for i in manager.iter_instances(Chain)}
-        lost = doubled = 0
-        for key, issued in books.issued.items():
-            history = stored.pop(key, [])
-            lost += max(0, books.acknowledged.get(key, 0) - len(history))
-            in_order = history == [f"s{n}" if n else "start" for n in range(len(history))]
-            doubled += not in_order or len(history) > issued
-        timed = {i.identifier for i in manager.iter_instances(Timed)}
-        models = {m.specification: m.transitions for m in manager.all_impl_models()}
         shown = {spex.Transition(None, spex.INITIALISATION, "start")}
-        longest = max(books.issued.values(), default=0)
-        possible = shown | {
-            spex.Transition(f"s{n - 1}" if n > 1 else "start", "go", f"s{n}") for n in range(1, longest)
-        }
+        for history in stored.values():
+            shown |= {spex.Transition(one, "go", other) for one, other in pairwise(history)}
+        found = books.balance(stored, gaps=any(role.startswith("worker") for role in self.limits.counts))
+        timed = {i.identifier for i in manager.iter_instances(Timed)}
         return {
             "kills": dict(self.kills),
             "stops": dict(self.stops),
+            "short of": self.limits.table(),
+            "applications that gave up": dict(self.ended),
             "observations": sum(books.issued.values()),
             "acknowledged": sum(books.acknowledged.values()),
-            "lost": lost,
-            "doubled or out of order": doubled,
-            "of nobody": len(stored),
+            **found,
             "timed instances": len(books.timed),
             "reported more than once": sum(count > 1 for count in self._reported().values()),
             "timed instances lost": len(books.timed - timed),
             "uncertain calls": dict(books.uncertain),
-            "learned wrongly": len(models.get(Chain.name, set()) - possible),
+            "learned wrongly": len(models.get(Chain.name, set()) - shown),
         }
 
 
@@ -284,9 +275,13 @@ def chaos(folder: Path, *, kills: int, seed: int, pause: float = 0.15) -> dict[s
             time.sleep(run.random.uniform(0.2, 1.8) * pause)
             run.kill_one()
             run.wake()
+            run.limits.lift()
+            if run.random.random() < SHORTAGES:
+                run.limit_one()
             if run.random.random() < STOPS:
                 run.stop_one()
         run.wake(everybody=True)
+        run.limits.lift(at_once=True)
         return run.finish()
     finally:
         for process in [*run.applications, run.server]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
 from spex_shards.engine.models import ModelBook
+from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION, ProtocolError
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
-from spex_shards.runtime.store import recovery
+from spex_shards.runtime.store import Batch, LogBroken, recovery
 from spex_shards.runtime.store.redo_log import RedoLog
 from spex_shards.runtime.worker import loop
 from spex_shards.runtime.worker.outbox import Outbox
@@ -18,7 +19,8 @@ from spex_shards.runtime.worker.suspects import Suspects
 
 _commit = loop.Worker._commit
 _begun = recovery._begun
-_take = Outbox.take
+_sync = RedoLog.sync
+_open = ServerSession.open
 
 
 def _no_sync(log: RedoLog, upto: int | None = None) -> None:
@@ -26,8 +28,8 @@ def _no_sync(log: RedoLog, upto: int | None = None) -> None:
 
 
 def _answer_first(worker: Any, done: Any) -> Any:
-    worker._answer(done)
-    with patch.object(worker, "_answer"):
+    worker._clients.answer(done)
+    with patch.object(worker._clients, "answer"):
         return _commit(worker, done)
 
 
@@ -54,6 +56,23 @@ def _learn_in_memory(_book: ModelBook, model: Any, transition: Any) -> None:
 
 def _first_of_window(session: ClientSession) -> bytes:
     return b"".join(sent.data for sent in list(session._window)[:1])
+
+
+def _unkept_is_done(_worker: Any, done: Any, _error: Any) -> Any:
+    return done
+
+
+def _sync_or_not(log: RedoLog, upto: int | None = None) -> None:
+    with suppress(LogBroken):
+        _sync(log, upto)
+        return
+    log.synced = log.last if upto is None else upto
+
+
+def _newest_version_only(session: ServerSession, version: int, first: int, **known: Any) -> None:
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(f"protocol version {version} where {PROTOCOL_VERSION} is spoken")
+    _open(session, version, first, **known)
 
 
 BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -100,6 +119,30 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
     "never refuse poison": (
         "a request that kills its shard is tried for ever",
         lambda: patch.object(Suspects, "is_poison", lambda *_: False),
+    ),
+    "say that all was kept": (
+        "a batch that is not kept is answered as if it were",
+        lambda: patch.object(loop.Worker, "_failed", _unkept_is_done),
+    ),
+    "forget what was refused": (
+        "a request that was not kept is answered with success when it is sent again",
+        lambda: patch.object(ServerSession, "not_applied", lambda *_: None),
+    ),
+    "undo nothing in memory": (
+        "what a batch changed in memory stays, though it is not kept",
+        lambda: patch.object(Batch, "on_undo", lambda *_: None),
+    ),
+    "go on after a failed sync": (
+        "a sync that fails is taken for one that was done",
+        lambda: patch.object(RedoLog, "sync", _sync_or_not),
+    ),
+    "speak the newest version only": (
+        "a client of the version before is refused",
+        lambda: patch.object(ServerSession, "open", _newest_version_only),
+    ),
+    "keep who said farewell": (
+        "what is known of a client that has said its farewell is kept",
+        lambda: patch.object(Sessions, "ended", lambda *_: None),
     ),
 }
 

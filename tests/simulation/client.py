@@ -2,68 +2,74 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
-from spex_shards.domain.transition import INITIALISATION
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
-from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.operations import Operation as RequestKind
 from spex_shards.runtime.protocol.records import decode_value, error_of
-from spex_shards.runtime.protocol.requests import NOT_ANSWERED, NOWAIT, Kind
+from spex_shards.runtime.protocol.requests import DECLARE, NOT_ANSWERED, OLDEST_PROTOCOL, PROTOCOL_VERSION, SAYS_GOODBYE
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader
 from spex_shards.runtime.worker.peers import LOG, MESSAGE, REPORT
 
-from .pipes import Net
-from .specs import SPECIFICATIONS, Noisy, Timed
+from .disk import SimDisk
+from .pipes import Net, Pipe
+from .reference import NOT_KEPT, Operation, Reference, shown
+from .specs import SPECIFICATIONS, Timed
 
 REGISTER = b"".join(
-    frame((0, 0, Kind.REGISTER, 0, stored.plain(), shipped)) for stored, shipped in map(describe, SPECIFICATIONS)
+    frame((0, 0, DECLARE.code, 0, stored.plain(), shipped)) for stored, shipped in map(describe, SPECIFICATIONS)
 )
-NO_ANSWER = object()
-MISSING = "instance_identifier_not_found"
-USED = "instance_identifier_already_in_use"
-
-
-class SimInstance:
-    """An instance of one client, as it must be when everything that was issued is applied."""
-
-    def __init__(self, identifier: Any, specification: Any) -> None:
-        self.identifier = identifier
-        self.key = codec.canonical(identifier)
-        self.specification = specification
-        self.exists = False
-        self.history: list[tuple[str, str]] = []
-        self.steps: list[tuple[bool, list[tuple[str, str]]]] = [(False, [])]
-        """Whether it exists, and its history, after each change that was issued, poison left out."""
-        self.acknowledged = 0
-
-    def change(self, *, exists: bool, history: list[tuple[str, str]]) -> None:
-        """A change was issued."""
-        self.exists, self.history = exists, history
-        self.steps.append((exists, list(history)))
 
 
 class SimClient:
-    """One application process and its channel to the shard."""
+    """One application process and its channel to the shard.
 
-    def __init__(self, net: Net, random: Random, name: int, reports: dict[int, Any]) -> None:
+    Args:
+        net: Where its pipes are.
+        disk: The shard's: where that was full, a request may be refused.
+        random: Decides what it does.
+        name: A number of its own.
+        reports: Where it logs which timeouts were reported.
+        clock: The simulated one.
+
+    Attributes:
+        version: The version of the protocol that it speaks.
+        alive: Whether its process is there.
+        ending: Whether it asks for nothing more, and ends when it is idle.
+        poison: Numbers of requests that kill whoever carries them out.
+        messages: What handlers sent, as it came.
+        sent: What they must have sent.
+        refused: How many requests were answered that they were not kept.
+    """
+
+    def __init__(
+        self, net: Net, disk: SimDisk, random: Random, name: int, reports: dict[int, Any], clock: Callable[[], float]
+    ) -> None:
         self._net = net
+        self._disk = disk
         self._random = random
+        self._clock = clock
         self.name = name
         self.id = random.randbytes(16)
-        self.session = ClientSession()
-        self.alive = True
-        self.instances: list[SimInstance] = []
+        self.version = random.randint(OLDEST_PROTOCOL, PROTOCOL_VERSION)
+        self.session = ClientSession(clock)
+        self.alive, self.ending = True, False
+        self.instances: list[Reference] = []
         self.poison: set[int] = set()
-        self.expected: dict[int, Any] = {}
-        self._sent: dict[int, Sent] = {}
-        self.changes: list[tuple[int, SimInstance, int]] = []
         self.messages: list[str] = []
         self.sent: list[str] = []
         self.reports = reports
-        self._count = 0
+        self.refused = 0
+        self._unanswered: deque[tuple[Operation, Reference]] = deque()
+        self._refused_posts: set[int] = set()
+        self._count = self._channels = 0
         self._out = bytearray()
         self._ends: tuple[int, int, int] | None = None
 
@@ -77,14 +83,15 @@ class SimClient:
     @property
     def idle(self) -> bool:
         """Whether everything is answered and looked at."""
-        return not self.session.unacknowledged and not self.expected
+        return not self.session.unacknowledged and not self._unanswered
 
     def connect(self) -> tuple[list[Any], list[int]]:
         """Make a channel; return what the worker is told."""
         requests, replies, events = self._net.pipe(), self._net.pipe(), self._net.pipe()
         self._ends = requests[1], replies[0], events[0]
+        self._channels += 1
         self._replies, self._events = FrameReader(1 << 30), FrameReader(1 << 30)
-        self._out = bytearray(self.session.hello(self.name) + REGISTER + self.session.unanswered())
+        self._out = bytearray(self.session.hello(self.name, self.version) + REGISTER + self.session.unanswered())
         return ["channel", self.id, self.name, self.name == 0], [requests[0], replies[1], events[1]]
 
     def disconnect(self) -> None:
@@ -103,6 +110,17 @@ class SimClient:
         self.alive = False
         if self._ends is not None:
             self.disconnect()
+
+    def end(self) -> Pipe | None:
+        """The application ends by itself; return the pipe that has its whole farewell, if it could say one."""
+        said = None
+        if self._ends is not None and self.version >= SAYS_GOODBYE and not self.session.unacknowledged:
+            self._out += self.session.goodbye()
+            with suppress(OSError):
+                del self._out[: self._net.write(self._ends[0], self._out)]
+            said = None if self._out else self._net.behind(self._ends[0])
+        self.die()
+        return said
 
     def turn(self) -> None:
         """Write something, or read something."""
@@ -163,83 +181,56 @@ class SimClient:
         kinds = [self._init, self._step, self._step, self._step, self._step, self._delete, self._mock, self._get]
         if not self.instances or self._random.random() < 0.05:
             cls = self._random.choice(SPECIFICATIONS)
-            self.instances.append(SimInstance((self.id.hex()[:8], len(self.instances)), cls))
+            self.instances.append(Reference((self.id.hex()[:8], len(self.instances)), cls))
         self._random.choice(kinds)(self._random.choice(self.instances))
 
-    def _init(self, one: SimInstance) -> None:
-        used = one.exists
-        if not used:
-            one.change(exists=True, history=[(INITIALISATION, "start")])
-        arguments = (one.specification.name, one.key, None, "start")
-        self._send(Kind.INIT, arguments, one, USED if used and one.specification is not Noisy else None)
+    def _init(self, one: Reference) -> None:
+        self._send(ops.INIT, (one.specification.name, one.key, None, "start"), one)
 
-    def _step(self, one: SimInstance) -> None:
+    def _step(self, one: Reference) -> None:
         self._count += 1
         target = f"c{self.name}s{self._count}"
-        number = self.session.last + 1
-        if not one.exists:
-            self._send(Kind.TRANSITION, (one.key, "go", target), one, MISSING)
-            return
-        if self._random.random() < 0.01:
-            self.poison.add(number)
-            self._send(Kind.TRANSITION, (one.key, "go", target), one, "poison_request", may_nowait=False)
-            return
-        one.change(exists=True, history=[*one.history, ("go", target)])
-        if one.specification is Noisy:
-            self.sent.append(target)
-        self._send(Kind.TRANSITION, (one.key, "go", target), one, None)
+        poison = self._random.random() < 0.01
+        if poison:
+            self.poison.add(self.session.last + 1)
+        self._send(ops.TRANSITION, (one.key, "go", target), one, target=target, poison=poison)
 
-    def _delete(self, one: SimInstance) -> None:
+    def _delete(self, one: Reference) -> None:
         if self._random.random() < 0.3:
-            one.change(exists=False, history=[])
-            self._send(Kind.DELETE, (one.key,), one, None, may_nowait=False)
+            self._send(ops.DELETE, (one.key,), one)
 
-    def _mock(self, one: SimInstance) -> None:
+    def _mock(self, one: Reference) -> None:
         if self._random.random() < 0.3 and one.specification is not Timed:
-            one.change(exists=True, history=[])
-            self._send(Kind.MOCK, (one.specification.name, one.key, None, "start"), one, None, may_nowait=False)
+            self._send(ops.MOCK, (one.specification.name, one.key, None, "start"), one)
 
-    def _get(self, one: SimInstance) -> None:
-        # A question that is sent again after a crash may see what was asked for behind it.
-        self._send(Kind.GET, (one.key, 10**6), one, (one, len(one.steps) - 1), may_nowait=False)
+    def _get(self, one: Reference) -> None:
+        self._send(ops.GET, (one.key, 10**6), one)
 
     def _send(
-        self, kind: Kind, arguments: tuple[Any, ...], one: SimInstance, expected: Any, *, may_nowait: bool = True
+        self, kind: RequestKind, arguments: tuple[Any, ...], one: Reference, *, target: str = "", poison: bool = False
     ) -> None:
-        nowait = may_nowait and self._random.random() < 0.5
-        code = kind | NOWAIT if nowait else kind
-        sent = Sent(code, 1, arguments, waits=not nowait)
-        data, number = self.session.add(sent), sent.number
-        self._sent[number] = sent
-        self.expected[number] = NO_ANSWER if nowait else expected
-        if one.steps:
-            self.changes.append((number, one, len(one.steps) - 1))
+        posted = kind.posts and not poison and self._random.random() < 0.5
+        sent = Sent(kind, 1, arguments, waits=not posted)
+        data = self.session.add(sent)
+        channel = self._channels if self.connected else self._channels + 1
+        operation = Operation(kind, target, self._clock(), channel, poison, sent)
+        self._unanswered.append((operation, one))
+        one.unanswered.append(operation)
         if self.connected:
-            self.session.written = number
+            self.session.written = sent.number
             self._out += data
 
     def _look_at_answers(self) -> None:
-        done = self.session.acknowledged
-        for number in [number for number in self.expected if number <= done]:
-            expected = self.expected.pop(number)
-            entry = self._sent.pop(number).answer
-            if type(expected) is tuple:
-                one, step = expected
-                possible = [history if exists else MISSING for exists, history in one.steps[step:]]
-                assert shown(entry) in possible, f"question {number} was answered {shown(entry)}, not one of {possible}"
-            elif expected is not NO_ANSWER:
-                assert shown(entry) == expected, f"request {number} was answered {shown(entry)}, not {expected}"
-        assert not self.session.failures, f"an observation was not applied: {self.session.failures}"
-        while self.changes and self.changes[0][0] <= done:
-            _, one, step = self.changes.pop(0)
-            one.acknowledged = max(one.acknowledged, step)
-
-
-def shown(entry: Any) -> Any:
-    """Return an answer as a reference says it: None, the reason of an error, or a history."""
-    if entry is None:
-        return None
-    _, ok, value, _ = entry
-    if not ok:
-        return error_of(value).reason
-    return value if value is None else [(action, state) for _, action, state in value[2][4]]
+        while self._unanswered and self._unanswered[0][0].number <= self.session.acknowledged:
+            operation, one = self._unanswered.popleft()
+            message = one.answered(operation, self._channels, self.session.last)
+            if message is not None:
+                self.sent.append(message)
+            if shown(operation.sent.answer) == NOT_KEPT:
+                assert operation.issued <= self._disk.full_at, f"request {operation.number} was refused for nothing"
+                self.refused += 1
+                if operation.posted:
+                    self._refused_posts.add(operation.number)
+        assert self.session.failures.keys() == self._refused_posts, (
+            f"observations were not applied: {self.session.failures}, and not kept: {self._refused_posts}"
+        )

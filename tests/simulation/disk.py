@@ -6,11 +6,15 @@ since the last sync, whatever happens to other sectors: torn and reordered write
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Any
 
+from spex_shards.errors import StoreError
 from spex_shards.runtime.store import TABLES, MemoryStore
 from spex_shards.runtime.store.checkpoint import NoHelper
 from spex_shards.runtime.store.syncing import SYNC_SECONDS
@@ -20,6 +24,18 @@ SECTOR = 512
 
 class Crash(BaseException):
     """The process is killed here, or the power is cut."""
+
+
+class DiskFull(OSError):
+    """There is no room; of what was to be written, a part may have been.
+
+    Args:
+        kept: Which part: 0.0 for nothing, below 1.0.
+    """
+
+    def __init__(self, kept: float) -> None:
+        super().__init__(errno.ENOSPC, "No space left on device")
+        self.kept = kept
 
 
 @dataclass
@@ -60,6 +76,7 @@ class SimDisk:
 
     Attributes:
         no_helpers: So many attempts to start a helper fail.
+        full_at: When it was full for the last time: infinite while it is.
         on_step: Called with what is about to be done ("write", "sync", "open", "checkpoint"); it may raise.
     """
 
@@ -69,6 +86,7 @@ class SimDisk:
         self.files: dict[str, Content] = {}
         self.on_step: Callable[[str], None] = lambda _: None
         self.no_helpers = 0
+        self.full_at = -inf
 
     def names(self) -> list[str]:
         """Return the names of all files."""
@@ -113,6 +131,9 @@ class SimFile:
             kept = int((len(data) + SECTOR) * (crash.args[0] if crash.args else 0.0))
             end = (offset + kept) // SECTOR * SECTOR if kept < len(data) else offset + len(data)
             self._content.write(offset, data[: max(0, end - offset)])
+            raise
+        except DiskFull as fault:
+            self._content.write(offset, data[: int(len(data) * fault.kept)])
             raise
         self._content.write(offset, data)
 
@@ -181,7 +202,19 @@ class SimSyncer:
 
 
 class SimBase(MemoryStore):
-    """The store under the log: each `apply` is on the disk whole, or not at all."""
+    """The store under the log: each `apply` is on the disk whole, or not at all.
+
+    Attributes:
+        full: Whether there is no room for anything more.
+    """
+
+    full = False
+
+    def apply(self, changes: Any) -> None:
+        """Keep all changes, if there is room."""
+        if self.full:
+            raise StoreError("the store could not keep a batch: MDB_MAP_FULL, or the disk is full")
+        super().apply(changes)
 
     def copy(self) -> SimBase:
         """Return what a new process finds."""
@@ -211,13 +244,18 @@ class SimCheckpoint:
         """End at once when somebody waits, else sooner or later."""
         if not wait and self._random.random() < 0.5:
             return False
-        self._write()
+        try:
+            self._write()
+        except StoreError as error:
+            self._changes = None
+            raise StoreError(f"a checkpoint could not be written: {error}") from error
         return True
 
     def die(self) -> None:
         """The parent is dead: what was begun is done, or not."""
         if self._changes is not None and self._random.random() < 0.5:
-            self._write()
+            with suppress(StoreError):
+                self._write()
         self._changes = None
 
     def _write(self) -> None:

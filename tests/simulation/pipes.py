@@ -59,6 +59,10 @@ class Net:
         pipe.data += bytes(data[:size])
         return size
 
+    def behind(self, descriptor: int) -> Pipe:
+        """Return the pipe that a descriptor is an end of."""
+        return self._ends[descriptor][0]
+
     def close(self, descriptor: int) -> None:
         """Close an end."""
         pipe, reads = self._ends.pop(descriptor)

@@ -6,27 +6,42 @@ import logging
 import os
 import select
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.engine import checks as engine_checks
+from spex_shards.engine.service import SpexService
+from spex_shards.errors import DataDirError, StoreError
+from spex_shards.runtime.shard import Shard
+from spex_shards.runtime.store import Batch, LogBroken
 from spex_shards.runtime.store.logged_store import Due, LoggedStore
 from spex_shards.runtime.supervisor.policy import ShardPolicy
 from spex_shards.runtime.supervisor.restart import RestartIntensity
-from spex_shards.runtime.worker import PageWatch, WorkerOptions, checks, loop, peers, sessions
+from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, peers, sessions
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.shard_page import ShardPage
 
+from .checks import check
 from .client import SimClient
-from .disk import Crash, SimBase, SimCheckpoint, SimDisk
-from .pipes import Control, Net, Poll, SimHelper
+from .disk import Crash, DiskFull, SimBase, SimCheckpoint, SimDisk
+from .pipes import Control, Net, Pipe, Poll, SimHelper
 from .specs import NOISY_MODEL, Noisy
 
+FILLED = (
+    ({"open", "write"}, False),
+    ({"open", "write"}, True),
+    ({"sync"}, False),
+    ({"open", "write", "sync"}, True),
+    (set[str](), True),
+)
+"""What a full disk refuses: steps of the log, and whether checkpoints."""
 START = 1_700_000_000.0
 STUCK = 20_000
 _PAGE = ShardPage()
@@ -41,11 +56,15 @@ class Chances:
     client: int = 320
     time: int = 40
     kill_worker: int = 12
-    kill_client: int = 4
+    kill_client: int = 3
+    end_client: int = 3
     cut_power: int = 4
     fuse: int = 20
     set_clock: int = 5
     no_helper: int = 10
+    slow_call: int = 4
+    fill_disk: int = 12
+    clear_disk: int = 40
 
 
 class World:
@@ -53,7 +72,7 @@ class World:
 
     def __init__(self, seed: int, chances: Chances = Chances()) -> None:
         self.random = Random(seed)
-        self.chances = chances
+        self._chances = list(vars(chances)), list(vars(chances).values())
         self.durability = self.random.choice(["process", "disk"])
         self.now = START
         self.wall_ahead = self.furthest_ahead = 0.0
@@ -61,11 +80,16 @@ class World:
         self.disk, self.base = SimDisk(), SimBase()
         self.policy = ShardPolicy(0, RestartIntensity(1_000_000, 5.0))
         self.faults = True
+        self.fuse = 0
+        self.full: set[str] = set()
+        self.slow = 0.0
+        self.disk.on_step = self._on_step
         self.worker: Any = None
         self.reports: dict[int, Any] = {}
         self.clients: list[SimClient] = []
         self.dead: list[SimClient] = []
-        self.counts = {"kills": 0, "power cuts": 0, "applications": 0, "requests": 0, "innocents": 0, "clock steps": 0}
+        self.farewells: list[tuple[bytes, Pipe, int]] = []
+        self.counts = Counter[str]()
         _PAGE.take()
         for _ in range(self.random.randint(1, 3)):
             self._new_client()
@@ -74,16 +98,19 @@ class World:
 
     def step(self) -> None:
         """Do one thing at random."""
-        names, weights = zip(*vars(self.chances).items(), strict=True)
-        getattr(self, "_" + self.random.choices(names, weights)[0])()
+        getattr(self, "_" + self.random.choices(*self._chances)[0])()
 
     def _issue(self) -> None:
         self.counts["requests"] += 1
-        self.random.choice(self.clients).issue()
+        self.random.choice([client for client in self.clients if not client.ending]).issue()
 
     def _client(self) -> None:
-        client = self.random.choice(self.clients)
-        if client.connected:
+        self._have_turn(self.random.choice(self.clients))
+
+    def _have_turn(self, client: SimClient) -> None:
+        if client.ending and client.idle:
+            self._part(client)
+        elif client.connected:
             client.turn()
         elif self.worker is not None:
             self.control.messages.append(client.connect())
@@ -120,7 +147,23 @@ class World:
         victim = self.clients.pop(self.random.randrange(len(self.clients)))
         victim.die()
         self.dead.append(victim)
-        self._new_client()
+        if not victim.ending:
+            self._new_client()
+
+    def _end_client(self) -> None:
+        """Have an application end as soon as everything that it asked for is answered; another one begins."""
+        client = self.random.choice(self.clients)
+        if not client.ending:
+            client.ending = True
+            self._new_client()
+
+    def _part(self, client: SimClient) -> None:
+        self.clients.remove(client)
+        self.dead.append(client)
+        pipe = client.end()
+        if pipe is not None:
+            self.counts["farewells"] += 1
+            self.farewells.append((client.id, pipe, self.policy.generation))
 
     def _cut_power(self) -> None:
         if self.durability == "process":
@@ -138,26 +181,45 @@ class World:
 
     def _fuse(self) -> None:
         """Have the process killed at one of the next operations of its disk."""
-        left = [self.random.randint(1, 6)]
+        self.fuse = self.random.randint(1, 6)
 
-        def burn(_: str) -> None:
-            left[0] -= 1
-            if left[0] <= 0:
+    def _slow_call(self) -> None:
+        """Have the user's code take seconds in the next request that is carried out."""
+        self.slow = self.random.uniform(1, 12)
+
+    def _fill_disk(self) -> None:
+        self.counts["full disks"] += 1
+        self.full, self.base.full = self.random.choice(FILLED)
+        self.disk.full_at = inf
+
+    def _clear_disk(self) -> None:
+        if self.disk.full_at == inf:
+            self.full, self.base.full = set(), False
+            self.disk.full_at = self.now
+
+    def _on_step(self, what: str) -> None:
+        if self.fuse:
+            self.fuse -= 1
+            if not self.fuse:
                 raise Crash(self.random.random())
-
-        self.disk.on_step = burn
+        if what in self.full:
+            raise DiskFull(self.random.random())
 
     # ------------------------------------------------------------------ the shard
 
     def _new_client(self) -> None:
         name = len(self.clients) + len(self.dead)
-        self.clients.append(SimClient(self.net, self.random, name, self.reports))
+        self.clients.append(SimClient(self.net, self.disk, self.random, name, self.reports, lambda: self.now))
+        self.counts[f"clients of version {self.clients[-1].version}"] += 1
 
     def _guard(self, call: Any) -> None:
         try:
             call()
         except Crash:
             self._die()
+        except LogBroken as error:  # the worker does not know what is on its disk, and ends
+            self.counts["broken logs"] += 1
+            self._die(how=str(error), killed=False)
 
     def _start(self) -> None:
         self.policy.started(1000 + self.policy.generation, self.now)
@@ -165,22 +227,39 @@ class World:
         watch = PageWatch(0, _PAGE, self.policy.suspects)
         watch.executing = self._executing(watch.executing)
         self.helper = SimCheckpoint(self.base, self.disk, self.random)
+        try:
+            shard = self._opened(watch)
+        except (DataDirError, StoreError) as error:
+            if self.disk.full_at < inf:
+                raise
+            self.counts["failed starts"] += 1
+            self.policy.cannot_start(str(error))
+            self._die(how=str(error), killed=False)
+            return
+        capture = LogCapture(logging.WARNING)
+        _proxy.capture = capture
+        self.worker = loop.Worker(shard, self.control, WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch), capture)
+        self.policy.ready(self.now)
+
+    def _opened(self, watch: PageWatch) -> Shard:
         store = LoggedStore(
             self.base, self.disk, sync_each=self.durability == "disk", checkpointer=self.helper,
             due=Due(rows=self.random.choice([20, 200]), size=8000, seconds=2),
             generation=lambda: self.random.getrandbits(64), clock=lambda: self.now,
         )  # fmt: skip
         source = ModelSource(files={Noisy.name: NOISY_MODEL}, learning_mode=False)
-        engine = Engine(store, source, EngineOptions(None, 0, watch), self._microseconds())
-        engine.commit()
-        capture = LogCapture(logging.WARNING)
-        _proxy.capture = capture
-        self.worker = loop.Worker(engine, self.control, WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch), capture)
-        self.policy.ready(self.now)
+        batch = Batch(store)
+        engine = Engine(batch, source, EngineOptions(None, 0, watch), self._microseconds())
+        batch.commit()
+        return Shard(store, batch, SpexService(engine))
 
     def _executing(self, note: Any) -> Any:
         def executing(who: bytes, number: int) -> None:
             note(who, number)
+            if self.slow:
+                self.counts["slow calls"] += 1
+                self.now += self.slow
+                self.slow = 0.0
             client = next((c for c in self.clients + self.dead if c.id == who), None)
             if client is not None and number in client.poison:
                 raise Crash
@@ -190,19 +269,19 @@ class World:
 
         return executing
 
-    def _die(self, *, killed: bool = True) -> None:
+    def _die(self, *, how: str = "SIGKILL", killed: bool = True) -> None:
         self.counts["kills"] += killed
-        self.disk.on_step = lambda _: None
+        self.fuse = 0
         if self.worker is not None:
             for peer in self.worker._clients.all():
                 peer.close()
             for _, descriptors in self.control.messages:
                 for descriptor in descriptors:
                     self.net.close(descriptor)
-            self.worker._checks._helper.die()
+            self.worker._deferred._helper.die()
             self.worker = None
         self.helper.die()
-        self.policy.died("SIGKILL", self.now, _PAGE.take())
+        self.policy.died(how, self.now, _PAGE.take())
 
     def _microseconds(self) -> int:
         return int((self.now + self.wall_ahead) * 1_000_000)
@@ -212,8 +291,9 @@ class World:
     def finish(self) -> None:
         """Let everything come to rest without further faults, and check it."""
         self.faults = False
-        self.disk.on_step = lambda _: None
-        self.disk.no_helpers = 0
+        self._clear_disk()
+        self.fuse = self.disk.no_helpers = 0
+        self.slow = 0.0
         self.wall_ahead = self.furthest_ahead
         for _ in range(STUCK):
             if self.worker is not None and all(client.idle for client in self.clients):
@@ -232,73 +312,22 @@ class World:
 
     def _rest(self) -> None:
         self._worker()
-        for client in self.clients:
-            if client.connected:
-                client.turn()
-            elif self.worker is not None:
-                self.control.messages.append(client.connect())
+        for client in list(self.clients):
+            self._have_turn(client)
         if self.worker is None or self.random.random() < 0.05:
             self.now += 0.3
 
     def _something_is_due(self) -> bool:
         if self.worker is None:
             return True
-        due = self.worker._engine.next_due()
-        batch = self.worker._engine.batch
+        attached = sum(client.connected for client in self.clients)
+        if self.control.messages or len(self.worker._clients.all()) > attached or self.worker._sessions.unwritten:
+            return True
+        due = self.worker._service.next_due()
+        batch = self.worker._batch
         waits = next(iter(batch.range("outbox", b"")), None) is not None
-        self.worker._engine.commit()
+        batch.commit()
         return waits or any(not c.idle for c in self.clients) or (due is not None and due <= self._microseconds())
-
-
-def check(world: World) -> None:
-    """Hold what is there against what was issued: kept, once, in order, timers once."""
-    engine = world.worker._engine
-    stored = {item[2][1]: [(a, s) for _, a, s in item[2][4]] for item in engine.page(None, None, 10**6)[0]}
-    everybody = world.clients + world.dead
-    for client in everybody:
-        for one in client.instances:
-            found = (one.key in stored, stored.get(one.key, []))
-            assert found in [tuple(step) for step in one.steps[one.acknowledged :]], (
-                f"instance {one.identifier} is {found}, which is nothing that was issued from the "
-                f"{one.acknowledged}th change on, that was acknowledged: {one.steps[one.acknowledged :]}"
-            )
-            if client.alive:
-                assert found == one.steps[-1]
-        if client.alive:
-            client.read_rest()
-            assert client.messages == client.sent, "messages were lost, doubled or out of order"
-    issued = {one.key: one for client in everybody for one in client.instances}
-    assert stored.keys() <= issued.keys(), "instances that nobody made"
-    check_timers(world, stored, issued)
-    check_model(world, stored, issued)
-
-
-def check_timers(world: World, stored: Any, issued: Any) -> None:
-    """Each newest entry is reported at most once; those that are still the newest, once."""
-    texts = [record[2] for record in world.reports.values()]
-    seen: list[tuple[str, str]] = []
-    for text in texts:
-        if "has been in state" in text:
-            name = text.split(" of simulation.Timed")[0].removeprefix("instance ").split("] ")[-1]
-            seen.append((name.removeprefix("instance "), text.split("has been in state ")[1].split("'")[1]))
-    fresh = [one for one in seen if one[1] != "start"]
-    assert len(fresh) == len(set(fresh)), f"a timeout was reported twice: {seen}"
-    for key, history in stored.items():
-        one = issued[key]
-        if one.specification.name == "simulation.Timed" and history:
-            assert (repr(one.identifier), history[-1][1]) in seen, f"a timeout was not reported: {one.identifier}"
-
-
-def check_model(world: World, stored: Any, issued: Any) -> None:
-    """The learned models have what the histories show, and nothing that was never observed."""
-    learned = {m.specification: m.transitions for m in world.worker._engine.impl_models()}
-    for key, history in stored.items():
-        source = None
-        if issued[key].specification is Noisy or not history or history[0][0] != "__initialisation__":
-            continue
-        for action, state in history:
-            assert (source, action, state) in learned[issued[key].specification.name], "what was learned is lost"
-            source = state
 
 
 # ---------------------------------------------------------------------- the seams
@@ -332,7 +361,7 @@ def simulated() -> Iterator[list[World]]:
         (sessions, "time", clock),
         (peers, "read_available", lambda fd: current().net.read(fd)),
         (peers, "write_available", lambda fd, data: current().net.write(fd, data)),
-        (checks, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
+        (deferred, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
         (engine_checks, "LARGE", -1),
         (peers, "os", SimpleNamespace(close=lambda fd: current().net.close(fd))),
     ]

@@ -10,6 +10,7 @@ from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..protocol.session import ServerSession
+from .dispatch import Done, Entry
 from .peers import Peer
 from .sessions import Sessions
 
@@ -156,6 +157,25 @@ class Attachments:
         peer.parked = False
         if not peer.stalled:
             self._epoll.register(peer.requests_fd, select.EPOLLIN)
+
+    def answer(self, done: list[Done]) -> None:
+        """Have the answers of a batch written, each client's in one reply."""
+        if len(done) == 1:
+            [(peer, request, entry, _)] = done
+            if not peer.closed:
+                peer.reply(request.number, [entry] if entry is not None else [])
+                self.flush(peer)
+            return
+        last: dict[Peer, int] = {}
+        entries: dict[Peer, list[Entry]] = {}
+        for peer, request, entry, _ in done:
+            last[peer] = request.number
+            if entry is not None:
+                entries.setdefault(peer, []).append(entry)
+        for peer, upto in last.items():
+            if not peer.closed:
+                peer.reply(upto, entries.get(peer, []))
+                self.flush(peer)
 
     def flush(self, peer: Peer) -> None:
         """Write what fits to a client; who has more waiting is not read until it is written."""

@@ -21,6 +21,8 @@ from .peers import LOG, MESSAGE, Peer
 
 Entry = list[Any]
 """[number, ok, value or error, log records, events]; the events stay in the shard's memory of the answer."""
+Done = tuple[Peer, Request, Entry | None, bool]
+"""An answered request: its client, itself, its entry, and whether the current batch carried it out."""
 
 
 class Dispatcher:
@@ -46,6 +48,7 @@ class Dispatcher:
         self._most_bytes = most_bytes
         self._capture = capture
         self._stats = stats
+        self._declared: list[list[Any]] = []
         self.requests: Counter[str] = Counter()
 
     def declare(self, arguments: list[Any]) -> None:
@@ -58,6 +61,20 @@ class Dispatcher:
             self._service.declare(arguments)
         except (ValueError, TypeError) as error:
             raise ProtocolError(str(error)) from None
+        self._declared.append(arguments)
+
+    def kept(self) -> None:
+        """The batch was kept, and what was declared in it."""
+        self._declared.clear()
+
+    def declare_again(self) -> None:
+        """The batch was not kept: have what was declared in it in the next one. Its clients will not say it again."""
+        mark = self._batch.mark()
+        try:
+            for arguments in self._declared:
+                self._service.declare(arguments)
+        except StoreError:
+            self._batch.rollback(mark)
 
     def execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
         """Carry a request out in the current batch; return its entry, or None for plain success with nothing to say."""

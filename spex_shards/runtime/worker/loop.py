@@ -38,7 +38,7 @@ from ..store import LogBroken
 from ..system.waits import capped
 from .attachments import MAX_UNWRITTEN, Attachments
 from .deferred import DeferredWork
-from .dispatch import Dispatcher, Entry, size_of
+from .dispatch import Dispatcher, Done, Entry, size_of
 from .logs import LogCapture
 from .memory import most_request_bytes
 from .options import WorkerOptions
@@ -54,9 +54,6 @@ FORCED_BY: Final = 1.2
 _DRAIN_SECONDS: Final = 0.5
 _RETRY_AFTER: Final = 1.0
 LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
-_Done = tuple[Peer, Request, Entry | None, bool]
-"""An answered request: its client, itself, its entry, and whether the current batch carried it out."""
-
 logger = logging.getLogger("spex_shards")
 
 
@@ -183,7 +180,7 @@ class Worker:
         if not work:
             return
         now = _now()
-        done: list[_Done] = []
+        done: list[Done] = []
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
         for peer, request in work:
@@ -211,7 +208,7 @@ class Worker:
             self._batched += len(done)
         self._commit(done)
 
-    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[_Done]) -> bool:
+    def _carry_out(self, peer: Peer, request: Request, now: int, done: list[Done]) -> bool:
         """Carry a request or notice out in the batch; False: it must wait for a check, as if it had not come yet."""
         if request.number == 0:
             self._take_notice(peer, request)
@@ -268,7 +265,7 @@ class Worker:
         self._outbox.seen(peer, request.arguments[-1])
         self._service.held = self._outbox.full
 
-    def _commit(self, done: list[_Done]) -> bool:
+    def _commit(self, done: list[Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
         captured = list(self._capture.outside)
@@ -280,20 +277,24 @@ class Worker:
             raise
         except (StoreError, MemoryError) as error:
             self._batch.rollback(0)
+            self._dispatcher.declare_again()
             self._capture.outside[:0] = captured[:MOST_KEPT]
             self._outbox.lose(len(captured) - MOST_KEPT)
-            self._answer(self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory")))
+            self._clients.answer(
+                self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory"))
+            )
             self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
             return False
-        self._answer(done)
+        self._dispatcher.kept()
+        self._clients.answer(done)
         self._sessions.committed()  # after the answers, for which somebody waits
         self._next_due = self._due()
         return True
 
-    def _failed(self, done: list[_Done], error: StoreError) -> list[_Done]:
+    def _failed(self, done: list[Done], error: StoreError) -> list[Done]:
         self._sessions.failed()
         plain = error_plain(error)
-        failed: list[_Done] = []
+        failed: list[Done] = []
         for peer, request, entry, fresh in done:
             answer: Entry | None = entry
             if fresh and request.operation.changes:
@@ -306,24 +307,6 @@ class Worker:
         if not done:  # who asked for something is told, and nobody asked for this
             self._complain(f"what is due could not be kept: {error}")
         return failed
-
-    def _answer(self, done: list[_Done]) -> None:
-        if len(done) == 1:
-            [(peer, request, entry, _)] = done
-            if not peer.closed:
-                peer.reply(request.number, [entry] if entry is not None else [])
-                self._clients.flush(peer)
-            return
-        last: dict[Peer, int] = {}
-        entries: dict[Peer, list[Entry]] = {}
-        for peer, request, entry, _ in done:
-            last[peer] = request.number
-            if entry is not None:
-                entries.setdefault(peer, []).append(entry)
-        for peer, upto in last.items():
-            if not peer.closed:
-                peer.reply(upto, entries.get(peer, []))
-                self._clients.flush(peer)
 
     # ------------------------------------------------------------------ what happens by itself
 

@@ -1,0 +1,196 @@
+"""What a shard must answer, and hold in the end: each client's operations in order, without those refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from spex_shards.domain.transition import INITIALISATION
+from spex_shards.messages import operations as ops
+from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.operations import Operation as RequestKind
+from spex_shards.runtime.protocol.records import error_of
+from spex_shards.runtime.protocol.sent import Sent
+
+from .specs import Noisy
+
+MISSING = "instance_identifier_not_found"
+USED = "instance_identifier_already_in_use"
+POISONOUS = "poison_request"
+NOT_KEPT = "store_error"
+History = tuple[tuple[str, str], ...]
+ELSEWHERE: History = (("", ""),)
+"""A history that cannot become the one that is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An instance at one moment."""
+
+    exists: bool = False
+    history: History = ()
+
+    def towards(self, goal: State) -> State:
+        """Return this state, or one that stands for all with a history that the goal's does not go on from."""
+        return self if goal.history[: len(self.history)] == self.history else State(self.exists, ELSEWHERE)
+
+
+@dataclass(slots=True)
+class Operation:
+    """One request about an instance.
+
+    Attributes:
+        kind: What is asked for.
+        target: The state that is gone to, if any: of no other operation.
+        issued: When, on the simulated clock.
+        channel: The first channel of its client that carried it.
+        poison: Whether whoever carries it out dies.
+        sent: The request itself, with its number, and its answer in the end.
+    """
+
+    kind: RequestKind
+    target: str
+    issued: float
+    channel: int
+    poison: bool
+    sent: Sent
+
+    @property
+    def number(self) -> int:
+        """Its place among the requests of its client."""
+        return self.sent.number
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something."""
+        return self.kind.changes
+
+    @property
+    def posted(self) -> bool:
+        """Whether nobody waits for its answer, beyond whether it was kept."""
+        return not self.sent.waits
+
+    def on(self, state: State, *, noisy: bool) -> tuple[State, Any]:
+        """Return the state after it, and its answer: None is plain success."""
+        if self.poison:
+            return state, POISONOUS
+        return _EFFECTS[self.kind](self, state, noisy)
+
+    def _init(self, state: State, noisy: bool) -> tuple[State, Any]:
+        return (state, None if noisy else USED) if state.exists else (State(True, ((INITIALISATION, "start"),)), None)
+
+    def _step(self, state: State, _noisy: bool) -> tuple[State, Any]:
+        return (State(True, (*state.history, ("go", self.target))), None) if state.exists else (state, MISSING)
+
+    def _delete(self, _state: State, _noisy: bool) -> tuple[State, Any]:
+        return State(), None
+
+    def _mock(self, _state: State, _noisy: bool) -> tuple[State, Any]:
+        return State(True), None
+
+    def _get(self, state: State, _noisy: bool) -> tuple[State, Any]:
+        return state, state.history if state.exists else MISSING
+
+
+_EFFECTS: dict[RequestKind, Callable[[Operation, State, bool], tuple[State, Any]]] = {
+    ops.INIT: Operation._init,
+    ops.TRANSITION: Operation._step,
+    ops.DELETE: Operation._delete,
+    ops.MOCK: Operation._mock,
+    ops.GET: Operation._get,
+}
+
+
+class Reference:
+    """One instance of one client.
+
+    Attributes:
+        state: As it must be after everything that is answered.
+        unanswered: What else was issued, in order.
+        refused: Where it would have gone by what was not kept.
+    """
+
+    def __init__(self, identifier: Any, specification: Any) -> None:
+        self.identifier = identifier
+        self.key = codec.canonical(identifier)
+        self.specification = specification
+        self.noisy = specification is Noisy
+        self.state = State()
+        self.unanswered: list[Operation] = []
+        self.refused: list[str] = []
+        self._early: list[tuple[Any, int]] = []
+
+    def answered(self, operation: Operation, channel: int, last: int) -> str | None:
+        """Hold the answer to the oldest operation against what it must be; return the message that it brings, if any.
+
+        Args:
+            operation: The oldest one, with its answer.
+            channel: The channel that the answer came by.
+            last: The newest number that had been issued when it came.
+
+        Raises:
+            AssertionError: It is another answer.
+        """
+        assert self.unanswered.pop(0) is operation
+        found = shown(operation.sent.answer)
+        if found == NOT_KEPT and operation.changes:
+            self.refused.append(operation.target)
+            return None
+        before = self.state
+        self.state, must = operation.on(before, noisy=self.noisy)
+        if operation.changes:
+            self._look_back(operation.number)
+        if not operation.changes and found != must:
+            # A question that is sent again may see what was asked for behind it: that must show.
+            text = f"question {operation.number} was answered {found}, not {must}"
+            assert operation.channel < channel, text
+            self._early.append((found, last))
+        else:
+            assert found == (None if operation.posted else must), (
+                f"request {operation.number} was answered {found}, not {must}"
+            )
+        moved = self.state is not before and operation.kind is ops.TRANSITION
+        return operation.target if moved and self.noisy else None
+
+    def _look_back(self, number: int) -> None:
+        now = self.state.history if self.state.exists else MISSING
+        self._early = [(found, last) for found, last in self._early if found != now]
+        assert all(number < last for _, last in self._early), f"a question was answered {self._early}, as it never was"
+
+    def settled(self) -> None:
+        """Hold all that is answered against one another, when nothing more will be."""
+        assert not self._early, f"a question was answered {self._early}, as it never was"
+
+    def may_be(self, goal: State, upto: int, *, full_at: float) -> bool:
+        """Whether the goal may be what its client leaves behind.
+
+        Args:
+            goal: As the instance was found.
+            upto: Everything up to that number was applied, unless it was refused.
+            full_at: When the disk was full for the last time: what was issued before may have been refused.
+        """
+        states = {self.state.towards(goal)}
+        for operation in self.unanswered:
+            applied = {operation.on(state, noisy=self.noisy)[0].towards(goal) for state in states}
+            if operation.issued <= full_at:
+                states |= applied
+            elif operation.number <= upto:
+                states = applied
+        return goal in states
+
+
+def cuts(instances: list[Reference], acknowledged: int) -> Iterator[int]:
+    """Yield the numbers up to which a client's requests may have been applied when it was gone."""
+    yield acknowledged
+    yield from sorted(operation.number for one in instances for operation in one.unanswered if operation.changes)
+
+
+def shown(entry: Any) -> Any:
+    """Return an answer as the reference says it: None, the reason of an error, or a history."""
+    if entry is None:
+        return None
+    _, ok, value, _ = entry
+    if not ok:
+        return error_of(value).reason
+    return value if value is None else tuple((action, state) for _, action, state in value[2][4])
