@@ -623,7 +623,7 @@ def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(sh
     """Its client says it once on a channel, and cannot know; it is kept with the next batch that can be."""
     shard.store.failing = True
     client = connect()
-    assert client.answer(client.init(Patient, 1))[2][0] == "StoreError"
+    assert client.answer(client.init(Patient, 1))[1][0] == "StoreError"
     shard.turn()
     shard.store.failing = False
     assert client.answer(client.init(Patient, 2)) is None
