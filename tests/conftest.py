@@ -1,12 +1,18 @@
-"""What all tests share: managers of each kind, deadlines instead of sleeps, and the proof that no child is left."""
+"""What all tests share: managers of each kind, deadlines instead of sleeps, and the proof that no child is left.
+
+``make test`` runs pytest twice: the tests that are marked ``alone``, one after another, and then all others in several
+processes. What was not run in the first is told at the end of the second: it is handed on in a file.
+"""
 
 from __future__ import annotations
 
+import faulthandler
+import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +23,19 @@ import spex_shards as spex
 from spex_shards.domain.specification import _registered
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+LONG = os.environ.get("TESTS_LENGTH") == "long"
+"""Whether expensive explorations are carried out at length, as `.ci/run` wants them."""
+_NOT_RUN = "TESTS_NOT_RUN"
+"""The variable that names the file in which one run hands on to the next what it did not run."""
 _not_run: dict[str, list[str]] = {}
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C even where it was ignored, as behind a shell's ``&``: what the tests start inherits that."""
+    """Take Ctrl-C even where it was ignored, as behind a shell's ``&``: what the tests start inherits that.
+
+    Forked children that die of a signal do so on purpose, and show no traceback of it.
+    """
+    os.register_at_fork(after_in_child=faulthandler.disable)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -40,14 +54,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was not run, and why."""
+    """Remember what was not run, and why; of several processes the one that gathers the reports has them all."""
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         _not_run.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Make a report fit to be sent to another process: a lone surrogate in a text would end the whole run."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(map(_encodable, value))
+    return value
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """End with a table of what was not run and why."""
+    """End with a table of what was not run and why, in this run and in the one before it."""
+    handed_on = Path(os.environ[_NOT_RUN]) if _NOT_RUN in os.environ else None
+    if handed_on is not None and terminalreporter.config.option.markexpr == "alone":
+        handed_on.write_text(json.dumps(_not_run))
+        return
+    if handed_on is not None and handed_on.exists():
+        for reason, tests in json.loads(handed_on.read_text()).items():
+            _not_run.setdefault(reason, []).extend(tests)
     terminalreporter.section("not run, and why")
     if not _not_run:
         terminalreporter.write_line("everything was run")
@@ -55,7 +94,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{len(tests):5}  {reason}")
 
 
-def wait_until(condition: Callable[[], Any], what: str, within: float = 20.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
     """Return the first true value of `condition`; fail when there is none by the deadline."""
     deadline = time.monotonic() + within
     while True:
@@ -130,7 +169,7 @@ def traced(pid: int, output: Path, *rules: str) -> Iterator[None]:
         yield
     finally:
         tracer.terminate()
-        tracer.communicate(timeout=20)
+        tracer.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -147,7 +186,7 @@ def no_process_left() -> Iterator[None]:
     """Prove that the test leaves no child process and no zombie behind."""
     before = children()
     yield
-    wait_until(lambda: children() <= before, "all child processes are gone", within=10)
+    wait_until(lambda: children() <= before, "all child processes are gone")
 
 
 @pytest.fixture

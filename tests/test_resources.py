@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -352,12 +353,12 @@ def test_a_process_without_descriptors_serves_those_it_has(places: dict[str, Pat
 def test_who_asks_in_vain_does_not_keep_a_process_busy(
     places: dict[str, Path], tmp_path: Path, whose: str, call: str
 ) -> None:
-    """A client waits for a second while there is no descriptor for it: it is looked at some fifty times, not always."""
+    """A client waits for a second while there is no descriptor for it: some fifty looks a second, not more."""
     manager = start(places)
     try:
         manager.init_instance(Door, 1)
         pid = manager.shards()[0].pid if whose == "worker" else manager.transport.ownership.pid
-        client = None
+        client, start_time = None, time.monotonic()
         with limited(pid, resource.RLIMIT_NOFILE, first_free(pid)), traced(pid, tmp_path / "trace", f"trace={call}"):
             if whose == "worker":
                 client = spex.connect(places["data_dir"], call_timeout=1.0)
@@ -369,7 +370,8 @@ def test_who_asks_in_vain_does_not_keep_a_process_busy(
         if client is not None:
             client.flush(20)
             client.close()
-        assert 2 < (tmp_path / "trace").read_text().count(f"{call}(") < 300
+        looks = (tmp_path / "trace").read_text().count(f"{call}(")
+        assert 0 < looks < 100 + 100 * (time.monotonic() - start_time)
     finally:
         manager.close()
 

@@ -89,14 +89,10 @@ class Shard:
 
     def turn(self, rounds: int = 3) -> None:
         """Do what is ready."""
-        worker = self.worker
-        for _ in range(rounds):
-            for descriptor, _ in worker._epoll.poll(0):
-                worker._ready(descriptor)
-            if worker._clients.waiting:
-                worker._work()
-            if worker._is_due():
-                worker._by_itself()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "capped", lambda _: 0)  # it does not wait for what is not there yet
+            for _ in range(rounds):
+                self.worker.turn()
 
     def retry_now(self) -> None:
         """Have the time pass after which a failed commit is tried again."""
