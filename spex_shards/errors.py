@@ -15,6 +15,8 @@
     │   ├── ImplModelNotFound
     │   └── DeserialisationFailed
     ├── StoreError
+    ├── OperationFailed
+    ├── ServiceError
     ├── ShardError
     │   ├── ShardDown (ConnectionError)
     │   ├── ShardFailed
@@ -204,6 +206,24 @@ class StoreError(SpexError):
     reason = "store_error"
 
 
+class OperationFailed(SpexError):
+    """An operation of a service of the application's raised what is no `ServiceError`.
+
+    The remote traceback is the ``__cause__``; nothing of what it did is kept. Context: `operation`.
+    """
+
+    reason = "operation_failed"
+
+
+class ServiceError(SpexError):
+    """What a service of the application's has to say: its own errors derive from this class.
+
+    Raised by an operation, it reaches the caller as itself, and nothing of what the operation did is kept.
+    """
+
+    reason = "service_error"
+
+
 class ShardError(SpexError):
     """Something about the process of a shard.
 
@@ -308,6 +328,8 @@ CLASSES: tuple[type[SpexError], ...] = (
     ImplModelNotFound,
     DeserialisationFailed,
     StoreError,
+    OperationFailed,
+    ServiceError,
     ShardError,
     ShardDown,
     ShardFailed,

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.manager.lifetime import Life
 from spex_shards.messages import operations as ops
 from spex_shards.runtime.client import courier
+from spex_shards.runtime.lifetime import Life
 from spex_shards.runtime.protocol.requests import ProtocolError
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.protocol.wire import FrameReader

@@ -150,9 +150,8 @@ def test_no_worker_dies_when_the_wall_clock_is_set_back_by_a_month(places: dict[
 
 
 BOUNDED_OTHERWISE = {
-    "client/": "callers and the courier wait for a second at most, or for a time that an option bounds",
-    "manager/": "by an option, or by `_LONGEST_WAIT`",
-    "mailbox.py": "by an option",
+    "runtime/client/": "callers and the courier wait for a second at most, or for a time that an option bounds",
+    "runtime/local/": "by an option, or by `_LONGEST_WAIT`",
 }
 
 

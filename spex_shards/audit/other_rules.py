@@ -9,7 +9,8 @@ from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..engine.catalogue import Entry
 from ..messages.specifications import StoredSpecification
-from ..runtime.protocol import records
+from ..runtime.hosting import SERVICE
+from ..runtime.protocol import codec, records
 from .moving import TAKEN
 from .reading import Reading, is_time, number, require
 
@@ -107,6 +108,14 @@ def audit_clients(reading: Reading) -> None:
                 reading.report("answers", key, rule, reading.clients.get(key[:16], "no such client"))
 
 
+def audit_rows(reading: Reading) -> None:
+    """What a service of the application's keeps can be read."""
+    for key, row in reading.rows("rows"):
+        with reading.row("rows", key):
+            codec.decode(records.unseal(row, "a row of the service"))
+            codec.identifier_of(key[1 + key[0] :])
+
+
 def audit_counters(reading: Reading) -> None:
     """What waits for an application is numbered below the counter; every counter is one. Last of all."""
     counters = {name: number(reading.store.get("layout", name) or b"") for name in _COUNTERS}
@@ -116,5 +125,8 @@ def audit_counters(reading: Reading) -> None:
             if number(key) >= counters[b"next report"]:
                 reading.report("layout", "next report", f"it is above {number(key)}", counters[b"next report"])
     for key, value in reading.rows("layout"):
-        if (key not in _COUNTERS and not key.startswith(TAKEN)) or len(value) != 8:
+        if key == SERVICE:
+            with reading.row("layout", "service"):
+                require(type(records.unseal(value, "the name of the service")) is str, "no name of a service")
+        elif (key not in _COUNTERS and not key.startswith(TAKEN)) or len(value) != 8:
             reading.report("layout", key.decode(errors="replace"), "it is a counter that is known", value.hex())

@@ -24,11 +24,13 @@ from ..engine.rows import Found, identifier_bytes
 from ..errors import DataDirError, show
 from ..manager.options import OPTIONS
 from ..runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from ..runtime.hosting import service_of
 from ..runtime.protocol import routing
+from ..runtime.store import Batch
 from ..runtime.store.files import OsFiles
 from ..runtime.store.lmdb_store import LmdbStore
 from ..runtime.store.logged_store import LoggedStore
-from ..runtime.store.opening import open_view
+from ..runtime.store.opening import DATA, open_view
 from ..runtime.system.private import sync_folder
 from .moving import Shard
 
@@ -84,6 +86,7 @@ def reshard(
     if directory.read_layout() is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
     with OwnerLock(directory):
+        _check_service(directory)
         layout = _begin(directory, shards)
         if layout.step is None:
             return Resharded(shards, shards, 0)
@@ -94,6 +97,22 @@ def reshard(
         change.delete()
         directory.write_layout(Layout(shards))
         return Resharded(change.before, shards, change.moved)
+
+
+def _check_service(directory: DataDir) -> None:
+    path = directory.shard(0)
+    if not (path / DATA).exists():
+        return
+    view = open_view(path)
+    try:
+        service = service_of(Batch(view))
+    finally:
+        view.close()
+    if service is not None:
+        raise DataDirError(
+            f"{directory.path} belongs to the service {service}: only rows of Spex can be moved to another shard",
+            path=str(directory.path),
+        )
 
 
 def _begin(directory: DataDir, shards: int) -> Layout:

@@ -11,7 +11,15 @@ from ..runtime.store.view import StoreView
 from . import pages
 from .findings import Finding
 from .instance_rules import audit_indexes, audit_instances
-from .other_rules import audit_clients, audit_counters, audit_deviations, audit_jobs, audit_models, audit_specifications
+from .other_rules import (
+    audit_clients,
+    audit_counters,
+    audit_deviations,
+    audit_jobs,
+    audit_models,
+    audit_rows,
+    audit_specifications,
+)
 from .reading import READABLE, Reading
 
 OPENS = "its store and its log can be opened"
@@ -23,6 +31,7 @@ RULES = (
     audit_models,
     audit_deviations,
     audit_clients,
+    audit_rows,
     audit_counters,
 )
 """In this order: later ones ask for what earlier ones have learned."""

@@ -9,6 +9,7 @@ from ..domain.transition import Transition
 from ..formats.model_files import read_models
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import StoredSpecification
+from ..runtime.hosting import check_service
 from ..runtime.service import StoreReader, Watch
 from ..runtime.store import Batch
 from .core import Engine, EngineOptions
@@ -32,6 +33,7 @@ class SpexHost:
             StoreError: A row that must be read at the start is damaged.
         """
         options = EngineOptions(self._options.prune_interval_us, self._options.silent_before_us, watch)
+        check_service(batch, None)
         engine = Engine(batch, self._source, options, now)
         for specification in self._specifications:
             engine.register(specification, None)

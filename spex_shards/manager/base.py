@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..domain.impl_model import ImplModel
@@ -11,7 +15,9 @@ from ..domain.specification import Specification
 from ..domain.transition import INITIALISATION
 from ..errors import PredicateError, SpexError
 from ..messages import operations as ops
-from ..messages.specifications import declaration_arguments
+from ..messages.host_options import SpexOptions
+from ..messages.specifications import declaration_arguments, describe
+from ..runtime.lifetime import Life, Lifetime, raise_unapplied
 from ..runtime.protocol.operations import Operation
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
@@ -19,7 +25,8 @@ from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
 from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
-from .lifetime import Life, Lifetime, raise_unapplied
+from .reader import Reader
+from .settings import load_specifications
 
 
 class InstanceManager(Lifetime):
@@ -33,7 +40,41 @@ class InstanceManager(Lifetime):
     raises `RuntimeError`.
 
     `SimpleInstanceManager`, `ShardedInstanceManager` and `connect` make one.
+
+    Args:
+        connect: Opens the way to the shards, when the manager is started.
+        options: Every option's value.
+
+    Attributes:
+        options: Every option's value.
+        specifications: The classes that are declared from the start.
     """
+
+    def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
+        super().__init__(
+            partial(connect, self),
+            data_dir=options["data_dir"],
+            shutdown_timeout=options["shutdown_timeout"],
+            on_message=options["on_message"],
+        )
+        self.options = options
+        self.specifications = load_specifications(options["specifications"])
+        self._known: set[type[Specification]] = set()
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(self._open)
+
+    def spex_options(self) -> SpexOptions:
+        """Return what shards that are started now are told of the options."""
+        options, interval = self.options, self.options["prune_interval"]
+        return SpexOptions(
+            impl_models_dir=Path(options["impl_models_dir"]).absolute(),
+            learning_mode=options["learning_mode"],
+            prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
+            silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
+            specifications=[describe(cls)[0].plain() for cls in self.specifications],
+        )
 
     # ------------------------------------------------------------------ observations
 
@@ -135,7 +176,6 @@ class InstanceManager(Lifetime):
         """
         limit = limit_of(history_limit)
         key = canonical(identifier)
-        self._check()
         return self._reader.instance(key, limit)
 
     def all_instances(
@@ -147,7 +187,6 @@ class InstanceManager(Lifetime):
             SpexError: A shard cannot answer; never a partial answer.
         """
         limit, name = limit_of(history_limit), _name_or_none(specification)
-        self._check()
         return self._reader.instances(name, limit)
 
     def iter_instances(
@@ -159,12 +198,10 @@ class InstanceManager(Lifetime):
             SpexError: A shard cannot answer.
         """
         limit, name = limit_of(history_limit), _name_or_none(specification)
-        self._check()
         return self._reader.pages(name, limit)
 
     def all_impl_models(self) -> list[ImplModel]:
         """Return the implementation models, merged over shards: transitions united, learning if any learns."""
-        self._check()
         return self._reader.models()
 
     def export_impl_models(self) -> list[tuple[str, str]]:
@@ -174,7 +211,6 @@ class InstanceManager(Lifetime):
     def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
         """Return the deviations seen, merged over shards, of one specification or all."""
         name = _name_or_none(specification)
-        self._check()
         return self._reader.deviations(name)
 
     # ------------------------------------------------------------------ processes

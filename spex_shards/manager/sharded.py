@@ -11,9 +11,9 @@ from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import Client, ClientOptions
 from ..runtime.client.owner import search_path
 from ..runtime.client.ownership import Ownership
+from ..runtime.lifetime import logger
 from ..runtime.protocol.config import SupervisorConfig
 from .base import InstanceManager
-from .lifetime import logger
 from .options import UNSET, ManagerOptions
 from .settings import options_from
 

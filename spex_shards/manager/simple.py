@@ -6,9 +6,9 @@ from functools import partial
 from typing import Unpack
 
 from ..runtime.client.call_site import locate
+from ..runtime.lifetime import logger
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .lifetime import logger
 from .options import ManagerOptions
 from .settings import options_from
 

@@ -98,11 +98,11 @@ def main(folder: Path, mode: str, count: int, acknowledgements: Path) -> None:
             base, OsFiles(folder), sync_each=mode == "disk", checkpointer=ForkedCheckpoint(base), due=due
         )
     synced = time.monotonic()
-    for number, engine in batches(store, count):
+    for number, _ in batches(store, count):
         os.write(out, b"%d\n" % number)
-        if engine.next_upkeep <= time.monotonic():
-            engine.upkeep()
-        if engine.next_upkeep == inf and mode == MODES[2] and time.monotonic() - synced > SYNC_EVERY:
+        if store.next_upkeep <= time.monotonic():
+            store.upkeep()
+        if store.next_upkeep == inf and mode == MODES[2] and time.monotonic() - synced > SYNC_EVERY:
             base._env.sync(True)
             synced = time.monotonic()
             os.write(out, b"synced\n")

@@ -25,9 +25,9 @@ from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
 from ..data_dir import DataDir, OwnerLock
 from ..protocol.operations import Operation
 from ..service import NOBODY, Call, Host, StoreReader
-from ..shard import shard_over
+from ..shard import open_shard, shard_over
 from ..store.logged_store import StoreFull
-from ..store.opening import StoreOptions, open_store, read_stores
+from ..store.opening import StoreOptions, read_stores
 from ..system.turns import interruption
 from ..system.waits import LONGEST_WAIT
 from .keeper import Keeper
@@ -243,8 +243,8 @@ class LocalShard:
             self._host = self._options.prepare(lambda read: read_stores([path], read))
             for warning in self._host.warnings:
                 logger.warning("%s", warning)
-            store = open_store(path, StoreOptions(self._options.durability, waits_for_room=False))
-            self._tenure = Tenure(shard_over(store, self._host, NOBODY, time.time_ns() // 1000))
+            store = StoreOptions(self._options.durability, waits_for_room=False)
+            self._tenure = Tenure(open_shard(path, self._host, store, NOBODY, time.time_ns() // 1000))
         except BaseException:
             self._lock.release()
             raise

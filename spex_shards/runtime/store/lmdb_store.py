@@ -16,7 +16,7 @@ from ...errors import DataDirError, StoreError
 from ..system.descriptors import take_standard_ones
 from ..system.private import check_files, sync_folder
 from .meta_pages import DATA, MetaPages
-from .port import TABLES, Changes
+from .port import LATER, TABLES, Changes
 
 FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
 """Address space, not disk: the file grows with what is written."""
@@ -71,7 +71,8 @@ class LmdbStore:
             StoreError: LMDB could not read.
         """
         try:
-            value: bytes | None = (self._view or self._begin()).get(key, None, self._tables[table])
+            view = self._view or self._begin()
+            value: bytes | None = view.get(key, None, self._tables[table]) if table in self._tables else None
         except lmdb.Error as error:
             raise StoreError(f"the store could not read: {error}") from error
         return value
@@ -80,6 +81,8 @@ class LmdbStore:
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
+        if table not in self._tables:
+            return
         try:
             with (self._view or self._begin()).cursor(self._tables[table]) as cursor:
                 yield from self._backward(cursor, start, stop) if reverse else self._forward(cursor, start, stop)
@@ -188,13 +191,24 @@ class LmdbStore:
             max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
         )
 
-    def _open_tables(self, env: Any) -> dict[str, Any]:
+    def _open_tables(self, env: Any, *, create: bool = False) -> dict[str, Any]:
         if self._reading:
-            return {table: env.open_db(table.encode(), create=False) for table in TABLES}
+            return self._opened(env, None, create=False)
         env.reader_check()
         # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
         with env.begin(write=True) as txn:
-            return {table: env.open_db(table.encode(), txn=txn) for table in TABLES}
+            return self._opened(env, txn, create=create)
+
+    @staticmethod
+    def _opened(env: Any, txn: Any, *, create: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for table in TABLES:
+            try:
+                found[table] = env.open_db(table.encode(), txn=txn, create=create)
+            except lmdb.NotFoundError:
+                if table not in LATER:
+                    raise
+        return found
 
     def _make(self, map_size: int) -> None:
         """Make the environment aside, and move it here when it is whole and on the disk."""
@@ -203,7 +217,7 @@ class LmdbStore:
         aside.mkdir(mode=0o700)
         env = self._open(aside, map_size)
         try:
-            self._open_tables(env)
+            self._open_tables(env, create=True)
             env.sync(self._sync)
         finally:
             env.close()

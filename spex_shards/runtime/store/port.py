@@ -21,9 +21,13 @@ TABLES: Final = (
     "answers",  # client id, number → an answer that is not plain success
     "outbox",  # running number → a log record that no application has taken yet
     "jobs",  # name → state of work done in portions
-    "layout",  # name → value: counters, the shard's place in the directory
+    "layout",  # name → value: counters, the shard's place in the directory, the service that runs on it
+    "rows",  # table of a service of the application's, key → value
 )
 """Keys are bytes; all integers in keys are big-endian, so that ranges are in order."""
+
+LATER: Final = frozenset({"rows"})
+"""Environments that an earlier version made have none of these; nobody writes to them there."""
 
 MAX_KEY_BYTES: Final = 511
 """LMDB's limit."""

@@ -1,4 +1,4 @@
-"""A manager from its start to its end: its way to the shards, its end at exit, and its forked children."""
+"""Whoever has shards, from the start to the end: the way to them, the end at exit, and forked children."""
 
 from __future__ import annotations
 
@@ -9,30 +9,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
-from ..domain.specification import Specification
 from ..errors import DataDirLocked, ManagerClosed, SpexError
-from ..messages.host_options import SpexOptions
-from ..messages.specifications import describe
-from ..runtime.client.mailbox import Mailbox
-from ..runtime.data_dir import DataDir
-from ..runtime.system.user_code import handler_running
-from ..runtime.transport import Transport
-from .reader import Reader
-from .settings import load_specifications
+from .client.mailbox import Mailbox
+from .data_dir import DataDir
+from .system.user_code import handler_running
+from .transport import Transport
 
 MESSAGES_WITHIN: Final = 0.1
 """Seconds that `on_message` has at least, when a manager closes, for what has arrived."""
 logger = logging.getLogger("spex_shards")
-_managers: weakref.WeakSet[Lifetime] = weakref.WeakSet()
+_all: weakref.WeakSet[Lifetime] = weakref.WeakSet()
 
 
 class Life(Enum):
-    """Where a manager is."""
+    """Where it is."""
 
     NEW = "not started yet"
     STARTING = "just being started"
@@ -42,37 +36,44 @@ class Life(Enum):
 
 
 class Lifetime:
-    """What a manager is between its start and its end, whatever it is asked.
+    """What a manager, or `Shards`, is between its start and its end, whatever it is asked.
 
     Args:
-        connect: Opens the way to the shards, when the manager is started.
-        options: Every option's value.
+        connect: Opens the way to the shards, when it is started.
+        data_dir: The data directory.
+        shutdown_timeout: Seconds that shards have to finish when it is closed.
+        on_message: Called with each message that arrives; None: they wait in the mailbox.
 
     Attributes:
         transport: The way to the shards; None before the start.
-        options: Every option's value.
-        specifications: The classes that are declared from the start.
         directory: The data directory.
         mailbox: Where messages are until they are taken.
     """
 
     transport: Transport | None = None
+    what: ClassVar[str] = "manager"
+    """What it is called in errors."""
 
-    def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Transport],
+        *,
+        data_dir: str | os.PathLike[str],
+        shutdown_timeout: float,
+        on_message: Callable[[Any], None] | None,
+    ) -> None:
         self._connect = connect
-        self.options = options
-        self.specifications = load_specifications(options["specifications"])
-        self.directory = DataDir(Path(options["data_dir"]).absolute())
-        self.mailbox = Mailbox(options["on_message"])
+        self._shutdown_timeout = shutdown_timeout
+        self.directory = DataDir(Path(data_dir).absolute())
+        self.mailbox = Mailbox(on_message)
         self._life = Life.NEW
         self._changing = threading.RLock()
-        self._known: set[type[Specification]] = set()
-        _managers.add(self)
+        _all.add(self)
 
     # ------------------------------------------------------------------ life
 
     def start(self) -> Self:
-        """Start; returns when everything is ready. A manager starts once.
+        """Start; returns when everything is ready. Once.
 
         Raises:
             DataDirError: The directory is locked, damaged or of another layout.
@@ -81,11 +82,10 @@ class Lifetime:
         """
         with self._changing:
             if self._life is not Life.NEW:
-                raise ManagerClosed(f"the manager is {self._life.value}: it starts once")
+                raise ManagerClosed(f"the {self.what} is {self._life.value}: it starts once")
             self._life = Life.STARTING
             try:
-                self.transport = self._connect(self)
-                self._reader = Reader(self.transport)
+                self.transport = self._connect()
                 atexit.register(self._at_exit)
                 self._life = Life.STARTED
             except BaseException:
@@ -114,7 +114,7 @@ class Lifetime:
         Raises:
             ExceptionGroup: Observations sent without waiting that could not be applied and were not reported yet.
         """
-        timeout = self.options["shutdown_timeout"]
+        timeout = self._shutdown_timeout
         deadline = time.monotonic() + timeout
         with self._changing:
             transport = self.transport
@@ -150,17 +150,6 @@ class Lifetime:
             for error in group.exceptions:
                 logger.error("%s", error)
 
-    def spex_options(self) -> SpexOptions:
-        """Return what shards that are started now are told of the options."""
-        options, interval = self.options, self.options["prune_interval"]
-        return SpexOptions(
-            impl_models_dir=Path(options["impl_models_dir"]).absolute(),
-            learning_mode=options["learning_mode"],
-            prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
-            silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
-            specifications=[describe(cls)[0].plain() for cls in self.specifications],
-        )
-
     def __enter__(self) -> Self:
         return self if self._life is Life.STARTED else self.start()
 
@@ -178,9 +167,9 @@ class Lifetime:
     def _check(self) -> None:
         # In this order: what a handler sees of its own manager, in a shard, is a closed one.
         if handler_running():
-            raise RuntimeError("a handler must not call a manager: it runs inside the shard")
+            raise RuntimeError(f"a handler must not call a {self.what}: it runs inside the shard")
         if self._life is not Life.STARTED:
-            raise ManagerClosed(f"the manager is {self._life.value}")
+            raise ManagerClosed(f"the {self.what} is {self._life.value}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
@@ -195,10 +184,10 @@ def _elsewhere(cls: type[Lifetime]) -> Lifetime:
 
 
 def _after_fork_in_child() -> None:
-    for manager in list(_managers):
-        manager._changing = threading.RLock()  # a thread that is not here may have it
-        if manager._life is Life.CLOSING:
-            manager._life = Life.CLOSED  # which it was doing
+    for one in list(_all):
+        one._changing = threading.RLock()  # a thread that is not here may have it
+        if one._life is Life.CLOSING:
+            one._life = Life.CLOSED  # which it was doing
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,175 @@
+"""Services of an application as what runs on shards: found by name or sent, one of them on each shard."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from ..errors import DataDirError, OperationFailed, RemoteTraceback, SpexError, StoreError, words
+from .declared import Declared, OperationOf, Service, declared
+from .protocol import records
+from .protocol.codec import decode
+from .protocol.operations import Operation
+from .protocol.records import encode_value
+from .protocol.shipping import ship, unship
+from .rows import Rows
+from .service import Call, StoreReader, Watch
+from .store import Batch
+from .system.importing import importable
+from .system.user_code import in_handler
+
+HOST: Final = f"{__name__}:prepare"
+SERVICE: Final = b"service"
+"""Names what runs on a shard, in its store; where it is not, that is Spex."""
+_US: Final = 1_000_000
+_AGAIN: Final = 1.0
+logger = logging.getLogger("spex_shards")
+
+
+def reference_to(cls: type[Service]) -> list[Any]:
+    """Return how a shard finds a class: by its name, or from bytes where it cannot be imported.
+
+    Raises:
+        TypeError: It cannot be sent.
+    """
+    if importable(cls):
+        return [cls.__module__, cls.__qualname__, None]
+    return [cls.__module__, cls.__qualname__, ship(cls)]
+
+
+def prepare(reference: list[Any], stores: StoreReader) -> HostOf:  # noqa: ARG001 - hosts are prepared like that
+    """Return the host of a service that is found in each shard: the supervisor imports nothing of the application's."""
+    return HostOf(partial(_found, reference), f"{reference[0]}:{reference[1]}")
+
+
+def _found(reference: list[Any]) -> type[Service]:
+    module, name, shipped = reference
+    try:
+        found: Any = unship(shipped) if shipped is not None else importlib.import_module(module)
+        for part in [] if shipped is not None else name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        text = f"the service {module}:{name} cannot be had in the shard: {words(error)}"
+        raise DataDirError(text) from error
+    return found  # type: ignore[no-any-return]
+
+
+class HostOf:
+    """Makes the service of each shard.
+
+    Args:
+        find: Returns the class, in the shard.
+        name: Its name, which the directory keeps: it belongs to one service.
+    """
+
+    warnings: Final = ()
+
+    def __init__(self, find: Callable[[], type[Service]], name: str) -> None:
+        self._find = find
+        self._name = name
+
+    def service(self, batch: Batch, watch: Watch, now: int) -> Hosted:  # noqa: ARG002 - hosts are asked like that
+        """Return the service of one shard.
+
+        Raises:
+            DataDirError: The class cannot be had, or the directory is another service's.
+        """
+        check_service(batch, self._name)
+        return Hosted(declared(self._find()), batch)
+
+
+def service_of(batch: Batch) -> str | None:
+    """Return the name of the service that a store belongs to; None: Spex.
+
+    Raises:
+        StoreError: The row that names it is damaged.
+    """
+    row = batch.get("layout", SERVICE)
+    return None if row is None else str(records.unseal(row, "the name of the service"))
+
+
+def check_service(batch: Batch, name: str | None) -> None:
+    """Have a store belong to a service for good.
+
+    Args:
+        batch: The store's batch.
+        name: The service's name; None: Spex.
+
+    Raises:
+        DataDirError: It belongs to another.
+    """
+    found = service_of(batch)
+    if found == name:
+        return
+    is_new = batch.first("layout") is None and batch.first("specifications") is None and batch.first("clients") is None
+    if name is None or found is not None or not is_new:
+        ours, theirs = ("Spex" if one is None else f"the service {one}" for one in (name, found))
+        raise DataDirError(f"the data directory belongs to {theirs}, and cannot be opened by {ours}")
+    batch.put("layout", SERVICE, records.seal(name))
+
+
+class Hosted:
+    """A service of the application's, as a shard calls it.
+
+    Args:
+        declared: Its class and operations.
+        batch: The shard's batch.
+    """
+
+    held = False
+    defers = False
+
+    def __init__(self, declared: Declared, batch: Batch) -> None:
+        self._service = in_handler(declared.cls, Rows(batch))
+        self._batch = batch
+        self._service.__dict__["next_tick"] = 0.0
+        self.operations: Mapping[Operation, Callable[..., Any]] = {
+            operation.wire: partial(self._carry_out, operation) for operation in declared.operations.values()
+        }
+
+    def _carry_out(self, operation: OperationOf, packed: bytes, *, call: Call) -> bytes:
+        named = {"call": call} if operation.takes_call else {}
+        function = partial(getattr(self._service, operation.name), *decode(packed), **named)
+        try:
+            return encode_value(in_handler(function))
+        except SpexError:
+            raise
+        except Exception as error:
+            failure = OperationFailed(f"{operation.name} raised {words(error)}", operation=operation.name)
+            failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
+            raise failure from failure.__cause__
+
+    def declare(self, arguments: list[Any]) -> None:  # noqa: ARG002
+        """Refuse it: there is nothing to declare."""
+        raise ValueError("this service takes no declarations")
+
+    def done(self, key: bytes, result: str) -> None:
+        """Do nothing: it defers nothing."""
+
+    def next_due(self) -> int | None:
+        """Return when `tick` has something to do."""
+        at = self._service.__dict__["next_tick"]
+        return None if at is None else max(0, int(at * _US))
+
+    def tick(self, now: int) -> None:
+        """Have the service do what is due by itself; what it raises is logged, and undone."""
+        self._service.__dict__["next_tick"] = None
+        mark = self._batch.mark()
+        try:
+            at = in_handler(self._service.tick, now / _US)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._batch.rollback(mark)
+            logger.error("tick of %s raised %s; it is called again", type(self._service).__qualname__, words(error))
+            at = now / _US + _AGAIN
+        if at is not None:
+            self._service.due(at)
+
+    def stats(self) -> dict[str, Any]:
+        """Return nothing: the shard counts what there is to count."""
+        return {}

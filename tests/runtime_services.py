@@ -1,0 +1,107 @@
+"""Services for the tests of the shard runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spex_shards import runtime
+
+
+class Refused(runtime.Error):
+    """What `Counter` declares."""
+
+
+class Undeclared(runtime.Error):
+    """What it does not."""
+
+
+class Counter(runtime.Service):
+    """Counts, remembers, refuses and fails."""
+
+    errors = (Refused,)
+
+    @runtime.command
+    def add(self, key: Any, amount: int = 1) -> int:
+        """Add to a number; return it."""
+        self.rows[key] = self.rows.get(key, 0) + amount
+        return self.rows[key]  # type: ignore[no-any-return]
+
+    @runtime.command
+    def add_and(self, key: Any, ending: str) -> None:
+        """Add one, and end in some way that undoes it."""
+        self.rows[key] = self.rows.get(key, 0) + 1
+        self.rows.table("log")[key] = ending
+        if ending == "refused":
+            raise Refused("it is refused", key=key, why=("a", 1))
+        if ending == "undeclared":
+            raise Undeclared("it is refused, too")
+        raise ZeroDivisionError(ending)
+
+    @runtime.command
+    def say(self, key: Any, text: str, *, call: runtime.Call) -> str:
+        """Send a message to the caller; return who it is."""
+        call.send({"text": text})
+        return call.client_id
+
+    @runtime.query
+    def get(self, key: Any) -> Any:
+        """Return a number."""
+        return self.rows.get(key)
+
+    @runtime.query
+    def logged(self, key: Any) -> Any:
+        """Return what `add_and` left."""
+        return self.rows.table("log").get(key)
+
+    @runtime.query
+    def everything(self, after: Any = None, most: int = 3) -> Any:
+        """Return a page."""
+        page = []
+        for key, value in self.rows.after(after):
+            page.append((key, value))
+            if len(page) == most:
+                return page, key
+        return page, None
+
+    @runtime.query
+    def count(self) -> int:
+        """Return how many numbers there are on the shard."""
+        return len(self.rows)
+
+
+class Alarm(runtime.Service):
+    """Rings when it is time, and fails at first."""
+
+    @runtime.command
+    def ring_at(self, key: str, at: float) -> None:
+        """Have it ring."""
+        self.rows[key] = at
+        self.due(at)
+
+    @runtime.query
+    def rung(self) -> int:
+        """Return how often it has rung."""
+        return self.rows.table("rung").get(0, 0)  # type: ignore[no-any-return]
+
+    def tick(self, now: float) -> float | None:
+        """Ring for what is due; the first time it raises when it has done half of it."""
+        rung = self.rows.table("rung")
+        for key in [key for key, at in self.rows.items() if at <= now]:
+            del self.rows[key]
+            rung[0] = rung.get(0, 0) + 1
+            if key == "fails at first" and not self.__dict__.get("failed"):
+                self.failed = True
+                raise RuntimeError("half done")
+        return min(self.rows.values(), default=None)
+
+
+class Reentrant(runtime.Service):
+    """Calls its own shards, which it must not."""
+
+    shards: Any = None
+
+    @runtime.command
+    def again(self, key: str) -> None:
+        """Call."""
+        assert Reentrant.shards is not None
+        Reentrant.shards.call(key, "again")
