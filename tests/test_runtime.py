@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +18,8 @@ import spex_shards as spex
 from spex_shards import runtime
 from spex_shards.audit import backup, reshard, verify
 
-from .conftest import descendants, wait_until
+from .conftest import descendants, kill_worker, wait_until
+from .helper_specs import Door
 from .runtime_services import Alarm, Counter, Reentrant, Refused
 
 ROOT = Path(__file__).parents[1]
@@ -164,10 +164,8 @@ def test_a_killed_shard_loses_nothing_and_doubles_nothing(tmp_path: Path) -> Non
 
         def kill() -> None:
             for number in range(kills):
-                wait_until(lambda: counter.shards()[number % 2].status is runtime.ShardStatus.READY, "it is there")
-                pid = counter.shards()[number % 2].pid
-                assert pid is not None
-                os.kill(pid, signal.SIGKILL)
+                kill_worker(counter, number % 2)
+                counter.call_all("count")  # not before it is there again
             done.set()
 
         workers = [threading.Thread(target=work, args=(name,)) for name in range(threads)]
@@ -205,8 +203,8 @@ def test_a_directory_belongs_to_one_service(options: dict[str, Any], tmp_path: P
         counter.call("a", "add")
     places = {"data_dir": options["data_dir"], "impl_models_dir": tmp_path / "models"}
     of_spex = {**places, "data_dir": tmp_path / "spex"}
-    with spex.SimpleInstanceManager(**of_spex, learning_mode=True):
-        pass
+    with spex.SimpleInstanceManager(**of_spex, learning_mode=True) as manager:
+        manager.init_instance(Door, 1)
     if options.get("processes", True):
         with runtime.Shards(Alarm, **options) as alarm, pytest.raises(spex.ShardFailed):
             alarm.call("a", "ring_at", 1.0)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+import weakref
 from collections.abc import Callable
-from functools import cache
 from typing import Any, ClassVar, Final, TypeVar, Union
 
 from ..errors import ServiceError, show
@@ -88,14 +88,20 @@ class Service:
         self.__dict__["next_tick"] = min(at, self.__dict__.get("next_tick") or at)
 
 
-@cache
-def declared(cls: Any) -> Declared:
+_declared: weakref.WeakKeyDictionary[type, Declared] = weakref.WeakKeyDictionary()
+
+
+def declared(cls: type[Service]) -> Declared:
     """Return the operations of a service's class; the same ones each time: operations are compared by identity.
 
     Raises:
         TypeError: It is no service, or an operation cannot be one; names it and says why.
     """
-    return Declared(cls)
+    found = _declared.get(cls) if isinstance(cls, type) else None
+    if found is None:
+        found = Declared(cls)
+        _declared[cls] = found
+    return found
 
 
 class Declared:
