@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import spex_shards as spex
 from spex_shards.domain.specification import _registered
@@ -41,16 +42,28 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs files or tools that are not here, and say so."""
+    """Skip what needs files, tools or time that are not here, and say so."""
     import shutil
 
     for item in items:
+        if not LONG:
+            _shorten(item)
         if item.get_closest_marker("shared") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason="needs the data that lies beside the project (../shared)"))
         for marker in item.iter_markers("tool"):
             name = marker.args[0]
             if shutil.which(name) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the system tool {name}"))
+
+
+def _shorten(item: pytest.Item) -> None:
+    """Leave the test out that is marked `long`, and have fewer examples made up for others."""
+    if item.get_closest_marker("long"):
+        item.add_marker(pytest.mark.skip(reason="is left to the long run (TESTS_LENGTH=long, which .ci/run sets)"))
+    made_up = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
+    if made_up is not None:
+        fewer = settings(made_up, max_examples=min(made_up.max_examples, max(3, made_up.max_examples // 5)))
+        getattr(item.obj, "__func__", item.obj)._hypothesis_internal_use_settings = fewer
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,22 @@ def test_a_client_that_dies_while_its_check_is_made_leaves_the_shard_unharmed(pl
         assert manager.shards()[0].restarts == 0
 
 
+def stop(pid: int) -> bool:
+    """SIGSTOP a process; return whether it is stopped, and not gone."""
+
+    def state() -> str:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return "X"
+
+    if state() == "X":
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    return wait_until(lambda: state() in "TZX" and state(), "it is stopped or gone") == "T"
+
+
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
@@ -159,10 +177,13 @@ def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
         manager.init_instance(Large, 1)
         worker = manager.shards()[0].pid
         other = spex.connect(places["data_dir"], call_timeout=1)
-        for number in range(20):
-            other.transition_nowait(1, f"wrong{number}", "s0")
-        [helper] = wait_until(lambda: descendants(worker), "a helper checks")
-        os.kill(helper, signal.SIGSTOP)
+        numbers = count()
+
+        def stopped() -> bool:
+            other.transition_nowait(1, f"wrong{next(numbers)}", "s0")
+            return any(map(stop, descendants(worker)))
+
+        wait_until(stopped, "a helper that checks is stopped")
     assert "did not stop by itself" not in caplog.text
     with pytest.raises((ExceptionGroup, spex.ShardError)):
         other.close()

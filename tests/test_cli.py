@@ -734,7 +734,9 @@ def test_a_replay_survives_workers_killed_from_outside(project: Path) -> None:
     ("log", "action", "counts"),
     [
         ("helpdesk.xes.gz", "concept:name", (21348, 4580)),
-        ("bpic2013_incidents.xes.gz", "concept:name+lifecycle:transition", (65533, 7554)),
+        pytest.param(
+            "bpic2013_incidents.xes.gz", "concept:name+lifecycle:transition", (65533, 7554), marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_real_logs_are_replayed(

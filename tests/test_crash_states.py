@@ -7,10 +7,13 @@ from random import Random
 
 import pytest
 
+from .conftest import LONG
 from .crash_states.explore import explore
 from .crash_states.images import KINDS, Explorer
 from .crash_states.load import MODES
 from .crash_states.trace import Op, Trace
+
+IMAGES = 60 if LONG else 24
 
 
 @pytest.mark.process
@@ -19,8 +22,8 @@ from .crash_states.trace import Op, Trace
 @pytest.mark.parametrize("mode", MODES[:2])
 def test_whatever_a_crash_leaves_is_opened_whole(mode: str) -> None:
     """Kills and power cuts at any operation: whole batches only, everything that was synced, all indexes in order."""
-    found = explore(mode, images=60, batches=100)
-    assert found.outcomes == {"whole": 60}, "\n".join(found.examples)
+    found = explore(mode, images=IMAGES, batches=100)
+    assert found.outcomes == {"whole": IMAGES}, "\n".join(found.examples)
     assert set(found.images) == set(KINDS)
 
 

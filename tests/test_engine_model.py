@@ -20,6 +20,7 @@ from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import Batch
 from spex_shards.runtime.store.keys import u32, u64
 
+from .conftest import LONG
 from .contract_specs import model
 from .test_engine import SECOND, Counting
 
@@ -294,5 +295,5 @@ class EngineMachine(RuleBasedStateMachine):
         assert not garbage & numbers
 
 
-EngineMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+EngineMachine.TestCase.settings = settings(max_examples=120 if LONG else 25, stateful_step_count=50, deadline=None)
 TestEngineModel = EngineMachine.TestCase

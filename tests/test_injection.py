@@ -6,26 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import LONG
 from .injection.attack import ALL_CALLS, MODES, attack
 from .injection.load import KINDS
 
 pytestmark = pytest.mark.process
+THINNED = 1 if LONG else 5
+"""In a short run so many times fewer lines are attacked."""
 OFTEN = ["transition", "transition_nowait", "init_instance"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "close"])
 def test_what_comes_in_the_middle_of_an_observation_loses_nothing(kind: str, mode: str, tmp_path: Path) -> None:
-    """An exception, or a call, at every seventh line: what was acknowledged is stored once, and later calls go on."""
-    assert attack(kind, OFTEN, [mode], tmp_path, stride=7) > 20
+    """An exception, or a call, at every seventh line of a long run: what was acknowledged is stored once."""
+    assert attack(kind, OFTEN, [mode], tmp_path, stride=7 * THINNED) > 20 // THINNED
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["raise", "nowait", "flush"])
 def test_what_comes_in_the_middle_of_any_other_call_does_no_harm(kind: str, mode: str, tmp_path: Path) -> None:
-    """At every 41st line of all calls."""
+    """At every 41st line of all calls (of a long run)."""
     others = [name for name in ALL_CALLS if name not in OFTEN]
-    assert attack(kind, others, [mode], tmp_path, stride=41) > 20
+    assert attack(kind, others, [mode], tmp_path, stride=41 * THINNED) > 20 // THINNED
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ import pytest
 
 from spex_shards.audit import verify
 
+from .conftest import LONG
 from .injection.attack import ROOT, check, wait_for_directory
 from .injection.load import KINDS
 from .reentrance_app import SCENARIOS, TIMES
@@ -60,5 +61,5 @@ def test_a_service_that_is_terminated_ends_in_its_handler_with_everything_kept(
     kind: str, scenario: str, tmp_path: Path
 ) -> None:
     """The handler of SIGTERM closes, flushes, observes or joins threads that observe, whatever it interrupts."""
-    for turn in range(2):
+    for turn in range(2 if LONG else 1):
         run(kind, scenario, tmp_path / str(turn))

@@ -348,6 +348,7 @@ def test_a_process_without_descriptors_serves_those_it_has(places: dict[str, Pat
         manager.close()
 
 
+@pytest.mark.alone
 @pytest.mark.tool("strace")
 @pytest.mark.parametrize(("whose", "call"), [("worker", "recvmsg"), ("supervisor", "accept4")])
 def test_who_asks_in_vain_does_not_keep_a_process_busy(

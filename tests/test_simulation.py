@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import LONG
 from .simulation.__main__ import carry_out, search
 from .simulation.breakages import BREAKAGES
 
-SCHEDULES = 500
+SCHEDULES = 500 if LONG else 100
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from .soak.samples import Samples
 
 
 @pytest.mark.process
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.tool("redis-server")
 @pytest.mark.usefixtures("no_process_left")

@@ -115,7 +115,12 @@ def extensions(classes):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("actions", "equivalence"),
-    [(SILENT, BRANCHING), (SILENT, PRESERVING), (SILENT, STRONG), (VISIBLE, BRANCHING)],
+    [
+        (SILENT, BRANCHING),
+        pytest.param(SILENT, PRESERVING, marks=pytest.mark.long),
+        pytest.param(SILENT, STRONG, marks=pytest.mark.long),
+        pytest.param(VISIBLE, BRANCHING, marks=pytest.mark.long),
+    ],
 )
 def test_verdicts_are_the_definitions_on_all_systems_of_two_states(actions, equivalence):
     """256 models, two specifications of each class of those with two states, and 262,144 extensions."""
