@@ -195,3 +195,30 @@ def test_functions_are_short_and_modules_are_too() -> None:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
                 assert lines <= 40, f"{path.name}:{node.name} has {lines} lines"
+
+
+def classes() -> dict[str, list[str]]:
+    """Return the names of all classes of the package, with the modules that have them."""
+    found: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(dotted(path))
+    return found
+
+
+def test_each_word_of_the_glossary_is_one_class() -> None:
+    """The table of docs/design.md names classes that are there; what has a word of its own is no other class's name."""
+    table = (ROOT / "docs" / "design.md").read_text().split("## Words")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z]+) \| [^|]+ \| (`[^|]+`) \|", table, re.MULTILINE)
+    assert len(rows) > 20
+    assert len({word for word, _ in rows}) == len(rows)
+    found = classes()
+    twice = {
+        "Shard",
+        "Service",
+    }  # the port, and what stands for it elsewhere: an application's service, an audit's shard
+    for _, names in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            assert name in found, f"there is no class {name}"
+            assert len(found[name]) == 1 or name in twice, f"{name} is several things: {found[name]}"
