@@ -233,7 +233,7 @@ def test_bytes_are_unpickled_where_the_design_says_and_nowhere_else() -> None:
                 assert called not in ("eval", "exec") or isinstance(node.func, ast.Attribute), f"{name}:{node.lineno}"
                 callers += [name] * (called == "unship")
     assert importers == {"runtime/protocol/shipping.py"}
-    assert callers == ["engine/handlers.py", "engine/service.py"]
+    assert callers == ["engine/handlers.py", "engine/service.py", "runtime/hosting.py"]
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ os.setresuid(50_000 + os.getpid() % 10_000, 0, 0)  # the limit is the real user'
 
 
 @needs_root
+@pytest.mark.alone  # the limit counts all processes of its user
 def test_a_second_without_new_processes_or_threads_costs_nothing(tmp_path: Path) -> None:
     """No worker dies of it, no shard is given up, what is written goes on; what died meanwhile is back afterwards."""
     body = """

@@ -24,10 +24,10 @@ def test_no_schedule_of_crashes_breaks_a_promise() -> None:
     assert happened["kills"] > SCHEDULES
     assert happened["power cuts"] > 0
     assert happened["applications"] > 0
-    assert happened["not kept"] > 100
-    assert happened["broken logs"] > 10
-    assert happened["farewells"] > 10
-    assert happened["slow calls"] > 100
+    assert happened["not kept"] > SCHEDULES // 5
+    assert happened["broken logs"] > SCHEDULES // 50
+    assert happened["farewells"] > SCHEDULES // 50
+    assert happened["slow calls"] > SCHEDULES // 5
 
 
 @pytest.mark.slow

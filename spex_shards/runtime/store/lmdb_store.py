@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -60,7 +61,9 @@ class LmdbStore:
                 self._env = self._open(path, max(map_size, (path / DATA).stat().st_size * 2))
                 self._tables = self._open_tables(self._env)
         except (lmdb.Error, OSError) as error:
-            raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from error
+            # What may be had later is an OSError for whoever decides whether to try again.
+            cause = OSError(errno.ENOMEM, str(error)) if isinstance(error, lmdb.MemoryError) else error
+            raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from cause
         self._view: Any = None
         self.next_upkeep = inf
 
