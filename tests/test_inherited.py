@@ -231,3 +231,19 @@ wait_until(lambda: not descendants() - {mine.pid}, "nothing is left", 5)
 assert mine.wait() == 0 and mine.returncode == 0
 """
     run(body, tmp_path, before)
+
+
+@pytest.mark.parametrize("before", ["", IGNORED], ids=["default", "ignored"])
+def test_a_directory_is_verified_whatever_becomes_of_children(tmp_path: Path, before: str) -> None:
+    """Where SIGCHLD is ignored there are no exit statuses: who has read a shard says so itself."""
+    body = """
+from spex_shards.audit import verify
+with make() as manager:
+    manager.init_instance(Light, 1)
+print(verify(manager.data_dir))
+[path] = (manager.data_dir / "shard-000").glob("data.mdb")
+with path.open("r+b") as file:
+    file.truncate(4096 * 3)
+print(bool(verify(manager.data_dir)))
+"""
+    assert run(body, tmp_path, before).split() == ["[]", "True"]

@@ -12,6 +12,7 @@ import signal
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -95,6 +96,7 @@ class _Reader:
     table: str = "store"
     rows: int = 0
     total: int = 0
+    whole: bool = False
 
 
 class _Readers:
@@ -128,8 +130,9 @@ class _Readers:
                 self._tell_progress(len(shards))
         finally:
             for reader in self._running.values():
-                os.kill(reader.pid, signal.SIGKILL)
-                os.waitpid(reader.pid, 0)
+                with suppress(ChildProcessError, ProcessLookupError):  # of those who ignore SIGCHLD
+                    os.kill(reader.pid, signal.SIGKILL)
+                    os.waitpid(reader.pid, 0)
                 os.close(reader.pipe)
             self._selector.close()
         return [reader.findings for reader in self._done]
@@ -158,6 +161,8 @@ class _Readers:
         for message in reader.frames.feed(data):
             if message[0] == "finding":
                 reader.findings.append(Finding(*message[1]))
+            elif message[0] == "whole":
+                reader.whole = True
             else:
                 reader.table, reader.rows, reader.total = message[1:]
         if not data:
@@ -167,9 +172,12 @@ class _Readers:
         self._selector.unregister(reader.pipe)
         os.close(reader.pipe)
         del self._running[reader.pipe]
-        _, status = os.waitpid(reader.pid, 0)
-        if status:
-            text = f"the process that read it ended with {describe_exit(status)}"
+        try:
+            how = describe_exit(os.waitpid(reader.pid, 0)[1])
+        except ChildProcessError:  # who ignores SIGCHLD has no statuses
+            how = "a status that is not known"
+        if not reader.whole:
+            text = f"the process that read it ended with {how}"
             reader.findings.append(Finding(reader.shard, reader.table, "", TO_ITS_END, text))
         reader.rows = reader.total
         self._done.append(reader)
@@ -202,6 +210,7 @@ class _Readers:
             audit_shard(path, shard, self._homes, lambda finding: tell("finding", list(finding)), step)
         except Exception as error:
             tell("finding", list(Finding(shard, last[0], "", TO_ITS_END, words(error))))
+        tell("whole")
         return 0
 
 
