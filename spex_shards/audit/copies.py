@@ -20,6 +20,7 @@ from ..errors import DataDirError, LayoutMismatch
 from ..formats.model_files import SUFFIX
 from ..runtime.data_dir import DataDir, OwnerLock
 from ..runtime.store.copying import copy_shard, sync_files
+from ..runtime.store.meta_pages import DATA
 from ..runtime.store.opening import open_view
 from ..runtime.system.private import open_file
 from .aside import made_aside
@@ -63,7 +64,7 @@ def backup(
     if directory.path.resolve() in [target.resolve(), *target.resolve().parents]:
         raise DataDirError(f"the backup must not lie in the data directory itself: {target}", path=str(target))
     shards = [index for index in range(count) if directory.shard(index).exists()]
-    report = _Report([directory.shard(index) / "data.mdb" for index in shards], progress)
+    report = _Report([directory.shard(index) / DATA for index in shards], progress)
     newest = [0] * count
     with made_aside(target) as folder:
         aside = DataDir(folder)
@@ -71,7 +72,7 @@ def backup(
             _copy_models(Path(models_dir), folder / MODELS)
         for index in shards:
             newest[index] = copy_shard(directory.shard(index), aside.shard(index), report.within)
-            report.done(directory.shard(index) / "data.mdb")
+            report.done(directory.shard(index) / DATA)
         if _shards_of(directory) != count:
             raise LayoutMismatch(f"{directory.path} was changed to another number of shards meanwhile; try again")
         _finish(aside, directory)
@@ -159,7 +160,7 @@ def _shards_of(directory: DataDir) -> int:
 
 
 def _is_stored(name: str) -> bool:
-    return name in ("data.mdb", "meta") or name.startswith("log-")
+    return name in (DATA, "meta") or name.startswith("log-")
 
 
 class _Report:

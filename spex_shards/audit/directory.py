@@ -24,6 +24,7 @@ from ..runtime.protocol.requests import MAX_REPLY_BYTES
 from ..runtime.protocol.session import frame
 from ..runtime.protocol.wire import FrameReader
 from ..runtime.shard_info import describe_exit
+from ..runtime.store.meta_pages import DATA
 from ..runtime.system.forking import close_all_but, die_with, prepare
 from .findings import Finding
 from .shard import audit_shard
@@ -69,7 +70,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 def _stores(directory: DataDir, layout: Layout) -> tuple[list[int], list[Finding]]:
     """Return the shards to read, and findings about those that are not there."""
     shards = range(layout.shards if layout.step == DELETING else max(layout.shards, layout.other))
-    there = [index for index in shards if (directory.shard(index) / "data.mdb").exists()]
+    there = [index for index in shards if (directory.shard(index) / DATA).exists()]
     findings = []
     if there:  # a directory that nothing was ever stored in has none
         missing = sorted({*range(layout.shards)} - {*there})

@@ -30,7 +30,8 @@ from ..runtime.store import Batch
 from ..runtime.store.files import OsFiles
 from ..runtime.store.lmdb_store import LmdbStore
 from ..runtime.store.logged_store import LoggedStore
-from ..runtime.store.opening import DATA, open_view
+from ..runtime.store.meta_pages import DATA
+from ..runtime.store.opening import open_view
 from ..runtime.system.private import sync_folder
 from .moving import Shard
 

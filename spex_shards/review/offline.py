@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checking.union import united
 from ..domain.transition import Transition
 from ..engine import stored_models
 from ..engine.rows import key_of
@@ -14,6 +15,7 @@ from ..runtime.data_dir import DataDir, OwnerLock
 from ..runtime.protocol import routing
 from ..runtime.protocol.codec import canonical
 from ..runtime.store import Batch
+from ..runtime.store.meta_pages import DATA
 from ..runtime.store.opening import open_view
 
 
@@ -34,11 +36,10 @@ def learned_models(path: Path) -> dict[str, frozenset[Transition]]:
         DataDirError: It is no data directory, is damaged, or a shard cannot be opened.
         StoreError: A row is damaged.
     """
-    united: dict[str, set[Transition]] = {}
-    for _, batch in open_shards(path):
-        for name, model in stored_models(batch).items():
-            united.setdefault(name, set()).update(model.transitions)
-    return {name: frozenset(transitions) for name, transitions in sorted(united.items())}
+    models = (item for _, batch in open_shards(path) for item in stored_models(batch).items())
+    return {
+        model.specification: model.transitions for model in united((name, m.transitions, True) for name, m in models)
+    }
 
 
 def held(path: Path, identifiers: Iterable[Any]) -> list[Any]:
@@ -70,7 +71,7 @@ def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
     with OwnerLock(directory, reading=True):
         for index in range(shards):
-            if (directory.shard(index) / "data.mdb").exists():
+            if (directory.shard(index) / DATA).exists():
                 store = open_view(directory.shard(index))
                 try:
                     yield index, Batch(store)

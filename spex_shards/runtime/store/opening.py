@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ...errors import SpexError
 from .batch import Batch
@@ -14,10 +14,8 @@ from .checkpoint import ForkedCheckpoint
 from .files import OsFiles
 from .lmdb_store import LmdbStore
 from .logged_store import LoggedStore
+from .meta_pages import DATA
 from .view import StoreView
-
-DATA: Final = "data.mdb"
-"""The file of an environment; a shard without it has never run."""
 
 
 @dataclass(frozen=True, slots=True)

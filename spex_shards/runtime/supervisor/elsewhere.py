@@ -14,7 +14,8 @@ from ..protocol.requests import MAX_REPLY_BYTES
 from ..protocol.session import frame
 from ..protocol.wire import receive_frame
 from ..store import Batch
-from ..store.opening import DATA, read_stores
+from ..store.meta_pages import DATA
+from ..store.opening import read_stores
 from .process import Forker, WorkerProcess
 
 _FORK_WITHIN: Final = 3.0

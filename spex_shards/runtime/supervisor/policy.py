@@ -142,12 +142,6 @@ class ShardPolicy:
             if self.pid is None:  # else it is being tried again just now
                 self.start_at = now
 
-    def stopped(self, how: str | None) -> None:
-        """The process ended because it was told to."""
-        self.pid = None
-        self.status = ShardStatus.STOPPED
-        self.last_exit = how or self.last_exit
-
     def settled(self) -> bool:
         """Whether the shard is ready or given up, or may not be startable for a while."""
         return self.status in (ShardStatus.READY, ShardStatus.FAILED) or self.unstarted >= ATTEMPTS

@@ -27,11 +27,6 @@ class Suspect(NamedTuple):
     who: bytes
     number: int
 
-    @property
-    def is_timer(self) -> bool:
-        """Whether it is a timer's handler."""
-        return not self.number
-
 
 class ShardPage:
     """The page of one shard; to be made before the worker is forked."""
