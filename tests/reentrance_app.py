@@ -230,7 +230,7 @@ def main() -> None:
     """Run a scenario."""
     kind, scenario, folder = sys.argv[1:]
     faulthandler.enable()
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(200, exit=True)
     app = App(kind, Path(folder))
     SCENARIOS[scenario](app)
     app.end()

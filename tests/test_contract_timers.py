@@ -148,10 +148,12 @@ def test_prunable_states_say_which(make_manager: Callable[..., Any], prunable: A
     cls = spex.Specification.define(
         "contract.Choice", [("open", "close", "done")], prune_timeout=0.001, prunable_states=prunable
     )
-    manager = make_manager(learning_mode=True, prune_interval=0.1)
+    manager = make_manager(learning_mode=True, prune_interval=None)
     manager.init_instance(cls, 1)
     manager.init_instance(cls, 2)
     manager.transition(2, "close", "done")
+    manager.close()
+    manager = make_manager(learning_mode=True, prune_interval=0.1)
     wait_until(lambda: len(manager.all_instances()) == left, f"{left} are left")
     time.sleep(0.15)
     assert len(manager.all_instances()) == left

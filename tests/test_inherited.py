@@ -50,34 +50,32 @@ def test_a_second_without_new_processes_or_threads_costs_nothing(tmp_path: Path)
     """No worker dies of it, no shard is given up, what is written goes on; what died meanwhile is back afterwards."""
     body = """
 import threading
-release, release_one = threading.Event(), threading.Event()
+release, begin = threading.Event(), threading.Event()
 def use_up():
     while True:
         try: threading.Thread(target=release.wait, daemon=True).start()
         except RuntimeError: return
-with make(max_restarts=100) as manager:
+def greedy():
+    begin.wait()
+    while not release.is_set():
+        use_up()
+        time.sleep(0.0005)
+with make(max_restarts=1000) as manager:
     for n in range(10):
         manager.init_instance(Light, n)
     pids = [shard.pid for shard in manager.shards()]
-    threading.Thread(target=release_one.wait).start()
+    threading.Thread(target=greedy).start()
     use_up()
     start, count = time.monotonic(), 0
     while time.monotonic() - start < 1.5 or count < 60:  # syncs are due, and more is written than two overlays hold
         manager.init_instance(Light, ("while", count), meta={"big": b"x" * 2_000_000})
         count += 1
     assert [shard.pid for shard in manager.shards()] == pids
-    def greedy():
-        while not release.is_set():
-            use_up()
-            time.sleep(0.0005)
-    threads = threading.Thread(target=greedy)
     def lacks():
         said = manager.shards()[0].last_exit or ""
         return "no process could be started" in said or "start new thread" in said
-    release_one.set()
-    time.sleep(0.1)
-    threads.start()
-    for _ in range(20):
+    begin.set()
+    for _ in range(200):
         pid = kill_worker(manager, 0)
         wait_until(lambda: lacks() or manager.shards()[0].pid not in (None, pid), "it is started, or cannot be")
         if lacks():
@@ -88,7 +86,7 @@ with make(max_restarts=100) as manager:
     release.set()
     for n in range(20):
         manager.transition(n, "go", "green") if n < 10 else manager.init_instance(Light, n)
-    assert ready(manager)
+    wait_until(lambda: ready(manager), "all shards are back")
     assert len(manager.all_instances(history_limit=1)) == 20 + count
 with make() as manager:
     assert len(manager.all_instances(history_limit=1)) == 20 + count

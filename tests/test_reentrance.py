@@ -24,7 +24,7 @@ def run(kind: str, scenario: str, folder: Path) -> int:
     """Run a scenario until its process kills itself; return how often something came in between, and audit the rest."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.reentrance_app", kind, scenario, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == -9, f"ended with {done.returncode}: {done.stderr[-4000:]}"
     if scenario != "interrupts":  # an exception out of a handler may come while the interpreter takes none
         assert "Exception ignored" not in done.stderr, done.stderr[-2000:]

@@ -245,6 +245,7 @@ class Chaos:
             shown |= {spex.Transition(one, "go", other) for one, other in pairwise(history)}
         found = books.balance(stored, gaps=any(role.startswith("worker") for role in self.limits.counts))
         timed = {i.identifier for i in manager.iter_instances(Timed)}
+        reported = self._reported().values()
         return {
             "kills": dict(self.kills),
             "stops": dict(self.stops),
@@ -254,7 +255,8 @@ class Chaos:
             "acknowledged": sum(books.acknowledged.values()),
             **found,
             "timed instances": len(books.timed),
-            "reported more than once": sum(count > 1 for count in self._reported().values()),
+            "reported more than once": sum(count > 1 for count in reported),
+            "most reports of one timeout": max(reported, default=0),
             "timed instances lost": len(books.timed - timed),
             "uncertain calls": dict(books.uncertain),
             "learned wrongly": len(models.get(Chain.name, set()) - shown),

@@ -17,7 +17,7 @@ import spex_shards as spex
 
 from .injector import Injector
 
-HANGS_AFTER = 30.0
+HANGS_AFTER = 60.0
 """Seconds that a single step has; then the process says where its threads are, and ends with an error."""
 MOST_PLACES = 400
 KINDS = {
@@ -191,7 +191,7 @@ class Load:
         word = self.word()
         self.manager.transition("one", "go", word)
         self.acknowledged["one"].append(word)
-        if time.monotonic() - started > 5:
+        if time.monotonic() - started > 15:  # a call that waited in vain takes 20
             raise AssertionError(f"calls took {time.monotonic() - started:.1f} s after {what}")
 
     def acknowledge_posted(self) -> None:
