@@ -61,7 +61,8 @@ def serve(
 
 def _wait(manager: ShardedInstanceManager, stop: tuple[int, ...]) -> int:
     before = _state(manager)
-    while signal.sigtimedwait(stop, LOOK_EVERY) is None:
+    # Where it was stopped itself (SIGSTOP) until its time was over, CPython returns what is no signal at all.
+    while (told := signal.sigtimedwait(stop, LOOK_EVERY)) is None or told.si_signo not in stop:
         try:
             state = _state(manager)
         except ShardDown:

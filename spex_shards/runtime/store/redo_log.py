@@ -71,7 +71,7 @@ class RedoLog:
             if not sync_each:
                 self._syncer = files.syncer(clock)
             self._settle()
-        except OSError as error:
+        except (OSError, LogBroken) as error:
             self.close()
             raise DataDirError(f"the log cannot be written: {files.place}: {error}", path=files.place) from error
 
@@ -79,7 +79,10 @@ class RedoLog:
         # What was read may be in the operating system's memory only. Where each batch is synced, an answer about it
         # may leave at once, so it is synced now; else a sync of it begins now.
         for name in sorted(self.recovered.used):
-            self._older.append((self.last, self._files.open(name)))
+            file = self._files.open(name)
+            self._older.append((self.last, file))
+            # A sync that failed before may have left it in memory, marked as being on the disk: no sync would write it.
+            file.write(0, self._files.read(name))
         self._gather()
         if self._sync_each:
             self.sync()
