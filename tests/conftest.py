@@ -215,7 +215,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.long) if name == "1 shard" else name for name in KINDS],
+    ids=lambda name: name.replace(" ", "-"),
+)
 def make_manager(
     request: pytest.FixtureRequest, places: dict[str, Path], no_process_left: None
 ) -> Iterator[Callable[..., Any]]:

@@ -212,6 +212,7 @@ def model_of(cases: dict[str, list[str]]) -> Iterator[tuple[str | None, str, str
 
 @pytest.mark.shared
 @pytest.mark.process
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_the_incidents_survive_a_worker_killed_after_every_3000_events(places: dict[str, Path]) -> None:
