@@ -10,6 +10,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
+from ..system.threads import Helper
 from .call_site import emit
 
 MOST_WAITING: Final = 1000
@@ -34,7 +35,7 @@ class Announcer:
         self._waiting: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._left_out = 0
         self._was_full = False
-        self._thread: threading.Thread | None = None
+        self._thread: Helper | None = None
 
     def start(self) -> None:
         """Start the thread.
@@ -42,14 +43,14 @@ class Announcer:
         Raises:
             RuntimeError: The system gives no thread.
         """
-        thread = threading.Thread(target=self._run, name="spex-shards-log", daemon=True)
+        thread = Helper(self._run, "spex-shards-log")
         thread.start()
         self._thread = thread
 
     @property
     def is_running(self) -> bool:
         """Whether the thread has not ended."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and self._thread.is_running
 
     @property
     def full(self) -> bool:
@@ -74,7 +75,7 @@ class Announcer:
         """Log what waits, and end the thread; what is not logged within so many seconds is left to the thread."""
         self._waiting.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(within)
+            self._thread.wait(within)
 
     def _run(self) -> None:
         unconfirmed: dict[int, int] = {}

@@ -27,6 +27,7 @@ from ...errors import ShardDown, SpexError
 from ..protocol.requests import OLDEST_PROTOCOL, ProtocolError
 from ..protocol.wire import receive_message, send_message
 from ..system.descriptors import lifted
+from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
 from .attaching import SupervisorWatch, attach_to, no_common_version
 from .channel import Channel
@@ -77,11 +78,10 @@ class Courier:
         self._wanted: deque[int] = deque()
         self._asked: set[int] = set()
         self._questions = Questions()
-        self._stop = self._given_up = False
+        self._stop = self._given_up = self._oldest = False
         self._socket: socket.socket | None = None
         self._attached = threading.Event()
         self._refusal: ShardDown | None = None
-        self._oldest = False
         self.watch = SupervisorWatch()
         self._blocked, self._pumping = deque[int](), set[int]()
         self._pump_at: float | None = None
@@ -92,7 +92,7 @@ class Courier:
         self._events = EventPipes(self._poll, listener)
         if supervisor_pidfd >= 0:
             self._poll.register(supervisor_pidfd, select.POLLIN)
-        self._thread: threading.Thread | None = None
+        self._thread: Helper | None = None
 
     def start(self, within: float) -> None:
         """Connect, start the thread, and wait, `within` seconds at most, until the supervisor has taken us in.
@@ -102,7 +102,7 @@ class Courier:
             RuntimeError: The system gives no thread.
         """
         self._connect()
-        thread = threading.Thread(target=self._run, name="spex-shards-courier", daemon=True)
+        thread = Helper(self._run, "spex-shards-courier")
         thread.start()
         self._thread = thread
         if not self._attached.wait(min(within, _CONNECT_WITHIN)):
@@ -152,14 +152,14 @@ class Courier:
         self._stop = True
         self.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.wait()
             self._events.read_all()
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
         self._events.close()
 
     def forget(self) -> None:

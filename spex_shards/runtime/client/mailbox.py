@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ..system.threads import Helper
 from ..system.waits import capped
 
 MOST_WAITING: Final = 10_000
@@ -32,7 +33,7 @@ class Mailbox:
         """Begin empty: at first, and in a forked child, where what arrived is the parent's, the thread and lock too."""
         self._waiting: deque[tuple[int, Any]] = deque()
         self._arrived = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._thread: Helper | None = None
         self._closed = False
         self.dropped: Counter[int] = Counter()
 
@@ -43,7 +44,7 @@ class Mailbox:
             RuntimeError: The system gives no thread.
         """
         if self._on_message is not None and self._thread is None:
-            thread = threading.Thread(target=self._deliver, name="spex-shards-messages", daemon=True)
+            thread = Helper(self._deliver, "spex-shards-messages")
             thread.start()
             self._thread = thread
 
@@ -80,8 +81,7 @@ class Mailbox:
             thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(timeout)
-        if thread.is_alive():
+        if not thread.wait(timeout):
             with self._arrived:
                 left = len(self._waiting)
                 self.dropped.update(shard for shard, _ in self._waiting)

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from ...errors import ManagerClosed
+from ..system.threads import Helper
 
 _LOOK_EVERY: Final = 0.1
 _T = TypeVar("_T")
@@ -56,7 +57,7 @@ class Keeper:
         self._tick = tick
         # `put` may be called in the middle of another `put` of the same thread, as by a signal handler.
         self._orders: SimpleQueue[_Order[Any] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="spex-shards-keeper", daemon=True)
+        self._thread = Helper(self._run, "spex-shards-keeper")
 
     def start(self) -> None:
         """Start the thread.
@@ -74,7 +75,7 @@ class Keeper:
     @property
     def is_running(self) -> bool:
         """Whether the thread was started and has not ended."""
-        return self._thread.is_alive()
+        return self._thread.is_running
 
     def wake(self) -> None:
         """Have it look at once for what is due; never blocks."""
@@ -97,12 +98,12 @@ class Keeper:
             )
         order = _Order(work, last=last)
         self._orders.put(order)
-        return order.wait(self._thread.is_alive)
+        return order.wait(lambda: self._thread.is_running)
 
     def join(self) -> None:
         """Wait until the thread has ended, after its last order."""
         if not self.is_current:
-            self._thread.join()
+            self._thread.wait()
 
     def _run(self) -> None:
         wait = 0.0

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Final, Protocol
 
+from ..system.threads import Helper
+
 SYNC_SECONDS: Final = 0.5
 """Where batches are not synced one by one, a sync begins so long after the first of them."""
 
@@ -81,7 +83,7 @@ class SyncThread:
         self._closing = False
         self._work: SimpleQueue[None] = SimpleQueue()
         self._at_once, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spex-shards-sync", daemon=True)
+        self._thread = Helper(self._run, "spex-shards-sync")
         try:
             self._thread.start()
         except RuntimeError as error:
@@ -110,7 +112,7 @@ class SyncThread:
     def close(self) -> None:
         """End the thread."""
         self.abandon()
-        self._thread.join()
+        self._thread.wait()
 
     def abandon(self) -> None:
         """Have the thread end, and wait for nothing."""
