@@ -14,7 +14,7 @@ class Helper(threading.Thread):
     """A daemon thread.
 
     `Thread.join` and `Thread.is_alive` take a lock and give it back: a signal handler that runs between the two, and
-    joins as well, would wait for the very call that it interrupts. `wait` trusts a flag, and looks at it again and again.
+    joins as well, would wait for the very call that it interrupts. `wait` trusts a flag, and looks at it again.
 
     Args:
         work: What it does.
