@@ -116,16 +116,14 @@ class LocalShard:
             raise ManagerClosed("the manager is closed")
         return tenure
 
+    def was_kept(self, tenure: Tenure, sequence: int) -> bool:
+        """Return whether a batch that was begun in a tenure, under that sequence, is kept."""
+        return self._is_inherited(tenure, sequence) if tenure.dead else sequence <= tenure.store.last
+
     @property
     def counted(self) -> Counter[str]:
         """What the service has counted in tenures that are left behind."""
         return self._counted
-
-    @property
-    def last_kept(self) -> int:
-        """The sequence of the newest batch that is kept."""
-        tenure = self._tenure
-        return 0 if tenure is None else tenure.store.last
 
     def is_inside(self) -> bool:
         """Return whether this thread is in the middle of a call, which this one interrupts."""
@@ -142,7 +140,7 @@ class LocalShard:
         *,
         now: int,
         thread: int,
-        begins: Callable[[], object] = object,
+        begins: Callable[[Tenure], object] = bool,
     ) -> Any:
         """Carry an operation out in a batch of its own, once, whatever becomes of the tenure; return its value.
 
@@ -152,7 +150,7 @@ class LocalShard:
             deliver: Takes the messages that were sent to the caller, when the batch is kept.
             now: When it was asked for, in microseconds since the epoch.
             thread: Who asked.
-            begins: Called whenever it is begun, inside.
+            begins: Called with the tenure whenever it is begun there, with the turn; what it raises ends the call.
 
         Raises:
             SpexError: What the operation or the store raised; nothing was changed.
@@ -169,7 +167,7 @@ class LocalShard:
                 tenure.turn.give()
                 tenure = self._enter()
             try:
-                begins()
+                begins(tenure)
                 value, kept = tenure.carry_out(operation, arguments, call)
             except StoreFull:
                 full = True

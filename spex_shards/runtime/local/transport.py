@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from ..system.turns import interruption
 from ..system.user_code import report
 from ..transport import unapplied
 from .local_shard import LocalOptions, LocalShard
+from .tenure import Tenure
 
 logger = logging.getLogger("spex_shards")
 _transports: weakref.WeakSet[LocalTransport] = weakref.WeakSet()
@@ -31,13 +33,22 @@ _transports: weakref.WeakSet[LocalTransport] = weakref.WeakSet()
 
 @dataclass(slots=True, eq=False)
 class _Left:
-    """A request that a call inside another call of its thread has left; `sequence` is the batch that keeps it."""
+    """A request that a call inside another call of its thread has left.
+
+    `attempt` is the tenure in which it was begun last, and the sequence of the batch that would keep it there. `done`:
+    somebody has applied it, or said why it cannot be.
+    """
 
     operation: Operation
     arguments: tuple[Any, ...]
     now: int
     thread: int
-    sequence: int | None = None
+    attempt: tuple[Tenure, int] | None = None
+    done: bool = False
+
+
+class _Applied(Exception):
+    """Another call has applied it meanwhile."""
 
 
 class LocalTransport:
@@ -192,22 +203,29 @@ class LocalTransport:
         """Apply what calls inside other calls of their thread have left."""
         while self._left:
             left = self._left[0]
-            if left.sequence is None or self.shard.last_kept < left.sequence:
+            if not self._is_applied(left):
                 self._apply_one(left)
+            left.done = True
             if self._left and self._left[0] is left:
                 self._left.popleft()
 
     def _apply_one(self, left: _Left) -> None:
-        def begins() -> None:
-            # If this call is cut off, the sequence tells whether it was kept.
-            left.sequence = self.shard.last_kept + 1
+        def begins(tenure: Tenure) -> None:
+            # A call that comes in the middle of this one, or of another thread, may have applied it.
+            if self._is_applied(left):
+                raise _Applied
+            left.attempt = tenure, tenure.store.last + 1  # if this call is cut off, it tells whether it was kept
 
         def step() -> Any:
             return self.shard.carry_out(
                 left.operation, left.arguments, self._deliver, now=left.now, thread=left.thread, begins=begins
             )
 
-        self._note(step)
+        with suppress(_Applied):
+            self._note(step)
+
+    def _is_applied(self, left: _Left) -> bool:
+        return left.done or (left.attempt is not None and self.shard.was_kept(*left.attempt))
 
     def _note(self, step: Callable[[], SpexError | None]) -> None:
         try:
