@@ -81,8 +81,9 @@ class RedoLog:
         for name in sorted(self.recovered.used):
             file = self._files.open(name)
             self._older.append((self.last, file))
-            # A sync that failed before may have left it in memory, marked as being on the disk: no sync would write it.
-            file.write(0, self._files.read(name))
+            if self._sync_each:
+                # A sync that failed before may have left it in memory, marked as on the disk: no sync would write it.
+                file.write(0, self._files.read(name))
         self._gather()
         if self._sync_each:
             self.sync()
