@@ -19,7 +19,7 @@ Importing the package starts nothing. `DESIGN` in ``docs/design.md`` says how it
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, Verdict, compare
@@ -83,6 +83,7 @@ from .facade import (
     try_transition,
 )
 from .runtime.shard_info import ShardInfo, ShardStatus
+from .runtime.system.importing import later as _later
 
 if TYPE_CHECKING:
     from .checking.explanation import Explanation
@@ -172,22 +173,13 @@ logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 # What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
 # for, so that a module that only declares specifications costs next to nothing to import.
 _LATER = {
-    "Caller": "runtime.service:Call",
-    "Explanation": "checking.explanation",
-    "InstanceManager": "manager",
-    "Reference": "messages.values",
-    "ShardedInstanceManager": "manager",
-    "SimpleInstanceManager": "manager",
-    "connect": "manager",
+    "Caller": ".runtime.service:Call",
+    "Explanation": ".checking.explanation",
+    "InstanceManager": ".manager",
+    "Reference": ".messages.values",
+    "ShardedInstanceManager": ".manager",
+    "SimpleInstanceManager": ".manager",
+    "connect": ".manager",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        from importlib import import_module
-
-        module, _, attribute = _LATER[name].partition(":")
-        value = getattr(import_module(f".{module}", __name__), attribute or name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _later(__name__, _LATER, globals())

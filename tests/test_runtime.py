@@ -17,6 +17,8 @@ import pytest
 import spex_shards as spex
 from spex_shards import runtime
 from spex_shards.audit import backup, reshard, verify
+from spex_shards.runtime.declared import declared
+from spex_shards.runtime.protocol import codec
 
 from .conftest import descendants, kill_worker, wait_until
 from .helper_specs import Door
@@ -308,3 +310,21 @@ def test_a_damaged_row_of_a_service_is_found_by_verify(tmp_path: Path) -> None:
     store.close()
     [finding] = verify(tmp_path / "data")
     assert finding.table == "rows"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (b"\xc1", "add cannot be carried out: FormatError"),
+        (codec.encode({"a": 1}), "the arguments must be a list"),
+        (codec.encode([]), "the arguments must be a list"),
+        (codec.encode(["a", "two"]), "Counter.add: amount must be int, got: 'two'"),
+    ],
+)
+def test_what_another_client_sends_is_checked_in_the_shard(counter: runtime.Shards, arguments: Any, text: str) -> None:
+    """Whoever speaks the protocol may send anything: it is refused alone, and changes nothing."""
+    assert counter.transport is not None
+    operation = declared(Counter).operation("add", keyed=True).wire
+    with pytest.raises(runtime.OperationFailed, match=text):
+        counter.transport.call(codec.canonical("a"), operation, (arguments,))
+    assert counter.call("a", "get") is None

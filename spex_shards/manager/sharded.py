@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Unpack
 
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
-from ..runtime.client import Client, ClientOptions
-from ..runtime.client.owner import search_path
-from ..runtime.client.ownership import Ownership
-from ..runtime.lifetime import logger
-from ..runtime.protocol.config import SupervisorConfig
+from ..runtime.client import ClientOptions
+from ..runtime.client.opening import attached, owned
+from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import UNSET, ManagerOptions
 from .settings import options_from
@@ -105,28 +102,24 @@ def connect(
     ).start()
 
 
-def _own(manager: InstanceManager) -> Client:
+def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and attach to it."""
-    options = manager.options
-    ownership = Ownership(_config(manager), options["shutdown_timeout"])
-    try:
-        return _client(manager, options["distribution_factor"], ownership)
-    except BaseException:
-        ownership.end()
-        raise
+    of_client = _client_options(manager, manager.options["distribution_factor"])
+    host = HOST, manager.spex_options().plain()
+    return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
 
 
-def _attach(manager: InstanceManager) -> Client:
+def _attach(manager: InstanceManager) -> Transport:
     """Attach to the supervisor of another process."""
     shards = manager.directory.shards()
     if shards is None:
         raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
-    return _client(manager, shards, None)
+    return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
 
 
-def _client(manager: InstanceManager, shards: int, ownership: Ownership | None) -> Client:
+def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
     options = manager.options
-    of_client = ClientOptions(
+    return ClientOptions(
         shards=shards,
         call_timeout=options["call_timeout"],
         max_unacknowledged=options["max_unacknowledged"],
@@ -134,31 +127,4 @@ def _client(manager: InstanceManager, shards: int, ownership: Ownership | None) 
         hang_timeout=options["hang_timeout"],
         declared=[(cls.name, declaration_arguments(cls, ships=True)) for cls in manager.specifications],
         undeclared=undeclared_handlers,
-    )
-    client = Client(manager.directory.socket, of_client, manager.mailbox, ownership)
-    try:
-        client.start()
-    except BaseException:
-        client.shut(0)
-        raise
-    return client
-
-
-def _config(manager: InstanceManager) -> SupervisorConfig:
-    options = manager.options
-    return SupervisorConfig(
-        data_dir=str(manager.directory.path),
-        shards=options["distribution_factor"],
-        durability=options["durability"],
-        host=HOST,
-        host_options=manager.spex_options().plain(),
-        max_restarts=options["max_restarts"],
-        max_seconds=options["max_seconds"],
-        retry_failed=options["retry_failed"],
-        max_frame_bytes=options["max_frame_bytes"],
-        hang_timeout=options["hang_timeout"],
-        shutdown_timeout=options["shutdown_timeout"],
-        log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
-        embedded=True,
-        search_path=search_path(),
     )

@@ -6,7 +6,9 @@ service.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .system.importing import later as _later
 
 if TYPE_CHECKING:
     from ..errors import OperationFailed
@@ -32,26 +34,18 @@ __all__ = [
 ]
 
 _LATER = {
-    "Call": ".service:Call",
+    "Call": ".service",
     "Error": "..errors:ServiceError",
-    "OperationFailed": "..errors:OperationFailed",
-    "Rows": ".rows:Rows",
-    "Service": ".declared:Service",
-    "ShardInfo": ".shard_info:ShardInfo",
-    "ShardStatus": ".shard_info:ShardStatus",
-    "Shards": ".shards:Shards",
-    "command": ".declared:command",
-    "connect": ".shards:connect",
-    "query": ".declared:query",
+    "OperationFailed": "..errors",
+    "Rows": ".rows",
+    "Service": ".declared",
+    "ShardInfo": ".shard_info",
+    "ShardStatus": ".shard_info",
+    "Shards": ".shards",
+    "command": ".declared",
+    "connect": ".shards",
+    "query": ".declared",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        from importlib import import_module
-
-        module, _, attribute = _LATER[name].partition(":")
-        value = getattr(import_module(module, __name__), attribute)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _later(__name__, _LATER, globals())

@@ -68,6 +68,7 @@ class Service:
     """
 
     errors: ClassVar[tuple[type[ServiceError], ...]] = ()
+    _next_tick: float | None = None
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -85,7 +86,7 @@ class Service:
 
     def due(self, at: float) -> None:
         """Have `tick` called at that time, if nothing earlier is due: seconds since the epoch."""
-        self.__dict__["next_tick"] = min(at, self.__dict__.get("next_tick") or at)
+        self._next_tick = at if self._next_tick is None else min(at, self._next_tick)
 
 
 _declared: weakref.WeakKeyDictionary[type, Declared] = weakref.WeakKeyDictionary()
@@ -163,7 +164,7 @@ class OperationOf:
         wanted = parameters[self.keyed :]
         self._signature = inspect.Signature([p for p in wanted if p.name != "call"])
         self._types = _types_of(function)
-        self.wire = Operation(name, CALL, getattr(function, _MARK), posts=self.keyed, check=self._check_wire)
+        self.wire = Operation(name, CALL, getattr(function, _MARK), posts=self.keyed, check=_wire_rules)
 
     def bound(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
         """Return the arguments of a call in order, checked, with those that have defaults.
@@ -186,13 +187,17 @@ class OperationOf:
                 raise TypeError(f"{self._title}: {name} must be {wanted}, got: {show(value)}")
         return values
 
-    def _check_wire(self, arguments: list[Any]) -> None:
-        _wire_rules(arguments)
-        values = decode(arguments[0])
+    def unpacked(self, packed: bytes) -> list[Any]:
+        """Return the key, if it has one, and the arguments of a call as a client has sent it.
+
+        Raises:
+            ValueError: They are not what the operation takes; names the argument, the rule and the value.
+        """
+        values = decode(packed)
         if type(values) is not list or (self.keyed and not values):
             raise ValueError(f"{self._title}: the arguments must be a list, got: {show(values)}")
         try:
-            self.bound(tuple(values[self.keyed :]), {})
+            return [*values[: self.keyed], *self.bound(tuple(values[self.keyed :]), {})]
         except TypeError as error:
             raise ValueError(str(error)) from None
 

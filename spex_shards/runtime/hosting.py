@@ -12,7 +12,6 @@ from typing import Any, Final
 from ..errors import DataDirError, OperationFailed, RemoteTraceback, SpexError, StoreError, words
 from .declared import Declared, OperationOf, Service, declared
 from .protocol import records
-from .protocol.codec import decode
 from .protocol.operations import Operation
 from .protocol.records import encode_value
 from .protocol.shipping import ship, unship
@@ -126,14 +125,19 @@ class Hosted:
     def __init__(self, declared: Declared, batch: Batch) -> None:
         self._service = in_handler(declared.cls, Rows(batch))
         self._batch = batch
-        self._service.__dict__["next_tick"] = 0.0
+        self._service._next_tick = 0.0
         self.operations: Mapping[Operation, Callable[..., Any]] = {
             operation.wire: partial(self._carry_out, operation) for operation in declared.operations.values()
         }
 
     def _carry_out(self, operation: OperationOf, packed: bytes, *, call: Call) -> bytes:
         named = {"call": call} if operation.takes_call else {}
-        function = partial(getattr(self._service, operation.name), *decode(packed), **named)
+        try:
+            values = operation.unpacked(packed)
+        except ValueError as error:
+            text = f"{operation.name} cannot be carried out: {words(error)}"
+            raise OperationFailed(text, operation=operation.name) from None
+        function = partial(getattr(self._service, operation.name), *values, **named)
         try:
             return encode_value(in_handler(function))
         except SpexError:
@@ -152,12 +156,12 @@ class Hosted:
 
     def next_due(self) -> int | None:
         """Return when `tick` has something to do."""
-        at = self._service.__dict__["next_tick"]
+        at = self._service._next_tick
         return None if at is None else max(0, int(at * _US))
 
     def tick(self, now: int) -> None:
         """Have the service do what is due by itself; what it raises is logged, and undone."""
-        self._service.__dict__["next_tick"] = None
+        self._service._next_tick = None
         mark = self._batch.mark()
         try:
             at = in_handler(self._service.tick, now / _US)

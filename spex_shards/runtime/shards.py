@@ -15,6 +15,7 @@ from .shard_info import ShardInfo
 from .transport import Transport
 
 if TYPE_CHECKING:
+    from .client import ClientOptions
     from .declared import Declared, OperationOf, Service
 
 HOST: Final = "spex_shards.runtime.hosting:prepare"
@@ -201,54 +202,27 @@ class Shards(Lifetime):
         return [decode_value(answer) for answer in answers.values()]
 
     def _own(self) -> Transport:
-        from .client.owner import search_path
-        from .client.ownership import Ownership
+        from .client.opening import owned
         from .hosting import reference_to
-        from .protocol.config import SupervisorConfig
 
-        options = self._options
-        config = SupervisorConfig(
-            data_dir=str(self.directory.path),
-            shards=options["shards"],
-            durability=options["durability"],
-            host=HOST,
-            host_options=reference_to(self._declared.cls),
-            max_restarts=options["max_restarts"],
-            max_seconds=options["max_seconds"],
-            retry_failed=1.0,
-            max_frame_bytes=options["max_frame_bytes"],
-            hang_timeout=options["hang_timeout"],
-            shutdown_timeout=options["shutdown_timeout"],
-            log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
-            embedded=True,
-            search_path=search_path(),
-        )
-        ownership = Ownership(config, options["shutdown_timeout"])
-        try:
-            return self._client(options["shards"], ownership)
-        except BaseException:
-            ownership.end()
-            raise
+        options, host = self._options, (HOST, reference_to(self._declared.cls))
+        of_client = self._client_options(options["shards"])
+        return owned(self.directory, of_client, self.mailbox, host, {**options, "retry_failed": 1.0})
 
     def _attach(self) -> Transport:
+        from .client.opening import attached
+
         shards = self.directory.shards()
         if shards is None:
             raise DataDirError(f"there is no data directory at {self.directory.path}: start its shards first")
-        return self._client(shards, None)
+        return attached(self.directory, self._client_options(shards), self.mailbox)
 
-    def _client(self, shards: int, ownership: Any) -> Transport:
-        from .client import Client, ClientOptions
+    def _client_options(self, shards: int) -> ClientOptions:
+        from .client import ClientOptions
 
         options = self._options
         limits = options["max_unacknowledged"], options["max_frame_bytes"], options["hang_timeout"]
-        of_client = ClientOptions(shards, options["call_timeout"], *limits)
-        client = Client(self.directory.socket, of_client, self.mailbox, ownership)
-        try:
-            client.start()
-        except BaseException:
-            client.shut(0)
-            raise
-        return client
+        return ClientOptions(shards, options["call_timeout"], *limits)
 
     def _open_here(self) -> Transport:
         from .hosting import HostOf, reference_to
