@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import spex_shards as spex
 from spex_shards.manager.options import OPTIONS, UNSET, resolve
 from spex_shards.manager.settings import load_specifications, nearest_table, options_from
 from spex_shards.runtime.supervisor.restart import RestartIntensity
@@ -113,3 +114,11 @@ def test_restart_intensity_counts_deaths_in_a_sliding_window() -> None:
     assert RestartIntensity(0, 1.0).after_death(0.0) is None
     many.forget()
     assert many.after_death(21.0) == 0.0
+
+
+@pytest.mark.parametrize("cls", [spex.SimpleInstanceManager, spex.ShardedInstanceManager])
+@pytest.mark.parametrize("name", ["manager", "distribution_facto"])
+def test_a_manager_takes_its_own_options_and_no_others(cls: Any, name: str) -> None:
+    """Which manager it is, is an option of the default manager alone."""
+    with pytest.raises(TypeError, match=f"unknown option: {name}; the options are distribution_factor, data_dir"):
+        cls(**{name: "sharded"})

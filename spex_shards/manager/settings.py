@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import TABLE, resolve
+from .options import TABLE, ManagerOptions, resolve
 
 
 def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +26,15 @@ def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
     return resolve(arguments, os.environ, table, str(file))
+
+
+def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose every option's value for a manager that is made here and now; as `options_from`, without ``manager``."""
+    unknown = arguments.keys() - ManagerOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(ManagerOptions.__annotations__)
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; the options are {known}")
+    return options_from(arguments)
 
 
 def nearest_table(folder: Path) -> tuple[Path | None, dict[str, Any]]:

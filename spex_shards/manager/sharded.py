@@ -12,7 +12,7 @@ from ..runtime.client.opening import attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import UNSET, ManagerOptions
-from .settings import options_from
+from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
 """What a supervisor runs on its shards; nothing of it is imported here."""
@@ -47,7 +47,7 @@ class ShardedInstanceManager(InstanceManager):
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
-        super().__init__(_own, options_from(options))
+        super().__init__(_own, manager_options(options))
 
 
 class AttachedInstanceManager(InstanceManager):

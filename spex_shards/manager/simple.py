@@ -10,7 +10,7 @@ from ..runtime.lifetime import logger
 from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import ManagerOptions
-from .settings import options_from
+from .settings import manager_options
 
 logger.addFilter(locate)
 
@@ -24,7 +24,7 @@ class SimpleInstanceManager(InstanceManager):
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
-        super().__init__(_open_here, options_from(options))
+        super().__init__(_open_here, manager_options(options))
 
 
 def _open_here(manager: InstanceManager) -> Transport:
