@@ -93,7 +93,10 @@ def kill_often(manager: spex.ShardedInstanceManager, writers: list[Writer]) -> N
     for kill in range(KILLS):
         goal = (kill + 1) * PER_KILL
         wait_until(lambda goal=goal: sum(w.count for w in writers) >= goal or any(w.error for w in writers), "progress")
-        kill_worker(manager, chance.randrange(3))
+        index = chance.randrange(3)
+        # Three deaths in a row before a process is ready give its shard up, and a busy machine is slow to start one.
+        wait_until(lambda index=index: manager.shards()[index].status is spex.ShardStatus.READY, "it is ready")
+        kill_worker(manager, index)
 
 
 def check(manager: Any, writers: list[Writer]) -> None:
