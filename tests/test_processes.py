@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,28 @@ def test_what_was_sent_without_waiting_survives_its_workers_death(sharded: Any) 
     sharded.flush(30)
     history = sharded.get_instance("x").history
     assert [entry.to_state for entry in history] == ["red", *(str(number) for number in range(2000))]
+
+
+def test_nothing_is_busy_while_a_shard_takes_nothing(places: dict[str, Path]) -> None:
+    """A stopped worker and a full pipe: what is left over waits to be written, and no thread of this process spins."""
+    with spex.ShardedInstanceManager(
+        **places, distribution_factor=1, learning_mode=True, call_timeout=0.2, hang_timeout=60
+    ) as manager:
+        manager.init_instance(Light, 1)
+        pid = manager.shards()[0].pid
+        assert pid is not None
+        stop(pid)
+        with suppress(spex.CallTimeout):
+            while True:
+                manager.transition_nowait(1, "go", "green" * 100)
+        line = manager.transport.channels[0].lines.current
+        assert line.pipes.output
+        started, used = time.monotonic(), time.process_time()
+        threading.Event().wait(0.5)
+        busy = (time.process_time() - used) / (time.monotonic() - started)
+        os.kill(pid, signal.SIGCONT)
+        manager.flush(20)
+    assert busy < 0.2
 
 
 def test_a_request_whose_worker_is_killed_while_it_waits_is_applied_once(sharded: Any) -> None:

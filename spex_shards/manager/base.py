@@ -18,7 +18,6 @@ from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import declaration_arguments, describe
 from ..runtime.lifetime import Life, Lifetime, raise_unapplied
-from ..runtime.protocol.operations import Operation
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
@@ -97,7 +96,8 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: What the specification's handler let through, or what kept it from being applied.
         """
-        self._observe(ops.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
+        transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
+        transport.call(key, ops.INIT, arguments)
 
     def try_init_instance(
         self,
@@ -107,9 +107,9 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> SpexError | None:
         """Do as `init_instance`, but return the `SpexError` instead of raising it."""
-        arguments = self._init_arguments(specification, identifier, meta, initial_state)
+        transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
-            self._observe(ops.INIT, *arguments)
+            transport.call(key, ops.INIT, arguments)
         except SpexError as error:
             if interruption(error) is not None:
                 raise  # it is what a signal handler of the application has raised
@@ -124,7 +124,8 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> None:
         """Do as `init_instance`, without waiting; see `transition_nowait`."""
-        self._post(ops.INIT, *self._init_arguments(specification, identifier, meta, initial_state))
+        transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
+        transport.post(key, ops.INIT, arguments)
 
     def transition(self, identifier: Any, action: str, to_state: str) -> None:
         """Observe that an instance went to `to_state` by `action`; durable when it returns.
@@ -132,13 +133,14 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: What the specification's handler let through, or what kept it from being applied.
         """
-        self._observe(ops.TRANSITION, *self._transition_arguments(identifier, action, to_state))
+        transport, key, arguments = self._transition_arguments(identifier, action, to_state)
+        transport.call(key, ops.TRANSITION, arguments)
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Do as `transition`, but return the `SpexError` instead of raising it."""
-        arguments = self._transition_arguments(identifier, action, to_state)
+        transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         try:
-            self._observe(ops.TRANSITION, *arguments)
+            transport.call(key, ops.TRANSITION, arguments)
         except SpexError as error:
             if interruption(error) is not None:
                 raise  # it is what a signal handler of the application has raised
@@ -155,7 +157,8 @@ class InstanceManager(Lifetime):
             CallTimeout: The window was full for `call_timeout`; nothing was sent (`maybe_executed` is False).
             ShardFailed: The shard is given up.
         """
-        self._post(ops.TRANSITION, *self._transition_arguments(identifier, action, to_state))
+        transport, key, arguments = self._transition_arguments(identifier, action, to_state)
+        transport.post(key, ops.TRANSITION, arguments)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that any thread of this process sent without waiting is applied and durable.
@@ -292,14 +295,6 @@ class InstanceManager(Lifetime):
 
     # ------------------------------------------------------------------ inside
 
-    def _observe(self, operation: Operation, key: bytes, arguments: tuple[Any, ...]) -> None:
-        assert self.transport is not None
-        self.transport.call(key, operation, arguments)
-
-    def _post(self, operation: Operation, key: bytes, arguments: tuple[Any, ...]) -> None:
-        assert self.transport is not None
-        self.transport.post(key, operation, arguments)
-
     def _declare(self, cls: type[Specification], transport: Transport) -> None:
         if cls not in self._known:
             transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
@@ -308,17 +303,20 @@ class InstanceManager(Lifetime):
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
-    ) -> tuple[bytes, tuple[Any, ...]]:
+    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
         key = canonical(identifier)
         data = encode_meta(meta)
         state = None if initial_state is None else state_name(initial_state, "initial_state")
         if state is None and cls.initial_state is None:
             raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
-        self._declare(cls, self._open)
-        return key, (cls.name, key, data, state)
+        transport = self._open
+        self._declare(cls, transport)
+        return transport, key, (cls.name, key, data, state)
 
-    def _transition_arguments(self, identifier: Any, action: Any, to_state: Any) -> tuple[bytes, tuple[Any, ...]]:
+    def _transition_arguments(
+        self, identifier: Any, action: Any, to_state: Any
+    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         if type(action) is not str or action == INITIALISATION or not action.isascii():
             action = action_name(action)
         if type(to_state) is not str or not to_state.isascii():
@@ -326,7 +324,9 @@ class InstanceManager(Lifetime):
         key = canonical(identifier)
         if self._life is not Life.STARTED or handler_running():
             self._check()
-        return key, (key, action, to_state)
+        transport = self.transport
+        assert transport is not None
+        return transport, key, (key, action, to_state)
 
 
 def _name_or_none(specification: type[Specification] | None) -> str | None:

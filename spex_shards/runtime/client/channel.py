@@ -255,14 +255,14 @@ class Channel:
                 pause = self._follow(line, sent, deadline, pause)
         return True
 
-    def _lead(self, line: Line, work: Callable[..., None], *arguments: Any) -> None:
+    def _lead(self, line: Line, work: Callable[..., None], *arguments: Any, pumped: bool = False) -> None:
         """Do some of a line's reading, with `reading` taken; it is handed on whatever happens."""
         try:
             if not line.torn:
                 work(*arguments)
         finally:
             line.reading.give()
-            line.hand_on()
+            line.hand_on(pumped=pumped)
         if line.session.failures:
             self.lines.note_failures(line.session)
         if line.refusal is not None:
@@ -349,7 +349,7 @@ class Channel:
             return Wanted([], None)
         leads = line.reading.take()
         if leads:
-            self._lead(line, line.look)
+            self._lead(line, line.look, pumped=True)
         return Wanted(pipes.to_poll(replies=leads), pipes)
 
     def say_goodbye(self) -> None:

@@ -166,11 +166,15 @@ class Line:
         """Wait once for replies, or for room in the pipe; with `reading`."""
         self._step(min(_POLL_AT_MOST, milliseconds))
 
-    def hand_on(self) -> None:
-        """Have another thread lead, or see to what is unwritten, after giving `reading` back."""
+    def hand_on(self, *, pumped: bool) -> None:
+        """Have another thread lead, or see to what is unwritten, after giving `reading` back.
+
+        Args:
+            pumped: The courier sees to what is unwritten. To tell it so each time that it looks would keep it awake.
+        """
         if self.followers:
             self.followers.wake_one()
-        elif self.pipes is not None and self.pipes.output:
+        elif not pumped and self.pipes is not None and self.pipes.output:
             self._blocked()
 
     def _greet(self, pipes: Pipes) -> None:
@@ -199,7 +203,7 @@ class Line:
 
     def _take(self, replies: list[Any]) -> None:
         for reply in replies:
-            if type(reply) is list and reply[:1] == [NOT_ANSWERED]:
+            if type(reply) is list and reply and reply[0] == NOT_ANSWERED:
                 self.refusal = reply[1][0][2]
                 self.broken = True
                 return

@@ -45,11 +45,11 @@ class Sent:
     given_up = False
 
     def __init__(self, operation: Operation, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
-        code = operation.code if waits else operation.code | NOWAIT
-        if operation.code == CALL:
-            packed = codec.pack((code, thread, operation.name, *arguments))
+        code = operation.code
+        if code == CALL:
+            packed = codec.pack((code if waits else code | NOWAIT, thread, operation.name, *arguments))
         else:
-            packed = codec.pack_flat((code, thread, *arguments))
+            packed = codec.pack_flat((code if waits else code | NOWAIT, thread, *arguments))
         self.operation = operation
         self.changes = operation.changes
         self.waits = waits

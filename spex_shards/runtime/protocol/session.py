@@ -132,11 +132,18 @@ class ClientSession:
             raise ProtocolError(f"a malformed reply: {show(reply)}") from None
         if type(upto) is not int or not self.acknowledged <= upto <= self._last:
             raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self._last} was possible")
+        if not entries and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
+            self.acknowledged = upto  # before anything leaves the window; a successor looks at the window first
+            window = self._window
+            while window and window[0].number <= upto:
+                window[0].done = True
+                window.popleft()
+            return
         for entry in entries:
             sent = self._at(entry[0])
             if sent is not None and not sent.given_up:
                 sent.answer = entry
-        self._answered(upto, unkept, plain=not entries)
+        self._answered(upto, unkept)
 
     def _at(self, number: Any) -> Sent | None:
         window = self._window
@@ -145,15 +152,10 @@ class ClientSession:
         place = number - window[0].number
         return window[place] if 0 <= place < len(window) else None
 
-    def _answered(self, upto: int, unkept: Container[int], *, plain: bool = False) -> None:
+    def _answered(self, upto: int, unkept: Container[int]) -> None:
         window = self._window
         # Before anything leaves the window; a successor looks at the window first.
         self.acknowledged = max(upto, self.acknowledged)
-        if plain and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
-            while window and window[0].number <= upto:
-                window[0].done = True
-                window.popleft()
-            return
         while window and window[0].number <= upto:
             sent = window[0]
             if not self._kept and sent.changes and sent.number not in unkept:
