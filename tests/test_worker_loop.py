@@ -23,6 +23,7 @@ from spex_shards.runtime.protocol.requests import BYE, DECLARE, NOT_ANSWERED
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
+from spex_shards.runtime.service import Deferred
 from spex_shards.runtime.shard import Shard as RunningShard
 from spex_shards.runtime.store import Batch, MemoryStore
 from spex_shards.runtime.worker import loop, outbox
@@ -625,6 +626,31 @@ def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(sh
     assert client.answer(client.init(Patient, 2)) is None
     shard.restart()
     assert shard.engine.knows(Patient.name) is not None
+
+
+def test_a_suspect_of_a_client_that_is_seen_to_be_gone_is_left_alone(
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is carried out alone: the answers before it are written first, and its client has closed its ends."""
+    client, other = connect(), connect(b"d")
+    execute, watch = shard.worker._dispatcher.execute, shard.worker._watch
+    executed = []
+
+    def executing(peer: Any, request: Any, now: int) -> Any:
+        executed.append(request.number)
+        if peer.client_id == client.id and request.number == 2:
+            raise Deferred(b"key", lambda: "")
+        return execute(peer, request, now)
+
+    monkeypatch.setattr(shard.worker._dispatcher, "execute", executing)
+    monkeypatch.setattr(watch, "suspicious", True)
+    monkeypatch.setattr(watch, "is_suspect", lambda who, number: (who, number) == (client.id, 2))
+    client.init(Patient, 1)
+    client.init(Patient, 2)
+    client.leave()
+    shard.turn()
+    assert executed == [1]
+    assert other.answer(other.init(Patient, 3)) is None
 
 
 def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect: Any) -> None:

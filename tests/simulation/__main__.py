@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
@@ -24,7 +25,8 @@ def carry_out(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str
             try:
                 happened.update(run(worlds, seed).counts)
             except Exception as error:
-                failed.append((seed, f"{type(error).__name__}: {error}"))
+                where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+                failed.append((seed, f"{type(error).__name__}: {error}\n{where}"))
     return happened, failed
 
 
@@ -75,7 +77,7 @@ def explore(options: argparse.Namespace) -> int:
             done += _AT_ONCE
             for seed, text in wrong:
                 again = f"python -m tests.simulation --seed {seed} --schedules 1"
-                print(f"seed {seed}: {text[:300]}\n  again: {again}", flush=True)
+                print(f"seed {seed}: {text[:3000]}\n  again: {again}", flush=True)
             if sys.stderr.isatty():
                 print(f"\r{min(done, options.schedules)} of {options.schedules} schedules", end="", file=sys.stderr)
             elif done % 5_000 == 0:

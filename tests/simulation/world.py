@@ -44,7 +44,6 @@ FILLED = (
 """What a full disk refuses: steps of the log, and whether checkpoints."""
 START = 1_700_000_000.0
 STUCK = 20_000
-_PAGE = ShardPage()
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class World:
         self.dead: list[SimClient] = []
         self.farewells: list[tuple[bytes, Pipe, int]] = []
         self.counts = Counter[str]()
-        _PAGE.take()
+        self.page = ShardPage()  # of its own: it is shared with processes that are forked later
         for _ in range(self.random.randint(1, 3)):
             self._new_client()
 
@@ -224,7 +223,7 @@ class World:
     def _start(self) -> None:
         self.policy.started(1000 + self.policy.generation, self.now)
         self.control = Control()
-        watch = PageWatch(0, _PAGE, self.policy.suspects)
+        watch = PageWatch(0, self.page, self.policy.suspects)
         watch.executing = self._executing(watch.executing)
         self.helper = SimCheckpoint(self.base, self.disk, self.random)
         try:
@@ -281,7 +280,7 @@ class World:
             self.worker._deferred._helper.die()
             self.worker = None
         self.helper.die()
-        self.policy.died(how, self.now, _PAGE.take())
+        self.policy.died(how, self.now, self.page.take())
 
     def _microseconds(self) -> int:
         return int((self.now + self.wall_ahead) * 1_000_000)

@@ -184,15 +184,16 @@ class Worker:
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
         for peer, request in work:
+            alone = self._watch.suspicious and self._watch.is_suspect(peer.client_id, request.number)
+            if alone:
+                self._commit(done)
+                done = []
+            # Not before that commit: its answers may have shown that this client is gone, or reads nothing.
             if peer.closed:
                 continue
             if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
                 later.append((peer, request))
                 continue
-            alone = self._watch.suspicious and self._watch.is_suspect(peer.client_id, request.number)
-            if alone:
-                self._commit(done)
-                done = []
             before = len(done)
             if not self._carry_out(peer, request, now, done):
                 self._clients.park(peer)
