@@ -14,7 +14,8 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.runtime.protocol import requests as protocol
-from spex_shards.runtime.supervisor.attach import Refused, read_attach
+from spex_shards.runtime.protocol.control import TO_SUPERVISOR, Attach
+from spex_shards.runtime.supervisor.attach import NoCommonVersion, agree
 
 from .conftest import wait_until
 from .test_processes import stop
@@ -92,15 +93,15 @@ def test_a_client_of_the_version_before_is_served(make: Any, monkeypatch: pytest
 )
 def test_the_newest_version_that_both_sides_speak_is_taken(message: list[Any], version: int) -> None:
     """Whichever side is the newer."""
-    assert read_attach(message) == (b"x" * 16, version)
+    assert agree(TO_SUPERVISOR.read(message)) == version
 
 
 def test_a_client_without_a_version_in_common_is_refused() -> None:
     """Both its bounds lie above, or below."""
-    with pytest.raises(Refused):
-        read_attach(["attach", 9, b"x" * 16, 8])
-    with pytest.raises(Refused):
-        read_attach(["attach", 0, b"x" * 16])
+    with pytest.raises(NoCommonVersion):
+        agree(Attach(9, b"x" * 16, 8))
+    with pytest.raises(NoCommonVersion):
+        agree(Attach(0, b"x" * 16))
 
 
 def test_a_request_larger_than_the_shards_take_is_refused_alone(make: Any) -> None:

@@ -20,11 +20,11 @@ from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification, describe
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.answers import NOT_ANSWERED
 from spex_shards.runtime.protocol.operations import STATS
 from spex_shards.runtime.protocol.requests import (
     DECLARE,
     HELLO,
-    NOT_ANSWERED,
     OLDEST_PROTOCOL,
     PROTOCOL_VERSION,
     ProtocolError,

@@ -19,10 +19,11 @@ import spex_shards as spex
 from spex_shards.messages import operations as ops
 from spex_shards.runtime.client import courier
 from spex_shards.runtime.lifetime import Life
+from spex_shards.runtime.protocol.control import Failed
 from spex_shards.runtime.protocol.requests import ProtocolError
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.protocol.wire import FrameReader
-from spex_shards.runtime.supervisor.main import Supervisor
+from spex_shards.runtime.supervisor.loop import Supervisor
 from spex_shards.runtime.supervisor.process import WorkerProcess
 
 from .asking import ask
@@ -197,7 +198,7 @@ def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     owner.reap()
     assert not is_gone(pid)
     owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None
-    manager.transport._courier._pidfd = descriptor
+    manager.transport._courier.connection.supervisor = descriptor
 
 
 def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
@@ -338,7 +339,7 @@ def test_what_does_not_fit_the_pipe_leaves_without_another_call(make: Any) -> No
     other = spex.connect(manager.data_dir, specifications=[Light])
     manager.init_instance_nowait(Light, "big", meta={"text": "x" * 400_000})
     wait_until(lambda: any(i.identifier == "big" for i in other.iter_instances()), "it is applied")
-    wait_until(lambda: not manager.transport._courier._pumping, "the courier has nothing more to do")
+    wait_until(lambda: not manager.transport._courier.pump.busy, "the courier has nothing more to do")
     other.close()
 
 
@@ -380,8 +381,8 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
     ours = manager.transport._courier
     take, told, goes_on = ours._take, threading.Event(), threading.Event()
 
-    def slowly(message: list[Any], descriptors: list[int]) -> None:
-        if message[0] == "failed":
+    def slowly(message: Any, descriptors: list[int]) -> None:
+        if isinstance(message, Failed):
             told.set()
             goes_on.wait(20)
         take(message, descriptors)

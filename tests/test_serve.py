@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.runtime.client import courier
+from spex_shards.runtime.client import connection
 
 from .conftest import descendants, is_gone, wait_until
 from .helper_specs import Door
@@ -99,7 +99,7 @@ def test_clients_attach_by_themselves_to_the_one_that_follows(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is killed and started anew by its user; what was on its way is applied once."""
-    monkeypatch.setattr(courier, "_CONNECT_WITHIN", 60.0)  # on a busy machine its user takes longer than ten seconds
+    monkeypatch.setattr(connection, "CONNECT_WITHIN", 60.0)  # on a busy machine its user takes longer than ten seconds
     server = serve("--shards", "2").ready()
     with spex.connect(places["data_dir"], call_timeout=30) as client:
         for count in range(100):

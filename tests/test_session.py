@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spex_shards.errors import ShardDown
 from spex_shards.messages import operations as ops
 from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.answers import Answer
 from spex_shards.runtime.protocol.requests import ProtocolError, read_request
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.protocol.wire import FrameReader
@@ -52,13 +53,13 @@ class Shard:
         for request in unframed(data):
             number = request.number
             if self.session.receive(request):
-                entry = [number, True, number * 10, []] if number % 3 == 0 else None
-                self.session.applied_now(number, entry, remember=True)
+                answer = Answer(number, True, number * 10, []) if number % 3 == 0 else None
+                self.session.applied_now(number, answer, remember=True)
                 fresh.append(number)
             else:
-                entry = self.session.again(number)
-            if entry is not None:
-                reply.append(entry)
+                answer = self.session.again(number)
+            if answer is not None:
+                reply.append(answer[:4])
         if commits:
             self.commit(fresh)
         return number, reply
@@ -67,7 +68,7 @@ class Shard:
         """Keep the batch."""
         row, answers, dropped = self.session.rows()
         self.row = codec.unpack(row[:-4])
-        self.answers.update({number: codec.unpack(entry[:-4]) for number, entry in answers.items()})
+        self.answers.update({number: Answer.stored(codec.unpack(row[:-4])) for number, row in answers.items()})
         for gone in dropped:
             self.answers.pop(gone, None)
         self.session.committed()
@@ -86,7 +87,7 @@ def test_a_request_sent_again_after_its_answer_was_lost_is_answered_from_memory(
     client.receive(shard.run(client.unanswered()))
 
     assert shard.applied == [1, 2, 3]
-    assert [one.answer for one in sent] == [None, None, [3, True, 30, []]]
+    assert [one.answer for one in sent] == [None, None, Answer(3, True, 30, [])]
 
 
 def test_a_request_whose_batch_was_not_kept_is_carried_out_when_it_is_sent_again() -> None:

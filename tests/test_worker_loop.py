@@ -17,9 +17,10 @@ from spex_shards.engine.service import SpexService
 from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe_for_shipping
 from spex_shards.runtime.protocol import records
+from spex_shards.runtime.protocol.answers import NOT_ANSWERED, Event
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.protocol.operations import Operation
-from spex_shards.runtime.protocol.requests import BYE, DECLARE, NOT_ANSWERED
+from spex_shards.runtime.protocol.requests import BYE, DECLARE
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
@@ -175,7 +176,7 @@ class Client:
         self.take_replies()
         assert self.session.acknowledged >= number, "it is not answered"
         entry = self._asked.pop(number).answer
-        return None if entry is None else entry[1:3]
+        return None if entry is None else list(entry[1:3])
 
     def take_reports(self, *, confirm: bool = True) -> list[Any]:
         """Read the events that are there as the courier does; return the texts of those that are new."""
@@ -660,7 +661,7 @@ def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect
     client.attach()
     shard.turn()
     [peer] = shard.worker._clients.all()
-    assert peer.event(0, b"") == [701, 0, b""]
+    assert peer.event(0, b"") == Event(701, 0, b"")
 
 
 def clients(shard: Shard) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..engine.catalogue import Catalogue, Entry
-from ..engine.models import stored_models
+from ..engine.models import DeviationRow, deviation_row, stored_models
 from ..engine.rows import Found, InstanceRow, Instances, instance_row
 from ..errors import DataDirError
 from ..runtime.protocol import records
@@ -155,11 +155,11 @@ class Shard:
             for step, transition in enumerate(sorted(theirs.transitions - known, key=_in_order), size + 1):
                 self.batch.put("models", place + u64(step), records.seal(list(transition)))
 
-    def _deviations(self) -> dict[tuple[str, ...], tuple[int, list[Any]]]:
+    def _deviations(self) -> dict[tuple[str, ...], tuple[int, DeviationRow]]:
         found = {}
         for key, row in self.batch.range("deviations", b""):
-            values = records.unseal(row, "a deviation")
-            found[values[0], *values[1]] = number(key), values
+            one = deviation_row(row)
+            found[one.specification, *one.transition] = number(key), one
         return found
 
     def _unite_deviations(self, source: Shard) -> None:
@@ -189,12 +189,11 @@ def _compare(own: InstanceRow, found: Found) -> None:
         raise DataDirError(f"there are two different instances {shown}, on two shards; see spex-shards verify")
 
 
-def _united(one: list[Any], other: list[Any]) -> list[Any]:
+def _united(one: DeviationRow, other: DeviationRow) -> DeviationRow:
     """Return two rows of one deviation as one; the newer one's verdict holds."""
-    older, newer = sorted((one, other), key=lambda row: row[6])
-    name, transition, verdict, accepted, count, first, last, digest, *judged = newer
-    accepted = accepted or (older[3] and older[7] == digest)
-    return [name, transition, verdict, accepted, count + older[4], min(first, older[5]), last, digest, *judged]
+    older, newer = sorted((one, other), key=lambda row: row.last)
+    accepted = newer.accepted or (older.accepted and older.digest == newer.digest)
+    return newer._replace(accepted=accepted, times=newer.times + older.times, first=min(newer.first, older.first))
 
 
 def _in_order(transition: Any) -> tuple[str, str, str]:

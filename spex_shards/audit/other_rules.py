@@ -8,6 +8,7 @@ from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..engine.catalogue import Entry
+from ..engine.models import deviation_row
 from ..messages.specifications import StoredSpecification
 from ..runtime.hosting import SERVICE
 from ..runtime.protocol import codec, records
@@ -75,15 +76,13 @@ def audit_deviations(reading: Reading) -> None:
     seen: set[tuple[str, Transition]] = set()
     for key, row in reading.rows("deviations"):
         with reading.row("deviations", key):
-            name, transition, verdict, accepted, count, first, last, digest, *judged = records.unseal(
-                row, "a deviation"
-            )
+            name, transition, verdict, accepted, count, first, last, digest, judged = deviation_row(row)
             Verdict(verdict)
             require(len(key) == 8 and type(name) is str and type(accepted) is bool, f"{[name, accepted]}")
             require(type(count) is int and count > 0, f"the count {count!r}")
             require(is_time(first) and is_time(last) and first <= last, f"times {[first, last]}")
             require(type(digest) is bytes, f"the digest {digest!r}")
-            require(not judged or (len(judged) == 1 and type(judged[0]) is bytes), f"what it was judged with, {judged}")
+            require(type(judged) is bytes, f"what it was judged with, {judged!r}")
             both = (name, Transition._make(transition))
             require(both not in seen, f"{name}: {transition}, which is counted already")
             seen.add(both)

@@ -102,10 +102,6 @@ class Catalogue:
             text = f"a damaged row: it names specification {number}, which is not stored"
             raise StoreError(text, row="an instance") from None
 
-    def digests(self) -> dict[str, bytes]:
-        """Return name → digest of all that are stored."""
-        return {name: entry.digest for name, entry in self._by_name.items()}
-
     def register(self, stored: StoredSpecification, shipped: bytes | None) -> tuple[Entry, Entry | None]:
         """Take a specification as a client declares it; kept with the batch.
 
@@ -118,8 +114,8 @@ class Catalogue:
             return old, old
         number = old.number if old is not None else 1 + max(self._by_number, default=0)
         entry = Entry(number, stored, digest, shipped)
-        self._take(entry)
-        self._batch.on_undo(lambda: self._untake(entry, old))
+        self._batch.put_in(self._by_name, entry.name, entry)
+        self._batch.put_in(self._by_number, entry.number, entry)
         if old is None or old.digest != digest:
             self._batch.put("specifications", name.encode(), records.seal([number, stored.plain()]))
         return entry, old
@@ -127,12 +123,6 @@ class Catalogue:
     def _take(self, entry: Entry) -> None:
         self._by_name[entry.name] = entry
         self._by_number[entry.number] = entry
-
-    def _untake(self, entry: Entry, old: Entry | None) -> None:
-        if old is not None:
-            self._take(old)
-        else:
-            del self._by_name[entry.name], self._by_number[entry.number]
 
 
 def _entry(key: bytes, row: bytes) -> Entry:

@@ -25,7 +25,7 @@ from ..errors import (
     words,
 )
 from ..messages.specifications import StoredSpecification
-from ..messages.values import instance_of
+from ..messages.values import Item, instance_of
 from ..runtime.protocol import codec
 from ..runtime.service import NOBODY, Call, Watch
 from ..runtime.store import Batch
@@ -185,8 +185,8 @@ class Engine:
             self._instances.remove(found)
         return len(doomed)
 
-    def get_instance(self, identifier: bytes, newest: int) -> list[Any]:
-        """Return [instance number, entries in all, plain form with up to `newest` entries].
+    def get_instance(self, identifier: bytes, newest: int) -> Item:
+        """Return an instance with up to `newest` entries of its history.
 
         Raises:
             InstanceNotFound: There is none.
@@ -203,7 +203,7 @@ class Engine:
             return None
         return self._instances.history(number, start, min(stop, found.row.seq + 1))
 
-    def page(self, name: str | None, after: bytes | None, newest: int) -> tuple[list[Any], bytes | None]:
+    def page(self, name: str | None, after: bytes | None, newest: int) -> tuple[list[Item], bytes | None]:
         """Return the items of the instances behind the key `after`, and the key to go on with (None: that was all)."""
         specification = None
         if name is not None:
@@ -211,12 +211,12 @@ class Engine:
             if entry is None:
                 return [], None
             specification = entry.number
-        items: list[Any] = []
+        items: list[Item] = []
         weight = 0
         for found in self._instances.walk(specification, after):
             item = self._item(found, newest)
             items.append(item)
-            weight += len(item[2][4]) + len(item[2][2] or b"") // 1024
+            weight += len(item.instance.history) + len(item.instance.meta or b"") // 1024
             if len(items) >= PAGE_INSTANCES or weight >= PAGE_ENTRIES:
                 return items, found.key
         return items, None
@@ -281,8 +281,8 @@ class Engine:
         plain = self._instances.plain(found, newest)
         return instance_of(plain, self.catalogue.by_number(found.row.specification).declaration)
 
-    def _item(self, found: Found, newest: int) -> list[Any]:
-        return [found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES))]
+    def _item(self, found: Found, newest: int) -> Item:
+        return Item(found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES)))
 
 
 def _not_found(identifier: bytes) -> InstanceNotFound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
@@ -63,16 +63,35 @@ class Model:
     accepted_sum: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    number: int
-    verdict: Verdict
+class DeviationRow(NamedTuple):
+    """A deviation as it is stored: the digests are of what it was judged with, the second one of all of that.
+
+    A row of before there was the second has none.
+    """
+
+    specification: str
+    transition: list[Any]
+    verdict: str
     accepted: bool
-    count: int
+    times: int
     first: int
     last: int
     digest: bytes
     judged: bytes = b""
+
+
+def deviation_row(row: bytes) -> DeviationRow:
+    """Read a deviation's row.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    return DeviationRow(*records.unseal(row, "a deviation")[: len(DeviationRow._fields)])
+
+
+class _Seen(NamedTuple):
+    number: int
+    row: DeviationRow
 
 
 class ModelBook:
@@ -108,8 +127,7 @@ class ModelBook:
     def create(self, name: str) -> Model:
         """Make an empty model in learning mode; kept with the batch."""
         model = Model(name, set(), learning=True)
-        self._models[name] = model
-        self._batch.on_undo(lambda: self._forget(name))
+        self._batch.put_in(self._models, name, model)
         self._store_header(model)
         return model
 
@@ -119,9 +137,9 @@ class ModelBook:
             return
         if not model.number:
             self._store_header(model)
-        model.transitions.add(transition)
+        self._batch.restores(model, "size")
+        self._batch.add_to(model.transitions, transition)
         model.size += 1
-        self._batch.on_undo(lambda: self._unlearn(model, transition))
         self._batch.put("models", u32(model.number) + u64(model.size), records.seal(list(transition)))
 
     def judge(self, model: Model, entry: Entry, transition: Transition) -> Verdict:
@@ -131,8 +149,8 @@ class ModelBook:
         """
         self._refresh(model, entry)
         seen = self._seen.get((model.name, transition))
-        if seen is not None and seen.judged == model.judged:
-            return seen.verdict
+        if seen is not None and seen.row.judged == model.judged:
+            return Verdict(seen.row.verdict)
         lts = entry.declaration.lts
         size = len(model.together) + (0 if lts is None else len(lts.transitions))
         key = model.judged + _digest_of(transition)
@@ -149,14 +167,18 @@ class ModelBook:
         accepts = passed and verdict is Verdict.EQUIVALENT
         key = (model.name, transition)
         seen = self._seen.get(key)
-        digest, judged = model.digest or b"", model.judged
+        digest = model.digest or b""
+        row = DeviationRow(model.name, list(transition), verdict.value, accepts, 1, now, now, digest, model.judged)
         if seen is None:
-            new = _Seen(self._next_deviation, verdict, accepts, 1, now, now, digest, judged)
+            new = _Seen(self._next_deviation, row)
             self._next_deviation += 1
         else:
-            kept = accepts or (seen.accepted and seen.digest == digest)
-            first, last = seen.first or now, max(now, seen.last)
-            new = _Seen(seen.number, verdict, kept, seen.count + 1, first, last, digest, judged)
+            old = seen.row
+            row = row._replace(
+                accepted=accepts or (old.accepted and old.digest == digest), times=old.times + 1,
+                first=old.first or now, last=max(now, old.last),
+            )  # fmt: skip
+            new = seen._replace(row=row)
         self._remember(key, new)
         if accepts and transition not in model.accepted:
             self._accept(model, transition)
@@ -178,13 +200,13 @@ class ModelBook:
             Deviation(
                 specification=specification,
                 transition=transition,
-                verdict=seen.verdict,
+                verdict=Verdict(seen.row.verdict),
                 accepted=transition in self._models[specification].accepted
                 if specification in self._models
-                else seen.accepted,
-                count=seen.count,
-                first_seen=to_datetime(seen.first),
-                last_seen=to_datetime(seen.last),
+                else seen.row.accepted,
+                count=seen.row.times,
+                first_seen=to_datetime(seen.row.first),
+                last_seen=to_datetime(seen.row.last),
             )
             for (specification, transition), seen in self._seen.items()
             if name is None or name == specification
@@ -196,7 +218,7 @@ class ModelBook:
             return
         digest = model.digest = xxhash.xxh3_128_digest(_model_digest(model) + entry.lts_digest)
         model.checker = None
-        own = {t for (name, t), seen in self._seen.items() if name == model.name and _holds(seen, digest)}
+        own = {t for (name, t), seen in self._seen.items() if name == model.name and _holds(seen.row, digest)}
         united = {t for name, t, judged in self._source.accepted if name == model.name and judged == digest}
         model.accepted = own | united
         model.together = frozenset(model.transitions | model.accepted)
@@ -210,49 +232,21 @@ class ModelBook:
             model.digest = None
 
     def _accept(self, model: Model, transition: Transition) -> None:
-        before = model.together, model.accepted_sum, model.judged
-        model.accepted.add(transition)
+        self._batch.restores(model, "together", "accepted_sum", "judged")
+        self._batch.add_to(model.accepted, transition)
         model.together = model.together | {transition}
         model.accepted_sum += _number_of(transition)
         model.judged = _judged(model.digest or b"", model.accepted_sum)
 
-        def undo() -> None:
-            model.accepted.discard(transition)
-            model.together, model.accepted_sum, model.judged = before
-
-        self._batch.on_undo(undo)
-
     def _remember(self, key: tuple[str, Transition], seen: _Seen) -> None:
-        old = self._seen.get(key)
-        self._seen[key] = seen
-
-        def undo() -> None:
-            if old is None:
-                del self._seen[key]
-            else:
-                self._seen[key] = old
-
-        self._batch.on_undo(undo)
-        name, transition = key
-        row = [
-            name,
-            list(transition),
-            seen.verdict.value,
-            seen.accepted,
-            seen.count,
-            seen.first,
-            seen.last,
-            seen.digest,
-            seen.judged,
-        ]
-        self._batch.put("deviations", u64(seen.number), records.seal(row))
+        self._batch.put_in(self._seen, key, seen)
+        self._batch.put("deviations", u64(seen.number), records.seal(seen.row))
 
     def _load_deviation(self, key: bytes, row: bytes) -> None:
-        name, transition, verdict, accepted, count, first, last, digest, *judged = records.unseal(row, "a deviation")
         number = int.from_bytes(key, "big")
         self._next_deviation = max(self._next_deviation, number + 1)
-        seen = _Seen(number, Verdict(verdict), accepted, count, first, last, digest, *judged[:1])
-        self._seen[name, Transition._make(transition)] = seen
+        read = deviation_row(row)
+        self._seen[read.specification, Transition._make(read.transition)] = _Seen(number, read)
 
     def _unite(self, name: str, own: Model | None) -> Model:
         file, stored = self._source.files.get(name), self._source.stored.get(name)
@@ -267,18 +261,10 @@ class ModelBook:
 
     def _store_header(self, model: Model) -> None:
         last = next(iter(self._batch.range("models", b"", reverse=True)), None)
+        self._batch.restores(model, "number", "size")
         model.number = 1 if last is None else int.from_bytes(last[0][:4], "big") + 1
         model.size = 0
-        self._batch.on_undo(lambda: _unstore(model))
         self._batch.put("models", u32(model.number) + _HEADER, records.seal([model.name]))
-
-    def _forget(self, name: str) -> None:
-        self._models.pop(name, None)
-
-    @staticmethod
-    def _unlearn(model: Model, transition: Transition) -> None:
-        model.transitions.discard(transition)
-        model.size -= 1
 
 
 def stored_models(batch: Batch) -> dict[str, Model]:
@@ -297,8 +283,8 @@ def stored_models(batch: Batch) -> dict[str, Model]:
 
 def stored_acceptances(batch: Batch) -> list[tuple[str, Transition, bytes]]:
     """Return the accepted deviations that a shard's store holds, each with the digest of what it was judged with."""
-    rows = (records.unseal(row, "a deviation") for _, row in batch.range("deviations", b""))
-    return [(row[0], Transition._make(row[1]), row[7]) for row in rows if row[3]]
+    rows = (deviation_row(row) for _, row in batch.range("deviations", b""))
+    return [(row.specification, Transition._make(row.transition), row.digest) for row in rows if row.accepted]
 
 
 def _model_digest(model: Model) -> bytes:
@@ -319,9 +305,5 @@ def _digest_of(transition: Transition) -> bytes:
     return xxhash.xxh3_128_digest(codec.pack(list(transition)))
 
 
-def _holds(seen: _Seen, digest: bytes) -> bool:
-    return seen.accepted and seen.digest == digest
-
-
-def _unstore(model: Model) -> None:
-    model.number = model.size = 0
+def _holds(row: DeviationRow, digest: bytes) -> bool:
+    return row.accepted and row.digest == digest

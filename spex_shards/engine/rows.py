@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ..errors import StoreError
-from ..messages.values import LATEST
+from ..messages.values import LATEST, PlainInstance
 from ..runtime.protocol import records
 from ..runtime.store import Batch
 from ..runtime.store.keys import u32, u64
@@ -210,18 +210,18 @@ class Instances:
         rows = self._batch.range("history", u64(number) + u64(max(start, 1)), u64(number) + u64(max(stop, 1)))
         return [records.unseal(row, "a history entry") for _, row in rows]
 
-    def plain(self, found: Found, newest: int) -> list[Any]:
+    def plain(self, found: Found, newest: int) -> PlainInstance:
         """Return an instance's plain form, with the `newest` entries of its history."""
         row = found.row
         meta = self._batch.get("metas", u64(row.number))
         history = self.history(row.number, row.seq + 1 - newest, row.seq + 1) if newest and row.seq else []
-        return [
+        return PlainInstance(
             self._catalogue.by_number(row.specification).name,
             identifier_bytes(found),
             None if meta is None else records.unseal(meta, "a meta"),
             row.state,
             history,
-        ]
+        )
 
     def walk(self, specification: int | None, after: bytes | None) -> Iterator[Found]:
         """Iterate over the instances behind the key `after`, in key order; the batch must not change meanwhile."""
@@ -267,8 +267,9 @@ class Instances:
             stored = self._batch.get("layout", b"next instance")
             start = 1 if stored is None else int.from_bytes(stored, "big")
             self._batch.put("layout", b"next instance", u64(start + NUMBERS_AT_ONCE))
-            self._next_number, self._numbers_end = start, start + NUMBERS_AT_ONCE
+            # With the range goes what was taken from it: no number is used twice.
             self._batch.on_undo(self._forget_numbers)
+            self._next_number, self._numbers_end = start, start + NUMBERS_AT_ONCE
         self._next_number += 1
         return self._next_number - 1
 

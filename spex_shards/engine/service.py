@@ -10,6 +10,7 @@ from ..domain.instance import Deviation
 from ..errors import SpexError
 from ..messages import operations as ops
 from ..messages.specifications import StoredSpecification
+from ..messages.values import Item, PlainDeviation, PlainModel
 from ..runtime.protocol.operations import Operation
 from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
@@ -107,20 +108,27 @@ class SpexService:
         # In the calling process it need not be sent, and comes as it is.
         return self.engine.delete_instances(unship(predicate) if type(predicate) is bytes else predicate)
 
-    def _get(self, identifier: bytes, newest: int, *, call: Call) -> list[Any]:  # noqa: ARG002
+    def _get(self, identifier: bytes, newest: int, *, call: Call) -> Item:  # noqa: ARG002
         return self.engine.get_instance(identifier, newest)
 
     def _history(self, identifier: bytes, number: int, start: int, stop: int, *, call: Call) -> Any:  # noqa: ARG002
         return self.engine.history(identifier, number, start, stop)
 
-    def _page(self, name: str | None, after: bytes | None, newest: int, *, call: Call) -> Any:  # noqa: ARG002
+    def _page(
+        self,
+        name: str | None,
+        after: bytes | None,
+        newest: int,
+        *,
+        call: Call,  # noqa: ARG002
+    ) -> tuple[list[Item], bytes | None]:
         return self.engine.page(name, after, newest)
 
-    def _models(self, *, call: Call) -> list[Any]:  # noqa: ARG002
+    def _models(self, *, call: Call) -> list[PlainModel]:  # noqa: ARG002
         models = self.engine.impl_models()
-        return [[m.specification, [list(t) for t in m.transitions], m.learning_mode] for m in models]
+        return [PlainModel(m.specification, [list(t) for t in m.transitions], m.learning_mode) for m in models]
 
-    def _deviations(self, name: str | None, *, call: Call) -> list[Any]:  # noqa: ARG002
+    def _deviations(self, name: str | None, *, call: Call) -> list[PlainDeviation]:  # noqa: ARG002
         return [_deviation_plain(deviation) for deviation in self.engine.deviations(name)]
 
     def _specification(self, name: str, *, call: Call) -> list[Any] | None:  # noqa: ARG002
@@ -128,6 +136,6 @@ class SpexService:
         return None if stored is None else stored.plain()
 
 
-def _deviation_plain(d: Deviation) -> list[Any]:
+def _deviation_plain(d: Deviation) -> PlainDeviation:
     times = encode_value(d.first_seen), encode_value(d.last_seen)
-    return [d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *times]
+    return PlainDeviation(d.specification, list(d.transition), d.verdict.value, d.accepted, d.count, *times)

@@ -67,8 +67,10 @@ class Timers:
 
     def tick(self, now: int) -> int | None:
         """Do a bounded portion of what is due; return when the next is."""
-        before = self._settling, self._next_prune, self._pruning_until, self._instances.garbage, self.timeouts_seen
-        self._batch.on_undo(lambda: self._restore(*before))
+        # Before the portion's changes, and so undone after all of them.
+        self._batch.on_undo(lambda: self._instances.look_for_earliest("deadlines"))
+        self._batch.restores(self, "_settling", "_next_prune", "_pruning_until", "timeouts_seen")
+        self._batch.restores(self._instances, "garbage")
         earliest = self._instances.earliest["deadlines"]
         if self._settling:
             self._settle_portion()
@@ -79,14 +81,6 @@ class Timers:
         elif self._instances.garbage:
             self._instances.remove_garbage(GARBAGE_PORTION)
         return self.next_due()
-
-    def _restore(
-        self, settling: bool, next_prune: int | None, pruning_until: int | None, garbage: bool, timeouts: int
-    ) -> None:
-        # Registered before the portion's changes, and so called after all of them are undone.
-        self._settling, self._next_prune, self._pruning_until = settling, next_prune, pruning_until
-        self._instances.garbage, self.timeouts_seen = garbage, timeouts
-        self._instances.look_for_earliest("deadlines")
 
     def specification_changed(self, entry: Entry, old: Entry | None) -> None:
         """Have what depends on a specification's options or handler computed anew."""

@@ -15,7 +15,7 @@ from ..domain.transition import Transition
 from ..errors import InstanceNotFound, SpexError, StoreError
 from ..messages import operations as ops
 from ..messages.specifications import StoredSpecification
-from ..messages.values import instance_of
+from ..messages.values import Item, PlainDeviation, PlainModel, instance_of
 from ..runtime.protocol.operations import Operation
 from ..runtime.protocol.records import decode_value
 from ..runtime.transport import Transport
@@ -70,7 +70,7 @@ class Reader:
 
     def models(self) -> list[ImplModel]:
         """Return the models of all shards, merged."""
-        return united(tuple(model) for models in self._of_all(ops.MODELS) for model in models)
+        return united(PlainModel._make(model) for models in self._of_all(ops.MODELS) for model in models)
 
     def deviations(self, name: str | None) -> list[Deviation]:
         """Return the deviations of all shards, merged."""
@@ -97,7 +97,7 @@ class Reader:
 
     def _of_items(self, items: list[Any], limit: int) -> Iterator[Instance]:
         for item in items:
-            key = item[2][1]
+            key = Item.of(item).instance.identifier
             instance = self._complete(key, item, limit) or self._again(key, limit)
             if instance is not None:
                 yield instance
@@ -110,8 +110,8 @@ class Reader:
 
     def _complete(self, key: bytes, item: Any, limit: int) -> Instance | None:
         """Make an instance of what a shard returned, fetching older entries; None: it became another meanwhile."""
-        number, seq, plain = item
-        history = plain[4]
+        number, seq, plain = Item.of(item)
+        history = plain.history
         first = seq - len(history) + 1
         wanted = max(1, seq - limit + 1)
         parts = [history]
@@ -124,9 +124,9 @@ class Reader:
                 raise StoreError("a damaged history: entries are missing", row="history")
             parts.append(older)
             first = start
-        plain[4] = [entry for part in reversed(parts) for entry in part]
-        name = plain[0]
-        return instance_of(plain, None if registered(name) else self._stored_declaration(name, key))
+        whole = plain._replace(history=[entry for part in reversed(parts) for entry in part])
+        name = plain.specification
+        return instance_of(whole, None if registered(name) else self._stored_declaration(name, key))
 
     def _stored_declaration(self, name: str, key: bytes) -> Declaration | None:
         plain = self._transport.call(key, ops.SPECIFICATION, (name,))
@@ -134,9 +134,16 @@ class Reader:
 
 
 def _deviation(row: Any) -> Deviation:
-    name, transition, verdict, accepted, count, first, last = row
-    times = decode_value(first), decode_value(last)
-    return Deviation(name, Transition._make(transition), Verdict(verdict), accepted, count, *times)
+    plain = PlainDeviation._make(row)
+    return Deviation(
+        plain.specification,
+        Transition._make(plain.transition),
+        Verdict(plain.verdict),
+        plain.accepted,
+        plain.times,
+        decode_value(plain.first_seen),
+        decode_value(plain.last_seen),
+    )
 
 
 def _together(one: Deviation, other: Deviation) -> Deviation:

@@ -5,7 +5,7 @@ Importing this module tells it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from ..domain.declaration import Declaration
 from ..domain.instance import Instance, TransitionRecord, to_datetime, to_microseconds
@@ -15,23 +15,69 @@ from ..runtime.protocol import codec, shipping
 from ..runtime.protocol.codec import Reference
 from ..runtime.protocol.records import register_value
 
-__all__ = ["LATEST", "Reference", "instance_of", "instance_plain", "record_of"]
+__all__ = [
+    "LATEST", "Item", "PlainDeviation", "PlainInstance", "PlainModel", "Reference", "instance_of", "instance_plain",
+    "record_of",
+]  # fmt: skip
 SPECIFICATION: Final = 6
 _INSTANCE, _TRANSITION, _RECORD = codec.FIRST_FREE, codec.FIRST_FREE + 2, codec.FIRST_FREE + 3
 LATEST: Final = (1 << 62) - 1
 """The latest time and the longest timeout, in microseconds: some 146,000 years. What is later counts as this."""
 
 
-def instance_plain(instance: Instance) -> list[Any]:
+class PlainInstance(NamedTuple):
+    """An instance as it is sent: its identifier and meta encoded, its history as (microseconds, action, state)."""
+
+    specification: str
+    identifier: bytes
+    meta: bytes | None
+    state: str | None
+    history: list[Any]
+
+
+class Item(NamedTuple):
+    """An instance as a shard gives it out: its number there, how many entries it has, and the newest of them."""
+
+    number: int
+    seq: int
+    instance: PlainInstance
+
+    @classmethod
+    def of(cls, plain: Any) -> Self:
+        """Return the item of what came from a shard."""
+        number, seq, instance = plain
+        return cls(number, seq, PlainInstance._make(instance))
+
+
+class PlainModel(NamedTuple):
+    """An implementation model as it is sent."""
+
+    specification: str
+    transitions: list[Any]
+    learning: bool
+
+
+class PlainDeviation(NamedTuple):
+    """A deviation as it is sent: its times are encoded."""
+
+    specification: str
+    transition: Any
+    verdict: str
+    accepted: bool
+    times: int
+    first_seen: bytes
+    last_seen: bytes
+
+
+def instance_plain(instance: Instance) -> PlainInstance:
     """Return an instance's plain form."""
-    history = [[to_microseconds(entry.timestamp), entry.action, entry.to_state] for entry in instance.history]
-    return [
+    return PlainInstance(
         instance.specification_name,
         codec.canonical(instance.identifier),
         codec.encode_meta(instance.meta),
         instance.current_state,
-        history,
-    ]
+        [[to_microseconds(entry.timestamp), entry.action, entry.to_state] for entry in instance.history],
+    )
 
 
 def instance_of(plain: Any, declaration: Declaration | None = None) -> Instance:

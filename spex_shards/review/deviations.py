@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..domain.instance import to_datetime
 from ..domain.transition import Transition
 from ..engine.catalogue import Catalogue
+from ..engine.models import DeviationRow, deviation_row
 from ..engine.rows import Found, Instances, identifier_bytes
 from ..errors import show
-from ..runtime.protocol import codec, records
+from ..runtime.protocol import codec
 from ..runtime.store import Batch
 from .offline import open_shards
 
@@ -59,25 +60,25 @@ def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -
     found = {transition: Deviating(transition) for transition in extra}
     for _, batch in open_shards(path):
         for _, row in batch.range("deviations", b""):
-            _count(found, specification, records.unseal(row, "a deviation"))
+            _count(found, specification, deviation_row(row))
     for _, batch in open_shards(path):
         _name_instances(found, specification, batch)
     seen = [one for one in found.values() if one.count or one.made_by]
     return sorted(seen, key=lambda one: (-one.made_by, -one.count, one.transition.action, one.transition.target))
 
 
-def _count(found: dict[Transition, Deviating], specification: str, row: Any) -> None:
-    name, transition, verdict, accepted, count, first, last, *_ = row
-    if name != specification:
+def _count(found: dict[Transition, Deviating], specification: str, row: DeviationRow) -> None:
+    if row.specification != specification:
         return
-    one = found.setdefault(Transition._make(transition), Deviating(Transition._make(transition)))
+    transition = Transition._make(row.transition)
+    one = found.setdefault(transition, Deviating(transition))
     times = [time for time in (one.first_seen, one.last_seen) if time is not None]
-    newest = one.last_seen is None or to_datetime(last) >= one.last_seen
-    one.verdict = str(verdict) if newest else one.verdict
-    one.accepted = one.accepted or accepted
-    one.count += count
-    one.first_seen = min([*times, to_datetime(first)])
-    one.last_seen = max([*times, to_datetime(last)])
+    newest = one.last_seen is None or to_datetime(row.last) >= one.last_seen
+    one.verdict = row.verdict if newest else one.verdict
+    one.accepted = one.accepted or row.accepted
+    one.count += row.times
+    one.first_seen = min([*times, to_datetime(row.first)])
+    one.last_seen = max([*times, to_datetime(row.last)])
 
 
 def _name_instances(found: dict[Transition, Deviating], specification: str, batch: Batch) -> None:

@@ -120,7 +120,18 @@ def messages() -> list[bytes]:
             ["open", 0],
             ["revive", 0],
             ["status"],
+            ["attach", PROTOCOL_VERSION, b"x" * 16, 1],
             ["channel", 0, 1, 2],
+            ["channel", b"x" * 16, 1, True],
+            ["attached", 2, 17, 2, 1000],
+            ["refused", 1, 2],
+            ["down", 0, 1, 17, "SIGKILL"],
+            ["failed", 0, None, None],
+            ["status", [[0, 17, "ready", 0, None]]],
+            ["boot failed", records.error_plain(ERROR)],
+            ["not yet", "why"],
+            ["started", ["a warning"]],
+            ["stopped", []],
         )
     ]
 

@@ -71,15 +71,15 @@ class ShardTarget:
             peer.session.receive(request)
         except ProtocolError:
             pass  # the real one closes the channel; here what follows is of interest
-        entry = self._dispatcher.execute(peer, request, now)
-        if entry is None:
+        answer = self._dispatcher.execute(peer, request, now)
+        if answer is None:
             return True
-        frame((request.number, [entry[:4]]))
-        for event in entry[4]:
+        frame((request.number, [answer[:4]]))
+        for event in answer.events:
             frame(event)
-        if not entry[1]:
-            _look_at(entry[2])
-        return bool(entry[1])
+        if not answer.ok:
+            _look_at(answer.value)
+        return answer.ok
 
     def _notice(self, peer: Peer, request: Request) -> bool:
         if request.operation is DECLARE:

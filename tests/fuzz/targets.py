@@ -21,6 +21,7 @@ from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol import codec, records
+from spex_shards.runtime.protocol.control import OF_WORKER, TO_CLIENT, TO_OWNER, TO_SUPERVISOR, TO_WORKER, Attach
 from spex_shards.runtime.protocol.requests import ProtocolError, read_request
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession
@@ -28,7 +29,7 @@ from spex_shards.runtime.protocol.wire import FrameReader, receive_message
 from spex_shards.runtime.store.log_format import HEADER_BYTES, Header, pack_record
 from spex_shards.runtime.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
 from spex_shards.runtime.store.recovery import recover
-from spex_shards.runtime.supervisor.attach import Refused, read_attach
+from spex_shards.runtime.supervisor.attach import NoCommonVersion, agree
 from tests.asking import OPERATIONS
 
 from . import seeds
@@ -100,8 +101,18 @@ def _replies(data: bytes) -> bool:
     return True
 
 
+_DIRECTIONS = (TO_SUPERVISOR, TO_CLIENT, TO_WORKER, OF_WORKER, TO_OWNER)
+
+
+def _read(direction: Any, plain: list[Any]) -> Any:
+    try:
+        return direction.read(plain)
+    except ProtocolError:
+        return None
+
+
 class _Messages:
-    """The bytes are one message of an attached client to the supervisor."""
+    """The bytes are one message of the supervisor, or to it, in any direction."""
 
     def __init__(self) -> None:
         self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,10 +124,14 @@ class _Messages:
             received = receive_message(theirs)
             if received is None:
                 raise AssertionError("a message was sent, and nothing is there")
-            read_attach(received[0])
-        except (ProtocolError, EOFError, Refused):
+            plain, _ = received
+            read = [message for direction in _DIRECTIONS if (message := _read(direction, plain)) is not None]
+            for message in read:
+                if isinstance(message, Attach):
+                    agree(message)
+        except (ProtocolError, EOFError, NoCommonVersion):
             return False
-        return True
+        return bool(read)
 
     def __del__(self) -> None:
         for end in self._ends:

@@ -37,10 +37,10 @@ def _newest_file_only(files: Any, place: str) -> Any:
     return list(_begun(files, place))[-1:]
 
 
-def _without_events(session: ServerSession, number: int, entry: Any, *, remember: bool) -> None:
+def _without_events(session: ServerSession, number: int, answer: Any, *, remember: bool) -> None:
     session.applied = max(session.applied, number)
-    if remember and entry is not None:
-        session._fresh[number] = [*entry[:4], []]
+    if remember and answer is not None:
+        session._fresh[number] = answer._replace(events=())
 
 
 def _in_memory_only(outbox: Outbox, captured: list[Any]) -> None:

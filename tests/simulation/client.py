@@ -10,13 +10,13 @@ from typing import Any
 
 from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.protocol.answers import LOG, MESSAGE, NOT_ANSWERED, REPORT
 from spex_shards.runtime.protocol.operations import Operation as RequestKind
 from spex_shards.runtime.protocol.records import decode_value, error_of
-from spex_shards.runtime.protocol.requests import DECLARE, NOT_ANSWERED, OLDEST_PROTOCOL, PROTOCOL_VERSION, SAYS_GOODBYE
+from spex_shards.runtime.protocol.requests import DECLARE, OLDEST_PROTOCOL, PROTOCOL_VERSION, SAYS_GOODBYE
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader
-from spex_shards.runtime.worker.peers import LOG, MESSAGE, REPORT
 
 from .disk import SimDisk
 from .pipes import Net, Pipe

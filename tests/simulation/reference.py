@@ -9,6 +9,7 @@ from typing import Any
 from spex_shards.domain.transition import INITIALISATION
 from spex_shards.messages import operations as ops
 from spex_shards.runtime.protocol import codec
+from spex_shards.runtime.protocol.answers import Answer
 from spex_shards.runtime.protocol.operations import Operation as RequestKind
 from spex_shards.runtime.protocol.records import error_of
 from spex_shards.runtime.protocol.sent import Sent
@@ -186,11 +187,11 @@ def cuts(instances: list[Reference], acknowledged: int) -> Iterator[int]:
     yield from sorted(operation.number for one in instances for operation in one.unanswered if operation.changes)
 
 
-def shown(entry: Any) -> Any:
+def shown(answer: Answer | None) -> Any:
     """Return an answer as the reference says it: None, the reason of an error, or a history."""
-    if entry is None:
+    if answer is None:
         return None
-    _, ok, value, _ = entry
-    if not ok:
+    value = answer.value
+    if not answer.ok:
         return error_of(value).reason
     return value if value is None else tuple((action, state) for _, action, state in value[2][4])

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ...errors import DataDirError, ShardDown
+from ..protocol.control import TO_SUPERVISOR, Attach
 from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..protocol.wire import check_peer, send_message, socket_address
 from ..system.descriptors import lifted_socket, take_standard_ones
@@ -33,8 +34,9 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
         with socket_address(path) as address:
             connection.connect(address)
         check_peer(connection, path)
-        offer = [OLDEST_PROTOCOL, client_id] if oldest_only else [PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL]
-        send_message(connection, ["attach", *offer])
+        # A supervisor of before versions were negotiated takes two fields only.
+        whole = TO_SUPERVISOR.plain(Attach(PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL))
+        send_message(connection, ["attach", OLDEST_PROTOCOL, client_id] if oldest_only else whole)
     except (OSError, DataDirError) as error:
         if connection is not None:
             connection.close()

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ...errors import CallTimeout
+from ..protocol.answers import Answer
 from ..protocol.operations import STATS, Operation
 from ..protocol.requests import SAYS_GOODBYE
 from ..protocol.sent import Sent
@@ -74,8 +75,8 @@ class Channel:
 
     # ------------------------------------------------------------------ calls
 
-    def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> Any:
-        """Send a request and wait for its entry; None is plain success.
+    def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> Answer | None:
+        """Send a request and wait for its answer; None is plain success.
 
         Raises:
             CallTimeout: The wait ended first; the request may be applied all the same.
@@ -93,8 +94,8 @@ class Channel:
         self._put(sent)
         return sent
 
-    def finish(self, sent: Sent, deadline: float) -> Any:
-        """Wait for the entry of a request sent by `start`; as `call`."""
+    def finish(self, sent: Sent, deadline: float) -> Answer | None:
+        """Wait for the answer of a request sent by `start`; as `call`."""
         if not self._wait_for(sent, deadline):
             raise CallTimeout(
                 f"shard {self.shard} (pid {self.lines.pid}) did not answer {sent.operation.name} within its timeout; "

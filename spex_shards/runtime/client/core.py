@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
 from ..protocol import records, routing
+from ..protocol.answers import LOG, MESSAGE, REPORT, Answer, Event
 from ..protocol.operations import STATS, Operation
-from ..protocol.requests import DECLARE, LOG, MESSAGE, REPORT
+from ..protocol.requests import DECLARE
 from ..protocol.session import frame
 from ..shard_info import ShardInfo, ShardStatus
 from ..transport import unapplied
@@ -106,7 +107,7 @@ class Client:
         self._starting = threading.RLock()
         self._is_starting = False
         self._courier = Courier(self._path, self.client_id, self.channels, self, revive, supervisor_pidfd)
-        self._courier.watch.hang_timeout = self._options.hang_timeout
+        self._courier.connection.watch.hang_timeout = self._options.hang_timeout
         self._announcer = Announcer(self._confirm, self._courier.wake)
 
     def start(self) -> None:
@@ -188,8 +189,8 @@ class Client:
             SpexError: What the shard answered, or what kept it from answering.
         """
         channel = self.channel(canonical)
-        entry = channel.call(operation, arguments, self._options.call_timeout)
-        return None if entry is None else self._value(channel, entry)
+        answer = channel.call(operation, arguments, self._options.call_timeout)
+        return None if answer is None else self._value(channel, answer)
 
     def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send a request whose answer nobody waits for."""
@@ -271,22 +272,21 @@ class Client:
         if isinstance(sent, SpexError):
             return sent
         try:
-            entry = channel.finish(sent, deadline)
-            return None if entry is None else self._value(channel, entry)
+            answer = channel.finish(sent, deadline)
+            return None if answer is None else self._value(channel, answer)
         except SpexError as error:
             return error
 
-    def _value(self, channel: Channel, entry: Any) -> Any:
-        _, ok, value, logs = entry
-        for plain in logs:
+    def _value(self, channel: Channel, answer: Answer) -> Any:
+        for plain in answer.logs:
             try:
                 emit(plain, channel.shard, channel.lines.pid, called_here=True)
             except Exception:  # a log filter of the application's may raise anything: the answer is the call's
                 with suppress(Exception):
                     logger.exception("a log record of shard %d could not be delivered", channel.shard)
-        if ok:
-            return value
-        raise records.error_of(value)
+        if answer.ok:
+            return answer.value
+        raise records.error_of(answer.value)
 
     # What a channel asks for.
 
@@ -329,7 +329,7 @@ class Client:
         """Whether no more events are to be read for now."""
         return self._announcer.full
 
-    def take_event(self, shard: int, pid: int, event: Any) -> None:
+    def take_event(self, shard: int, pid: int, event: Event) -> None:
         """Take what a shard sent unasked, by the courier; runs nothing of the application's."""
         number, kind, payload = event
         if not self.channels[shard].is_new(number, report=kind == REPORT):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..protocol.answers import Event, read_event
 from ..protocol.requests import MAX_REPLY_BYTES, ProtocolError
 from ..protocol.wire import FrameReader, read_available
 
@@ -17,7 +18,7 @@ class Listener(Protocol):
     def log_is_full(self) -> bool:
         """Whether no more events are to be read for now; the courier is woken when they are."""
 
-    def take_event(self, shard: int, pid: int, event: Any) -> None:
+    def take_event(self, shard: int, pid: int, event: Event) -> None:
         """Take an event of a shard."""
 
     def say(self, text: str) -> None:
@@ -77,7 +78,7 @@ class EventPipes:
         try:
             data = read_available(descriptor)
             for event in reader.feed(data) if data else ():
-                self._listener.take_event(shard, pid, event)
+                self._listener.take_event(shard, pid, read_event(event))
         except (ProtocolError, OSError, ValueError, TypeError):
             data = b""
         if data == b"":

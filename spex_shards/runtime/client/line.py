@@ -24,7 +24,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..protocol.requests import NOT_ANSWERED, ProtocolError
+from ..protocol.answers import refusal_of
+from ..protocol.requests import ProtocolError
 from ..protocol.sent import Sent
 from ..protocol.session import ClientSession
 from ..system.turns import Inside, Turn, interruption
@@ -73,7 +74,7 @@ class Line:
         self._blocked = blocked
         self.asked = pipes is not None
         self.dead = self.broken = self.busy = self.torn = False
-        self.refusal: Any = None
+        self.refusal: list[Any] | None = None
         self.followers = Followers()
         self.turn = Turn(self, _sending)
         self.reading = Turn(self, _leading)
@@ -203,8 +204,9 @@ class Line:
 
     def _take(self, replies: list[Any]) -> None:
         for reply in replies:
-            if type(reply) is list and reply and reply[0] == NOT_ANSWERED:
-                self.refusal = reply[1][0][2]
+            refusal = refusal_of(reply)
+            if refusal is not None:
+                self.refusal = refusal
                 self.broken = True
                 return
             self.session.receive(reply)

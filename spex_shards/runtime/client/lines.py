@@ -204,6 +204,7 @@ class Lines:
     def refused(self, line: Line) -> None:
         """Leave a line behind whose shard will not go on: sent again, everything would end the same way."""
         plain = line.refusal
+        assert plain is not None
         self.exit = str(error_of(plain))
 
         def refuse(session: ClientSession) -> None:
@@ -231,9 +232,9 @@ class Lines:
     def note_failures(self, session: ClientSession) -> None:
         """Take over what a session says that could not be applied."""
         for number in tuple(session.failures):
-            entry = session.failures.pop(number, None)
-            if entry is not None:
-                error = error_of(entry[2])
+            answer = session.failures.pop(number, None)
+            if answer is not None:
+                error = error_of(answer.value)
                 self.failures.add(error)
                 self._port.say(f"shard {self.shard} could not apply an observation: {error}")
 

@@ -10,10 +10,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ...errors import DataDirError, ShardDown
+from ...errors import DataDirError, ShardDown, SpexError
 from ..protocol.config import SupervisorConfig
+from ..protocol.control import TO_OWNER, Died, Started, StartFailed, Stopped
 from ..protocol.records import error_of
 from ..protocol.requests import MAX_REPLY_BYTES
 from ..protocol.session import frame
@@ -22,6 +23,7 @@ from ..shard_info import describe_exit
 from ..system.descriptors import lifted, lifted_socket, take_standard_ones
 from ..system.waits import milliseconds
 
+_Word = TypeVar("_Word", Started, Stopped)
 START_WITHIN: Final = 90.0
 _MARGIN: Final = 2.0
 _GONE_WITHIN: Final = 0.2
@@ -100,8 +102,8 @@ class SupervisorOwner:
         abnormal: list[str] = []
         try:
             self._socket.sendall(b"stop")
-            abnormal = self._wait_for("stopped", within + _MARGIN)[1] if within else []
-        except (OSError, ShardDown):
+            abnormal = self._wait_for(Stopped, within + _MARGIN).abnormal if within else []
+        except (OSError, SpexError):
             pass
         self._socket.close()
         try:
@@ -128,11 +130,11 @@ class SupervisorOwner:
         said: list[Any] = []
         with suppress(OSError, ValueError):
             while data := self._socket.recv(65536, socket.MSG_DONTWAIT):
-                said += self._reader.feed(data)
-        for plain in said:
-            if plain[0] == "died":
-                return str(plain[1])
-            if plain[0] == "stopped":
+                said += map(TO_OWNER.read, self._reader.feed(data))
+        for message in said:
+            if isinstance(message, Died):
+                return message.why
+            if isinstance(message, Stopped):
                 return "it was told to stop, by SIGTERM"
         return ""
 
@@ -157,12 +159,9 @@ class SupervisorOwner:
             raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid) from None
 
     def _answer(self, within: float) -> list[str]:
-        word, value = self._wait_for("started", within)
-        if word == "failed":
-            raise error_of(value)
-        return list(value)
+        return self._wait_for(Started, within).warnings
 
-    def _wait_for(self, word: str, within: float) -> list[Any]:
+    def _wait_for(self, word: type[_Word], within: float) -> _Word:
         deadline = time.monotonic() + within
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -175,13 +174,16 @@ class SupervisorOwner:
                 data = b""
             if not data:
                 raise ShardDown(f"the supervisor (pid {self.pid}) ended unexpectedly", pid=self.pid)
-            for plain in self._reader.feed(data):
-                if plain[0] in (word, "failed"):
-                    return list(plain)
-                if plain[0] == "died":
-                    self.why = str(plain[1])
+            for message in map(TO_OWNER.read, self._reader.feed(data)):
+                if isinstance(message, Died):
+                    self.why = message.why
                     raise ShardDown(f"the supervisor (pid {self.pid}) died: {self.why}", pid=self.pid)
-        raise ShardDown(f"the supervisor (pid {self.pid}) did not report {word!r} within {within} s", pid=self.pid)
+                if isinstance(message, StartFailed):
+                    raise error_of(message.error)
+                if isinstance(message, word):
+                    return message
+        text = f"the supervisor (pid {self.pid}) did not report that it has {word.__name__.lower()} within {within} s"
+        raise ShardDown(text, pid=self.pid)
 
 
 class _Orphans:

@@ -8,14 +8,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..protocol.control import TO_SUPERVISOR, AskStatus, Revive
 from ..protocol.wire import send_message
 
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """Something asked of the supervisor; `answered` is set when the answer is in `answer`."""
+    """Something asked of the supervisor, by nobody if `of` is None; `answered` is set when the answer is there."""
 
-    words: list[Any]
+    of: Revive | AskStatus | None
     answer: Any = None
     answered: threading.Event = field(default_factory=threading.Event)
 
@@ -34,9 +35,9 @@ class Questions:
     def __bool__(self) -> bool:
         return bool(self._unsent)
 
-    def ask(self, words: list[Any]) -> Question:
+    def ask(self, of: Revive | AskStatus) -> Question:
         """Have something asked."""
-        question = Question(words)
+        question = Question(of)
         self._unsent.append(question)
         return question
 
@@ -47,7 +48,8 @@ class Questions:
             OSError: The supervisor is gone.
         """
         while self._unsent:
-            if not send_message(connection, self._unsent[0].words):
+            of = self._unsent[0].of
+            if of is not None and not send_message(connection, TO_SUPERVISOR.plain(of)):
                 return False
             self._unanswered.append(self._unsent.popleft())
         return True
@@ -58,8 +60,8 @@ class Questions:
         Raises:
             OSError: The supervisor is gone.
         """
-        if send_message(connection, ["status"]):
-            self._unanswered.append(Question([]))
+        if send_message(connection, TO_SUPERVISOR.plain(AskStatus())):
+            self._unanswered.append(Question(None))
 
     def answer(self, answer: Any) -> None:
         """Take the next answer."""
@@ -70,9 +72,9 @@ class Questions:
         """The connection is gone: ask the next supervisor, but for revivals, since that starts all shards."""
         while self._unanswered:
             question = self._unanswered.popleft()
-            if question.words[:1] == ["revive"]:
+            if isinstance(question.of, Revive):
                 self._give(question, None)
-            elif question.words:
+            elif question.of is not None:
                 self._unsent.append(question)
 
     @staticmethod

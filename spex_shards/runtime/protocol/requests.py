@@ -2,9 +2,6 @@
 
 A request on the wire is ``[number, acknowledged, code, thread, *arguments]``; `code` is that of an `Operation`, plus
 `NOWAIT` where the caller does not wait. Number 0 is a notice: it has no answer and no place in the count.
-
-A reply is ``[up to, entries]``: every request up to that number is answered; those that have no entry of their own
-succeeded and have nothing to say. An entry is ``[number, ok, value or error, log records]``.
 """
 
 from __future__ import annotations
@@ -24,10 +21,6 @@ FORGOTTEN_AFTER: Final = 24 * 3600
 """Seconds after which a shard may forget a client that is gone, and what it had of its requests."""
 DEFAULT_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 1 << 30
-NOT_ANSWERED: Final = -1
-"""In a reply's place for the number: the channel is refused or closed, and the entry says why."""
-MESSAGE, LOG, REPORT = 0, 1, 2
-"""Kinds of events: a message of a service, a log record of a request, a log record of none (see the outbox)."""
 
 
 def _notice(name: str, code: int, check: Any) -> Operation:

@@ -6,6 +6,7 @@ import struct
 from typing import Any, Final
 
 from . import codec
+from .answers import Answer
 from .operations import CALL, NOWAIT, STATS, Operation
 
 LENGTH: Final = 4
@@ -32,7 +33,7 @@ class Sent:
         number: Its place among the requests of its client to that shard; 0: it has none yet.
         data: Its frame; only once it has a number.
         size: Bytes of the frame.
-        answer: Its entry in a reply, once `done`; None is plain success.
+        answer: Its answer, once `done`; None is plain success.
         done: Whether it is answered.
         given_up: Whether its answer is known before it is sent.
     """
@@ -40,7 +41,7 @@ class Sent:
     # Defaults of the class: one is made for each observation, and most never have more than a number.
     number = 0
     data = b""
-    answer: Any = None
+    answer: Answer | None = None
     done = False
     given_up = False
 
@@ -64,9 +65,9 @@ class Sent:
         self.data = data = _HEAD.pack(self.size - LENGTH, packed[0] + 2, _U64, number, _U64, acknowledged) + packed[1:]
         return data
 
-    def give_up(self, error: Any, acknowledged: int) -> None:
+    def give_up(self, error: list[Any], acknowledged: int) -> None:
         """Have it answered with an error; in its place goes a question that takes its number and does nothing."""
         question = Sent(STATS, 0, (), waits=True)
         self.data = question.numbered(self.number, acknowledged)
         self.size, self.changes = question.size, False
-        self.answer, self.given_up = [self.number, False, error, []], True
+        self.answer, self.given_up = Answer(self.number, False, error), True

@@ -19,8 +19,9 @@ from itertools import dropwhile
 from operator import attrgetter
 from typing import Any, Final
 
-from ...errors import ShardDown, StoreError, code_of, show
+from ...errors import ShardDown, StoreError, code_of
 from . import codec, records
+from .answers import Answer, read_reply
 from .requests import BYE, FORGOTTEN_AFTER, HELLO, OLDEST_PROTOCOL, PROTOCOL_VERSION, SEEN, ProtocolError, Request
 from .sent import LENGTH, Sent
 
@@ -62,14 +63,14 @@ class ClientSession:
     Attributes:
         acknowledged: Every request up to this number is answered.
         written: Requests up to this number were written to a channel, this one or an earlier one.
-        failures: Number → entry of requests that nobody waits for and that could not be applied.
+        failures: Number → answer of requests that nobody waits for and that could not be applied.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.acknowledged = 0
         self.written = 0
-        self.failures: dict[int, Any] = {}
+        self.failures: dict[int, Answer] = {}
         self._window: deque[Sent] = deque()
         self._last = 0
         self._kept = self._given_up = False
@@ -122,32 +123,28 @@ class ClientSession:
         Raises:
             ProtocolError: It is malformed; nothing of it was taken.
         """
-        unkept = set()
-        try:
-            upto, entries = reply
-            for number, ok, value, _ in entries:
-                if not ok and value[0] == _NOT_KEPT:
-                    unkept.add(number)
-        except (TypeError, ValueError, LookupError):
-            raise ProtocolError(f"a malformed reply: {show(reply)}") from None
-        if type(upto) is not int or not self.acknowledged <= upto <= self._last:
-            raise ProtocolError(f"a reply up to {show(upto)}, where {self.acknowledged} to {self._last} was possible")
-        if not entries and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
+        upto, answers = read_reply(reply)
+        if not self.acknowledged <= upto <= self._last:
+            raise ProtocolError(f"a reply up to {upto}, where {self.acknowledged} to {self._last} was possible")
+        if not answers and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
             self.acknowledged = upto  # before anything leaves the window; a successor looks at the window first
             window = self._window
             while window and window[0].number <= upto:
                 window[0].done = True
                 window.popleft()
             return
-        for entry in entries:
-            sent = self._at(entry[0])
+        unkept = set()
+        for answer in answers:
+            sent = self._at(answer.number)
+            if not answer.ok and answer.value[0] == _NOT_KEPT:
+                unkept.add(answer.number)
             if sent is not None and not sent.given_up:
-                sent.answer = entry
+                sent.answer = answer
         self._answered(upto, unkept)
 
-    def _at(self, number: Any) -> Sent | None:
+    def _at(self, number: int) -> Sent | None:
         window = self._window
-        if type(number) is not int or not window:
+        if not window:
             return None
         place = number - window[0].number
         return window[place] if 0 <= place < len(window) else None
@@ -160,7 +157,7 @@ class ClientSession:
             sent = window[0]
             if not self._kept and sent.changes and sent.number not in unkept:
                 self._kept = True
-            if sent.answer is not None and not sent.waits and not sent.answer[1]:
+            if sent.answer is not None and not sent.waits and not sent.answer.ok:
                 self.failures[sent.number] = sent.answer
             sent.done = True
             window.popleft()
@@ -221,7 +218,7 @@ class ClientSession:
         self.written = self._last
         return b"".join(sent.data for sent in tuple(self._window))
 
-    def refuse_all(self, error: Any) -> int:
+    def refuse_all(self, error: list[Any]) -> int:
         """Answer the whole window with an error, as the shard said; return how many requests that were.
 
         The shard has no row of this client, or knows no more what it says: the next channel starts anew.
@@ -231,7 +228,7 @@ class ClientSession:
         self._kept = False
         return count
 
-    def refuse_larger(self, limit: int, error: Callable[[Sent], Any]) -> None:
+    def refuse_larger(self, limit: int, error: Callable[[Sent], list[Any]]) -> None:
         """Have requests that a shard would not take answered alone, with an error; their numbers are used up.
 
         Args:
@@ -243,7 +240,7 @@ class ClientSession:
                 sent.give_up(error(sent), self.acknowledged)
                 self._given_up = True
 
-    def abandon(self, error: Any) -> list[int]:
+    def abandon(self, error: list[Any]) -> list[int]:
         """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting.
 
         Those are no failures of their own: whoever abandons them says it once for all.
@@ -254,10 +251,10 @@ class ClientSession:
             self.failures.pop(number, None)
         return posted
 
-    def _answer_all(self, error: Any) -> None:
+    def _answer_all(self, error: list[Any]) -> None:
         window = tuple(self._window)
         for sent in window:
-            sent.answer = [sent.number, False, error, []]
+            sent.answer = Answer(sent.number, False, error)
         if window:
             self._answered(window[-1].number, frozenset(sent.number for sent in window))
 
@@ -267,11 +264,11 @@ class ServerSession:
 
     Args:
         row: The stored row of the client, or None.
-        answers: The stored answers: number → entry.
+        answers: The stored answers, by number.
         lost: Whether there was a row, which cannot be read any more.
     """
 
-    def __init__(self, row: Any, answers: dict[int, Any], *, lost: bool = False) -> None:
+    def __init__(self, row: Any, answers: dict[int, Answer], *, lost: bool = False) -> None:
         known: tuple[int, int, int] = (0, 0, 0) if row is None or lost else tuple(row)
         self._lost = lost
         self.applied, self.events, self.gone = known
@@ -279,8 +276,8 @@ class ServerSession:
         self.opened = False
         self._next = 0
         self._remembered = answers
-        self._fresh: dict[int, Any] = {}
-        self._refused: dict[int, Any] = {}
+        self._fresh: dict[int, Answer] = {}
+        self._refused: dict[int, Answer] = {}
         self._dropped: list[int] = []
 
     def open(self, version: int, first: int, *, kept: bool, again: bool, events: int) -> None:
@@ -326,21 +323,21 @@ class ServerSession:
         """The newest request that `receive` took was not carried out, and will be given to it once more."""
         self._next -= 1
 
-    def again(self, number: int) -> Any:
-        """Return the remembered entry of a request that was carried out before, or None for plain success."""
+    def again(self, number: int) -> Answer | None:
+        """Return the remembered answer of a request that was carried out before, or None for plain success."""
         return self._remembered.get(number)
 
-    def applied_now(self, number: int, entry: Any, *, remember: bool) -> None:
-        """Note that a request was carried out in the current batch, and its entry (None: plain success)."""
+    def applied_now(self, number: int, answer: Answer | None, *, remember: bool) -> None:
+        """Note that a request was carried out in the current batch, and its answer (None: plain success)."""
         self.applied = max(self.applied, number)
-        if remember and entry is not None:
-            self._fresh[number] = entry
+        if remember and answer is not None:
+            self._fresh[number] = answer
 
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
         """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
         row = records.seal_flat((self.applied, self.events, self.gone))
-        entries = {**self._refused, **self._fresh}
-        return row, {number: records.seal(entry) for number, entry in entries.items()}, self._dropped
+        answers = {**self._refused, **self._fresh}
+        return row, {number: records.seal(answer) for number, answer in answers.items()}, self._dropped
 
     def committed(self) -> None:
         """The batch was kept."""
@@ -348,8 +345,8 @@ class ServerSession:
         self._refused.clear()
         if not self._fresh and not self._dropped:
             return
-        for number, entry in self._fresh.items():
-            self._remembered[number] = entry
+        for number, answer in self._fresh.items():
+            self._remembered[number] = answer
         self._fresh.clear()
         self._dropped = []
 
@@ -362,9 +359,9 @@ class ServerSession:
         """The batch was not kept: nothing of it is remembered."""
         self._fresh.clear()
 
-    def not_applied(self, number: int, entry: Any) -> None:
+    def not_applied(self, number: int, answer: Answer) -> None:
         """Remember the answer that a request of a failed batch got; it is kept with the first batch that can be."""
-        self._remembered[number] = self._refused[number] = entry
+        self._remembered[number] = self._refused[number] = answer
 
     def _forget(self, upto: int) -> None:
         if self._remembered:

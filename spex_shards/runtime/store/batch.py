@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ...errors import StoreError
 from .overlay import merged
 from .port import Store
 
 _MISSING: Any = object()
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class _Detached:
@@ -23,8 +26,8 @@ class Batch:
     """An overlay over a store.
 
     Reads see the changes gathered so far; nothing touches the disk before `commit`. `mark` and `rollback` undo the
-    changes of one request within the batch; whoever keeps state in memory registers with `on_undo` how to undo its own
-    change, and is rolled back together with them.
+    changes of one request within the batch. Whoever keeps state in memory changes it by `put_in` and `add_to`, or says
+    `restores` first, and is rolled back together with the rows; `on_undo` is for what these cannot say.
 
     Attributes:
         dirty: Whether there is anything to keep.
@@ -87,6 +90,26 @@ class Batch:
     def on_undo(self, undo: Callable[[], None]) -> None:
         """Have `undo` called when the changes made since here are rolled back."""
         self._undo.append(undo)
+
+    def restores(self, target: object, *names: str) -> None:
+        """Have attributes of `target` get back, with a rollback to before, the values that they have now."""
+        before = [(name, getattr(target, name)) for name in names]
+
+        def restore() -> None:
+            for name, value in before:
+                setattr(target, name, value)
+
+        self._undo.append(restore)
+
+    def put_in(self, mapping: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+        """Set a key of a dict in memory, until a rollback to before."""
+        self._undo.append((mapping, key, mapping.get(key, _MISSING)))
+        mapping[key] = value
+
+    def add_to(self, items: set[_Key], item: _Key) -> None:
+        """Add an item that a set in memory does not have, until a rollback to before."""
+        self._undo.append(partial(items.discard, item))
+        items.add(item)
 
     def mark(self) -> int:
         """Return a place to roll back to."""

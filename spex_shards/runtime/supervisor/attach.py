@@ -12,15 +12,15 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...errors import DataDirError
+from ..protocol.control import TO_CLIENT, TO_SUPERVISOR, TO_WORKER, Attach, Ends, Message, Serve
 from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
 from ..protocol.wire import peer, pipe, receive_message, send_message, socket_address
 
 
 @dataclass(slots=True, eq=False)
-class Attached:
+class Guest:
     """A client's connection: the shards that it wants channels to, and when it was given the last one to each."""
 
     connection: socket.socket
@@ -29,10 +29,10 @@ class Attached:
     wanted: set[int] = field(default_factory=set)
     opened: dict[int, float] = field(default_factory=dict)
 
-    def tell(self, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
+    def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
         """Send a message; False when the client is gone or does not take it."""
         try:
-            return send_message(self.connection, message, descriptors)
+            return send_message(self.connection, TO_CLIENT.plain(message), descriptors)
         except OSError:
             return False
 
@@ -52,7 +52,7 @@ class Door:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.clients: dict[int, Attached] = {}
+        self.clients: dict[int, Guest] = {}
         self.full = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -69,7 +69,7 @@ class Door:
         """Return the listening descriptor."""
         return self._listener.fileno()
 
-    def let_in(self) -> Attached | None:
+    def let_in(self) -> Guest | None:
         """Accept one client of this user; None: there is none, or it is another user's."""
         try:
             connection, _ = self._listener.accept()
@@ -80,10 +80,10 @@ class Door:
         if uid != os.geteuid():
             connection.close()
             return None
-        attached = self.clients[connection.fileno()] = Attached(connection, pid)
-        return attached
+        guest = self.clients[connection.fileno()] = Guest(connection, pid)
+        return guest
 
-    def listen_to(self, client: Attached) -> list[Any] | None:
+    def listen_to(self, client: Guest) -> Message | None:
         """Return the client's next message; None: nothing yet.
 
         Raises:
@@ -91,22 +91,23 @@ class Door:
         """
         try:
             received = receive_message(client.connection)
+            if received is None:
+                return None
+            plain, descriptors = received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            message: Message = TO_SUPERVISOR.read(plain)
         except ProtocolError as error:
             raise EOFError from error
-        if received is None:
-            return None
-        message, descriptors = received
-        for descriptor in descriptors:
-            os.close(descriptor)
         return message
 
-    def tell_all(self, message: list[Any]) -> None:
+    def tell_all(self, message: Message) -> None:
         """Send a message to every client; who does not take it is shown out."""
         for client in list(self.clients.values()):
             if not client.tell(message):
                 self.show_out(client)
 
-    def show_out(self, client: Attached) -> None:
+    def show_out(self, client: Guest) -> None:
         """Close a client's connection."""
         self.clients.pop(client.connection.fileno(), None)
         client.connection.close()
@@ -119,33 +120,27 @@ class Door:
         self._path.unlink(missing_ok=True)
 
 
-class Refused(Exception):
+class NoCommonVersion(Exception):
     """A client speaks no version of the protocol that is spoken here."""
 
 
-def read_attach(message: list[Any]) -> tuple[bytes, int]:
-    """Return the client id of an ``attach`` message, and the newest version of the protocol that both sides speak.
-
-    The message is ``["attach", newest version, client id, oldest version]``; one without the last is of a client that
-    speaks one version.
+def agree(offer: Attach) -> int:
+    """Return the newest version of the protocol that both sides speak.
 
     Raises:
-        Refused: There is no such version.
-        EOFError: It is no such message.
+        NoCommonVersion: There is none.
+        EOFError: The client has no id of 16 bytes.
     """
-    if not 3 <= len(message) <= 4 or message[0] != "attach":
+    if len(offer.client_id) != 16:
         raise EOFError
-    _, newest, client_id, *rest = message
-    oldest = rest[0] if rest else newest
-    if type(newest) is not int or type(oldest) is not int or type(client_id) is not bytes or len(client_id) != 16:
-        raise EOFError
-    version = min(newest, PROTOCOL_VERSION)
-    if version < max(oldest, OLDEST_PROTOCOL):
-        raise Refused
-    return client_id, version
+    version = min(offer.newest, PROTOCOL_VERSION)
+    # Who says nothing of the oldest speaks one version.
+    if version < max(offer.newest if offer.oldest is None else offer.oldest, OLDEST_PROTOCOL):
+        raise NoCommonVersion
+    return version
 
 
-def connect(client: Attached, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
+def connect(client: Guest, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
     """Make a channel between a client and a worker; False when the worker does not take its ends just now.
 
     Raises:
@@ -157,10 +152,10 @@ def connect(client: Attached, worker: socket.socket, shard: int, generation: int
         for _ in range(3):
             made += pipe()
         requests, replies, events = (made[i : i + 2] for i in (0, 2, 4))
-        hers = ["channel", client.client_id, client.pid, owner]
+        hers = TO_WORKER.plain(Serve(client.client_id, client.pid, owner))
         if not send_message(worker, hers, (requests[0], replies[1], events[1])):
             return False
-        if not client.tell(["channel", shard, generation, pid], (requests[1], replies[0], events[0])):
+        if not client.tell(Ends(shard, generation, pid), (requests[1], replies[0], events[0])):
             raise EOFError
         return True
     finally:

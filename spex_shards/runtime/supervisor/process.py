@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import words
+from ..protocol.control import OF_WORKER, Dying
 from ..protocol.wire import send_message
 from ..shard_info import describe_exit
 from ..system.forking import close_all_but, die_with, prepare
@@ -118,7 +119,7 @@ class Forker:
             if isinstance(error, MemoryError):
                 traceback.clear_frames(error.__traceback__)  # so that there is memory for the words
             with suppress(OSError):
-                send_message(control, ["dying", words(error)[:_MOST_WORDS]])
+                send_message(control, OF_WORKER.plain(Dying(words(error)[:_MOST_WORDS])))
             traceback.print_exc()
         finally:
             sys.stderr.flush()

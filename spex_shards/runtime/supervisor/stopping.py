@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from ..protocol.control import TO_WORKER, Drain
 from ..protocol.wire import send_message
 from ..system.waits import milliseconds
 from .process import STOPPED, WorkerProcess
@@ -23,7 +24,7 @@ def stop_workers(workers: dict[int, WorkerProcess], within: float) -> list[str]:
     """
     for worker in workers.values():
         with suppress(OSError):
-            send_message(worker.control, ["drain"])
+            send_message(worker.control, TO_WORKER.plain(Drain()))
     abnormal = _wait_for(workers, time.monotonic() + within, asked=True)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for worker in workers.values():

@@ -6,11 +6,12 @@ import select
 from typing import Any, Final
 
 from ...errors import ShardDown, SpexError, StoreError
+from ..protocol.answers import Answer
 from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..protocol.session import ServerSession
-from .dispatch import Done, Entry
+from .dispatch import Done
 from .peers import Peer
 from .sessions import Sessions
 
@@ -161,20 +162,20 @@ class Attachments:
     def answer(self, done: list[Done]) -> None:
         """Have the answers of a batch written, each client's in one reply."""
         if len(done) == 1:
-            [(peer, request, entry, _)] = done
+            [(peer, request, answer, _)] = done
             if not peer.closed:
-                peer.reply(request.number, [entry] if entry is not None else [])
+                peer.reply(request.number, () if answer is None else (answer,))
                 self.flush(peer)
             return
         last: dict[Peer, int] = {}
-        entries: dict[Peer, list[Entry]] = {}
-        for peer, request, entry, _ in done:
+        answers: dict[Peer, list[Answer]] = {}
+        for peer, request, answer, _ in done:
             last[peer] = request.number
-            if entry is not None:
-                entries.setdefault(peer, []).append(entry)
+            if answer is not None:
+                answers.setdefault(peer, []).append(answer)
         for peer, upto in last.items():
             if not peer.closed:
-                peer.reply(upto, entries.get(peer, []))
+                peer.reply(upto, answers.get(peer, ()))
                 self.flush(peer)
 
     def flush(self, peer: Peer) -> None:

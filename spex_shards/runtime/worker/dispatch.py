@@ -1,4 +1,4 @@
-"""One request, checked and carried out by the service: from its arguments to its entry in a reply."""
+"""One request, checked and carried out by the service: from its arguments to its answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import RemoteTraceback, SpexError, StoreError, words
+from ..protocol.answers import LOG, MESSAGE, Answer
 from ..protocol.codec import pack
 from ..protocol.operations import STATS, Operation
 from ..protocol.records import error_plain
@@ -17,12 +18,16 @@ from ..service import Call, Deferred
 from ..shard import Shard
 from ..system.user_code import report
 from .logs import LogCapture
-from .peers import LOG, MESSAGE, Peer
+from .peers import Peer
 
-Entry = list[Any]
-"""[number, ok, value or error, log records, events]; the events stay in the shard's memory of the answer."""
-Done = tuple[Peer, Request, Entry | None, bool]
-"""An answered request: its client, itself, its entry, and whether the current batch carried it out."""
+
+class Done(NamedTuple):
+    """An answered request: its client, itself, its answer (None: plain success), and whether this batch did it."""
+
+    peer: Peer
+    request: Request
+    answer: Answer | None
+    fresh: bool
 
 
 class Dispatcher:
@@ -76,8 +81,8 @@ class Dispatcher:
         except StoreError:
             self._batch.rollback(mark)
 
-    def execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
-        """Carry a request out in the current batch; return its entry, or None for plain success with nothing to say."""
+    def execute(self, peer: Peer, request: Request, now: int) -> Answer | None:
+        """Carry a request out in the current batch; return its answer (None: success, and nothing to say)."""
         operation = request.operation
         self.requests[operation.name] += 1
         messages: list[bytes] = []
@@ -105,7 +110,7 @@ class Dispatcher:
         if isinstance(value, SpexError):
             value, ok = self._word(request, value, ok=ok)
         self._capture.target = self._capture.outside
-        return self._entry(peer, request, ok, value, logs, messages)
+        return self._answer(peer, request, ok, value, logs, messages)
 
     def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
         # `ok` here: it was carried out, and the error is the service's word, which nobody waits for with `_nowait`.
@@ -114,23 +119,23 @@ class Dispatcher:
             return None, True
         return error_plain(error), False
 
-    def _entry(
+    def _answer(
         self, peer: Peer, request: Request, ok: bool, value: Any, logs: list[Any], messages: list[bytes]
-    ) -> Entry:
+    ) -> Answer:
         events = [peer.event(MESSAGE, message) for message in messages]
         if request.nowait:
             events += [peer.event(LOG, record) for record in logs]
             logs = []
-        return [request.number, ok, value, logs, events]
+        return Answer(request.number, ok, value, logs, events)
 
     def _report(self, *, call: Call) -> dict[str, Any]:  # noqa: ARG002 - every operation has it
         own = {"requests": dict(self.requests), "store_size": self._shard.store.size()}
         return {**own, **self._service.stats(), **self._stats()}
 
 
-def size_of(request: Request, entry: Entry | None) -> int:
+def size_of(request: Request, answer: Answer | None) -> int:
     """Return the bytes that the answer to a question takes; 0 for what changes something, which has small answers."""
-    return 0 if entry is None or request.operation.changes else len(pack(entry[2]))
+    return 0 if answer is None or request.operation.changes else len(pack(answer.value))
 
 
 def _check_size(request: Request, most: int) -> None:

@@ -28,6 +28,8 @@ from math import inf
 from typing import Any, Final
 
 from ...errors import ShardDown, SpexError, StoreError
+from ..protocol.answers import Answer
+from ..protocol.control import OF_WORKER, TO_WORKER, Drain, Ping, Pong, Serve
 from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import BYE, DECLARE, HELLO, ProtocolError, Request
@@ -38,7 +40,7 @@ from ..store import LogBroken
 from ..system.waits import capped
 from .attachments import MAX_UNWRITTEN, Attachments
 from .deferred import DeferredWork
-from .dispatch import Dispatcher, Done, Entry, size_of
+from .dispatch import Dispatcher, Done, size_of
 from .logs import LogCapture
 from .memory import most_request_bytes
 from .options import WorkerOptions
@@ -165,13 +167,14 @@ class Worker:
             return
         if received is None:
             return
-        message, descriptors = received
-        if message[0] == "channel" and len(descriptors) == 3:
-            self._clients.attach(message[1], message[2], message[3], descriptors)
-        elif message[0] == "ping":
-            send_message(self._control, ["pong"])
-        elif message[0] == "drain":
-            self._draining = True
+        plain, descriptors = received
+        match TO_WORKER.read(plain):
+            case Serve(client_id, pid, owner):
+                self._clients.attach(client_id, pid, owner, descriptors)
+            case Ping():
+                send_message(self._control, OF_WORKER.plain(Pong()))
+            case Drain():
+                self._draining = True
 
     # ------------------------------------------------------------------ one batch
 
@@ -199,7 +202,7 @@ class Worker:
                 self._clients.park(peer)
                 later.append((peer, request))
             elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
-                unwritten += size_of(request, done[-1][2])
+                unwritten += size_of(request, done[-1].answer)
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
                 done, unwritten = [], 0
@@ -217,9 +220,9 @@ class Worker:
         session = peer.session
         try:
             if not session.receive(request):
-                done.append((peer, request, session.again(request.number), False))
+                done.append(Done(peer, request, session.again(request.number), False))
                 return True
-            entry = self._execute(peer, request, now)
+            answer = self._execute(peer, request, now)
         except ProtocolError as error:
             self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return True
@@ -228,17 +231,17 @@ class Worker:
             self._deferred.wait_for(deferred, peer)
             return False
         changes = request.operation.changes
-        session.applied_now(request.number, entry, remember=changes)
+        session.applied_now(request.number, answer, remember=changes)
         if changes:
             self._sessions.changed(peer.client_id)
-        done.append((peer, request, entry, True))
+        done.append(Done(peer, request, answer, True))
         return True
 
-    def _execute(self, peer: Peer, request: Request, now: int) -> Entry | None:
+    def _execute(self, peer: Peer, request: Request, now: int) -> Answer | None:
         if self._watch.suspicious:
             refusal = self._watch.poison(peer.client_id, request)
             if refusal is not None:
-                return [request.number, False, error_plain(refusal), [], []]
+                return Answer(request.number, False, error_plain(refusal))
         self._watch.executing(peer.client_id, request.number)
         return self._dispatcher.execute(peer, request, now)
 
@@ -296,14 +299,14 @@ class Worker:
         self._sessions.failed()
         plain = error_plain(error)
         failed: list[Done] = []
-        for peer, request, entry, fresh in done:
-            answer: Entry | None = entry
+        for peer, request, kept, fresh in done:
+            answer = kept
             if fresh and request.operation.changes:
-                answer = [request.number, False, plain, [], []]
+                answer = Answer(request.number, False, plain)
                 peer.session.not_applied(request.number, answer)
             elif fresh:  # what it read may be of this batch: read again
                 answer = self._execute(peer, request, _now())
-            failed.append((peer, request, answer, fresh))
+            failed.append(Done(peer, request, answer, fresh))
         self._watch.clear()
         if not done:  # who asked for something is told, and nobody asked for this
             self._complain(f"what is due could not be kept: {error}")

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from ...errors import StoreError
 from ..protocol import records
+from ..protocol.answers import REPORT, Event
 from ..protocol.session import frame
 from ..store import Batch
 from ..store.keys import u64
 from .logs import record_plain
-from .peers import REPORT, Peer
+from .peers import Peer
 
 MOST_KEPT: Final = 10_000
 """When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
@@ -75,8 +76,7 @@ class Outbox:
             self._count(self._lost + count)
 
     def _count(self, lost: int) -> None:
-        before = self._lost
-        self._batch.on_undo(lambda: setattr(self, "_lost", before))
+        self._batch.restores(self, "_lost")
         self._lost = lost
         self._batch.put("layout", _LOST, u64(lost) if lost else None)
 
@@ -99,7 +99,7 @@ class Outbox:
             if peer.closed or peer.stalled or peer.events or not peer.session.opened:
                 continue
             for number, record in self._waiting:
-                peer.events += frame((number, REPORT, record))
+                peer.events += frame(Event(number, REPORT, record))
                 self._given = number
                 if len(peer.events) >= AT_ONCE:
                     break

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
+from ..protocol.answers import NOT_ANSWERED, Answer, Event
 from ..protocol.operations import Operations
-from ..protocol.requests import LOG, MESSAGE, NOT_ANSWERED, REPORT, Request, read_request
+from ..protocol.requests import Request, read_request
 from ..protocol.session import ServerSession, frame, frame_flat
 from ..protocol.wire import FrameReader, read_available, write_available
-
-__all__ = ["LOG", "MESSAGE", "REPORT", "Peer"]
 
 
 class Peer:
@@ -78,17 +78,17 @@ class Peer:
         self.queue.clear()
         self._reader = FrameReader(self._limit)
 
-    def event(self, kind: int, payload: Any) -> list[Any]:
+    def event(self, kind: int, payload: Any) -> Event:
         """Number an event of the current batch."""
         self.session.events += 1
-        return [self.session.events, kind, payload]
+        return Event(self.session.events, kind, payload)
 
-    def reply(self, upto: int, entries: list[Any]) -> None:
+    def reply(self, upto: int, answers: Sequence[Answer]) -> None:
         """Have a reply written, after the events that belong to it."""
-        for entry in entries:
-            for event in entry[4]:
+        for answer in answers:
+            for event in answer.events:
                 self.events += frame(event)
-        self.replies += frame((upto, [entry[:4] for entry in entries])) if entries else frame_flat((upto, ()))
+        self.replies += frame((upto, [answer[:4] for answer in answers])) if answers else frame_flat((upto, ()))
 
     def refuse(self, error: list[Any]) -> None:
         """Have the reason written why this channel is of no use."""

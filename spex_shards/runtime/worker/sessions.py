@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from ...errors import StoreError
 from ..protocol import records
+from ..protocol.answers import Answer
 from ..protocol.requests import FORGOTTEN_AFTER
 from ..protocol.session import ServerSession
 from ..store import Batch
@@ -150,8 +151,7 @@ class Sessions:
         now = time.monotonic()
         if now < self.next_sweep:
             return
-        before = self._swept, self.next_sweep
-        self._batch.on_undo(lambda: self._restore(*before))
+        self._batch.restores(self, "_swept", "next_sweep")
         portion = list(islice(self._batch.range("clients", self._swept or b""), PORTION))
         age = self.age
         for client_id, row in portion:
@@ -162,9 +162,6 @@ class Sessions:
             self._batch.put("layout", _AGE, u64(age))
         else:
             self._swept, self.next_sweep = portion[-1][0] + b"\0", now
-
-    def _restore(self, swept: bytes | None, next_sweep: float) -> None:
-        self._swept, self.next_sweep = swept, next_sweep
 
     def _sweep_one(self, client_id: bytes, row: bytes, age: int) -> None:
         try:
@@ -188,6 +185,14 @@ class Sessions:
         for key, _ in list(self._batch.range("answers", client_id, client_id + b"\xff" * 9)):
             self._batch.delete("answers", key)
 
-    def _answers(self, client_id: bytes) -> dict[int, Any]:
+    def _answers(self, client_id: bytes) -> dict[int, Answer]:
         rows = self._batch.range("answers", client_id, client_id + b"\xff" * 9)
-        return {int.from_bytes(key[16:], "big"): records.unseal(row, "an answer") for key, row in rows}
+        return {int.from_bytes(key[16:], "big"): _answer(row) for key, row in rows}
+
+
+def _answer(row: bytes) -> Answer:
+    plain = records.unseal(row, "an answer")
+    try:
+        return Answer.stored(plain)
+    except ValueError as error:
+        raise StoreError(f"a damaged row: {error}", row="an answer") from None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...errors import SpexError
+from ..protocol.control import OF_WORKER, BootFailed, Dying, NotYet, Ready
 from ..protocol.records import error_plain
 from ..protocol.wire import send_message
 from ..shard import Shard
@@ -41,19 +42,19 @@ def run(boot: Callable[[], Shard], control: socket.socket, options: WorkerOption
     except SpexError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _TEMPORARY:
             return _not_yet(control, str(error))
-        send_message(control, ["boot failed", error_plain(error)])
+        send_message(control, OF_WORKER.plain(BootFailed(error_plain(error))))
         return BOOT_FAILED
     except MemoryError:
         return _not_yet(control, "there was not enough memory to open the shard")
-    send_message(control, ["ready"])
+    send_message(control, OF_WORKER.plain(Ready()))
     try:
         return worker.serve()
     except LogBroken as error:
-        send_message(control, ["dying", str(error)])
+        send_message(control, OF_WORKER.plain(Dying(str(error))))
         print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
         return STORE_BROKEN
 
 
 def _not_yet(control: socket.socket, why: str) -> int:
-    send_message(control, ["not yet", why])
+    send_message(control, OF_WORKER.plain(NotYet(why)))
     return _NOT_YET
