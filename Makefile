@@ -45,23 +45,23 @@ bench: $(STAMP)
 # atheris follows the coverage; where there is none for this Python, mutations are made without it.
 fuzz: $(STAMP)
 	-$(BIN)/python -m pip install --quiet "atheris>=3.0"
-	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+	$(BIN)/python -m tests.programs.fuzz --inputs $(INPUTS)
 
 chaos: $(STAMP)
-	$(BIN)/python -m tests.chaos --kills 2000
+	$(BIN)/python -m tests.programs.chaos --kills 2000
 
 inject: $(STAMP)
-	$(BIN)/python -m tests.injection
+	$(BIN)/python -m tests.programs.injection
 
 # Web server, task workers and a script on one directory, killed and restarted; needs Debian's redis-server.
 soak: $(STAMP)
-	$(BIN)/python -m tests.soak --hours $(HOURS)
+	$(BIN)/python -m tests.programs.soak --hours $(HOURS)
 
 crash-states: $(STAMP)
-	$(BIN)/python -m tests.crash_states
+	$(BIN)/python -m tests.programs.crash_states
 
 simulate: $(STAMP)
-	$(BIN)/python -m tests.simulation --schedules 100000
+	$(BIN)/python -m tests.programs.simulation --schedules 100000
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis benchmarks/results fuzz-found

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 BLOCKS = [
     (path, number, code)
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

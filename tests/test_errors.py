@@ -12,8 +12,7 @@ import spex_shards as spex
 from spex_shards import errors
 from spex_shards.errors import MOST_SHOWN, RemoteTraceback, code_of, show, words
 from spex_shards.runtime.protocol import codec, records
-
-from .hostile_specs import Bare, Mute, Unshowable
+from tests.support.hostile_specs import Bare, Mute, Unshowable
 
 
 class Numbered(spex.StoreError):

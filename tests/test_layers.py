@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import spex_shards
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "spex_shards"
 ONLY_IMPORTER = {
     "lmdb": "runtime.store",

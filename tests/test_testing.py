@@ -8,8 +8,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.testing import mock_instance, prepare_for_test_suite
-
-from .helper_specs import Door
+from tests.support.helper_specs import Door
 
 pytest_plugins = ["pytester"]
 

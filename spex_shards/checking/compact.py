@@ -16,50 +16,15 @@ reached are kept, since telling them apart costs no more than finding them.
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, compress, count
+from itertools import compress, count
 from operator import itemgetter
 
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State
-from .graph import Equivalence, close_component
-
-Column = list[int]
-
-
-class Grouped:
-    """Steps grouped by their source: those of `node` are at ``first[node]`` up to ``first[node + 1]``.
-
-    Attributes:
-        first: Where the steps of each node begin, and at the end how many there are.
-        codes: The action of each step.
-        targets: Where each step leads.
-    """
-
-    __slots__ = ("codes", "first", "targets")
-
-    def __init__(self, size: int, sources: Column, targets: Column, codes: Column | None = None) -> None:
-        counts = array("l", bytes(8 * (size + 1)))
-        for source in sources:
-            counts[source] += 1
-        self.first = array("l", accumulate(counts, initial=0))
-        self.first.pop()
-        place = self.first[:]
-        self.targets = [0] * len(targets)
-        self.codes: Column = [0] * len(targets) if codes is not None else []
-        if codes is None:
-            for source, target in zip(sources, targets, strict=True):
-                at = place[source]
-                place[source] = at + 1
-                self.targets[at] = target
-            return
-        for source, code, target in zip(sources, codes, targets, strict=True):
-            at = place[source]
-            place[source] = at + 1
-            self.codes[at] = code
-            self.targets[at] = target
+from .arrays import Column, Grouped, components
+from .graph import Equivalence
 
 
 class Compact:
@@ -173,7 +138,7 @@ def _contract(steps: _Columns) -> None:
 def _collapse(steps: _Columns) -> set[int]:
     """Make one node of each silent cycle, number against silent steps, and return the nodes that were cycles."""
     silent = steps.silent()
-    component, size = _components(silent, steps.size)
+    component, size = components(silent)
     cyclic = {
         component[source]
         for source, code, target in zip(steps.sources, steps.codes, steps.targets, strict=True)
@@ -183,45 +148,3 @@ def _collapse(steps: _Columns) -> set[int]:
     rows = zip(steps.sources, steps.codes, steps.targets, strict=True)
     steps.keep([code or source != target for source, code, target in rows])
     return cyclic
-
-
-def _components(steps: Grouped, size: int) -> tuple[Column, int]:
-    """Find the strongly connected components (Tarjan 1972, without recursion), numbered as `graph.components` does."""
-    first, targets = steps.first, steps.targets
-    ends = [first[node] == first[node + 1] for node in range(size)]
-    component = [number if end else -1 for number, end in zip(accumulate(ends, initial=0), ends, strict=False)]
-    count, clock = sum(ends), 0
-    low = [0] * size
-    ahead = first[:]
-    waiting: list[int] = []
-    for root in range(size):
-        if component[root] >= 0:
-            continue
-        path = [root]
-        clock += 1
-        low[root] = clock
-        entered = {root: clock}
-        waiting.append(root)
-        while path:
-            node = path[-1]
-            at = ahead[node]
-            if at < first[node + 1]:
-                ahead[node] = at + 1
-                target = targets[at]
-                if component[target] >= 0:
-                    continue
-                if not low[target]:
-                    clock += 1
-                    low[target] = entered[target] = clock
-                    path.append(target)
-                    waiting.append(target)
-                elif low[target] < low[node]:
-                    low[node] = low[target]
-                continue
-            path.pop()
-            if path and low[node] < low[path[-1]]:
-                low[path[-1]] = low[node]
-            if low[node] == entered.pop(node):
-                close_component(waiting, node, component, count)
-                count += 1
-    return component, count

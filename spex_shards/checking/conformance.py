@@ -13,10 +13,11 @@ from ..domain.difference import in_order
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
-from .bisimulation import Equivalence, Refinement, bisimilar, equivalence_of, minimised
+from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible, judged_by_narrowing
 from .graph import Graph
+from .refinement import Refinement
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -145,7 +146,7 @@ class ConformanceChecker:
             graph = Graph((impl, self._spec), self._equivalence)
             found = judged_by_narrowing(graph)
             if found is None:
-                equivalent = Refinement(graph).run(*graph.starts)
+                equivalent = Refinement.of(graph).run(*graph.starts)
                 found = equivalent, equivalent or extensible(graph)
             return _EQUIVALENT if found[0] else _unequal(possible=found[1], explain=explain)
         if bisimilar(impl, self._spec, self._equivalence):

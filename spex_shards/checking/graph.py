@@ -17,6 +17,7 @@ from typing import Final
 
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State
+from .arrays import Grouped, components
 
 
 class Equivalence(StrEnum):
@@ -116,7 +117,7 @@ class Graph:
 
     def _collapse(self, divergence: int) -> None:
         """Make one node of each silent cycle; `divergence` is the code of its step to itself, 0 for none."""
-        component, count = components(self.silent)
+        component, count = components(Grouped.of_targets(self.silent))
         visible: list[set[tuple[int, int]]] = [set() for _ in range(count)]
         silent: list[set[int]] = [set() for _ in range(count)]
         for state, own in enumerate(component):
@@ -130,49 +131,3 @@ class Graph:
         self.visible = [list(steps) for steps in visible]
         self.silent = [list(targets) for targets in silent]
         self.nodes = [{state: component[number] for state, number in nodes.items()} for nodes in self.nodes]
-
-
-def components(successors: Sequence[Sequence[int]]) -> tuple[list[int], int]:
-    """Find the strongly connected components (Tarjan 1972, without recursion).
-
-    Returns:
-        The component of each node, and their number. A component has a larger number than those it leads to.
-    """
-    size = len(successors)
-    component = [-1] * size
-    low = [0] * size  # 0: not visited yet
-    count = clock = 0
-    open_nodes: list[int] = []
-    for root in range(size):
-        if low[root]:
-            continue
-        path = [(root, iter(successors[root]), clock := clock + 1)]
-        low[root] = clock
-        open_nodes.append(root)
-        while path:
-            node, rest, entered = path[-1]
-            for target in rest:
-                if not low[target]:
-                    low[target] = clock = clock + 1
-                    open_nodes.append(target)
-                    path.append((target, iter(successors[target]), clock))
-                    break
-                if component[target] < 0 and low[target] < low[node]:
-                    low[node] = low[target]
-            else:
-                path.pop()
-                if path and low[node] < low[path[-1][0]]:
-                    low[path[-1][0]] = low[node]
-                if low[node] == entered:
-                    close_component(open_nodes, node, component, count)
-                    count += 1
-    return component, count
-
-
-def close_component(open_nodes: list[int], root: int, component: list[int], number: int) -> None:
-    """Take the nodes of a component, from `root` on, off the open ones, and number them."""
-    while True:
-        node = open_nodes.pop()
-        component[node] = number
-        if node == root:
-            return

@@ -20,9 +20,10 @@ from typing import Final, NamedTuple
 
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL
-from .bisimulation import Refinement
+from .arrays import Grouped, components
 from .formula import TRUE, Diverges, Formula, Not, Silently, Step, WeakStep, conjunction
-from .graph import SILENT, Equivalence, Graph, Steps, components
+from .graph import SILENT, Equivalence, Graph, Steps
+from .refinement import Refinement
 from .rounds import Rounds
 from .satisfaction import Satisfaction
 
@@ -64,7 +65,7 @@ class _Quotient:
     """The classes of a graph as a graph of their own, numbered against the direction of silent steps."""
 
     def __init__(self, graph: Graph) -> None:
-        refinement = Refinement(graph)
+        refinement = Refinement.of(graph)
         refinement.run()
         numbers: dict[int, int] = {}
         own = [numbers.setdefault(block, len(numbers)) for block in refinement.block]
@@ -73,7 +74,7 @@ class _Quotient:
             silent[own[node]].update([own[target] for target in targets])
         for node, ends in enumerate(silent):
             ends.discard(node)
-        order, size = components([list(ends) for ends in silent])
+        order, size = components(Grouped.of_targets([list(ends) for ends in silent]))
         self.silent: list[list[int]] = [[] for _ in range(size)]
         for node, ends in enumerate(silent):
             self.silent[order[node]] = sorted(order[target] for target in ends)

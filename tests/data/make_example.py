@@ -24,10 +24,9 @@ from spex_shards.runtime.data_dir import FORMAT
 from spex_shards.runtime.protocol import codec
 from spex_shards.runtime.protocol.requests import DECLARE
 from spex_shards.runtime.protocol.routing import slot_of, table
-
-from ..conftest import descendants, is_gone, wait_until
-from ..example_specs import Hasty, Parcel, Strict
-from ..raw_client import RawClient
+from tests.support.example_specs import Hasty, Parcel, Strict
+from tests.support.processes import descendants, is_gone, wait_until
+from tests.support.raw_client import RawClient
 
 TARGET = Path(__file__).with_name(f"format-{FORMAT}.tar.xz")
 CLIENT_ID = b"a client of 1.0 "

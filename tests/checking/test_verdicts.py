@@ -1,0 +1,186 @@
+"""What the three verdicts mean, proved on all small systems by enumerating every extension.
+
+The definition: a model that is not equivalent is INCOMPLETE if some extension of it is equivalent (more transitions,
+more states, the same initialisation), and a VIOLATION if none is.
+
+All models of two states are tried against all specifications of two states. An extension may have any number of new
+states, but one is enough here: in an equivalent extension each reachable state belongs to a class of the specification;
+keep the model's states, let the initial one and one new state stand for the (at most two) classes, and give each state
+the steps of its class to those. So the 2**18 systems over three states and two actions are all that must be looked at.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spex_shards.checking import extension
+from spex_shards.checking.bisimulation import Equivalence
+from spex_shards.checking.conformance import Verdict, compare
+from spex_shards.domain.lts import LTS
+from spex_shards.domain.transition import INTERNAL
+from tests.support.reference_bisimulation import reference
+
+BRANCHING, STRONG, PRESERVING = "branching", "strong", "divergence_preserving_branching"
+SILENT = ("a", INTERNAL)
+VISIBLE = ("a", "b")
+ROUNDS = 4
+"""Enough: a system of three states and one of two have five classes at most, and each round makes one more, or ends."""
+
+
+def every(states):
+    """Return all steps over so many states and two actions: pairs (source, action 0 or 1, target)."""
+    return list(product(range(states), (0, 1), range(states)))
+
+
+def system(steps, actions):
+    """Return the system of these steps."""
+    return LTS(0, [(source, actions[action], target) for source, action, target in steps])
+
+
+class Classes:
+    """Names the class of any small system by a number: two systems are equivalent exactly if they have the same.
+
+    In each round a state is named by what it can do, in terms of the names of the round before; see
+    `reference_bisimulation.experiments`, of which this is a faster form for enumeration.
+    """
+
+    def __init__(self, actions, equivalence):
+        self._silent = INTERNAL in actions and equivalence != STRONG
+        self._preserving = equivalence == PRESERVING
+        self._names = {}
+        self._local = cache(self._local_of)
+        self._closure = cache(closure)
+
+    def of(self, out):
+        """Return the class of the first state; `out` has for each state the steps (action, target) as a frozenset."""
+        near = [frozenset([n]) for n in range(len(out))]
+        cyclic = frozenset()
+        if self._silent:
+            near, cyclic = self._closure(tuple(frozenset(t for a, t in steps if a == 1) for steps in out))
+        names = (0,) * len(out)
+        for _ in range(ROUNDS):
+            local = [self._local(names[n], out[n], names, n in cyclic) for n in range(len(out))]
+            names = tuple(
+                self._names.setdefault(frozenset().union(*(local[m] for m in near[n])), len(self._names) + 1)
+                for n in range(len(out))
+            )
+        return names[0]
+
+    def _local_of(self, own, steps, names, cyclic):
+        if not self._silent:
+            return frozenset((action, names[target]) for action, target in steps)
+        endless = [(own, "endless")] if cyclic and self._preserving else []
+        return frozenset([(own, action, names[target]) for action, target in steps] + [(own, 1, own), *endless])
+
+
+def closure(silent):
+    """Return the states that silent steps lead to from each, itself included, and those that are on a silent cycle."""
+    near = [{n} for n in range(len(silent))]
+    for _ in silent:
+        near = [own.union(*(silent[m] for m in own)) for own in near]
+    return [frozenset(own) for own in near], frozenset(
+        n for n, targets in enumerate(silent) if any(n in near[t] for t in targets)
+    )
+
+
+def outgoing(steps, states):
+    """Return the steps by source."""
+    return [frozenset((action, target) for source, action, target in steps if source == n) for n in range(states)]
+
+
+def subsets(items):
+    """Return all subsets."""
+    return [
+        [item for item, there in zip(items, chosen, strict=True) if there]
+        for chosen in product([False, True], repeat=len(items))
+    ]
+
+
+def extensions(classes):
+    """Return for each class which steps between the first two states its systems of three states have."""
+    own = [frozenset(steps) for steps in subsets(list(product((0, 1), range(3))))]
+    inside = [frozenset(step for step in steps if step[1] < 2) for steps in own]
+    found = {}
+    for zero, one, new in product(range(len(own)), repeat=3):
+        found.setdefault(classes.of([own[zero], own[one], own[new]]), set()).add((inside[zero], inside[one]))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("actions", "equivalence"),
+    [
+        (SILENT, BRANCHING),
+        pytest.param(SILENT, PRESERVING, marks=pytest.mark.long),
+        pytest.param(SILENT, STRONG, marks=pytest.mark.long),
+        pytest.param(VISIBLE, BRANCHING, marks=pytest.mark.long),
+    ],
+)
+def test_verdicts_are_the_definitions_on_all_systems_of_two_states(actions, equivalence):
+    """256 models, two specifications of each class of those with two states, and 262,144 extensions."""
+    classes = Classes(actions, equivalence)
+    found = extensions(classes)
+    specifications = {}
+    for steps in subsets(every(2)):
+        specifications.setdefault(classes.of(outgoing(steps, 2)), []).append(system(steps, actions))
+    counts = dict.fromkeys(Verdict, 0)
+    for steps in subsets(every(2)):
+        impl, (zero, one) = system(steps, actions), outgoing(steps, 2)
+        for number, alike in specifications.items():
+            if number == classes.of([zero, one]):
+                expected = Verdict.EQUIVALENT
+            else:
+                possible = any(zero <= more and one <= most for more, most in found[number])
+                expected = Verdict.INCOMPLETE if possible else Verdict.VIOLATION
+            for spec in {alike[0], alike[-1]}:
+                result = compare(impl, spec, equivalence)
+                assert (result.verdict, result.decided) == (expected, True), (steps, spec.transitions)
+                counts[expected] += 1
+    assert min(counts.values()) > 100
+
+
+steps = st.sets(st.sampled_from(every(2)))
+
+
+@given(steps, steps, st.sampled_from(list(Equivalence)), st.sampled_from([SILENT, VISIBLE]))
+@settings(max_examples=300, deadline=None)
+def test_the_enumeration_names_classes_as_the_definition_of_equivalence_has_them(one, other, equivalence, actions):
+    """Its names agree with the relation worked out pair by pair."""
+    classes = Classes(actions, equivalence)
+    alike = classes.of(outgoing(one, 2)) == classes.of(outgoing(other, 2))
+    assert alike == reference(system(one, actions), system(other, actions), equivalence)
+
+
+small = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["a", "b", INTERNAL]), st.integers(0, 4)), max_size=8)
+
+
+@given(small, small, st.sampled_from(list(Equivalence)), st.integers(0, 60))
+@settings(max_examples=300, deadline=None)
+def test_only_a_question_that_hit_the_bound_stays_undecided_and_it_is_never_called_a_violation(
+    impl, spec, equivalence, effort
+):
+    """With any bound the verdict is the exact one, or INCOMPLETE and not decided; EQUIVALENT is always exact."""
+    exact = compare(LTS(0, impl), LTS(0, spec), equivalence)
+    assert exact.decided
+    hit = []
+
+    class Counted(extension._TooHard):
+        def __init__(self):
+            hit.append(True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extension, "EFFORT", effort)
+        patch.setattr(extension, "_EFFORT_PER_STEP", 0)
+        patch.setattr(extension, "_TooHard", Counted)
+        bounded = compare(LTS(0, impl), LTS(0, spec), equivalence)
+    assert bounded.decided == (not hit)
+    if bounded.decided:
+        assert bounded == exact
+    else:
+        assert not exact.equivalent
+        assert (bounded.equivalent, bounded.verdict) == (False, Verdict.INCOMPLETE)

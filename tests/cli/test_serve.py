@@ -1,0 +1,155 @@
+"""`spex-shards serve`: a data directory for many application processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spex_shards as spex
+from spex_shards.runtime.client import connection
+from tests.support.helper_specs import Door
+from tests.support.places import ROOT
+from tests.support.processes import descendants, is_gone, wait_until
+
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
+
+
+class Server:
+    """A running `spex-shards serve`, and what it says."""
+
+    def __init__(self, places: dict[str, Path], *options: str) -> None:
+        arguments = ["serve", "--data-dir", places["data_dir"], "--models-dir", places["impl_models_dir"], "--learn"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "spex_shards.cli", *map(str, arguments), *options], stderr=subprocess.PIPE, text=True
+        )
+        self.said: list[dict[str, Any]] = []
+        self.other: list[str] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if line.startswith("{"):
+                self.said.append(json.loads(line))
+            else:
+                self.other.append(line)
+
+    def ready(self) -> Server:
+        """Wait until it is ready."""
+        wait_until(lambda: self.said or self.process.poll() is not None, "the server speaks")
+        assert self.said[0]["event"] == "ready", self.other
+        return self
+
+    def end(self, number: int) -> int:
+        """Send a signal; return the exit code."""
+        self.process.send_signal(number)
+        self.process.wait(20)
+        self.reader.join(20)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return self.process.returncode
+
+
+@pytest.fixture
+def serve(places: dict[str, Path]) -> Iterator[Callable[..., Server]]:
+    """Return a function that serves the directory; all servers are ended."""
+    servers: list[Server] = []
+
+    def start(*options: str) -> Server:
+        servers.append(Server(places, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_that_it_is_ready_and_stops_gracefully(
+    serve: Callable[..., Server], places: dict[str, Path], number: int
+) -> None:
+    """What clients sent is carried out first; exit code 0; everything is gone."""
+    server = serve("--shards", "2").ready()
+    assert len(server.said[0]["shards"]) == 2
+    assert server.said[0]["data_dir"] == str(places["data_dir"])
+    below = descendants(server.process.pid)
+    with spex.connect(places["data_dir"]) as client:
+        for count in range(500):
+            client.init_instance_nowait(Door, count)
+        client.flush()
+        assert server.end(number) == 0
+    assert [said["event"] for said in server.said][-2:] == ["stopping", "stopped"]
+    assert all(is_gone(pid) for pid in below)
+    with spex.ShardedInstanceManager(**places, distribution_factor=2) as manager:
+        assert len(manager.all_instances()) == 500
+
+
+def test_clients_attach_by_themselves_to_the_one_that_follows(
+    serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is killed and started anew by its user; what was on its way is applied once."""
+    monkeypatch.setattr(connection, "CONNECT_WITHIN", 60.0)  # on a busy machine its user takes longer than ten seconds
+    server = serve("--shards", "2").ready()
+    with spex.connect(places["data_dir"], call_timeout=30) as client:
+        for count in range(100):
+            client.init_instance_nowait(Door, count)
+        below = descendants(server.process.pid)
+        server.end(signal.SIGKILL)
+        wait_until(lambda: all(is_gone(pid) for pid in below), "its processes are gone")
+        for count in range(100, 200):
+            client.init_instance_nowait(Door, count)
+        serve("--shards", "2").ready()
+        client.flush(30)
+        assert {instance.identifier for instance in client.all_instances()} == set(range(200))
+
+
+def test_a_second_server_over_the_directory_exits_with_2(serve: Callable[..., Server]) -> None:
+    """It names the owner."""
+    first = serve("--shards", "1").ready()
+    second = serve("--shards", "1")
+    assert second.process.wait(20) == 2
+    second.reader.join(20)
+    assert "belongs to process" in "".join(second.other)
+    second.process.stderr.close()  # type: ignore[union-attr]
+    assert first.process.poll() is None
+
+
+def test_a_pool_of_processes_observes_shared_instances(serve: Callable[..., Server], places: dict[str, Path]) -> None:
+    """Four workers of a process pool, each with a connection of its own: totals are exact."""
+    serve("--shards", "2").ready()
+    script = f"""
+import concurrent.futures, multiprocessing, os
+import spex_shards as spex
+from tests.support.helper_specs import Door
+def observe(number):
+    global client
+    if "client" not in globals():
+        client = spex.connect({str(places["data_dir"])!r}, call_timeout=20)
+    client.transition(number % 5, "open", str(os.getpid()))
+    return os.getpid()
+if __name__ == "__main__":
+    with spex.connect({str(places["data_dir"])!r}) as own:
+        for number in range(5):
+            own.init_instance(Door, number)
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(4, mp_context=context) as pool:
+        pids = list(pool.map(observe, range(400)))
+    with spex.connect({str(places["data_dir"])!r}) as own:
+        print(sum(len(instance.history) - 1 for instance in own.all_instances()), len(set(pids)) > 1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": "."},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("400 True\n", "")

@@ -1,0 +1,200 @@
+"""Long checks: made in a helper process while the shard goes on, remembered on the disk, and made once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spex_shards as spex
+from spex_shards.checking.conformance import ConformanceChecker
+from spex_shards.engine import checks as engine_checks
+from spex_shards.runtime.service import Deferred
+from tests.support.processes import descendants, wait_until
+
+LENGTH = 600
+STEPS = [(f"s{n}", f"a{n}", f"s{n + 1}") for n in range(LENGTH)]
+
+
+class Large(spex.Specification):
+    """A chain that is too long to be checked in a shard's loop; its handler accepts everything."""
+
+    name = "checks.Large"
+    transitions = STEPS
+
+    @classmethod
+    def error_handler(cls, error: spex.SpexError, caller: Any) -> None:
+        """Accept."""
+
+
+def write_model(folder: Path, steps: list[tuple[str, str, str]]) -> None:
+    """Write a model of the chain that does not learn."""
+    folder.mkdir(exist_ok=True)
+    transitions = frozenset({spex.Transition(None, spex.INITIALISATION, "s0"), *(spex.Transition(*s) for s in steps)})
+    model = spex.ImplModel(specification=Large.name, transitions=transitions, learning_mode=False)
+    (folder / f"{Large.name}.spex").write_text(model.serialise())
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the judgements that are made in this process."""
+    made: list[int] = []
+    judge = ConformanceChecker.judge
+
+    def counting(checker: ConformanceChecker, *arguments: Any) -> Any:
+        made.append(1)
+        return judge(checker, *arguments)
+
+    monkeypatch.setattr(ConformanceChecker, "judge", counting)
+    return made
+
+
+def test_the_same_deviation_is_checked_once_and_counted(places: dict[str, Path], counted: list[int]) -> None:
+    """Also after a restart of the manager: the verdict is on the disk, by what it was judged with."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    for run in (1, 2):
+        with spex.SimpleInstanceManager(**places) as manager:
+            for number in range(50):
+                manager.init_instance(Large, (run, number))
+                manager.transition((run, number), "wrong", "s9")
+            [deviation] = manager.deviations()
+            assert (deviation.count, deviation.verdict) == (50 * run, spex.Verdict.VIOLATION)
+    assert len(counted) == 1
+
+
+def test_another_model_is_judged_anew(places: dict[str, Path], counted: list[int]) -> None:
+    """A verdict holds for the model, the specification and the accepted deviations that it was found with."""
+    for steps, verdict in ((STEPS[:-1], spex.Verdict.EQUIVALENT), (STEPS[:-2], spex.Verdict.INCOMPLETE)):
+        write_model(places["impl_models_dir"], steps)
+        with spex.SimpleInstanceManager(**places) as manager:
+            manager.mock_instance(Large, 1, f"s{LENGTH - 1}")
+            manager.transition(1, f"a{LENGTH - 1}", f"s{LENGTH}")
+            [deviation] = manager.deviations()
+            assert deviation.verdict == verdict
+    assert len(counted) == 2
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_others_go_on_while_a_long_check_is_made(places: dict[str, Path]) -> None:
+    """The deviating caller waits, its later requests behind it; another process' requests do not."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
+        manager.init_instance(Large, 1)
+        with spex.connect(places["data_dir"], call_timeout=30) as other:
+            other.init_instance(Large, 2)
+            worker = manager.shards()[0].pid
+            assert worker is not None
+            for number in range(200):
+                manager.transition_nowait(1, f"wrong{number % 5}", "s0")
+                other.transition(2, "a0", "s1")
+                other.mock_instance(Large, 2, "s0")
+            manager.flush()
+        assert [d.count for d in manager.deviations()] == [40] * 5
+        assert len(manager.get_instance(1).history) == 201
+        assert manager.shards()[0].restarts == 0
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_a_check_whose_helper_is_killed_is_made_all_the_same(places: dict[str, Path]) -> None:
+    """In the shard's own process then; the caller notices nothing."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
+        manager.init_instance(Large, 1)
+        worker = manager.shards()[0].pid
+        assert worker is not None
+        done = threading.Event()
+
+        def kill_helpers() -> None:
+            while not done.is_set():
+                for pid in descendants(worker):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+
+        killer = threading.Thread(target=kill_helpers)
+        killer.start()
+        try:
+            for number in range(20):
+                manager.transition(1, f"wrong{number}", "s0")
+        finally:
+            done.set()
+            killer.join()
+        assert len(manager.deviations()) == 20
+        assert manager.shards()[0].pid == worker
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_a_client_that_dies_while_its_check_is_made_leaves_the_shard_unharmed(places: dict[str, Path]) -> None:
+    """The verdict comes, finds nobody, and serves the next."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
+        manager.init_instance(Large, 1)
+        pid = os.fork()
+        if pid == 0:
+            manager.transition_nowait(1, "wrong", "s0")
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(pid, 0)
+        manager.transition(1, "wrong", "s0")
+        wait_until(lambda: manager.deviations()[0].count >= 1, "the deviation is counted")
+        assert manager.shards()[0].restarts == 0
+
+
+def stop(pid: int) -> bool:
+    """SIGSTOP a process; return whether it is stopped, and not gone."""
+
+    def state() -> str:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return "X"
+
+    if state() == "X":
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    return wait_until(lambda: state() in "TZX" and state(), "it is stopped or gone") == "T"
+
+
+@pytest.mark.process
+@pytest.mark.usefixtures("no_process_left")
+def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
+    places: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends by itself, though the helper is stopped and a client waits; the observation is of its next process."""
+    write_model(places["impl_models_dir"], STEPS[:-1])
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
+        manager.init_instance(Large, 1)
+        worker = manager.shards()[0].pid
+        other = spex.connect(places["data_dir"], call_timeout=1)
+        numbers = count()
+
+        def stopped() -> bool:
+            other.transition_nowait(1, f"wrong{next(numbers)}", "s0")
+            return any(map(stop, descendants(worker)))
+
+        wait_until(stopped, "a helper that checks is stopped")
+    assert "did not stop by itself" not in caplog.text
+    with pytest.raises((ExceptionGroup, spex.ShardError)):
+        other.close()
+
+
+def test_small_models_are_checked_at_once() -> None:
+    """Nobody waits for a helper where the check itself takes less."""
+    checks = engine_checks.Checks()
+    checks.elsewhere = True
+    verdict = spex.Verdict.VIOLATION
+    assert checks.verdict(b"k", engine_checks.LARGE, lambda: verdict) == verdict
+    with pytest.raises(Deferred):
+        checks.verdict(b"k", engine_checks.LARGE + 1, lambda: verdict)
+    checks.found(b"k", verdict)
+    assert checks.verdict(b"k", engine_checks.LARGE + 1, lambda: pytest.fail("asked again")) == verdict

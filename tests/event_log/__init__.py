@@ -1,0 +1,1 @@
+"""Tests of ``spex_shards.event_log``."""

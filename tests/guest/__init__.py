@@ -1,0 +1,1 @@
+"""How the library behaves in other people's processes."""

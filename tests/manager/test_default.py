@@ -1,0 +1,132 @@
+"""The module-level calls: a default manager that starts on first use, ends at exit, and knows about forks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spex_shards as spex
+
+HEAD = """
+import os, sys, threading
+import spex_shards as spex
+class Door(spex.Specification):
+    name = "tests.Door"
+    transitions = [("closed", "open", "opened")]
+"""
+
+
+def run(body: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder of its own."""
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", HEAD + body], cwd=folder, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["simple", "sharded"])
+def test_the_default_manager_starts_on_first_use_and_is_closed_at_exit(tmp_path: Path, kind: str) -> None:
+    """What was sent without waiting, just before the program ends, is there in the next run."""
+    body = f"""
+spex.configure(manager={kind!r}, learning_mode=True, distribution_factor={1 if kind == "simple" else 2})
+spex.init_instance(Door, 1)
+spex.transition_nowait(1, "open", "opened")
+print(type(spex.manager.default.default_manager()).__name__)
+"""
+    first = run(body, tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.lower().startswith(kind)
+    again = f"spex.configure(manager={kind!r}, distribution_factor=2)\nprint(spex.get_instance(1).current_state)"
+    assert run(again, tmp_path).stdout == "opened\n"
+
+
+@pytest.mark.process
+def test_options_come_from_the_environment_and_the_projects_file(tmp_path: Path) -> None:
+    """The environment goes before pyproject.toml, a configured value before both."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.spex_shards]\nmanager = "simple"\nlearning_mode = true\ndata_dir = "mine"'
+    )
+    body = 'spex.init_instance(Door, 1)\nprint(type(spex.manager.default.default_manager()).__name__, os.listdir("."))'
+    done = run(body, tmp_path, SPEX_SHARDS_DATA_DIR="theirs")
+    assert done.stderr == ""
+    assert "Simple" in done.stdout
+    assert "theirs" in done.stdout
+    assert "mine" not in done.stdout
+
+
+def test_a_bad_value_names_where_it_came_from(tmp_path: Path) -> None:
+    """The last line of the error names option, rule, value and origin."""
+    done = run("spex.init_instance(Door, 1)", tmp_path, SPEX_SHARDS_DISTRIBUTION_FACTOR="many")
+    assert done.stderr.splitlines()[-1] == (
+        "ValueError: the option distribution_factor must be an int from 1 to 1024, got: 'many' "
+        "(from the environment variable SPEX_SHARDS_DISTRIBUTION_FACTOR)"
+    )
+
+
+@pytest.mark.process
+def test_a_forked_child_of_a_sharded_default_manager_attaches_anew(tmp_path: Path) -> None:
+    """The child's calls go to the same shards; both see both."""
+    body = """
+spex.configure(manager="sharded", distribution_factor=2, learning_mode=True)
+spex.init_instance(Door, "parent")
+pid = os.fork()
+if pid == 0:
+    spex.init_instance(Door, "child")
+    sys.exit()
+assert os.waitpid(pid, 0)[1] == 0
+print(sorted(instance.identifier for instance in spex.all_instances()))
+"""
+    done = run(body, tmp_path)
+    assert (done.stdout, done.stderr) == ("['child', 'parent']\n", "")
+
+
+def test_a_forked_child_of_an_in_process_default_manager_is_told_to_use_shards(tmp_path: Path) -> None:
+    """Its first call raises DataDirLocked, and the parent's environment is as it was."""
+    body = """
+spex.configure(learning_mode=True)
+spex.init_instance(Door, "parent")
+pid = os.fork()
+if pid == 0:
+    try:
+        spex.init_instance(Door, "child")
+    except spex.DataDirLocked as error:
+        print(error, flush=True)
+    sys.exit()
+os.waitpid(pid, 0)
+spex.transition("parent", "open", "opened")
+print(spex.get_instance("parent").current_state)
+"""
+    done = run(body, tmp_path)
+    assert 'manager = "sharded"' in done.stdout
+    assert done.stdout.endswith("opened\n")
+    assert done.stderr == ""
+
+
+def test_configure_refuses_what_is_no_option_and_what_comes_too_late(tmp_path: Path) -> None:
+    """An unknown option is a TypeError; a running manager cannot be configured."""
+    body = """
+for call in (lambda: spex.configure(shards=3), lambda: (spex.all_instances(), spex.configure(durability="disk"))):
+    try:
+        call()
+    except (TypeError, RuntimeError) as error:
+        print(type(error).__name__)
+"""
+    assert run(body, tmp_path).stdout == "TypeError\nRuntimeError\n"
+
+
+def test_check_finds_the_specification_of_a_model_by_its_name() -> None:
+    """A name that no class has is an error that says what to do."""
+    from tests.support.helper_specs import Door
+
+    transitions = [(None, spex.INITIALISATION, "closed"), ("closed", "open", "opened"), ("opened", "close", "closed")]
+    model = spex.ImplModel(specification=Door.name, transitions=[spex.Transition(*t) for t in transitions])
+    assert spex.check(model).equivalent
+    assert spex.check(model, Door, "strong").equivalent
+    with pytest.raises(spex.SpecificationError, match="import its module first"):
+        spex.check(spex.ImplModel(specification="nobody", transitions=[]))

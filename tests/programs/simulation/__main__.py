@@ -1,0 +1,92 @@
+"""Many schedules: ``python -m tests.programs.simulation --schedules 100000``; one: ``--seed 17 --schedules 1``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+from .breakages import BREAKAGES, broken
+from .world import run, simulated
+
+_AT_ONCE = 200
+
+
+def carry_out(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str]]]:
+    """Carry out the schedules of some seeds; return what happened, and what failed."""
+    happened: Counter[str] = Counter()
+    failed: list[tuple[int, str]] = []
+    with simulated() as worlds:
+        for seed in range(first, first + count):
+            try:
+                happened.update(run(worlds, seed).counts)
+            except Exception as error:
+                where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+                failed.append((seed, f"{type(error).__name__}: {error}\n{where}"))
+    return happened, failed
+
+
+def search(name: str, most: int) -> tuple[int, str] | None:
+    """Return the first seed that finds a breakage, and what it says."""
+    with broken(name), simulated() as worlds:
+        for seed in range(most):
+            try:
+                run(worlds, seed)
+            except Exception as error:
+                return seed, f"{type(error).__name__}: {error}"
+    return None
+
+
+def main() -> int:
+    """Run what the command line asks for; 1 when something was found (or, with --break, was not found)."""
+    parser = argparse.ArgumentParser(prog="python -m tests.programs.simulation", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed; each schedule has the next one")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--break", dest="breaks", action="store_true", help="break the library, and find it")
+    options = parser.parse_args()
+    return find_breakages(options.schedules) if options.breaks else explore(options)
+
+
+def find_breakages(most: int) -> int:
+    """Print a table: each breakage, after how many schedules it was found, and by what."""
+    missed = 0
+    for name, (what, _) in BREAKAGES.items():
+        found = search(name, most)
+        missed += found is None
+        words = "NOT FOUND" if found is None else f"after {found[0] + 1:4} schedules: {found[1][:90]}"
+        print(f"{name:30} {what:68} {words}", flush=True)
+    return int(missed > 0)
+
+
+def explore(options: argparse.Namespace) -> int:
+    """Carry out the schedules in several processes, and print what happened."""
+    started, done = time.monotonic(), 0
+    happened: Counter[str] = Counter()
+    failed: list[tuple[int, str]] = []
+    firsts = range(options.seed, options.seed + options.schedules, _AT_ONCE)
+    counts = [min(_AT_ONCE, options.seed + options.schedules - first) for first in firsts]
+    with ProcessPoolExecutor(options.processes) as pool:
+        for more, wrong in pool.map(carry_out, firsts, counts):
+            happened += more
+            failed += wrong
+            done += _AT_ONCE
+            for seed, text in wrong:
+                again = f"python -m tests.programs.simulation --seed {seed} --schedules 1"
+                print(f"seed {seed}: {text[:3000]}\n  again: {again}", flush=True)
+            if sys.stderr.isatty():
+                print(f"\r{min(done, options.schedules)} of {options.schedules} schedules", end="", file=sys.stderr)
+            elif done % 5_000 == 0:
+                print(f"{done:,} schedules, {len(failed)} failed", flush=True)
+    seconds = time.monotonic() - started
+    facts = ", ".join(f"{count:,} {name}" for name, count in sorted(happened.items()))
+    print(f"{options.schedules:,} schedules in {seconds:.0f} s ({facts}): {len(failed)} failed")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,433 @@
+"""The HTML report: its layout, its text, and what it does in a browser."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spex_shards as spex
+from spex_shards.render.drawing import Shown, drawn
+from spex_shards.render.html import report
+from spex_shards.render.layout import GAP, place
+from spex_shards.render.view import view_of
+from spex_shards.render.walk import walk
+from spex_shards.review.deviations import deviations_in
+from tests.cli.test_cli import GOOD, Done, project, run, write_model
+
+__all__ = ["project", "run"]  # fixtures
+T = spex.Transition
+TAU = spex.INTERNAL
+
+
+pytestmark = pytest.mark.usefixtures("specifications_as_before")
+
+
+# ---------------------------------------------------------------------- layout
+
+graphs = st.integers(1, 12).flatmap(
+    lambda size: st.tuples(
+        st.just(size), st.sets(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)), max_size=25)
+    )
+)
+
+
+@settings(deadline=None)
+@given(graph=graphs)
+def test_nothing_lies_on_anything_in_a_layout(graph: tuple[int, set[tuple[int, int]]]) -> None:
+    """Neither nodes nor labels, and all of it is inside; every edge goes from border to border."""
+    size, pairs = graph
+    nodes = {n: (40.0 + 7 * n, 30.0) for n in range(size)}
+    edges = dict.fromkeys(sorted(pairs), (25.0, 14.0))
+    placed = place(dict(nodes), dict(edges))
+    boxes = [(*placed.nodes[n], *nodes[n]) for n in nodes]
+    boxes += [(*at, *edges[pair]) for pair, at in placed.labels.items()]
+    for x, y, width, height in boxes:
+        assert x - width / 2 >= -0.01
+        assert x + width / 2 <= placed.size[0] + 0.01
+        assert y - height / 2 >= -0.01
+        assert y + height / 2 <= placed.size[1] + 0.01
+    for number, (x, y, width, height) in enumerate(boxes):
+        for other_x, other_y, other_width, other_height in boxes[:number]:
+            apart = abs(x - other_x) >= (width + other_width) / 2 + GAP / 2
+            assert apart or abs(y - other_y) >= (height + other_height) / 2
+    assert set(placed.edges) == set(placed.labels) == {pair for pair in pairs if pair[0] != pair[1]}
+    for (source, target), points in placed.edges.items():
+        for node, (x, y) in ((source, points[0]), (target, points[-1])):
+            assert x == placed.nodes[node][0]
+            assert abs(y - placed.nodes[node][1]) == pytest.approx(15.0)
+
+
+def test_a_layout_without_cycles_goes_down() -> None:
+    """And the same input has the same layout."""
+    edges = {(0, 1): (10.0, 10.0), (0, 2): (10.0, 10.0), (1, 3): (10.0, 10.0), (2, 3): (10.0, 10.0)}
+    placed = place(dict.fromkeys(range(4), (40.0, 30.0)), edges)
+    y = {n: at[1] for n, at in placed.nodes.items()}
+    assert y[0] < y[1] == y[2] < y[3]
+    assert placed == place(dict.fromkeys(range(4), (40.0, 30.0)), edges)
+    assert place({}, {}).size == (0.0, 0.0)
+
+
+def test_long_edges_of_a_huge_graph_are_drawn_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the number of places stays bounded."""
+    monkeypatch.setattr("spex_shards.render.layout.MOST_PLACES", 3)
+    edges = {(n, n + 1): (10.0, 10.0) for n in range(5)} | {(0, 5): (10.0, 10.0)}
+    placed = place(dict.fromkeys(range(6), (40.0, 30.0)), edges)
+    assert len(placed.edges[0, 5]) == 3
+
+
+def test_a_drawing_has_each_state_once_and_escapes_names() -> None:
+    """Also loops, long names and states that nothing reaches."""
+    names = ['<img src=x onerror="alert(1)">', "x" * 100, "", "]]>", "lost"]
+    steps = [T(None, spex.INITIALISATION, names[0]), T(names[0], "</svg>", names[1]), T(names[1], TAU, names[1]),
+             T(names[1], "a", names[2]), T(names[1], "b", names[2]), T(names[4], "c", names[3])]  # fmt: skip
+    svg = drawn("a & b", [Shown(n, t, "shown") for n, t in enumerate(steps)], {names[0]: 1}, {1: 200})
+    assert svg.count("<rect") == 5
+    assert svg.count('class="edge') == 5
+    assert "<img" not in svg
+    assert svg.count("</svg>") == 1
+    assert ">τ</text>" in svg
+    assert "x" * 27 + "…" in svg
+
+
+# ---------------------------------------------------------------------- the walk
+
+
+def test_a_walk_answers_each_step_as_far_as_it_can() -> None:
+    """Silently first; of several ways the one that gets furthest; a silent step needs no answer."""
+    other = [T("p", TAU, "q"), T("q", "a", "dead"), T("q", "a", "r"), T("r", "b", "s")]
+    steps = walk([T("1", "a", "2"), T("2", TAU, "3"), T("3", "b", "4"), T("4", "c", "5")], other, "p")
+    assert [step.answered for step in steps] == [True, True, True, False]
+    assert steps[0].answer == (T("p", TAU, "q"), T("q", "a", "r"))
+    assert (steps[1].answer, steps[2].answer, steps[3].answer) == ((), (T("r", "b", "s"),), ())
+    assert walk([T("1", "a", "2")], other, None)[0].answered is False
+
+
+# ---------------------------------------------------------------------- the page
+
+HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>"\'&'
+
+
+def page_of(*steps: tuple[str, str, str], entries: list[tuple[str, str, str]] | None = None) -> str:
+    """Return the report of a model of these steps, and of a specification of these entries."""
+    order = spex.Specification.define("html.Order", GOOD if entries is None else entries)
+    start = [(None, spex.INITIALISATION, steps[0][0])]
+    model = spex.ImplModel(specification="html.Order", transitions=[*start, *steps])
+    return report([view_of(model, order, spex.check(model, order))], "Review")
+
+
+def test_a_page_is_self_contained_and_trusts_no_name() -> None:
+    """No address, no other script than its own; what is in names stays text."""
+    page = page_of((HOSTILE, HOSTILE, "b"), entries=[(HOSTILE, "x", HOSTILE)])
+    assert not re.search(r'(?:src|href)\s*=\s*"', page.replace(HOSTILE, ""))
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<img" not in page
+    assert len(re.findall("<script", page)) == 2
+    data = re.search(r'<script class="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert HOSTILE in json.dumps(json.loads(data[1]), ensure_ascii=False).replace('\\"', '"')
+
+
+def test_steps_end_with_where_the_two_part() -> None:
+    """They start where both start, and light what they speak of."""
+    order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
+    steps = [(None, spex.INITIALISATION, "new"), ("new", "pay", "paid"), ("paid", "steal", "gone")]
+    model = spex.ImplModel(specification="html.Order", transitions=steps)
+    view = view_of(model, order, spex.check(model, order))
+    texts = [step["text"] for step in view.steps]
+    assert texts[0] == "Both start: the specification in new, the implementation in new"
+    assert "new --[pay]-> paid" in texts[1]
+    assert texts[-1] == spex.check(model, order).explanation.text
+    kinds = {one.transition.action: one.kind for one in view.sides["impl"]}
+    assert (kinds["pay"], kinds["steal"]) == ("shown", "extra")
+    lit = {one.number for one in view.sides["impl"] if one.kind == "extra"}
+    assert lit <= set(view.steps[-1]["light"])
+    assert {one.kind for one in view.sides["spec"] if one.transition.action == "ship"} == {"missing"}
+
+
+def test_equivalent_states_of_both_sides_have_one_colour() -> None:
+    """Each other state has none."""
+    order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
+    model = spex.ImplModel(
+        specification="html.Order",
+        transitions=[(None, spex.INITIALISATION, "A"), ("A", "pay", "B"), ("B", "ship", "C")],
+    )
+    view = view_of(model, order, spex.check(model, order))
+    assert view.classes["spec"] == {"new": 1, "paid": 2, "end": 3}
+    assert view.classes["impl"] == {"A": 1, "B": 2, "C": 3}
+    assert len(set(view.hues.values())) == 3
+    assert view.steps == []
+
+
+def test_a_model_without_specification_or_with_two_starts_is_drawn_as_well() -> None:
+    """As far as it can be."""
+    two = [(None, spex.INITIALISATION, "a"), (None, spex.INITIALISATION, "b"), ("a", "x", "b")]
+    model = spex.ImplModel(specification="html.Two", transitions=two)
+    assert "no specification is known" in report([view_of(model)], "t")
+    order = spex.Specification.define("html.Two", [("a", "x", "b")])
+    view = view_of(model, order, spex.check(model, order))
+    assert view.steps[-1]["text"].startswith("The model has 2 different initialisations")
+    assert "different initialisations" in report([view], "t")
+    empty = spex.ImplModel(specification="html.Two", transitions=[])
+    assert "incomplete" in report([view_of(empty, order, spex.check(empty, order))], "t")
+
+
+def test_what_is_too_large_to_be_drawn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    monkeypatch.setattr("spex_shards.render.view.MOST_DRAWN", 3)
+    model = spex.ImplModel(specification="html.Large", transitions=[(None, spex.INITIALISATION, "start"), *GOOD])
+    with pytest.raises(ValueError, match=r"html\.Large: at most 3 transitions can be drawn, there are 4; minimise"):
+        view_of(model)
+
+
+# ---------------------------------------------------------------------- deviations of instances
+
+
+@pytest.mark.process
+def test_deviations_name_the_instances_that_made_them(project: Path, run: Callable[..., Done]) -> None:
+    """Over all shards; at most five by name; in the report as a table."""
+    order = spex.Specification.define("shop.Strict", GOOD[:2], error_handler=lambda error, caller: None)
+    write_model(project / "models", "shop.Strict", *GOOD[:2])
+    with spex.ShardedInstanceManager(
+        data_dir=project / "data", impl_models_dir=project / "models", distribution_factor=2
+    ) as manager:
+        for number in range(10):
+            manager.init_instance(order, number, initial_state="start")
+            manager.transition(number, "pay", "p")
+            manager.transition(number, *(("cancel", "c") if number < 7 else ("ship", "s")))
+    (found,) = deviations_in(project / "data", "shop.Strict", [T("p", "fly", "away")])
+    assert found.transition == T("p", "cancel", "c")
+    assert (found.count, found.made_by, len(found.instances), found.accepted) == (7, 7, 5, False)
+    assert found.verdict == "violation"
+    assert found.first_seen is not None
+    assert found.last_seen >= found.first_seen
+    assert deviations_in(project / "data", "shop.Nothing", []) == []
+    (project / "shop.py").write_text(
+        f"import spex_shards as spex\nclass Strict(spex.Specification):\n    transitions = {GOOD[:2]}\n"
+    )
+    done = run("render", "models/shop.Strict.spex", "r.html", "--data-dir", "data", "--specification", "shop:Strict")
+    assert done.code == 0, done.err
+    page = Path("r.html").read_text()
+    assert "and 2 more</td>" in page
+    assert "<td>cancel</td>" in page
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: Path) -> None:
+    """A directory becomes one page; drawings of many models are refused."""
+    write_model(project / "models", "shop.Order", *GOOD)
+    write_model(project / "models", "shop.Strict", *GOOD)
+    done = run("render", "models", "all.html", "--specification", "shop:Order")
+    assert done == Done(0, "shop.Order: drawn\nshop.Strict: drawn\nhtml written to all.html\n", "")
+    assert Path("all.html").read_text().count('<section class="view"') == 2
+    assert run("render", "shop:Order", "-", "--to", "mermaid").out.startswith("stateDiagram-v2")
+    assert run("render", "shop:Order", "order.dot").code == 0
+    assert run("render", "models", "x.svg").err == "error: only HTML can show 2 models; name one model's file\n"
+    assert run("render", "shop:Order", "x.aut").err.startswith("error: aut is no drawing; a drawing must be svg, html")
+    assert run("render", "shop:Order", "-").err == "error: what is written to stdout must be named by --to\n"
+    assert run("render", "gone", "x.html").code == 2
+    assert not list(project.glob("x.*"))
+
+
+@pytest.mark.tool("dot")
+def test_render_draws_svg_by_graphviz(run: Callable[..., Done], project: Path) -> None:
+    """When it is there."""
+    assert run("render", "shop:Order", "order.svg", "--format", "json").plain["form"] == "svg"
+    assert "<svg" in Path("order.svg").read_text()
+
+
+# ---------------------------------------------------------------------- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a headless Chromium."""
+    import shutil
+
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+        "--window-size=1300,950", f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+    driver.get("about:blank")
+    yield driver
+    driver.quit()
+
+
+def shown_in(browser: Any, folder: Path, page: str) -> Any:
+    """Open a page from disk, with what was logged before forgotten."""
+    path = folder / "report.html"
+    path.write_text(page)
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(path.as_uri())
+    return browser
+
+
+def requests_of(browser: Any) -> list[str]:
+    """Return what was asked for since the page was opened."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith("chrome")]
+
+
+def tagged(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that needs a browser."""
+    for mark in (pytest.mark.process, pytest.mark.tool("chromium"), pytest.mark.tool("chromedriver")):
+        test = mark(test)
+    return test
+
+
+STRICT = [("new", "pay", "paid"), ("paid", "ship", "end"), ("end", "return", "new")]
+MODEL = [("start", "pay", "p"), ("p", "ship", "s"), ("p", "cancel", "c")]
+
+
+@tagged
+def test_the_page_opens_from_disk_without_a_request_or_an_error(browser: Any, tmp_path: Path) -> None:
+    """Whatever names it has to show."""
+    for page in (page_of(*MODEL, entries=STRICT), page_of((HOSTILE, HOSTILE, "b"), entries=[(HOSTILE, "x", HOSTILE)])):
+        shown_in(browser, tmp_path, page)
+        assert browser.get_log("browser") == []
+        assert requests_of(browser) == [(tmp_path / "report.html").as_uri()]
+        assert browser.title == "Review"
+
+
+@tagged
+def test_stepping_lights_up_the_drawing(browser: Any, tmp_path: Path) -> None:
+    """By button, by key and by a click on a step; each step is said to screen readers."""
+    shown_in(browser, tmp_path, page_of(*MODEL, entries=STRICT))
+
+    def lit() -> list[str]:
+        return browser.execute_script(
+            "return [...document.querySelectorAll('.state.lit')].map(s => s.closest('.side').dataset.side + ':' "
+            "+ s.dataset.state)"
+        )
+
+    current = "return [...document.querySelectorAll('.steps li')].findIndex(li => li.hasAttribute('aria-current'))"
+    assert lit() == []
+    back, forth = browser.find_elements("css selector", ".steps .turn")
+    forth.click()
+    assert (lit(), browser.execute_script(current)) == (["spec:new", "impl:start"], 0)
+    assert not back.is_enabled()
+    body = browser.find_element("tag name", "body")
+    body.send_keys("n")
+    assert (lit(), browser.execute_script(current)) == (["spec:paid", "impl:p"], 1)
+    assert browser.find_element("id", "said").get_attribute("textContent").startswith("Step 2 of ")
+    body.send_keys("p")
+    assert browser.execute_script(current) == 0
+    last = browser.find_elements("css selector", ".steps li button")[-1]
+    last.click()
+    assert not forth.is_enabled()
+    edges = browser.execute_script(
+        "return [...document.querySelectorAll('text.action.lit')].map(t => t.querySelector('title').textContent)"
+    )
+    assert "cancel" in edges
+    assert browser.get_log("browser") == []
+
+
+@tagged
+def test_search_themes_zoom_and_equivalent_states_work(browser: Any, tmp_path: Path) -> None:
+    """With the keyboard alone, but for the click on a state."""
+    shown_in(browser, tmp_path, page_of(*GOOD))
+    body = browser.find_element("tag name", "body")
+    body.send_keys("/")
+    field = browser.switch_to.active_element
+    assert field.get_attribute("id") == "search"
+    field.send_keys("ship")
+    assert browser.find_element("id", "found").text == "2 found"
+    field.send_keys("\ue007")
+    assert browser.find_element("id", "found").text == "1 of 2"
+    field.send_keys("\ue00c")
+    assert browser.find_elements("css selector", ".hit") == []
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    before = browser.execute_script(paper)
+    body.send_keys("t")
+    assert browser.execute_script(paper) != before
+    canvas = browser.find_element("css selector", ".canvas")
+    box = "return document.querySelector('.canvas svg').getAttribute('viewBox')"
+    seen = [browser.execute_script(box)]
+    for key in ("+", "\ue014", "-", "0"):
+        canvas.send_keys(key)
+        seen.append(browser.execute_script(box))
+    assert len(set(seen[:4])) == 4
+    assert seen[4] == browser.execute_script("return document.querySelector('.canvas svg').dataset.box")
+    browser.find_element("css selector", ".side[data-side=spec] .state[data-state=c] text").click()
+    mates = browser.execute_script("return [...document.querySelectorAll('.mates')].map(s => s.dataset.state)")
+    assert sorted(mates) == ["c", "c", "s", "s"]
+
+
+@tagged
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: str) -> None:
+    """All of its rules, contrast among them, with a step lit and the tables open."""
+    from axe_core_python.selenium import Axe
+
+    order = spex.Specification.define("html.Order", STRICT)
+    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
+    from spex_shards.review.deviations import Deviating
+
+    deviations = [Deviating(T("p", "cancel", "c"), "violation", count=2, instances=["17"], made_by=2)]
+    views = [view_of(model, order, spex.check(model, order), deviations), view_of(model)]
+    shown_in(browser, tmp_path, report(views, "Review"))
+    browser.execute_script(
+        "document.documentElement.dataset.theme = arguments[0];"
+        "document.querySelectorAll('.turn')[1].click(); document.querySelectorAll('.turn')[1].click();"
+        "document.querySelectorAll('details').forEach(d => { d.open = true; });",
+        theme,
+    )
+    found = Axe().run(browser)
+    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]] == []
+    assert len(found["passes"]) > 10
+
+
+@tagged
+def test_a_choice_of_models_shows_one_at_a_time(browser: Any, tmp_path: Path) -> None:
+    """And the keys go to that one."""
+    order = spex.Specification.define("html.Order", STRICT)
+    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
+    shown_in(browser, tmp_path, report([view_of(model), view_of(model, order, spex.check(model, order))], "Review"))
+    visible = "return [...document.querySelectorAll('.view')].map(v => !v.hidden)"
+    assert browser.execute_script(visible) == [True, False]
+    browser.find_element("css selector", "#model option[value='1']").click()
+    assert browser.execute_script(visible) == [False, True]
+    browser.find_element("tag name", "h1").click()
+    browser.find_element("tag name", "body").send_keys("n")
+    assert len(browser.find_elements("css selector", "li[aria-current]")) == 1
+
+
+@tagged
+def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
+    """It opens where it starts, with names at a size that can be read; search brings any state into sight."""
+    choose = random.Random(3)
+    entries = [(f"s{max(0, n - 1 - choose.randrange(12))}", f"a{choose.randrange(20)}", f"s{n}") for n in range(1, 500)]
+    shown_in(browser, tmp_path, page_of(*entries, ("s77", "steal", "s3"), entries=entries))
+    assert browser.get_log("browser") == []
+    assert len(browser.find_elements("css selector", ".side[data-side=spec] .state")) == 500
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    assert browser.execute_script(height, ".state[data-state=s0] text") >= 11
+    field = browser.find_element("id", "search")
+    field.send_keys("s499\ue007")
+    canvas, state = (
+        browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", query)
+        for query in (".canvas", ".state[data-state=s499] rect")
+    )
+    assert canvas["left"] <= state["left"] <= state["right"] <= canvas["right"]
+    assert canvas["top"] <= state["top"] <= state["bottom"] <= canvas["bottom"]
+    assert state["height"] >= 30

@@ -1,0 +1,14 @@
+"""Where things lie, and how long tests may take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project."""
+DATA = ROOT / "tests" / "data"
+SHARED = ROOT.parent / "shared"
+"""Event logs and transition systems that lie beside the project, where they are there."""
+LONG = os.environ.get("TESTS_LENGTH") == "long"
+"""Whether expensive explorations are carried out at length, as `.ci/run` wants them."""

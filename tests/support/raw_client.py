@@ -1,0 +1,66 @@
+"""A client without manners: it attaches as others do, and then writes whatever bytes it is told to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import socket
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION
+from spex_shards.runtime.protocol.session import ClientSession, frame
+from spex_shards.runtime.protocol.wire import FrameReader, read_available, receive_message, send_message, socket_address
+from tests.support.processes import wait_until
+
+
+class RawClient:
+    """Attached to the supervisor of a data directory, with the pipes of one shard.
+
+    Args:
+        data_dir: Whose.
+        shard: Which shard.
+        greet: Whether the hello is sent, so that requests may follow from number 1 on.
+        client_id: Who it is: 16 bytes; random ones where none are given.
+    """
+
+    def __init__(self, data_dir: Path, shard: int = 0, *, greet: bool = True, client_id: bytes = b"") -> None:
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with socket_address(data_dir / "run" / "socket") as address:
+            self.connection.connect(address)
+        send_message(self.connection, ["attach", PROTOCOL_VERSION, client_id or secrets.token_bytes(16)])
+        self.expect("attached")
+        send_message(self.connection, ["open", shard])
+        self.ends = self.expect("channel")
+        self.requests, self.replies, self.events = self.ends
+        self._reader = FrameReader(1 << 30)
+        self._frames: deque[Any] = deque()
+        if greet:
+            os.write(self.requests, ClientSession().hello(os.getpid()))
+
+    def expect(self, word: str) -> list[int]:
+        """Wait for a message of the supervisor; return its descriptors."""
+        message, descriptors = wait_until(lambda: receive_message(self.connection), f"the supervisor says {word!r}")
+        assert message[0] == word, message
+        return list(descriptors)
+
+    def send(self, *plain: Any) -> None:
+        """Write one frame."""
+        os.write(self.requests, frame(plain))
+
+    def answer(self) -> list[Any]:
+        """Wait for the next frame that the shard writes."""
+        poll = select.poll()
+        poll.register(self.replies, select.POLLIN)
+        while not self._frames:
+            assert poll.poll(20_000), "waited 20 s in vain for an answer"
+            self._frames += self._reader.feed(read_available(self.replies) or b"")
+        return list(self._frames.popleft())
+
+    def close(self) -> None:
+        """Go without a word, as a killed process does."""
+        self.connection.close()
+        for descriptor in self.ends:
+            os.close(descriptor)
