@@ -7,51 +7,62 @@ interrupted. A result goes to stdout; bars, log records and errors go to stderr.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
-from .backup import backup_directory, restore_directory
-from .check import check_models
-from .convert import convert_model
-from .diff import diff_models
-from .export import export_models
-from .merge import merge_models
-from .minimise import minimise_model
-from .render import render_models
-from .replay import replay_log
-from .reshard import reshard_directory
-from .revive import revive_shards
-from .serve import serve
-from .verify import verify_directory
 
 PROGRAM = "spex-shards"
+_COMMANDS: Final = {
+    "check": "check:check_models",
+    "convert": "convert:convert_model",
+    "diff": "diff:diff_models",
+    "export": "export:export_models",
+    "merge": "merge:merge_models",
+    "minimise": "minimise:minimise_model",
+    "render": "render:render_models",
+    "replay": "replay:replay_log",
+    "serve": "serve:serve",
+    "revive": "revive:revive_shards",
+    "verify": "verify:verify_directory",
+    "backup": "backup:backup_directory",
+    "restore": "backup:restore_directory",
+    "reshard": "reshard:reshard_directory",
+}
+"""Each command's module and function, in the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """The commands; only the one that is asked for is imported, since the others would take most of a short run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the interface of the base class
+        """Return the names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return a command, or None if there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, function = _COMMANDS[cmd_name].split(":")
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        alone.command(cmd_name)(getattr(import_module(f".{module}", __name__), function))
+        return typer.main.get_command(alone)
+
 
 # Plain text: a panel would break the lines of an error, and a log of a build has no colours.
 app = typer.Typer(
     name=PROGRAM,
+    cls=_Commands,
     help="Models of what your program does, checked against what it must do.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("check")(check_models)
-app.command("convert")(convert_model)
-app.command("diff")(diff_models)
-app.command("export")(export_models)
-app.command("merge")(merge_models)
-app.command("minimise")(minimise_model)
-app.command("render")(render_models)
-app.command("replay")(replay_log)
-app.command("serve")(serve)
-app.command("revive")(revive_shards)
-app.command("verify")(verify_directory)
-app.command("backup")(backup_directory)
-app.command("restore")(restore_directory)
-app.command("reshard")(reshard_directory)
 
 
 def main() -> None:
