@@ -9,13 +9,12 @@ import os
 import resource
 import selectors
 import signal
-import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ..errors import DataDirError, words
 from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock
@@ -25,7 +24,7 @@ from ..runtime.protocol.session import frame
 from ..runtime.protocol.wire import FrameReader
 from ..runtime.shard_info import describe_exit
 from ..runtime.store.meta_pages import DATA
-from ..runtime.system.forking import close_all_but, die_with, prepare
+from ..runtime.system.forking import close_all_but, fork, prepare
 from .findings import Finding
 from .shard import audit_shard
 
@@ -146,13 +145,7 @@ class _Readers:
 
     def _start(self, shard: int) -> None:
         ours, theirs = os.pipe2(os.O_CLOEXEC)
-        parent = os.getpid()
-        with warnings.catch_warnings():
-            # A caller may have threads; the child touches nothing of theirs.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            self._be_reader(parent, shard, theirs)
+        pid = fork(lambda: self._be_reader(shard, theirs), lambda _: None)
         os.close(theirs)
         self._running[ours] = _Reader(shard, pid, ours)
         self._selector.register(ours, selectors.EVENT_READ)
@@ -183,16 +176,11 @@ class _Readers:
         reader.rows = reader.total
         self._done.append(reader)
 
-    def _be_reader(self, parent: int, shard: int, pipe: int) -> NoReturn:
-        code = 1
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            if die_with(parent):
-                close_all_but({self._lock, pipe} - {-1})
-                _quieten()
-                code = self._read_one(shard, pipe)
-        finally:
-            os._exit(code)
+    def _be_reader(self, shard: int, pipe: int) -> int:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        close_all_but({self._lock, pipe} - {-1})
+        _quieten()
+        return self._read_one(shard, pipe)
 
     def _read_one(self, shard: int, pipe: int) -> int:
         def tell(*message: Any) -> None:

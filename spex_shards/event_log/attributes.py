@@ -28,7 +28,7 @@ class BadAttribute(ValueError):
     """An attribute is missing or unusable; the text says which, the rule and the value. The reader adds the place."""
 
 
-class Event(NamedTuple):
+class LogEvent(NamedTuple):
     """An event as it stands in the log, its case aside."""
 
     action: str
@@ -85,7 +85,7 @@ class Attributes:
         """
         return _joined(self.case, values)
 
-    def event_of(self, values: Mapping[str, object]) -> Event:
+    def event_of(self, values: Mapping[str, object]) -> LogEvent:
         """Return the event.
 
         Raises:
@@ -95,7 +95,7 @@ class Attributes:
         state = action if self.state == self.action else _joined(self.state, values)
         time = _joined(self.timestamp, values)
         try:
-            return Event(action, state, moment_of(time))
+            return LogEvent(action, state, moment_of(time))
         except (ValueError, OverflowError):
             names = "+".join(self.timestamp)
             rule = "must be an ISO 8601 time or a number of seconds since 1970"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .attributes import Event, Moment
+from .attributes import LogEvent, Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Collector:
         """Return the index of the case of that name, which is new if there is none."""
         return self._cases.setdefault(name, len(self._cases))
 
-    def add(self, case: int, event: Event) -> None:
+    def add(self, case: int, event: LogEvent) -> None:
         """Add the next event of the file."""
         once = self._texts.setdefault
         self._events.append((case, once(event.action, event.action), once(event.state, event.state)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from xml.parsers import expat
 
-from .attributes import Attributes, BadAttribute, Event, shown
+from .attributes import Attributes, BadAttribute, LogEvent, shown
 from .collector import Collector
 from .source import CHUNK_BYTES, MAX_PIECE_BYTES, LogError
 
@@ -47,7 +47,7 @@ class _XesReader:
         self._trace_tag = self._event_tag = ""
         self._trace: dict[str, object] | None = None
         self._event: dict[str, object] | None = None
-        self._events: list[Event] = []
+        self._events: list[LogEvent] = []
         self._last_trace: dict[str, object] = {}
         self._parser = parser = expat.ParserCreate(namespace_separator="}")
         parser.ordered_attributes = True

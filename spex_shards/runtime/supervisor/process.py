@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,7 @@ from ...errors import words
 from ..protocol.control import OF_WORKER, Dying
 from ..protocol.wire import send_message
 from ..shard_info import describe_exit
-from ..system.forking import close_all_but, die_with, prepare
+from ..system.forking import close_all_but, fork, prepare
 
 STOPPED: Final = describe_exit(0)
 """How a worker ends that was told to."""
@@ -85,15 +84,12 @@ class Forker:
             OSError: No process or descriptor is to be had.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
         try:
-            pid = os.fork()
+            pid = fork(lambda: self._be_child(theirs, main, keep), lambda error: _last_words(theirs, error))
         except OSError:
             ours.close()
             theirs.close()
             raise
-        if pid == 0:
-            self._child(parent, theirs, main, keep)
         theirs.close()
         try:
             return WorkerProcess(pid, os.pidfd_open(pid), ours)
@@ -103,24 +99,18 @@ class Forker:
             os.waitpid(pid, 0)
             raise
 
-    def _child(
-        self, parent: int, control: socket.socket, main: Callable[[socket.socket], int], keep: tuple[int, ...]
-    ) -> None:
-        code = 1
-        try:
-            if die_with(parent):
-                _INHERITED.append(self._owner)
-                signal.set_wakeup_fd(-1)
-                for number in (signal.SIGTERM, signal.SIGCHLD):
-                    signal.signal(number, signal.SIG_DFL)
-                close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
-                code = main(control)
-        except BaseException as error:
-            if isinstance(error, MemoryError):
-                traceback.clear_frames(error.__traceback__)  # so that there is memory for the words
-            with suppress(OSError):
-                send_message(control, OF_WORKER.plain(Dying(words(error)[:_MOST_WORDS])))
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    def _be_child(self, control: socket.socket, main: Callable[[socket.socket], int], keep: tuple[int, ...]) -> int:
+        _INHERITED.append(self._owner)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        close_all_but({0, 1, 2, control.fileno(), *self._keep, *keep} - {-1})
+        return main(control)
+
+
+def _last_words(control: socket.socket, error: BaseException) -> None:
+    if isinstance(error, MemoryError):
+        traceback.clear_frames(error.__traceback__)  # so that there is memory for the words
+    with suppress(OSError):
+        send_message(control, OF_WORKER.plain(Dying(words(error)[:_MOST_WORDS])))
+    traceback.print_exception(error)

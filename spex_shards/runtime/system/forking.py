@@ -6,6 +6,9 @@ import ctypes
 import os
 import resource
 import signal
+import sys
+import warnings
+from collections.abc import Callable
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -27,6 +30,37 @@ def die_with(parent: int) -> bool:
     if hasattr(_libc[0], "prctl"):
         _libc[0].prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
+
+
+def fork(child: Callable[[], int], failed: Callable[[BaseException], None]) -> int:
+    """Fork a process that dies with this one; return its process id.
+
+    Args:
+        child: What the process does; it exits with what this returns, or with 1 when it raises.
+        failed: Called there with what it raised.
+
+    Raises:
+        OSError: No process is to be had.
+    """
+    parent = os.getpid()
+    with warnings.catch_warnings():
+        # There may be threads, the application's too; the child touches nothing of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    # Nothing may lead out of here: what is further up the stack is the parent's.
+    try:
+        if die_with(parent):
+            code = child()
+    except BaseException as error:
+        failed(error)
+    finally:
+        try:
+            sys.stderr.flush()  # there may be none
+        finally:
+            os._exit(code)
 
 
 def reset_signals() -> None:

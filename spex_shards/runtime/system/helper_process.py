@@ -6,12 +6,10 @@ import gc
 import os
 import select
 import signal
-import sys
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .forking import close_all_but, die_with, prepare
+from .forking import close_all_but, fork, prepare
 from .waits import milliseconds
 
 MOST_WORDS: Final = 2000
@@ -50,19 +48,16 @@ class HelperProcess:
         Raises:
             OSError: No process or descriptor is to be had.
         """
-        parent = os.getpid()
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            with warnings.catch_warnings():
-                # A handler of the user's may have started threads; the child touches nothing of theirs.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
+            pid = fork(
+                lambda: self._work(theirs, work),
+                lambda error: self._say(theirs, _FAILED + str(error).encode(errors="replace")),
+            )
         except OSError:
             os.close(ours)
             os.close(theirs)
             raise
-        if pid == 0:
-            self._child(parent, theirs, work)
         os.close(theirs)
         self._pid, self.descriptor = pid, ours
 
@@ -96,16 +91,12 @@ class HelperProcess:
             return "a status that is not known"
         return str(os.waitstatus_to_exitcode(status)) if pid else None
 
-    def _child(self, parent: int, theirs: int, work: Callable[[Callable[[], None]], str]) -> None:
-        code = 1
-        try:
-            gc.disable()
-            if die_with(parent):
-                words = work(lambda: close_all_but({*self._keep, theirs}))
-                os.write(theirs, _DONE + words.encode()[:MOST_WORDS])
-                code = 0
-        except BaseException as error:
-            os.write(theirs, _FAILED + str(error).encode(errors="replace")[:MOST_WORDS])
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+    def _work(self, theirs: int, work: Callable[[Callable[[], None]], str]) -> int:
+        gc.disable()
+        words = work(lambda: close_all_but({*self._keep, theirs}))
+        self._say(theirs, _DONE + words.encode())
+        return 0
+
+    @staticmethod
+    def _say(theirs: int, text: bytes) -> None:
+        os.write(theirs, text[:MOST_WORDS])
