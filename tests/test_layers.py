@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,13 @@ def room(name: str) -> str:
     return next((entry for entry in entries if entry in layers()), name)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full names of everything that a module imports, for type checking alone left out."""
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the full names of everything that a module imports, for type checking alone left out."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     package = parts[:-1]
     tree = ast.parse(path.read_text())
@@ -71,7 +77,8 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def own_imports(path: Path) -> set[str]:
+@cache
+def own_imports(path: Path) -> frozenset[str]:
     """Return the modules of the package that a module imports, by their names within it."""
     found: set[str] = set()
     for name in imports(path):
@@ -80,7 +87,7 @@ def own_imports(path: Path) -> set[str]:
             parts.pop()
         if parts:
             found.add(".".join(parts))
-    return found
+    return frozenset(found)
 
 
 def test_every_module_has_its_place_in_the_table() -> None:

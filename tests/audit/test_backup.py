@@ -81,7 +81,7 @@ def _entries(path: Path, shards: int = 3) -> dict[Any, int]:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("durability", ["process", "disk"])
+@pytest.mark.parametrize("durability", [pytest.param("process", marks=pytest.mark.long), "disk"])
 def test_what_was_acknowledged_before_a_backup_is_in_it(tmp_path: Path, durability: str, no_process_left: None) -> None:
     """Under load, with a shard killed on the way: each backup is clean, opens, and has all of it."""
     told: dict[int, int] = {}

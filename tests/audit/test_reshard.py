@@ -194,7 +194,7 @@ def test_any_numbers_of_shards_one_after_the_other(
 
 def test_it_moves_only_what_must(tmp_path: Path) -> None:
     """From 8 to 9 shards about a ninth of the instances; the others keep their numbers."""
-    fill(tmp_path / "data", 8, seed=1, instances=300, longest=1)
+    fill(tmp_path / "data", 8, seed=1, instances=300 if LONG else 100, longest=1)
     count = len(content(tmp_path / "data", 8)["instances"])
     done = reshard(tmp_path / "data", 9)
     assert 0 < done.moved < count / 4
@@ -203,7 +203,7 @@ def test_it_moves_only_what_must(tmp_path: Path) -> None:
 def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
     """More entries than one batch has: what is there of it meanwhile counts as garbage."""
     path = tmp_path / "data"
-    fill(path, 1, seed=3, instances=5, longest=9000)
+    fill(path, 1, seed=3, instances=5 if LONG else 2, longest=9000)
     expected = content(path, 1)
     assert max(row.seq for _, row, *_ in expected["instances"].values()) > 8192
     reshard(path, 6)
@@ -325,7 +325,9 @@ def _killed_at(step: int, path: Path, shards: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2), (3, 1)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(2, 3), *(pytest.param(*both, marks=pytest.mark.long) for both in [(3, 2), (3, 1)])]
+)
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
     """Before each write, rename and unlink (a third of them in a short run): clean, and ended by another run."""
     fill(tmp_path / "sound", before, seed=before + after, instances=8)
@@ -353,7 +355,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
     assert step >= 20
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2)])
+@pytest.mark.parametrize(("before", "after"), [(2, 4), pytest.param(4, 2, marks=pytest.mark.long)])
 def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int, after: int) -> None:
     """By asking for the number that there was; later it is finished first."""
     fill(tmp_path / "sound", before, seed=2, instances=12)
@@ -387,7 +389,7 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
     """The real process, by SIGKILL, over and over: clean after each, and the same in the end."""
     path = tmp_path / "data"
-    fill(path, before, seed=7, instances=500 if LONG else 150)
+    fill(path, before, seed=7, instances=500 if LONG else 60)
     expected = content(path, before)
     (path / "lock").touch()
     random, killed = Random(before), 0
@@ -397,7 +399,7 @@ def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, a
         owns = f'"owner": [{process.pid},'
         wait_until(lambda p=process, o=owns: o in (path / "lock").read_text() or p.poll() is not None, "it works")
         try:
-            process.wait(random.uniform(0, 0.1 * (1 + killed)))
+            process.wait(random.uniform(0, (0.1 if LONG else 0.4) * (1 + killed)))
         except subprocess.TimeoutExpired:
             process.kill()
         said = process.communicate(timeout=60)[0]

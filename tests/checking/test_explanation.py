@@ -18,6 +18,7 @@ from spex_shards.checking.model_checker import ModelChecker, suits
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INITIALISATION, INTERNAL, Transition
+from tests.support.places import LONG
 from tests.support.reference_bisimulation import separating_round
 from tests.support.reference_formula import holds
 
@@ -250,7 +251,7 @@ def test_a_wrong_formula_is_never_shown(monkeypatch):
 def test_deep_formulas_need_no_recursion():
     """Two thousand modalities: written, compared, hashed, and checked."""
     chain = [(n, "a", n + 1) for n in range(2_000)]
-    for equivalence in ALL:
+    for equivalence in ALL if LONG else ALL[:1]:
         found, again = (explained(LTS(0, chain[:-1]), LTS(0, chain), equivalence) for _ in range(2))
         assert found.formula.depth == found.formula.size == 2_000
         assert found.formula == again.formula

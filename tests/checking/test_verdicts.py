@@ -115,7 +115,7 @@ def extensions(classes):
 @pytest.mark.parametrize(
     ("actions", "equivalence"),
     [
-        (SILENT, BRANCHING),
+        pytest.param(SILENT, BRANCHING, marks=pytest.mark.long),
         pytest.param(SILENT, PRESERVING, marks=pytest.mark.long),
         pytest.param(SILENT, STRONG, marks=pytest.mark.long),
         pytest.param(VISIBLE, BRANCHING, marks=pytest.mark.long),

@@ -23,7 +23,7 @@ import spex_shards.cli.check
 from spex_shards.cli import app
 from spex_shards.domain.specification import _registered
 from tests.event_log.test_replay import model_of, reference
-from tests.support.places import ROOT, SHARED
+from tests.support.places import LONG, ROOT, SHARED
 from tests.support.processes import children, wait_until
 
 CSV = """case,activity,result,time
@@ -585,7 +585,7 @@ def test_a_data_directory_that_holds_the_logs_cases_is_refused_before_anything_i
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("durability", ["process", "disk"])
+@pytest.mark.parametrize("durability", ["process", pytest.param("disk", marks=pytest.mark.long)])
 def test_a_temporary_data_directory_is_removed_at_the_end(project: Path, durability: str, tmp_path: Path) -> None:
     """Whatever comes of the replay; no process is left."""
     temporary = tmp_path / "temporary"
@@ -612,7 +612,11 @@ def test_log_records_of_shards_go_to_stderr(project: Path) -> None:
     assert re.search(r"^error: \[shard \d, pid \d+\] .*c\d", done.err, re.MULTILINE)
 
 
-def big_log(path: Path, cases: int = 300, events: int = 120_000) -> dict[str, list[str]]:
+BIG = 120_000 if LONG else 40_000
+"""Events of a log whose replay can be interrupted."""
+
+
+def big_log(path: Path, cases: int = 300, events: int = BIG) -> dict[str, list[str]]:
     """Write a log that takes seconds, and return case → actions."""
     expected: dict[str, list[str]] = {f"c{number}": [] for number in range(cases)}
     with path.open("w") as file:
@@ -640,13 +644,13 @@ def test_an_interrupted_replay_leaves_a_consistent_data_directory(project: Path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_until(lambda: size_of(project / "data") > 1_000_000 or process.poll() is not None, "something is stored")
+        wait_until(lambda: size_of(project / "data") > BIG * 8 or process.poll() is not None, "something is stored")
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
     assert (process.returncode, out) == (130, "")
-    found = re.fullmatch(r"interrupted after (\d+) of 120000 events; these are kept in data\n", err)
+    found = re.fullmatch(rf"interrupted after (\d+) of {BIG} events; these are kept in data\n", err)
     assert found, err
     assert not (project / "models" / "Big.spex").exists()
     with spex.ShardedInstanceManager(data_dir="data", impl_models_dir="none", distribution_factor=2) as manager:
@@ -715,14 +719,14 @@ def test_a_replay_survives_workers_killed_from_outside(project: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_until(lambda: size_of(project / "data") > 500_000, "something is stored")
+        wait_until(lambda: size_of(project / "data") > BIG * 4, "something is stored")
         for worker in json.loads((project / "data" / "lock").read_text())["workers"]:
             os.kill(worker[0], signal.SIGKILL)
         out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     plain = json.loads(out)
-    assert (process.returncode, plain["events"], plain["restarts"]) == (0, 120_000, 2)
+    assert (process.returncode, plain["events"], plain["restarts"]) == (0, BIG, 2)
     with spex.ShardedInstanceManager(data_dir="data", impl_models_dir="none", distribution_factor=2) as manager:
         stored = {i.identifier: [entry.action for entry in i.history[1:]] for i in manager.iter_instances()}
     assert stored == expected

@@ -207,7 +207,11 @@ with make(distribution_factor=1) as manager:
     run(body, tmp_path)
 
 
-@pytest.mark.parametrize("before", ["", "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"], ids=["default", "ignored"])
+@pytest.mark.parametrize(
+    "before",
+    [pytest.param("", marks=pytest.mark.long), "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"],
+    ids=["default", "ignored"],
+)
 def test_an_application_that_inherits_orphans_reaps_those_of_its_shards_and_no_other(
     tmp_path: Path, before: str
 ) -> None:

@@ -117,7 +117,11 @@ class Gunicorn:
         return self.process.wait(40)
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["each worker connects", "connected before the fork"])
+@pytest.mark.parametrize(
+    "preload",
+    [pytest.param(False, marks=pytest.mark.long), True],
+    ids=["each worker connects", "connected before the fork"],
+)
 def test_workers_of_gunicorn_observe_shared_instances_exactly(
     served: Any, places: dict[str, Path], tmp_path: Path, preload: bool
 ) -> None:

@@ -30,6 +30,7 @@ def test_whatever_a_crash_leaves_is_opened_whole(mode: str) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.tool("strace")
+@pytest.mark.long
 def test_lmdb_without_syncs_is_found_out(tmp_path: Path) -> None:
     """What the redo log is for; and the proof that the exploration can find anything."""
     found = explore(MODES[2], images=60, batches=100)
