@@ -41,7 +41,7 @@ class Reader:
             InstanceNotFound: There is none.
         """
         while True:
-            instance = self._complete(key, self._transport.call(key, ops.GET, (key, limit)), limit)
+            instance = self._complete(key, Item.of(self._transport.call(key, ops.GET, (key, limit))), limit)
             if instance is not None:
                 return instance
 
@@ -96,8 +96,8 @@ class Reader:
         return list(self._of_shards(operation, everywhere).values())
 
     def _of_items(self, items: list[Any], limit: int) -> Iterator[Instance]:
-        for item in items:
-            key = Item.of(item).instance.identifier
+        for item in map(Item.of, items):
+            key = item.instance.identifier
             instance = self._complete(key, item, limit) or self._again(key, limit)
             if instance is not None:
                 yield instance
@@ -108,9 +108,9 @@ class Reader:
         except InstanceNotFound:
             return None
 
-    def _complete(self, key: bytes, item: Any, limit: int) -> Instance | None:
+    def _complete(self, key: bytes, item: Item, limit: int) -> Instance | None:
         """Make an instance of what a shard returned, fetching older entries; None: it became another meanwhile."""
-        number, seq, plain = Item.of(item)
+        number, seq, plain = item
         history = plain.history
         first = seq - len(history) + 1
         wanted = max(1, seq - limit + 1)

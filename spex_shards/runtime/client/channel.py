@@ -75,19 +75,13 @@ class Channel:
 
     # ------------------------------------------------------------------ calls
 
-    def call(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> Answer | None:
-        """Send a request and wait for its answer; None is plain success.
+    def start(self, operation: Operation, arguments: tuple[Any, ...]) -> Sent:
+        """Send a request that `finish` will wait for.
 
         Raises:
-            CallTimeout: The wait ended first; the request may be applied all the same.
             ShardFailed, ShardDown: It cannot be carried out.
             ValueError: It is larger than a request may be.
         """
-        deadline = time.monotonic() + timeout
-        return self.finish(self.start(operation, arguments), deadline)
-
-    def start(self, operation: Operation, arguments: tuple[Any, ...]) -> Sent:
-        """Send a request that `finish` will wait for."""
         sent = Sent(operation, threading.get_ident(), arguments, waits=True)
         if sent.size > self.lines.limit:
             raise ValueError(self.lines.too_large(sent))
@@ -95,7 +89,11 @@ class Channel:
         return sent
 
     def finish(self, sent: Sent, deadline: float) -> Answer | None:
-        """Wait for the answer of a request sent by `start`; as `call`."""
+        """Wait for the answer of a request sent by `start`; None is plain success.
+
+        Raises:
+            CallTimeout: The wait ended first; the request may be applied all the same.
+        """
         if not self._wait_for(sent, deadline):
             raise CallTimeout(
                 f"shard {self.shard} (pid {self.lines.pid}) did not answer {sent.operation.name} within its timeout; "

@@ -40,7 +40,7 @@ class Standing(Enum):
 
 
 class Connection:
-    """The courier's connection. Only the courier calls its methods, but for `start` and `close`.
+    """The courier's connection. Only the courier's thread uses it, but for the first `connect`, and for `close`.
 
     Args:
         path: The supervisor's socket.

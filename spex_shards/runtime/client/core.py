@@ -189,7 +189,8 @@ class Client:
             SpexError: What the shard answered, or what kept it from answering.
         """
         channel = self.channel(canonical)
-        answer = channel.call(operation, arguments, self._options.call_timeout)
+        deadline = time.monotonic() + self._options.call_timeout
+        answer = channel.finish(channel.start(operation, arguments), deadline)
         return None if answer is None else self._value(channel, answer)
 
     def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:

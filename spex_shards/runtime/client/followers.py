@@ -14,43 +14,43 @@ class Followers:
 
     Each method is a few single steps on one dict, so that none needs a lock: a wake-up may come from any thread, also
     from one that interrupts another in the middle. A gate that is opened twice is open.
+
+    Attributes:
+        waiting: The gates of those that wait, each with its request.
     """
 
     def __init__(self) -> None:
-        self._gates: dict[threading.Lock, Sent] = {}
-
-    def __len__(self) -> int:
-        return len(self._gates)
+        self.waiting: dict[threading.Lock, Sent] = {}
 
     def join(self, sent: Sent) -> threading.Lock:
         """Take the calling thread in; return the gate that it waits at: `acquire` it with a timeout, then `leave`."""
         gate = threading.Lock()
         gate.acquire()
-        self._gates[gate] = sent
+        self.waiting[gate] = sent
         return gate
 
     def leave(self, gate: threading.Lock) -> None:
         """Take a thread out, woken or not."""
-        self._gates.pop(gate, None)
+        self.waiting.pop(gate, None)
 
     def wake_answered(self) -> None:
         """Wake all whose request is answered."""
-        for gate, sent in tuple(self._gates.items()):
+        for gate, sent in tuple(self.waiting.items()):
             if sent.done:
                 self._open(gate)
 
     def wake_one(self) -> None:
         """Wake one, to lead."""
-        for gate in tuple(self._gates)[:1]:
+        for gate in tuple(self.waiting)[:1]:
             self._open(gate)
 
     def wake_all(self) -> None:
         """Wake all: what they wait for may come another way now, or never."""
-        for gate in tuple(self._gates):
+        for gate in tuple(self.waiting):
             self._open(gate)
 
     def _open(self, gate: threading.Lock) -> None:
-        self._gates.pop(gate, None)
+        self.waiting.pop(gate, None)
         try:
             gate.release()
         except RuntimeError:

@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..protocol.answers import refusal_of
 from ..protocol.requests import ProtocolError
 from ..protocol.sent import Sent
 from ..protocol.session import ClientSession
@@ -173,7 +172,7 @@ class Line:
         Args:
             pumped: The courier sees to what is unwritten. To tell it so each time that it looks would keep it awake.
         """
-        if self.followers:
+        if self.followers.waiting:
             self.followers.wake_one()
         elif not pumped and self.pipes is not None and self.pipes.output:
             self._blocked()
@@ -204,13 +203,13 @@ class Line:
 
     def _take(self, replies: list[Any]) -> None:
         for reply in replies:
-            refusal = refusal_of(reply)
+            refusal = self.session.receive(reply)
             if refusal is not None:
                 self.refusal = refusal
                 self.broken = True
                 return
-            self.session.receive(reply)
-        self.followers.wake_answered()
+        if self.followers.waiting:
+            self.followers.wake_answered()
 
     def _write(self, pipes: Pipes, data: bytes) -> None:
         before = bool(pipes.output)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..protocol.requests import MAX_REPLY_BYTES
-from ..protocol.wire import FrameReader, read_available, write_available
+from ..protocol.wire import CHUNK, FrameReader, write_available
 from ..system.descriptors import lifted
 
 _AT_ONCE: Final = 1 << 20
@@ -110,8 +110,9 @@ class Pipes:
             OSError: It cannot be read.
             ProtocolError: They make no sense.
         """
-        data = read_available(self._replies)
-        if data is None:
+        try:
+            data = os.read(self._replies, CHUNK)
+        except BlockingIOError:
             return []
         if not data:
             raise EOFError

@@ -65,6 +65,8 @@ def read_reply(plain: Any) -> tuple[int, Sequence[Answer]]:
     """
     try:
         upto, plain_answers = plain
+        if type(upto) is int and plain_answers == []:
+            return upto, ()
         answers = [Answer(number, ok, value, logs) for number, ok, value, logs in plain_answers]
     except (TypeError, ValueError):
         raise ProtocolError(f"a malformed reply: {show(plain)}") from None
@@ -77,17 +79,14 @@ def _is_whole(answer: Answer) -> bool:
     return type(answer.number) is int and (answer.ok is True or (type(answer.value) is list and len(answer.value) == 4))
 
 
-def refusal_of(plain: Any) -> list[Any] | None:
-    """Return the error that stands in a reply's place, where the channel is closed; None: it is a reply.
+def refusal_of(answers: Sequence[Answer]) -> list[Any]:
+    """Return the error of a reply up to `NOT_ANSWERED`: why the channel is closed.
 
     Raises:
-        ProtocolError: It is malformed.
+        ProtocolError: There is none.
     """
-    if type(plain) is not list or not plain or plain[0] != NOT_ANSWERED:
-        return None
-    _, answers = read_reply(plain)
-    if len(answers) != 1:
-        raise ProtocolError(f"a malformed reply: {show(plain)}")
+    if len(answers) != 1 or answers[0].ok:
+        raise ProtocolError("a channel is closed without a reason")
     error: list[Any] = answers[0].value
     return error
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ...errors import ShardDown, StoreError, code_of
 from . import codec, records
-from .answers import Answer, read_reply
+from .answers import NOT_ANSWERED, Answer, read_reply, refusal_of
 from .requests import BYE, FORGOTTEN_AFTER, HELLO, OLDEST_PROTOCOL, PROTOCOL_VERSION, SEEN, ProtocolError, Request
 from .sent import LENGTH, Sent
 
@@ -117,13 +117,15 @@ class ClientSession:
         self._last = sent.number
         return data
 
-    def receive(self, reply: Any) -> None:
-        """Take a reply.
+    def receive(self, reply: Any) -> list[Any] | None:
+        """Take a reply; return the error that stands in its place where the channel is closed, else None.
 
         Raises:
             ProtocolError: It is malformed; nothing of it was taken.
         """
         upto, answers = read_reply(reply)
+        if upto == NOT_ANSWERED:
+            return refusal_of(answers)
         if not self.acknowledged <= upto <= self._last:
             raise ProtocolError(f"a reply up to {upto}, where {self.acknowledged} to {self._last} was possible")
         if not answers and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
@@ -132,7 +134,7 @@ class ClientSession:
             while window and window[0].number <= upto:
                 window[0].done = True
                 window.popleft()
-            return
+            return None
         unkept = set()
         for answer in answers:
             sent = self._at(answer.number)
@@ -141,6 +143,7 @@ class ClientSession:
             if sent is not None and not sent.given_up:
                 sent.answer = answer
         self._answered(upto, unkept)
+        return None
 
     def _at(self, number: int) -> Sent | None:
         window = self._window

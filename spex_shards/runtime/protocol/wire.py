@@ -50,10 +50,18 @@ class FrameReader:
         Raises:
             ProtocolError: A frame is too long or malformed; the stream cannot be read any further.
         """
-        if len(data) >= LENGTH and not self._buffer:
-            (length,) = _HEADER.unpack_from(data)
-            if length == len(data) - LENGTH and length <= self._limit:  # mostly it is one whole frame
-                return [self._unpacked(data[LENGTH:])]
+        try:
+            if len(data) >= LENGTH and not self._buffer:
+                (length,) = _HEADER.unpack_from(data)
+                if length == len(data) - LENGTH and length <= self._limit:  # mostly it is one whole frame
+                    return [codec.unpack(data[LENGTH:])]
+            return self._cut(data)
+        except ProtocolError:
+            raise
+        except ValueError as error:
+            raise ProtocolError(f"a malformed frame: {error}") from None
+
+    def _cut(self, data: bytes) -> list[Any]:
         buffer: bytes | bytearray = data
         if self._buffer:
             self._buffer += data
@@ -66,7 +74,7 @@ class FrameReader:
             end = start + LENGTH + length
             if end > size:
                 break
-            frames.append(self._unpacked(buffer[start + LENGTH : end]))
+            frames.append(codec.unpack(buffer[start + LENGTH : end]))
             start = end
         if buffer is data:
             if start < size:
@@ -74,13 +82,6 @@ class FrameReader:
         else:
             del self._buffer[:start]
         return frames
-
-    @staticmethod
-    def _unpacked(payload: bytes | bytearray) -> Any:
-        try:
-            return codec.unpack(payload)
-        except ValueError as error:
-            raise ProtocolError(f"a malformed frame: {error}") from None
 
 
 def receive_frame(connection: socket.socket, limit: int) -> Any:

@@ -219,16 +219,17 @@ class Supervisor:
         """Take one message of a worker; return whether there was one."""
         try:
             received = receive_message(worker.control)
-        except (EOFError, ValueError):
+            if received is None:
+                return False
+            plain, descriptors = received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            message = say.OF_WORKER.read(plain)
+        except (EOFError, ValueError):  # it is gone, or makes no sense, and is listened to no more
             with suppress(OSError):
                 self._epoll.unregister(worker.control)
             return False
-        if received is None:
-            return False
-        plain, descriptors = received
-        for descriptor in descriptors:
-            os.close(descriptor)
-        self._take_word(index, worker, say.OF_WORKER.read(plain))
+        self._take_word(index, worker, message)
         return True
 
     def _take_word(self, index: int, worker: WorkerProcess, message: say.Message) -> None:

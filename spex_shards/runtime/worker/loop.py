@@ -169,7 +169,7 @@ class Worker:
             return
         plain, descriptors = received
         match TO_WORKER.read(plain):
-            case Serve(client_id, pid, owner):
+            case Serve(client_id, pid, owner) if len(descriptors) == 3:
                 self._clients.attach(client_id, pid, owner, descriptors)
             case Ping():
                 send_message(self._control, OF_WORKER.plain(Pong()))

@@ -1,0 +1,75 @@
+"""The connection to a supervisor: when it is tried again, and what those who wait are told."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spex_shards.runtime.client import connection as module
+from spex_shards.runtime.client.connection import Connection, Standing
+from spex_shards.runtime.protocol.wire import socket_address
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """Return where somebody listens who never answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        with socket_address(tmp_path / "socket") as address:
+            listener.bind(address)
+        listener.listen(8)
+        yield tmp_path / "socket"
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[Connection]:
+    """Return a connection of a process that owns no supervisor."""
+    made = Connection(path, b"x" * 16, select.poll(), lambda _: None, None, -1)
+    made.connect()
+    yield made
+    made.close()
+
+
+def test_a_supervisor_that_goes_away_is_looked_for_at_once(connection: Connection) -> None:
+    """It may have a successor already."""
+    connection.attached()
+    assert connection.standing is Standing.ATTACHED
+    connection.lose()
+    assert connection.standing is Standing.LOST
+    assert connection.is_due
+    assert connection.try_again() is None
+    assert (connection.standing, connection.is_due) == (Standing.ASKING, False)
+
+
+def test_a_supervisor_that_refuses_is_asked_again_at_leisure(connection: Connection) -> None:
+    """It would refuse at once, again and again."""
+    assert "speaks protocol versions 7 to 8" in str(connection.refused(7, 8))
+    connection.lose()
+    assert not connection.is_due
+    assert connection.next_look is not None
+    assert connection.next_look > time.monotonic() + 0.2
+
+
+def test_where_there_is_no_supervisor_who_waits_is_told_once(
+    connection: Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while; it is tried again all the same."""
+    path.unlink()
+    connection.lose()
+    assert connection.try_again() is None
+    monkeypatch.setattr(module, "CONNECT_WITHIN", -1.0)
+    connection.lose()
+    assert "there is no supervisor" in str(connection.try_again())
+    assert connection.try_again() is None
+    assert connection.next_look is not None
+
+
+def test_what_has_ended_is_not_tried_again(connection: Connection) -> None:
+    """As where the directory has another number of shards by now."""
+    connection.end()
+    connection.lose()
+    assert (connection.standing, connection.next_look) == (Standing.ENDED, None)
