@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..formats import dot_text, mermaid_text, notebook, spex_text
+from .. import formats
 from .difference import Difference, difference
 from .transition import INITIALISATION, Transition
 
@@ -61,11 +61,11 @@ class ImplModel:
         Raises:
             ValueError: A name contains a lone surrogate, which no file can hold.
         """
-        return spex_text.write(self.specification, self.learning_mode, self.transitions)
+        return formats.spex_text.write(self.specification, self.learning_mode, self.transitions)
 
     def to_mermaid(self) -> str:
         """Return the model as a Mermaid state diagram; equal models give equal texts."""
-        return mermaid_text.write(self.transitions)
+        return formats.mermaid_text.write(self.transitions)
 
     def to_dot(self) -> str:
         """Return the model as Graphviz dot text; equal models give equal texts.
@@ -73,17 +73,17 @@ class ImplModel:
         Raises:
             ValueError: A name contains a lone surrogate.
         """
-        return dot_text.write(self.specification, self.transitions)
+        return formats.dot_text.write(self.specification, self.transitions)
 
     def _title(self) -> str:
-        size = notebook.counted(sum(t.source is not None for t in self.transitions), "transition")
+        size = formats.notebook.counted(sum(t.source is not None for t in self.transitions), "transition")
         return f"{self.specification}: {size}, learning {'on' if self.learning_mode else 'off'}"
 
     def _repr_html_(self) -> str:
-        return notebook.table(self._title(), self.transitions)
+        return formats.notebook.table(self._title(), self.transitions)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return notebook.bundle(repr(self), self._title(), self.transitions)
+        return formats.notebook.bundle(repr(self), self._title(), self.transitions)
 
     @classmethod
     def deserialise(cls, text: str) -> ImplModel:
@@ -94,7 +94,7 @@ class ImplModel:
         """
         if not isinstance(text, str):
             raise TypeError(f"the text of a model must be a str, got: {type(text).__name__}")
-        parsed = spex_text.parse(text)
+        parsed = formats.spex_text.parse(text)
         return cls(
             specification=parsed.specification,
             transitions=parsed.transitions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..formats import dot_text, mermaid_text, notebook
+from .. import formats
 from .transition import INITIALISATION, State, Transition
 
 
@@ -42,7 +42,7 @@ class LTS:
 
     def to_mermaid(self) -> str:
         """Return the system as a Mermaid state diagram."""
-        return mermaid_text.write(self._as_text())
+        return formats.mermaid_text.write(self._as_text())
 
     def to_dot(self) -> str:
         """Return the system as Graphviz dot text.
@@ -50,7 +50,7 @@ class LTS:
         Raises:
             ValueError: A name contains a lone surrogate.
         """
-        return dot_text.write("", self._as_text())
+        return formats.dot_text.write("", self._as_text())
 
     def _as_text(self) -> list[Transition]:
         # The state 1 and the state "1" are two.
@@ -61,10 +61,10 @@ class LTS:
         return [Transition(None, INITIALISATION, names[self._initial_state]), *steps]
 
     def _repr_html_(self) -> str:
-        return notebook.table(repr(self), self._as_text())
+        return formats.notebook.table(repr(self), self._as_text())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return notebook.bundle(repr(self), repr(self), self._as_text())
+        return formats.notebook.bundle(repr(self), repr(self), self._as_text())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LTS):
