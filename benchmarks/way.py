@@ -28,7 +28,9 @@ from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.service import NOBODY
 from spex_shards.runtime.shard import open_shard
 from spex_shards.runtime.store.opening import StoreOptions
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker import WorkerOptions, loop
+from spex_shards.runtime.worker.control import SocketControl
 from spex_shards.runtime.worker.logs import LogCapture
 
 PACKAGE = str(Path(spex.__file__).parent)
@@ -75,9 +77,11 @@ def worker_side(folder: Path) -> list[str]:
     host = SpexHost(ModelSource(learning_mode=True), SpexOptions(folder, True, None, 0))
     shard = open_shard(folder, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
     _, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    worker = loop.Worker(shard, control, WorkerOptions(0, 1 << 20, logging.WARNING), LogCapture(logging.WARNING))
+    capture = LogCapture(logging.WARNING)
+    worker = loop.Worker(shard, SocketControl(control), WorkerOptions(0, 1 << 20, logging.WARNING), capture)
     requests, replies, events = (os.pipe2(os.O_NONBLOCK) for _ in range(3))
-    worker._clients.attach(b"c" * 16, os.getpid(), True, [requests[0], replies[1], events[1]])
+    streams = [Descriptor(requests[0]), Descriptor(replies[1]), Descriptor(events[1])]
+    worker._clients.attach(b"c" * 16, os.getpid(), True, streams)
     key, session = canonical(1), ClientSession()
     os.write(requests[1], session.hello(1) + frame((0, 0, DECLARE.code, 0, describe(Light)[0].plain(), None)))
     os.write(requests[1], frame((1, 0, ops.INIT.code, 7, Light.name, key, None, None)))

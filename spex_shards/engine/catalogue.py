@@ -5,7 +5,7 @@ A specification is data here. User code is imported only when a handler of its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..domain.declaration import ALL, Declaration, Prunable
 from ..domain.specification import has_own_handler, registered
@@ -18,20 +18,30 @@ from .handlers import Handler, default_word, resolve
 
 @dataclass(slots=True)
 class Entry:
-    """One specification: `number` stands for it in keys; `shipped` are the bytes of a handler sent by a client."""
+    """One specification of a shard.
+
+    Attributes:
+        number: Stands for it in keys.
+        stored: The specification as data.
+        digest: Changes with anything in it.
+        shipped: The bytes of a handler that a client has sent.
+        declaration: What it declares.
+        name: Its name.
+    """
 
     number: int
     stored: StoredSpecification
     digest: bytes
     shipped: bytes | None = None
+    declaration: Declaration = field(init=False)
+    name: str = field(init=False)
     _handler: Handler | None = None
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
 
-    @property
-    def declaration(self) -> Declaration:
-        """What it declares."""
-        return self.stored.declaration
+    def __post_init__(self) -> None:
+        self.declaration = self.stored.declaration
+        self.name = self.declaration.name
 
     @property
     def lts_digest(self) -> bytes:
@@ -39,11 +49,6 @@ class Entry:
         if self._lts_digest is None:
             self._lts_digest = lts_digest(self.declaration)
         return self._lts_digest
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.stored.declaration.name
 
     def prunes_in(self, state: str | None) -> bool:
         """Whether an idle instance may be pruned in `state`."""

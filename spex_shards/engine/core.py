@@ -127,7 +127,7 @@ class Engine:
             shown = codec.identifier_of(identifier)
             error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
             return handlers.ask(entry.handler(), error, caller)
-        model = self._model_for(entry, identifier, caller)
+        model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
         found = self._instances.create(entry, identifier, meta, None, now)
@@ -145,7 +145,7 @@ class Engine:
         if found is None:
             return handlers.ask(handlers.default_word, _not_found(identifier), caller)
         entry = self.catalogue.by_number(found.row.specification)
-        model = self._model_for(entry, identifier, caller)
+        model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
         return self._observe(found, entry, model, action, to_state, now, caller)
@@ -235,10 +235,8 @@ class Engine:
             raise SpecificationError(f"the shard does not know the specification {name}", specification=name)
         return entry
 
-    def _model_for(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError:
-        model = self._models.get(entry.name)
-        if model is not None:
-            return model
+    def _without_model(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError:
+        """Return a new model where the specification's handler accepts that there is none, else the handler's error."""
         shown = codec.identifier_of(identifier)
         text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)})"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)

@@ -90,7 +90,8 @@ class Instances:
 
     def find(self, identifier: bytes) -> Found | None:
         """Return the instance of canonical bytes, or None."""
-        found = self.at(key_of(identifier))
+        key = _PLAIN + identifier if len(identifier) <= MAX_PLAIN_KEY else key_of(identifier)
+        found = self._cache.get(key) or self.at(key)
         if found is not None and found.row.identifier is not None and found.row.identifier != identifier:
             raise StoreError("two identifiers of one digest: the instance cannot be told apart")
         return found
@@ -102,8 +103,9 @@ class Instances:
             row = self._batch.get("instances", key)
             if row is None:
                 return None
-            found = Found(key, instance_row(row))
-            self._remember(found)
+            if len(self._cache) >= MOST_CACHED:
+                self._drop_oldest()
+            found = self._cache[key] = Found(key, instance_row(row))
         return found
 
     def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
@@ -146,18 +148,17 @@ class Instances:
 
     def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
         """Move an instance: one more entry in its history, its due times anew."""
-        row = found.row
-        now = max(now, row.last)
-        seq = row.seq + 1
-        self._batch.put("history", u64(row.number) + u64(seq), records.seal_flat((now, action, target)))
+        key, row = found
+        version, specification, number, seq, last, deadline, prune, _, _, kept = row
+        now, seq = max(now, last), seq + 1
+        self._batch.put("history", u64(number) + u64(seq), records.seal_flat((now, action, target)))
         declaration = entry.declaration
-        version, specification, number, _, _, deadline, prune, _, _, kept = row
         moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept)
-        if declaration.transition_timeout is not None or row.deadline is not None:
-            moved = self._set_deadline(found.key, moved, entry, _due(now, declaration.transition_timeout))
-        if declaration.prune_timeout is not None or row.prune is not None:
-            moved = self._set_prune(found.key, moved, self._prune_due(moved, entry))
-        return self._put(found.key, moved)
+        if declaration.transition_timeout is not None or deadline is not None:
+            moved = self._set_deadline(key, moved, entry, _due(now, declaration.transition_timeout))
+        if declaration.prune_timeout is not None or prune is not None:
+            moved = self._set_prune(key, moved, self._prune_due(moved, entry))
+        return self._put(key, moved)
 
     def settle(self, found: Found, entry: Entry) -> None:
         """Compute an instance's due times anew, after its specification's options changed."""
@@ -250,16 +251,14 @@ class Instances:
 
     def _put(self, key: bytes, row: InstanceRow) -> Found:
         self._batch.put("instances", key, records.seal_flat(row))
-        found = Found(key, row)
-        self._remember(found)
+        if len(self._cache) >= MOST_CACHED:
+            self._drop_oldest()
+        found = self._cache[key] = Found(key, row)
         return found
 
-    def _remember(self, found: Found) -> None:
-        cache = self._cache
-        if len(cache) >= MOST_CACHED:
-            for key in list(islice(cache, MOST_CACHED // 2)):
-                del cache[key]
-        cache[found.key] = found
+    def _drop_oldest(self) -> None:
+        for key in list(islice(self._cache, MOST_CACHED // 2)):
+            del self._cache[key]
 
     def _number(self) -> int:
         # Numbers are taken from the store by the thousand; those left over at a restart are never used.

@@ -12,7 +12,8 @@ from typing import Any
 
 from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import FrameReader, read_available, receive_message, send_message, socket_address
+from spex_shards.runtime.protocol.wire import FrameReader, receive_message, send_message, socket_address
+from spex_shards.runtime.system.stream import Descriptor
 from tests.support.processes import wait_until
 
 
@@ -56,7 +57,7 @@ class RawClient:
         poll.register(self.replies, select.POLLIN)
         while not self._frames:
             assert poll.poll(20_000), "waited 20 s in vain for an answer"
-            self._frames += self._reader.feed(read_available(self.replies) or b"")
+            self._frames += self._reader.feed(Descriptor(self.replies).read() or b"")
         return list(self._frames.popleft())
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from ..protocol import control as say
 from ..protocol.requests import ProtocolError
 from ..protocol.wire import receive_message, send_message
 from ..system.descriptors import lifted
+from ..system.stream import Descriptor
 from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
 from .channel import Channel
@@ -261,8 +262,8 @@ class Courier:
                 self._questions.answer(rows)
 
     def _install(self, channel: Channel, generation: int, pid: int, descriptors: list[int]) -> None:
-        self._events.add(descriptors.pop(), channel.shard, pid)
-        replies, requests = descriptors.pop(), descriptors.pop()
+        self._events.add(Descriptor(descriptors.pop()), channel.shard, pid)
+        replies, requests = Descriptor(descriptors.pop()), Descriptor(descriptors.pop())
         try:
             channel.lines.install(generation, pid, requests, replies)
         except OSError as error:  # no descriptor is left: it is asked for again

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 from typing import Protocol
 
 from ..protocol.answers import Event, read_event
 from ..protocol.requests import MAX_REPLY_BYTES, ProtocolError
-from ..protocol.wire import FrameReader, read_available
+from ..protocol.wire import FrameReader
+from ..system.stream import Stream
 
 
 class Listener(Protocol):
@@ -36,16 +36,16 @@ class EventPipes:
     def __init__(self, poll: select.poll, listener: Listener) -> None:
         self._poll = poll
         self._listener = listener
-        self._pipes: dict[int, tuple[int, int, FrameReader]] = {}
+        self._pipes: dict[int, tuple[int, int, Stream, FrameReader]] = {}
         self._unread: set[int] = set()
 
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._pipes
 
-    def add(self, descriptor: int, shard: int, pid: int) -> None:
+    def add(self, stream: Stream, shard: int, pid: int) -> None:
         """Take the reading end of a shard's pipe."""
-        self._pipes[descriptor] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
-        self._poll.register(descriptor, select.POLLIN)
+        self._pipes[stream.fileno()] = (shard, pid, stream, FrameReader(MAX_REPLY_BYTES))
+        self._poll.register(stream.fileno(), select.POLLIN)
 
     def read(self, descriptor: int) -> bool:
         """Read once, unless the log is full; return whether there may be more."""
@@ -71,12 +71,12 @@ class EventPipes:
     def close(self) -> None:
         """Close all pipes."""
         while self._pipes:
-            os.close(self._pipes.popitem()[0])
+            self._pipes.popitem()[1][2].close()
 
     def _read(self, descriptor: int) -> bool:
-        shard, pid, reader = self._pipes[descriptor]
+        shard, pid, stream, reader = self._pipes[descriptor]
         try:
-            data = read_available(descriptor)
+            data = stream.read()
             for event in reader.feed(data) if data else ():
                 self._listener.take_event(shard, pid, read_event(event))
         except (ProtocolError, OSError, ValueError, TypeError):
@@ -86,5 +86,5 @@ class EventPipes:
                 self._poll.unregister(descriptor)
             self._unread.discard(descriptor)
             del self._pipes[descriptor]
-            os.close(descriptor)
+            stream.close()
         return bool(data)

@@ -14,6 +14,7 @@ from spex_shards.runtime.protocol.session import ServerSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader
 from spex_shards.runtime.shard import Shard as RunningShard
 from spex_shards.runtime.store import Batch, MemoryStore
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker.dispatch import Dispatcher
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import Outbox
@@ -49,7 +50,7 @@ class ShardTarget:
             self._outbox = Outbox(self._engine.batch)
         self._count += 1
         now = self._count * 1_000_000
-        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT, OPERATIONS)
+        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [Descriptor(-1)] * 3, LIMIT, OPERATIONS)
         accepted = True
         try:
             for plain in FrameReader(LIMIT).feed(data):

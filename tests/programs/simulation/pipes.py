@@ -6,7 +6,9 @@ import select
 from random import Random
 from typing import Any
 
+from spex_shards.runtime.protocol.control import TO_WORKER, Message
 from spex_shards.runtime.system.helper_process import HelperFailed
+from spex_shards.runtime.system.stream import Stream
 
 
 class Pipe:
@@ -86,6 +88,30 @@ class Net:
         return descriptor in self._ends
 
 
+class SimStream:
+    """One end of a simulated pipe."""
+
+    def __init__(self, net: Net, descriptor: int) -> None:
+        self._net = net
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def read(self) -> bytes | None:
+        """Read a part of what is there."""
+        return self._net.read(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        """Write what fits."""
+        return self._net.write(self._descriptor, data)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._net.close(self._descriptor)
+
+
 class Poll:
     """An epoll over simulated descriptors and the control socket."""
 
@@ -124,14 +150,26 @@ class Poll:
 
 
 class Control:
-    """The socket between supervisor and worker."""
+    """The connection between supervisor and worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: Net) -> None:
+        self._net = net
         self.messages: list[tuple[list[Any], list[int]]] = []
 
     def fileno(self) -> int:
         """Return its number."""
         return 999_999
+
+    def receive(self) -> tuple[Message, list[Stream]] | None:
+        """Return the next message, with the ends of its pipes."""
+        if not self.messages:
+            return None
+        plain, descriptors = self.messages.pop(0)
+        return TO_WORKER.read(plain), [SimStream(self._net, descriptor) for descriptor in descriptors]
+
+    def say(self, _message: Message) -> bool:
+        """Take a message that nobody reads."""
+        return True
 
 
 class SimHelper:

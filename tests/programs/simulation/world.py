@@ -24,7 +24,7 @@ from spex_shards.runtime.store import Batch, LogBroken
 from spex_shards.runtime.store.logged_store import Due, LoggedStore
 from spex_shards.runtime.supervisor.policy import ShardPolicy
 from spex_shards.runtime.supervisor.restart import RestartIntensity
-from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, peers, sessions
+from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, sessions
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.shard_page import ShardPage
 
@@ -222,7 +222,7 @@ class World:
 
     def _start(self) -> None:
         self.policy.started(1000 + self.policy.generation, self.now)
-        self.control = Control()
+        self.control = Control(self.net)
         watch = PageWatch(0, self.page, self.policy.suspects)
         watch.executing = self._executing(watch.executing)
         self.helper = SimCheckpoint(self.base, self.disk, self.random)
@@ -359,14 +359,9 @@ def simulated() -> Iterator[list[World]]:
     seams = [
         (loop, "select", SimpleNamespace(epoll=lambda: Poll(current().net, current().control), EPOLLIN=select.EPOLLIN)),
         (loop, "time", clock),
-        (loop, "receive_message", lambda control: control.messages.pop(0) if control.messages else None),
-        (loop, "send_message", lambda *_: True),
         (sessions, "time", clock),
-        (peers, "read_available", lambda fd: current().net.read(fd)),
-        (peers, "write_available", lambda fd, data: current().net.write(fd, data)),
         (deferred, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
         (engine_checks, "LARGE", -1),
-        (peers, "os", SimpleNamespace(close=lambda fd: current().net.close(fd))),
     ]
     logger = logging.getLogger("spex_shards")
     before = [(module, name, getattr(module, name)) for module, name, _ in seams], logger.propagate

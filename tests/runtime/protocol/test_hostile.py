@@ -31,7 +31,7 @@ from spex_shards.runtime.protocol.requests import (
     read_request,
 )
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import read_available
+from spex_shards.runtime.system.stream import Descriptor
 from tests.support.asking import OPERATIONS
 from tests.support.helper_specs import Door
 from tests.support.processes import wait_until
@@ -96,7 +96,7 @@ def test_hostile_bytes_cost_their_sender_its_channel_and_nobody_anything(served:
     upto, [[number, ok, error, _]] = client.answer()
     assert (upto, number, ok) == (NOT_ANSWERED, NOT_ANSWERED, False)
     assert isinstance(records.error_of(error), spex.ShardDown)
-    wait_until(lambda: read_available(client.replies) == b"", "the channel is closed")
+    wait_until(lambda: Descriptor(client.replies).read() == b"", "the channel is closed")
     client.close()
     manager.init_instance_nowait(Door, what)
     manager.flush()

@@ -18,7 +18,6 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.runtime.protocol import codec
-from spex_shards.runtime.protocol.wire import read_available
 from tests.support.processes import descendants, is_gone, kill_worker, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
@@ -362,8 +361,8 @@ def test_a_client_that_breaks_the_protocol_loses_its_channel_and_nobody_elses(sh
     def misbehave() -> Any:
         theirs = sharded.transport.channel(codec.canonical(1))
         sharded.get_instance(1)
-        os.write(theirs.lines.current.pipes._requests, b"\xff\xff\xff\xff garbage")
-        reply = wait_until(lambda: read_available(theirs.lines.current.pipes._replies), "the shard has answered")
+        os.write(theirs.lines.current.pipes._requests.fileno(), b"\xff\xff\xff\xff garbage")
+        reply = wait_until(theirs.lines.current.pipes._replies.read, "the shard has answered")
         return codec.unpack(reply[4:])
 
     assert "ShardDown" in in_child(misbehave)

@@ -23,11 +23,13 @@ from spex_shards.runtime.protocol.operations import Operation
 from spex_shards.runtime.protocol.requests import BYE, DECLARE
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
+from spex_shards.runtime.protocol.wire import FrameReader, pipe
 from spex_shards.runtime.service import Deferred
 from spex_shards.runtime.shard import Shard as RunningShard
 from spex_shards.runtime.store import Batch, MemoryStore
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker import loop, outbox
+from spex_shards.runtime.worker.control import SocketControl
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import AT_ONCE
 from spex_shards.runtime.worker.sessions import EXPIRES_AFTER, PORTION
@@ -83,17 +85,15 @@ class Shard:
         self.control = control
         self.worker = loop.Worker(
             RunningShard(self.store, engine.batch, SpexService(engine)),
-            control,
+            SocketControl(control),
             loop.WorkerOptions(0, 1 << 20, logging.WARNING),
             self.capture,
         )
 
     def turn(self, rounds: int = 3) -> None:
         """Do what is ready."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "capped", lambda _: 0)  # it does not wait for what is not there yet
-            for _ in range(rounds):
-                self.worker.turn()
+        for _ in range(rounds):
+            self.worker.turn(0)  # it does not wait for what is not there yet
 
     def retry_now(self) -> None:
         """Have the time pass after which a failed commit is tried again."""
@@ -137,7 +137,9 @@ class Client:
         requests, replies, events = pipe(), pipe(), pipe()
         self._requests, self._replies, self._events = requests[1], replies[0], events[0]
         self._ends = [requests[1], replies[0], events[0]]
-        self.shard.worker._clients.attach(self.id, os.getpid(), True, [requests[0], replies[1], events[1]])
+        self.shard.worker._clients.attach(
+            self.id, os.getpid(), True, [Descriptor(e) for e in (requests[0], replies[1], events[1])]
+        )
         self._reply_reader, self._event_reader = FrameReader(LIMIT), FrameReader(LIMIT)
         notices = [
             frame((0, 0, DECLARE.code, 0, stored.plain(), shipped))
@@ -163,7 +165,7 @@ class Client:
 
     def take_replies(self) -> None:
         """Read the replies that are there."""
-        for reply in self._reply_reader.feed(read_available(self._replies) or b""):
+        for reply in self._reply_reader.feed(Descriptor(self._replies).read() or b""):
             if reply[0] == NOT_ANSWERED:
                 self.refusal = reply[1][0][2]
             else:
@@ -180,7 +182,7 @@ class Client:
     def take_reports(self, *, confirm: bool = True) -> list[Any]:
         """Read the events that are there as the courier does; return the texts of those that are new."""
         texts = []
-        for number, _, record in self._event_reader.feed(read_available(self._events) or b""):
+        for number, _, record in self._event_reader.feed(Descriptor(self._events).read() or b""):
             if self.session.is_new(number, report=True):
                 self.session.logged(number)
                 texts.append(record[2])
@@ -722,7 +724,7 @@ def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, co
     sessions = shard.worker._sessions
     before, rounds = clients(shard), 0
     while sessions.next_sweep < time.monotonic() + 60:
-        shard.worker._next_due = shard.worker._due()
+        shard.worker._next_due = shard.engine.timers.next_due()
         shard.turn(1)
         left = clients(shard)
         assert before - left <= PORTION
