@@ -124,7 +124,6 @@ def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
         call_timeout=options["call_timeout"],
         max_unacknowledged=options["max_unacknowledged"],
         max_frame_bytes=options["max_frame_bytes"],
-        hang_timeout=options["hang_timeout"],
         declared=[(cls.name, declaration_arguments(cls, ships=True)) for cls in manager.specifications],
         undeclared=undeclared_handlers,
     )

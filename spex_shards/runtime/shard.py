@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .service import Host, Service, Watch
 from .store import Batch
-from .store.logged_store import LoggedStore
-from .store.opening import StoreOptions, open_store
+from .store.port import ShardStore, StoreOptions, Stores
 
 
 @dataclass(slots=True, eq=False)
@@ -21,19 +19,19 @@ class Shard:
         service: What carries requests out, in the batch.
     """
 
-    store: LoggedStore
+    store: ShardStore
     batch: Batch
     service: Service
 
 
-def open_shard(path: Path, host: Host, options: StoreOptions, watch: Watch, now: int) -> Shard:
+def open_shard(stores: Stores, index: int, host: Host, options: StoreOptions, watch: Watch, now: int) -> Shard:
     """Open a shard's store and have its service made.
 
     Raises:
         DataDirError: The environment or its log cannot be opened.
         StoreError: A row that must be read at the start is damaged.
     """
-    store = open_store(path, options)
+    store = stores.open(index, options)
     try:
         return shard_over(store, host, watch, now)
     except BaseException:
@@ -41,7 +39,7 @@ def open_shard(path: Path, host: Host, options: StoreOptions, watch: Watch, now:
         raise
 
 
-def shard_over(store: LoggedStore, host: Host, watch: Watch, now: int) -> Shard:
+def shard_over(store: ShardStore, host: Host, watch: Watch, now: int) -> Shard:
     """Return a shard over a store that is open.
 
     Raises:

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 
 class ShardStatus(StrEnum):
-    """Where a shard is in its life."""
+    """Where a shard is in its life.
+
+    `STARTING` until it is ready at first; `READY`; `RESTARTING` after a death; `FAILED` when it died too often
+    and is given up; `STOPPED` when its supervisor has ended it on purpose, as an attached process sees it.
+    """
 
     STARTING = "STARTING"
     READY = "READY"

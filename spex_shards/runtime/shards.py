@@ -221,8 +221,7 @@ class Shards(Lifetime):
         from .client import ClientOptions
 
         options = self._options
-        limits = options["max_unacknowledged"], options["max_frame_bytes"], options["hang_timeout"]
-        return ClientOptions(shards, options["call_timeout"], *limits)
+        return ClientOptions(shards, options["call_timeout"], options["max_unacknowledged"], options["max_frame_bytes"])
 
     def _open_here(self) -> Transport:
         from .hosting import HostOf, reference_to

@@ -95,6 +95,27 @@ def test_it_says_that_it_is_ready_and_stops_gracefully(
         assert len(manager.all_instances()) == 500
 
 
+def test_an_attached_process_sees_that_the_shards_were_stopped_on_purpose(
+    serve: Callable[..., Server], places: dict[str, Path]
+) -> None:
+    """Until another server follows, whose shards are ready."""
+    server = serve("--shards", "2").ready()
+    with spex.connect(places["data_dir"], call_timeout=30) as client:
+        assert {shard.status for shard in client.shards()} == {spex.ShardStatus.READY}
+        assert server.end(signal.SIGTERM) == 0
+        stopped = wait_until(
+            lambda: [shard for shard in client.shards() if shard.status is spex.ShardStatus.STOPPED], "they are stopped"
+        )
+        assert [(shard.index, shard.pid, shard.last_exit) for shard in stopped] == [
+            (0, None, "exit code 0"),
+            (1, None, "exit code 0"),
+        ]
+        serve("--shards", "2").ready()
+        wait_until(
+            lambda: {shard.status for shard in client.shards()} == {spex.ShardStatus.READY}, "it is attached again"
+        )
+
+
 def test_clients_attach_by_themselves_to_the_one_that_follows(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

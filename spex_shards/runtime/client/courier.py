@@ -26,6 +26,7 @@ from ...errors import ShardDown
 from ..protocol import control as say
 from ..protocol.requests import ProtocolError
 from ..protocol.wire import receive_message, send_message
+from ..shard_info import ShardStatus
 from ..system.descriptors import lifted
 from ..system.stream import Descriptor
 from ..system.threads import Helper
@@ -33,9 +34,31 @@ from ..system.waits import capped, milliseconds
 from .channel import Channel
 from .connection import CONNECT_WITHIN, Connection
 from .events import EventPipes, Listener
+from .introducer import Introducer, MakeIntroducer
 from .lines import given_up
+from .ownership import Ownership
 from .pump import Pump
 from .questions import Questions
+
+
+def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
+    """Return what makes the couriers of a client, for a supervisor at the socket `path`.
+
+    Args:
+        path: The socket.
+        hang_timeout: Seconds without a sign of life after which its owner replaces the supervisor; None: never.
+    """
+
+    def introduce(
+        client_id: bytes, channels: list[Channel], listener: Listener, ownership: Ownership | None
+    ) -> Introducer:
+        if ownership is None:
+            return Courier(path, client_id, channels, listener, None, -1)
+        courier = Courier(path, client_id, channels, listener, lambda: ownership.succeed(listener.say), ownership.pidfd)
+        courier.connection.watch.hang_timeout = hang_timeout
+        return courier
+
+    return introduce
 
 
 class Courier:
@@ -78,6 +101,7 @@ class Courier:
         self._questions = Questions()
         self._events = EventPipes(self._poll, listener)
         self.pump = Pump(self._poll, channels)
+        self._stopped_shards: list[Any] | None = None
         self._stop = False
         self._thread: Helper | None = None
 
@@ -121,11 +145,14 @@ class Courier:
         self._ask(say.Revive(shard), timeout)
 
     def status(self, timeout: float) -> list[Any]:
-        """Return what the supervisor says of its shards.
+        """Return what the supervisor says of its shards, or what it said last when it stopped.
 
         Raises:
             ShardDown: It did not say anything in time.
         """
+        stopped = self._stopped_shards
+        if stopped is not None and self.connection.socket is None:
+            return list(stopped)
         return list(self._ask(say.AskStatus(), timeout))
 
     def _ask(self, of: say.Revive | say.AskStatus, timeout: float) -> Any:
@@ -258,6 +285,10 @@ class Courier:
             case say.Revived(shard):
                 channels[shard].lines.revive()
                 self._questions.answer(None)
+            case say.Status(rows) if rows and all(row[2] == ShardStatus.STOPPED for row in rows):
+                # It is the last word of a supervisor that stops, and answers who has asked just now as well.
+                self._stopped_shards = rows
+                self._questions.answer(rows)
             case say.Status(rows):
                 self._questions.answer(rows)
 
@@ -275,6 +306,7 @@ class Courier:
         if word.shards != len(self._channels):
             self._never_again(word.shards)
             return
+        self._stopped_shards = None
         was_refused = self.connection.refusal is not None
         for channel in self._channels:
             channel.lines.agree(word.version, word.limit)

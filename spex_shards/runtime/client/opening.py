@@ -9,6 +9,7 @@ from typing import Any
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
 from .core import Client, ClientOptions
+from .courier import by_socket
 from .mailbox import Mailbox
 from .owner import search_path
 from .ownership import Ownership
@@ -17,14 +18,25 @@ logger = logging.getLogger("spex_shards")
 
 
 def attached(
-    directory: DataDir, options: ClientOptions, mailbox: Mailbox, ownership: Ownership | None = None
+    directory: DataDir,
+    options: ClientOptions,
+    mailbox: Mailbox,
+    ownership: Ownership | None = None,
+    hang_timeout: float | None = None,
 ) -> Client:
     """Return a client that is attached to the supervisor of a directory.
+
+    Args:
+        directory: The directory.
+        options: The client's options.
+        mailbox: Where messages go.
+        ownership: For the process that the supervisor belongs to.
+        hang_timeout: Seconds without a sign of life after which its owner replaces the supervisor; None: never.
 
     Raises:
         ShardDown: There is no supervisor, or it cannot be talked to.
     """
-    client = Client(directory.socket, options, mailbox, ownership)
+    client = Client(by_socket(directory.socket, hang_timeout), options, mailbox, ownership)
     try:
         client.start()
     except BaseException:
@@ -71,7 +83,7 @@ def owned(
     )
     ownership = Ownership(config, options["shutdown_timeout"])
     try:
-        return attached(directory, client_options, mailbox, ownership)
+        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
     except BaseException:
         ownership.end()
         raise

@@ -27,7 +27,8 @@ from ..protocol.operations import Operation
 from ..service import NOBODY, Call, Host, StoreReader
 from ..shard import open_shard, shard_over
 from ..store.logged_store import StoreFull
-from ..store.opening import StoreOptions, read_stores
+from ..store.opening import LocalStores, read_stores
+from ..store.port import StoreOptions
 from ..system.turns import interruption
 from ..system.waits import LONGEST_WAIT
 from .keeper import Keeper
@@ -237,12 +238,12 @@ class LocalShard:
         self._lock.acquire()
         try:
             self._directory.check_layout(1)
-            path = self._directory.shard(0)
-            self._host = self._options.prepare(lambda read: read_stores([path], read))
+            stores = LocalStores(self._directory)
+            self._host = self._options.prepare(lambda read: read_stores(stores, [0], read))
             for warning in self._host.warnings:
                 logger.warning("%s", warning)
             store = StoreOptions(self._options.durability, waits_for_room=False)
-            self._tenure = Tenure(open_shard(path, self._host, store, NOBODY, time.time_ns() // 1000))
+            self._tenure = Tenure(open_shard(stores, 0, self._host, store, NOBODY, time.time_ns() // 1000))
         except BaseException:
             self._lock.release()
             raise

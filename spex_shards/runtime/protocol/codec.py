@@ -8,6 +8,8 @@ Three forms, all msgpack with the extension types below:
 * **value** — `meta`, messages and errors' contexts. Lists come back as lists, tuples as tuples; NaN is allowed.
 * **plain** — our own rows and frames: None, bool, int, float, str, bytes, lists and dicts only.
 
+msgpack's own timestamps, which nothing here writes, are read as floats: so no value has a type that is not named here.
+
 Stored bytes never cause an import: an Enum member, or an object that is registered by its name, comes back as the
 object when it is there in this process, and as a `Reference` otherwise.
 """
@@ -83,7 +85,9 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
         ValueError: The bytes are no such value; nothing is ever executed or imported.
     """
     try:
-        return msgpack.unpackb(data, use_list=True, raw=False, strict_map_key=False, ext_hook=_no_extension)
+        return msgpack.unpackb(
+            data, use_list=True, raw=False, strict_map_key=False, timestamp=1, ext_hook=_no_extension
+        )
     except (ValueError, MemoryError):
         raise
     except Exception as error:
@@ -238,7 +242,7 @@ def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> 
             raise ValueError("malformed bytes: nested too deeply")
     _depth.value += 1
     try:
-        return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, ext_hook=hook)
+        return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, timestamp=1, ext_hook=hook)
     except (ValueError, MemoryError):
         raise
     except Exception as error:

@@ -5,39 +5,38 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from ..protocol.requests import MAX_REPLY_BYTES
 from ..protocol.session import frame
 from ..protocol.wire import receive_frame
 from ..store import Batch
-from ..store.meta_pages import DATA
 from ..store.opening import read_stores
+from ..store.port import Stores
 from .process import Forker, WorkerProcess
 
 _FORK_WITHIN: Final = 3.0
 _STEP: Final = 0.05
 
 
-def read_elsewhere(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
+def read_elsewhere(forker: Forker, stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:
     """Return what `read` finds in each store that is there, as a plain value.
 
     In processes of their own: an environment must not be open in a process that forks workers. A damaged page may have
     LMDB end the process that reads it: that store is left out, and its own shard says why.
     """
-    there = [path for path in paths if (path / DATA).exists()]
+    there = [shard for shard in shards if stores.exists(shard)]
     if not there:
         return []
     try:
-        return _read(forker, there, read)
+        return _read(forker, stores, there, read)
     except EOFError:
         found: list[Any] = []
-    for path in there:
+    for shard in there:
         with suppress(EOFError):
-            found += _read(forker, [path], read)
+            found += _read(forker, stores, [shard], read)
     return found
 
 
@@ -58,7 +57,7 @@ def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.s
             time.sleep(_STEP)
 
 
-def _read(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
+def _read(forker: Forker, stores: Stores, shards: list[int], read: Callable[[Batch], Any]) -> list[Any]:
     """Read some stores in one process.
 
     Raises:
@@ -66,7 +65,7 @@ def _read(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> li
     """
 
     def work(_control: socket.socket) -> int:
-        theirs.sendall(frame(read_stores(paths, read)))
+        theirs.sendall(frame(read_stores(stores, shards, read)))
         return 0
 
     ours, theirs = socket.socketpair()

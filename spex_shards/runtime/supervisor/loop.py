@@ -33,7 +33,8 @@ from ..protocol.wire import receive_message, send_message
 from ..service import Host
 from ..shard import open_shard
 from ..shard_info import ShardStatus
-from ..store.opening import StoreOptions
+from ..store.opening import LocalStores
+from ..store.port import StoreOptions
 from ..system.hang import HangWatch
 from ..system.waits import capped
 from ..worker import PageWatch, WorkerOptions
@@ -68,6 +69,7 @@ class Supervisor:
         if config.embedded and os.getppid() != self._owner_pid:
             raise EOFError
         self._directory = DataDir(Path(config.data_dir))
+        self._stores = LocalStores(self._directory)
         self._directory.make()
         self._lock = OwnerLock(self._directory)
         self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
@@ -99,9 +101,9 @@ class Supervisor:
     def _prepare(self) -> Host:
         """Make what all shards have in common: here, once, so that a worker is there within milliseconds."""
         module, name = self._config.host.split(":")
-        paths = [self._directory.shard(index) for index in range(self._config.shards)]
         prepare = getattr(import_module(module), name)
-        host: Host = prepare(self._config.host_options, partial(read_elsewhere, self._forker, paths))
+        read = partial(read_elsewhere, self._forker, self._stores, range(self._config.shards))
+        host: Host = prepare(self._config.host_options, read)
         return host
 
     def run(self) -> None:
@@ -118,7 +120,8 @@ class Supervisor:
             self._announce_start()
             for descriptor, _ in self._epoll.poll(capped(self._timeout())):
                 self._ready(descriptor)
-        abnormal = stop_workers(self._workers, self._stopping)
+        abnormal = stop_workers(self._workers, self._stopping, lambda index, how: self._shards[index].stopped(how))
+        self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards]))
         self._door.close()
         with suppress(OSError):
             self._owner.sendall(frame(say.TO_OWNER.plain(say.Stopped(abnormal))))
@@ -323,8 +326,9 @@ class Supervisor:
         options = WorkerOptions(
             index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, [self._lock.descriptor]
         )
-        path = self._directory.shard(index)
-        return run_worker(lambda: open_shard(path, self._host, store, watch, time.time_ns() // 1000), control, options)
+        return run_worker(
+            lambda: open_shard(self._stores, index, self._host, store, watch, time.time_ns() // 1000), control, options
+        )
 
     def _announce_start(self) -> None:
         if not self._announced and all(shard.settled() for shard in self._shards):

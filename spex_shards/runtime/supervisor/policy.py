@@ -131,6 +131,14 @@ class ShardPolicy:
         self.intensity.forgive(suspect)
         return 0.0
 
+    def stopped(self, how: str) -> None:
+        """The process ended because the supervisor stops."""
+        self.pid = None
+        self.status = ShardStatus.STOPPED
+        self.last_exit = how
+        self.start_at = self.give_up_at = None
+        self.hang.stop()
+
     def revive(self, now: float) -> None:
         """Start a shard that was given up again, its restart intensity counted anew."""
         if self.status is ShardStatus.FAILED:

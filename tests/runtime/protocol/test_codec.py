@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.domain.instance import TransitionRecord
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification
 from spex_shards.runtime.protocol import codec, records, routing
 
@@ -231,3 +232,13 @@ print("done")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_timestamp_of_msgpack_is_no_identifier_and_no_value_of_a_foreign_type() -> None:
+    """It is the one extension type that msgpack reads without asking: found by fuzzing."""
+    data = bytes([0xD6, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF])
+
+    assert codec.decode(data) == codec.unpack(data) == 4294967295.0
+    assert codec.canonical(codec.identifier_of(data)) != data
+    with pytest.raises(ValueError, match="the identifier is not in its canonical form"):
+        ops.INIT.check(["tests.Door", data, None, None])

@@ -160,7 +160,7 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
     """The end of its socket, its process's end and a descriptor that is another's by now come in one batch."""
     manager = make()
     manager.init_instance(Light, 1)
-    ours = manager.transport._courier
+    ours = manager.transport._introducer
     real_ready, real_owner = ours._ready, manager.transport.ownership._start
     busy, opened = threading.Event(), []
 
@@ -197,7 +197,7 @@ def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     owner.reap()
     assert not is_gone(pid)
     owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None
-    manager.transport._courier.connection.supervisor = descriptor
+    manager.transport._introducer.connection.supervisor = descriptor
 
 
 def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
@@ -338,7 +338,7 @@ def test_what_does_not_fit_the_pipe_leaves_without_another_call(make: Any) -> No
     other = spex.connect(manager.data_dir, specifications=[Light])
     manager.init_instance_nowait(Light, "big", meta={"text": "x" * 400_000})
     wait_until(lambda: any(i.identifier == "big" for i in other.iter_instances()), "it is applied")
-    wait_until(lambda: not manager.transport._courier.pump.busy, "the courier has nothing more to do")
+    wait_until(lambda: not manager.transport._introducer.pump.busy, "the courier has nothing more to do")
     other.close()
 
 
@@ -377,7 +377,7 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
     """That it is given up may still lie in the socket when it is revived; the call waits for its next life."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 1)
-    ours = manager.transport._courier
+    ours = manager.transport._introducer
     take, told, goes_on = ours._take, threading.Event(), threading.Event()
 
     def slowly(message: Any, descriptors: list[int]) -> None:
