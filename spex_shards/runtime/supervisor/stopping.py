@@ -1,4 +1,4 @@
-"""Ending all workers within a time: ask, wait together, terminate, kill, report."""
+"""Stops all workers within a time: asks them, waits for all together, terminates, kills, reports."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TERMINATE: Final = 0.3
 
 
 def stop_workers(workers: dict[int, WorkerProcess], within: float) -> list[str]:
-    """Have workers drain and end, bounded by `within` and a bit; return which did not stop by themselves.
+    """Have the workers drain and end; return a text for each that did not stop by itself.
 
-    `workers` is empty then.
+    This takes at most `within` seconds, plus 0.3 seconds each after SIGTERM and SIGKILL. It empties `workers`.
     """
     for worker in workers.values():
         with suppress(OSError):
