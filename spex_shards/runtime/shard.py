@@ -1,4 +1,4 @@
-"""A shard that is open: its store, the batch that gathers changes, and the service that works in it."""
+"""An open shard: its store, the batch that gathers changes, and the service that makes them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Shard:
     """One shard, open in this process.
 
     Attributes:
-        store: Where batches are kept.
-        batch: What gathers the changes of the requests at hand.
-        service: What carries requests out, in the batch.
+        store: Keeps the committed batches.
+        batch: Gathers the changes of the requests that are being carried out.
+        service: Carries requests out, in the batch.
     """
 
     store: ShardStore
@@ -25,7 +25,7 @@ class Shard:
 
 
 def open_shard(stores: Stores, index: int, host: Host, options: StoreOptions, watch: Watch, now: int) -> Shard:
-    """Open a shard's store and have its service made.
+    """Open a shard's store, and return the shard with its service; a failure closes the store again.
 
     Raises:
         DataDirError: The environment or its log cannot be opened.
@@ -40,7 +40,7 @@ def open_shard(stores: Stores, index: int, host: Host, options: StoreOptions, wa
 
 
 def shard_over(store: ShardStore, host: Host, watch: Watch, now: int) -> Shard:
-    """Return a shard over a store that is open.
+    """Return a shard over a store that is already open.
 
     Raises:
         StoreError: A row that must be read at the start is damaged.

@@ -1,4 +1,4 @@
-"""Reading the stores of a data directory in processes of their own, before any worker is started."""
+"""Reads the stores of a data directory in helper processes, before any worker is started."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ _STEP: Final = 0.05
 
 
 def read_elsewhere(forker: Forker, stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:
-    """Return what `read` finds in each store that is there, as a plain value.
+    """Return the plain results of calling `read` with the batch of each existing store.
 
-    In processes of their own: an environment must not be open in a process that forks workers. A damaged page may have
-    LMDB end the process that reads it: that store is left out, and its own shard says why.
+    Helper processes do the reading: an LMDB environment must not be open in a process that forks workers. A damaged
+    page may crash the process that reads it. Then each store is read in a process of its own, and the damaged store is
+    left out; its own shard reports the damage when it starts.
+
+    Raises:
+        OSError: The system gives no process.
     """
     there = [shard for shard in shards if stores.exists(shard)]
     if not there:
@@ -41,10 +45,10 @@ def read_elsewhere(forker: Forker, stores: Stores, shards: Iterable[int], read: 
 
 
 def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.socket) -> WorkerProcess:
-    """Fork a process that reads; where none is to be had just now, wait a moment.
+    """Fork a process that reads, trying again for 3 seconds if the system gives none.
 
     Raises:
-        OSError: None is to be had.
+        OSError: The system gives no process.
     """
     deadline = time.monotonic() + _FORK_WITHIN
     with theirs:
@@ -58,10 +62,10 @@ def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.s
 
 
 def _read(forker: Forker, stores: Stores, shards: list[int], read: Callable[[Batch], Any]) -> list[Any]:
-    """Read some stores in one process.
+    """Read some stores in one helper process.
 
     Raises:
-        EOFError: It died.
+        EOFError: The process died.
     """
 
     def work(_control: socket.socket) -> int:

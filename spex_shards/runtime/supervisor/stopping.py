@@ -1,4 +1,4 @@
-"""Ending all workers within a time: ask, wait together, terminate, kill, report."""
+"""Stops all workers within a time: asks them, waits for all together, terminates, kills, reports."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _TERMINATE: Final = 0.3
 def stop_workers(
     workers: dict[int, WorkerProcess], within: float, ended: Callable[[int, str], None] = lambda *_: None
 ) -> list[str]:
-    """Have workers drain and end, bounded by `within` and a bit; return which did not stop by themselves.
+    """Have the workers drain and end; return a text for each that did not stop by itself.
+
+    This takes at most `within` seconds, plus 0.3 seconds each after SIGTERM and SIGKILL.
 
     Args:
         workers: The workers, by shard; empty when this returns.
         within: Seconds.
-        ended: Called with the shard and how its worker ended, for each.
+        ended: Called for each worker that has ended, with its shard and how it ended.
     """
     for worker in workers.values():
         with suppress(OSError):
