@@ -8,7 +8,7 @@ There are three forms, all msgpack with the extension types below:
 * **plain** — the package's own rows and frames: None, bool, int, float, str, bytes, lists and dicts only.
 
 Decoding never imports anything. An Enum member, or an object that is registered under a name, comes back as that object
-if it is loaded in this process, and as a `Reference` otherwise. Timestamps of msgpack, never written, are read as floats.
+if it is loaded in this process, and as a `Reference` otherwise. Timestamps of msgpack are read as floats.
 """
 
 from __future__ import annotations
