@@ -22,12 +22,14 @@ from spex_shards.engine.hosting import SpexHost
 from spex_shards.messages import operations as ops
 from spex_shards.messages.host_options import SpexOptions
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.data_dir import DataDir
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.protocol.requests import DECLARE
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.service import NOBODY
 from spex_shards.runtime.shard import open_shard
-from spex_shards.runtime.store.opening import StoreOptions
+from spex_shards.runtime.store.opening import LocalStores
+from spex_shards.runtime.store.port import StoreOptions
 from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker import WorkerOptions, loop
 from spex_shards.runtime.worker.control import SocketControl
@@ -75,7 +77,9 @@ def client_side(folder: Path) -> list[str]:
 def worker_side(folder: Path) -> list[str]:
     """Return the way of the same transition in a worker, run in this process."""
     host = SpexHost(ModelSource(learning_mode=True), SpexOptions(folder, True, None, 0))
-    shard = open_shard(folder, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
+    directory = DataDir(folder / "data")
+    directory.make()
+    shard = open_shard(LocalStores(directory), 0, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
     _, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     capture = LogCapture(logging.WARNING)
     worker = loop.Worker(shard, SocketControl(control), WorkerOptions(0, 1 << 20, logging.WARNING), capture)
