@@ -18,12 +18,14 @@ from .peers import Peer
 
 MOST_KEPT: Final = 10_000
 """When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
+MOST_BYTES: Final = 64 << 20
+"""As `MOST_KEPT`, for the bytes of all rows that wait: a handler of the application's may log as much as it likes."""
 _SPARE: Final = 1_000
 """So many more are kept of what was logged unasked; the rest is counted."""
 _LOST: Final = b"reports lost"
 AT_ONCE: Final = 32_768
 """Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
-_Row = tuple[int, Any]
+_Row = tuple[int, Any, int]
 logger = logging.getLogger("spex_shards")
 
 
@@ -36,13 +38,15 @@ class Outbox:
     took along when it died is given to the next.
 
     Attributes:
-        reports: What waits, numbered.
+        reports: What waits: number, record and bytes of the row.
+        size: The bytes of all of them.
         lost: How many records could not be kept, and are not reported as lost yet.
     """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self.reports = deque(self._read())
+        self.size = sum(size for _, _, size in self.reports)
         counter = batch.get("layout", b"next report")
         self._next = 1 if counter is None else int.from_bytes(counter, "big")
         lost = batch.get("layout", _LOST)
@@ -58,7 +62,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether nothing is to be done just now that logs something and can wait."""
-        return len(self.reports) >= MOST_KEPT
+        return len(self.reports) >= MOST_KEPT or self.size >= MOST_BYTES
 
     def take_unasked(self, captured: list[Any]) -> None:
         """Move captured records into the batch that nothing promises: those that there is no room for are counted.
@@ -66,10 +70,10 @@ class Outbox:
         How many those were is a record of its own, as soon as there is room.
         """
         if captured:
-            room = max(0, MOST_KEPT + _SPARE - len(self.reports))
+            room = max(0, MOST_KEPT + _SPARE - len(self.reports)) if self.size < MOST_BYTES else 0
             self.lose(len(captured) - room)
             del captured[room:]
-        if self.lost and len(self.reports) + len(captured) < MOST_KEPT:
+        if self.lost and len(self.reports) + len(captured) < MOST_KEPT and self.size < MOST_BYTES:
             captured.append(_about_lost(self.lost))
             self._count(0)
         self.take(captured)
@@ -91,8 +95,10 @@ class Outbox:
         count, first = len(captured), self._next
         self._batch.on_undo(lambda: self._untake(count, first))
         for record in captured:
-            self._batch.put("outbox", u64(self._next), records.seal(record))
-            self.reports.append((self._next, record))
+            row = records.seal(record)
+            self._batch.put("outbox", u64(self._next), row)
+            self.reports.append((self._next, record, len(row)))
+            self.size += len(row)
             self._next += 1
         captured.clear()
         self._batch.put("layout", b"next report", u64(self._next))
@@ -102,7 +108,7 @@ class Outbox:
         for peer in peers:
             if peer.closed or peer.stalled or peer.events or not peer.session.opened:
                 continue
-            for number, record in self.reports:
+            for number, record, _ in self.reports:
                 peer.events += frame(Event(number, REPORT, record))
                 self._given = number
                 if len(peer.events) >= AT_ONCE:
@@ -115,14 +121,14 @@ class Outbox:
         """Take what a client says: it has logged everything up to that number."""
         if number >= self._next:
             return  # it speaks of another store
-        self._drop(sum(1 for waiting, _ in self.reports if waiting <= number))
+        self._drop(sum(1 for waiting, _, _ in self.reports if waiting <= number))
         if peer is self._holder and number >= self._given:
             self._holder = None
 
     def _read(self) -> Iterable[_Row]:
         for key, row in list(self._batch.range("outbox", b"")):
             try:
-                yield int.from_bytes(key, "big"), records.unseal(row, "a log record")
+                yield int.from_bytes(key, "big"), records.unseal(row, "a log record"), len(row)
             except StoreError as error:
                 self._batch.delete("outbox", key)
                 logger.error("a log record that waited is lost: %s", error)
@@ -132,12 +138,14 @@ class Outbox:
             return
         dropped = [self.reports.popleft() for _ in range(count)]
         self._batch.on_undo(lambda: self.reports.extendleft(reversed(dropped)))
-        for number, _ in dropped:
+        self._batch.restores(self, "size")
+        self.size -= sum(size for _, _, size in dropped)
+        for number, _, _ in dropped:
             self._batch.delete("outbox", u64(number))
 
     def _untake(self, count: int, first: int) -> None:
         for _ in range(count):
-            self.reports.pop()
+            self.size -= self.reports.pop()[2]
         self._next = first
 
 

@@ -45,7 +45,7 @@ def _without_events(session: ServerSession, number: int, answer: Any, *, remembe
 
 def _in_memory_only(outbox: Outbox, captured: list[Any]) -> None:
     for record in captured:
-        outbox.reports.append((outbox._next, record))
+        outbox.reports.append((outbox._next, record, 0))
         outbox._next += 1
     captured.clear()
 

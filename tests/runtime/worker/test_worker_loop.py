@@ -257,26 +257,28 @@ def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: 
     assert len(got) == len(set(got)) == 1000
 
 
+@pytest.mark.parametrize(("limit", "most"), [("MOST_KEPT", 300), ("MOST_BYTES", 64_000)])
 def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_the_end(
-    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
     """Their deadlines stay rows while the outbox is full; the loop sleeps meanwhile, and serves requests."""
-    monkeypatch.setattr(outbox, "MOST_KEPT", 300)
+    monkeypatch.setattr(outbox, limit, most)
     first = connect()
     for start in range(0, 2000, 500):  # a pipe takes no more at once
         numbers = [first.init(Impatient, number) for number in range(start, start + 500)]
         assert first.answer(numbers[-1]) is None
     first.leave()
-    wait_until(lambda: shard.turn() or waiting(shard) >= 300, "the outbox is full")
+    wait_until(lambda: shard.turn() or shard.worker._outbox.full, "the outbox is full")
+    full = waiting(shard)
     shard.turn(10)
-    assert 300 <= waiting(shard) < 300 + 256
+    assert 100 < waiting(shard) == full < 300 + 256
     assert shard.worker._timeout() > 1
     client = connect(b"d")
     assert client.answer(client.init(Patient, "x")) is None
     got: list[str] = []
     wait_until(lambda: got.extend(client.take_reports()) or shard.turn() or len(got) >= 2000, "all are reported")
     assert len(got) == len(set(got)) == 2000
-    assert waiting(shard) == 0
+    assert waiting(shard) == shard.worker._outbox.size == 0
 
 
 def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported(
