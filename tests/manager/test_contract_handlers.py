@@ -52,7 +52,8 @@ def test_whatever_error_a_handler_returns_reaches_the_caller(judging: Any) -> No
         judging.init_instance(Hostile, how)
         error = judging.try_transition(how, "go", "b")
         assert isinstance(error, spex.InstanceError), (how, error)
-        assert isinstance(error.context, dict) or isinstance(judging, spex.SimpleInstanceManager), how
+        if not isinstance(judging, spex.SimpleInstanceManager):  # there it is the handler's own object
+            assert isinstance(error.context, dict), how
         assert isinstance(str(error), str)
         assert judging.get_instance(how).current_state == "b", how
     assert restarts(judging) == 0
