@@ -1,7 +1,8 @@
-"""Declare how something must behave, report what it did, and know whether it conforms.
+"""Declare how something must behave, report what it did, and find out whether it conforms.
 
-A `Specification` is a labelled transition system. An instance manager takes what each instance did, derives the
-implementation model from it, and decides by branching bisimilarity whether that is what was specified::
+A `Specification` is a labelled transition system. An instance manager receives the transitions of each instance,
+derives the implementation model from them, and decides by branching bisimilarity whether that model conforms to the
+specification::
 
     import spex_shards as spex
 
@@ -13,7 +14,7 @@ implementation model from it, and decides by branching bisimilarity whether that
     spex.init_instance(Order, ("order", 17))
     spex.transition(("order", 17), "pay", "paid")
 
-Importing the package starts nothing. `DESIGN` in ``docs/design.md`` says how it works.
+Importing the package starts nothing. ``docs/design.md`` says how it works.
 """
 
 from __future__ import annotations
@@ -170,8 +171,8 @@ __all__ = [
 
 logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 
-# What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
-# for, so that a module that only declares specifications costs next to nothing to import.
+# These names are imported when they are first used: they need msgpack, xxhash, the process machinery or the explanation
+# code. So a module that only declares specifications is quick to import.
 _LATER = {
     "Caller": ".runtime.service:Call",
     "Explanation": ".checking.explanation",

@@ -1,4 +1,4 @@
-"""The calls of a manager as functions of the package: they go to the default manager, which starts on first use."""
+"""A manager's calls as functions of the package; they use the default manager, which starts at its first use."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def check(
     specification: type[Specification] | None = None,
     equivalence: Equivalence | str | None = None,
 ) -> Result:
-    """Decide whether a model conforms to a specification.
+    """Return whether, and why, a model conforms to a specification.
 
     Args:
         impl_model: The model.
-        specification: By default the class of this process whose name the model has.
+        specification: By default the class in this process that the model names.
         equivalence: By default the specification's.
 
     Raises:
-        TypeError: `impl_model` is no model, or `specification` no specification.
-        SpecificationError: No class of the model's specification is known in this process.
+        TypeError: `impl_model` is not a model, or `specification` is not a specification.
+        SpecificationError: The model's specification is not known in this process.
     """
     if not isinstance(impl_model, ImplModel):
         raise TypeError(f"impl_model must be an ImplModel, got: {impl_model!r}")
@@ -57,20 +57,20 @@ def check(
 def explain(
     deviation: DeviationNotEquivalent | DeviationStillEquivalent | Deviation, manager: InstanceManager | None = None
 ) -> Explanation | None:
-    """Explain why a model is not equivalent to its specification with a deviating transition.
+    """Return why a model with a deviating transition is not equivalent to its specification.
 
-    The model, and the deviations accepted beside it, are read from the manager now: an error carries neither, so that
-    it costs nothing to raise. The answer may differ from the verdict of then, if the model has changed since.
+    The model, and the deviations accepted with it, are read from the manager now: an error holds neither, so that
+    raising it is cheap. If the model has changed since, the answer may differ from the verdict in the error.
 
     Args:
         deviation: An error that a manager raised or returned, or an entry of `deviations`.
-        manager: Where the model is; by default the default manager.
+        manager: The manager that has the model; by default the default manager.
 
     Returns:
         The explanation; None if the model is equivalent with the transition.
 
     Raises:
-        TypeError: `deviation` is no deviation.
+        TypeError: `deviation` is not a deviation.
         ImplModelNotFound: The manager has no model of that specification.
         SpecificationError: The specification of an entry of `deviations` is not known in this process.
     """

@@ -1,4 +1,4 @@
-"""The rules for instances, and for every index over them, both ways."""
+"""The rules for instances and for every index over them, in both directions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _US: Final = timedelta(microseconds=1)
 
 
 def audit_instances(reading: Reading) -> None:
-    """Every instance has its rows, and its rows say what it says."""
+    """Check that every instance has all its rows, and that these rows agree with it."""
     counter = reading.store.get("layout", b"next instance")
     end = 1 if counter is None else number(counter)
     for key, row in reading.rows("instances"):
@@ -121,11 +121,11 @@ def _after(since: int, timeout: timedelta | None) -> int | None:
     return None if timeout is None else min(since + timeout // _US, LATEST)
 
 
-# ---------------------------------------------------------------------- the other way round
+# ---------------------------------------------------------------------- from the indexes to the instances
 
 
 def audit_indexes(reading: Reading) -> None:
-    """Every row of an index belongs to an instance that says the same. After `audit_instances`."""
+    """Check that every row of an index belongs to an instance that agrees with it; run after `audit_instances`."""
     _by_spec(reading)
     for table, skip in (("deadlines", 0), ("parked", 4), ("prunable", 0)):
         for key, value in reading.rows(table):
@@ -162,7 +162,7 @@ def _due_row(reading: Reading, table: str, key: bytes, skip: int, value: bytes) 
 
 
 def _left_over(reading: Reading) -> None:
-    """Histories: of an instance, or of one that is gone and is garbage."""
+    """Check that each history row belongs to an instance, or is counted garbage of a deleted one."""
     garbage: dict[int, int] = {}
     for key, value in reading.rows("garbage"):
         owner = number(key)
@@ -174,7 +174,7 @@ def _left_over(reading: Reading) -> None:
     for key, _ in reading.rows("history"):
         owner, seq = number(key[:8]), number(key[8:])
         if len(key) == 16 and owner in reading.instances:
-            continue  # compared with its instance already
+            continue  # `audit_instances` has compared it already
         if len(key) != 16 or not 1 <= seq <= garbage.get(owner, 0):
             reading.report("history", key, "it belongs to an instance, or is garbage", f"instance number {owner}")
         else:

@@ -1,4 +1,4 @@
-"""``render``: models as drawings, and the HTML report."""
+"""The command ``render``: draws models, and writes the HTML report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def render_models(
 ) -> None:
     """Draw a model: as a self-contained HTML report beside its specification, as SVG (by Graphviz), dot or Mermaid.
 
-    Exits with 0, or with 2 when it cannot be done; the verdict does not count.
+    Exits with 0, or with 2 when it cannot be done; the verdict does not change the exit code.
     """
     with command(form, "render") as output:
         options = options_from({"specifications": specification or UNSET})

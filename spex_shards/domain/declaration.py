@@ -1,4 +1,4 @@
-"""What a specification declares: reading it, checking it, and what follows from it."""
+"""The declaration of a specification: reading it, checking it, and the values derived from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
 
 
 class Prunable(Enum):
-    """Which states an idle instance may be pruned in, where they are not listed one by one."""
+    """A group of states in which an idle instance may be pruned, instead of a list of states."""
 
     TERMINAL = "terminal"
     ALL = "all"
@@ -33,10 +33,10 @@ PrunableStates = Prunable | tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """A specification as data: what is stored, sent to shards, and compared to see whether one has changed.
+    """A specification as data: this is stored, sent to shards, and compared to detect changes.
 
-    `transitions` are in order of first appearance, without duplicates; `initial_state` is None exactly when
-    there are none.
+    `transitions` are in order of first appearance, without duplicates. `initial_state` is None exactly if there are no
+    transitions.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Declaration:
 
     @property
     def terminal_states(self) -> tuple[str, ...]:
-        """The states that are no transition's source."""
+        """The states that are not the source of any transition."""
         sources = {t.source for t in self.transitions}
         return tuple(s for s in self.states if s not in sources)
 
     @property
     def lts(self) -> LTS | None:
-        """The labelled transition system, or None when nothing is declared."""
+        """The labelled transition system, or None if there are no transitions."""
         if self.initial_state is None:
             return None
         return LTS(self.initial_state, ((str(t.source), t.action, t.target) for t in self.transitions))
@@ -81,10 +81,10 @@ def declare(
     prunable_states: object = (),
     equivalence: object = "branching",
 ) -> Declaration:
-    """Read a declaration as a user writes it.
+    """Return the declaration for values as a user writes them.
 
     Raises:
-        SpecificationError: Something is malformed; the text names the entry or option, the rule and the value.
+        SpecificationError: A value is malformed; the text names the entry or option, the rule and the value.
     """
     read_name = _name(name)
     entries = _transitions(read_name, transitions)
@@ -100,7 +100,7 @@ def declare(
 
 
 def as_name(value: object) -> str | None:
-    """Return the `str` that `value` is or, for a `str`-valued Enum member, stands for; None for anything else."""
+    """Return a `str`, or the `str` value of an Enum member, as a plain `str`; None for anything else."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):

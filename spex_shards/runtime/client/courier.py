@@ -43,11 +43,11 @@ from .questions import Questions
 
 
 def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
-    """Return what makes the couriers of a client, for a supervisor at the socket `path`.
+    """Return a function that creates a client's courier, for a supervisor at the socket `path`.
 
     Args:
         path: The socket.
-        hang_timeout: Seconds without a sign of life after which its owner replaces the supervisor; None: never.
+        hang_timeout: Seconds without a sign of life after which the owner replaces the supervisor; None: never.
     """
 
     def introduce(
@@ -147,7 +147,7 @@ class Courier:
         self._ask(say.Revive(shard), timeout)
 
     def status(self, timeout: float) -> list[Any]:
-        """Return the supervisor's status rows, one per shard; after an orderly stop, those that it sent last.
+        """Return the supervisor's status rows, one per shard; after an orderly stop, the rows that it sent last.
 
         Raises:
             ShardDown: The supervisor did not answer in time.
@@ -295,7 +295,7 @@ class Courier:
                 channels[shard].lines.revive()
                 self._questions.answer(None)
             case say.Status(rows) if rows and all(row[2] == ShardStatus.STOPPED for row in rows):
-                # It is the last word of a supervisor that stops, and answers who has asked just now as well.
+                # A supervisor sends this unasked when it stops. It may also be the answer to a question on its way.
                 self._stopped_shards = rows
                 self._questions.answer(rows)
             case say.Status(rows):

@@ -1,4 +1,4 @@
-"""The port through which a client reaches shards: who brings the two together."""
+"""The port that connects a client with its shards."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from .ownership import Ownership
 
 
 class Introducer(Protocol):
-    """Opens a client's channels, hears of deaths, and reads what shards send unasked, beside all calls.
+    """Opens a client's channels, learns of shards' deaths, and reads what shards send unasked; no call waits for it.
 
-    `Courier` does it on one machine, by a supervisor's socket. Another one could ask a cluster's directory where a
-    shard is. All methods may be called by any thread, also by a signal handler in the middle of another call.
+    `Courier` does this on one machine, through a supervisor's socket. Another implementation could ask the directory of
+    a cluster where a shard is. Any thread may call any method, also a signal handler in the middle of another call.
     """
 
     def start(self, within: float) -> None:
-        """Connect, waiting `within` seconds at most.
+        """Connect, waiting up to `within` seconds.
 
         Raises:
-            ShardDown: There is nobody to connect to.
+            ShardDown: There is nothing to connect to.
             RuntimeError: The system gives no thread.
         """
 
     def want(self, shard: int) -> None:
-        """Have a channel opened; never blocks."""
+        """Ask for a channel to be opened; never blocks."""
 
     def blocked(self, shard: int) -> None:
-        """Have written what a channel could not write at once; never blocks."""
+        """Ask for a channel's unwritten requests to be written; never blocks."""
 
     def wake(self) -> None:
-        """Have it look at everything; never blocks."""
+        """Have the introducer check everything; never blocks."""
 
     def status(self, timeout: float) -> list[Any]:
-        """Return what is known of each shard.
+        """Return the status rows, one per shard.
 
         Raises:
-            ShardDown: Nobody answered in time.
+            ShardDown: There was no answer in time.
         """
 
     def revive(self, shard: int, timeout: float) -> None:
-        """Have a shard that was given up started again.
+        """Ask for a shard that was given up to be restarted.
 
         Raises:
-            ShardDown: Nobody answered in time.
+            ShardDown: There was no answer in time.
         """
 
     def stop(self) -> None:
-        """Take in what has arrived, and close everything. May be called again if it was cut off."""
+        """Read the events that have arrived, and close everything. It may be called again if it was cut off."""
 
     def forget(self) -> None:
-        """Close this process's descriptors without a word, as a forked child does."""
+        """In a forked child: close this process's descriptors without telling the other side."""
 
 
 MakeIntroducer = Callable[[bytes, list[Channel], Listener, Ownership | None], Introducer]
-"""Makes the introducer of a client: from its id, its channels, who listens, and its supervisor's ownership."""
+"""Creates the introducer of a client from the client's id, its channels, the listener for events, and its ownership."""

@@ -29,9 +29,9 @@ def attached(
     Args:
         directory: The directory.
         options: The client's options.
-        mailbox: Where messages go.
-        ownership: For the process that the supervisor belongs to.
-        hang_timeout: Seconds without a sign of life after which its owner replaces the supervisor; None: never.
+        mailbox: Receives the messages.
+        ownership: For an owner: the ownership of the supervisor.
+        hang_timeout: Seconds without a sign of life after which an owner replaces the supervisor; None: never.
 
     Raises:
         ShardDown: There is no supervisor, or this process cannot attach to it.

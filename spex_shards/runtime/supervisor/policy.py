@@ -141,7 +141,7 @@ class ShardPolicy:
         return 0.0
 
     def stopped(self, how: str) -> None:
-        """The process ended because the supervisor stops."""
+        """Note that the process ended because the supervisor stops."""
         self.pid = None
         self.status = ShardStatus.STOPPED
         self.last_exit = how

@@ -1,4 +1,4 @@
-"""Bytes in order between two processes, without blocking: what a channel is made of."""
+"""Byte streams between two processes, without blocking; a channel consists of such streams."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 from typing import Final, Protocol
 
 CHUNK: Final = 65536
-"""Most bytes that one `read` returns."""
+"""The most bytes that one `read` returns."""
 
 
 class Stream(Protocol):
-    """One end of a byte stream. No method blocks.
+    """One end of a byte stream between two processes. No method blocks.
 
-    The port that a channel's two sides use. A pipe or a connected socket is a `Descriptor`; an encrypted connection
-    would be another implementation.
+    Both sides of a channel use this port. `Descriptor` is the implementation for a pipe or a connected socket; an
+    encrypted connection would be another.
     """
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
 
     def read(self) -> bytes | None:
-        """Return bytes that have arrived; None: nothing yet; empty: the other end is closed.
+        """Return the bytes that have arrived; None: nothing yet; empty: the other end is closed.
 
         Raises:
             OSError: The stream cannot be read.
@@ -34,7 +34,7 @@ class Stream(Protocol):
         """
 
     def close(self) -> None:
-        """Close this end. May be called again."""
+        """Close this end. It may be called again."""
 
 
 class Descriptor:
@@ -54,7 +54,7 @@ class Descriptor:
         return self._number
 
     def read(self) -> bytes | None:
-        """Return bytes that have arrived; None: nothing yet; empty: the other end is closed."""
+        """Return the bytes that have arrived; None: nothing yet; empty: the other end is closed."""
         try:
             return os.read(self._number, CHUNK)
         except BlockingIOError:
