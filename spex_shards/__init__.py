@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, Verdict, compare
+from .checking.runs import Parting, parting
 from .domain.declaration import ALL, TERMINAL
 from .domain.difference import Difference
 from .domain.impl_model import ImplModel
@@ -36,6 +37,7 @@ from .errors import (
     DataDirError,
     DataDirLocked,
     DeserialisationFailed,
+    DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
     HandlerError,
@@ -105,6 +107,7 @@ __all__ = [
     "DataDirLocked",
     "DeserialisationFailed",
     "Deviation",
+    "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
     "Difference",
@@ -122,6 +125,7 @@ __all__ = [
     "LayoutMismatch",
     "ManagerClosed",
     "OperationFailed",
+    "Parting",
     "PoisonRequest",
     "PredicateError",
     "Reference",
@@ -161,6 +165,7 @@ __all__ = [
     "iter_instances",
     "messages",
     "mock_instance",
+    "parting",
     "shards",
     "stats",
     "transition",

@@ -7,6 +7,7 @@
     ├── TransitionError
     │   ├── DeviationStillEquivalent
     │   ├── DeviationNotEquivalent
+    │   ├── DeviationFromSpecification
     │   └── TransitionTimeout
     ├── InstanceError
     │   ├── IdentifierInUse
@@ -156,6 +157,16 @@ class DeviationNotEquivalent(TransitionError):
     """
 
     reason = "deviation_not_equivalent"
+
+
+class DeviationFromSpecification(TransitionError):
+    """An observed step is not allowed by the specification after what the instance did before (`judge = "run"`).
+
+    Context: `instance`, `deviating_transition`, `verdict`, `possible` (the names of the specified states that the run
+    may have been in), `allowed` (the `Transition`s of the specification that could have followed).
+    """
+
+    reason = "deviation_from_specification"
 
 
 class TransitionTimeout(TransitionError):
@@ -321,6 +332,7 @@ CLASSES: tuple[type[SpexError], ...] = (
     TransitionError,
     DeviationStillEquivalent,
     DeviationNotEquivalent,
+    DeviationFromSpecification,
     TransitionTimeout,
     InstanceError,
     IdentifierInUse,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from ..checking.runs import Position
+from ..domain.transition import INITIALISATION
 from ..engine.catalogue import Entry
 from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of
 from ..messages.values import LATEST
@@ -31,6 +33,7 @@ def audit_instances(reading: Reading) -> None:
             reading.instances[found.row.number] = found.row.seq
             _place(reading, found, shown)
             _history(reading, found, shown)
+            _run(reading, found, shown)
             _indexes(reading, found, shown)
 
 
@@ -74,6 +77,23 @@ def _history(reading: Reading, found: Found, shown: str) -> None:
     elif seq and (last, state) != (row.last, row.state):
         rule = f"the newest entry has the instance's time and state, {row.last} and {row.state!r}"
         reading.report("history", shown, rule, f"{last} and {state!r}")
+
+
+def _run(reading: Reading, found: Found, shown: str) -> None:
+    row, entry = found.row, reading.specifications.get(found.row.specification)
+    if row.run is None or entry is None or row.run.digest != entry.lts_digest:
+        return  # runs are not judged, or the position is computed anew when it is next needed
+    position: Position | None = None
+    for _, stored in reading.store.range("history", u64(row.number), u64(row.number + 1)):
+        _, action, state = records.unseal(stored, "a history entry")
+        if action == INITIALISATION:
+            position = entry.runs.start
+        elif position is None:
+            return  # it was mocked, and its history does not say in which state
+        else:
+            position, _ = entry.runs.follow(position, action, state)
+    if position != row.run.position:
+        reading.report("instances", shown, f"its run is where its history leads, at {position}", row.run.position)
 
 
 def _indexes(reading: Reading, found: Found, shown: str) -> None:

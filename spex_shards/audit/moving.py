@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import DeviationRow, deviation_row, stored_models
-from ..engine.rows import Found, InstanceRow, Instances, instance_row
+from ..engine.rows import Found, InstanceRow, Instances, instance_row, row_bytes
 from ..errors import DataDirError
 from ..runtime.protocol import records
 from ..runtime.store import Batch, Store
@@ -187,7 +187,7 @@ class Shard:
 def _compare(own: InstanceRow, found: Found) -> None:
     same = ("seq", "last", "state", "identifier")
     if any(getattr(own, name) != getattr(found.row, name) for name in same):
-        shown = naming(found.key, records.seal_flat(found.row))
+        shown = naming(found.key, row_bytes(found.row))
         raise DataDirError(f"there are two different instances {shown}, on two shards; see spex-shards verify")
 
 

@@ -13,6 +13,7 @@ from .lts import LTS
 from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
+JUDGES: Final = ("model", "run", "both")
 EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
 
 
@@ -46,6 +47,7 @@ class Declaration:
     prune_timeout: timedelta | None = None
     prunable_states: PrunableStates = ()
     equivalence: str = "branching"
+    judge: str = "model"
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def declare(
     prune_timeout: object = None,
     prunable_states: object = (),
     equivalence: object = "branching",
+    judge: object = "model",
 ) -> Declaration:
     """Return the declaration for values as a user writes them.
 
@@ -95,7 +98,8 @@ def declare(
         transition_timeout=_timeout(read_name, "transition_timeout", transition_timeout),
         prune_timeout=_timeout(read_name, "prune_timeout", prune_timeout),
         prunable_states=_prunable(read_name, prunable_states),
-        equivalence=_equivalence(read_name, equivalence),
+        equivalence=_one_of(read_name, "equivalence", equivalence, EQUIVALENCES),
+        judge=_one_of(read_name, "judge", judge, JUDGES),
     )
 
 
@@ -185,8 +189,8 @@ def _prunable(name: str, value: object) -> PrunableStates:
     return tuple(dict.fromkeys(str(state) for state in states))
 
 
-def _equivalence(name: str, value: object) -> str:
+def _one_of(name: str, option: str, value: object, choices: tuple[str, ...]) -> str:
     chosen = as_name(value)
-    if chosen not in EQUIVALENCES:
-        raise SpecificationError(f"{name}: equivalence must be one of {', '.join(EQUIVALENCES)}, got: {value!r}")
+    if chosen not in choices:
+        raise SpecificationError(f"{name}: {option} must be one of {', '.join(choices)}, got: {value!r}")
     return chosen

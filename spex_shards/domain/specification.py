@@ -15,7 +15,7 @@ from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
 
-OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence")
+OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
 _registered: dict[str, type[Specification]] = {}
 
@@ -48,6 +48,11 @@ class Specification(metaclass=SpecificationMeta):
         prune_timeout: How long an instance must be idle before it may be pruned; types as `transition_timeout`.
         prunable_states: `TERMINAL`, `ALL`, or a collection of states of the implementation. Default: none.
         equivalence: ``"branching"`` (default), ``"divergence_preserving_branching"`` or ``"strong"``.
+        judge: What an observation is judged by while the program runs. ``"model"`` (default): by the implementation
+            model; a step that the model does not know is a deviation, unless the model still conforms with it.
+            ``"run"``: by the specification alone; a step is a deviation (`DeviationFromSpecification`) exactly if the
+            specification does not allow it after what the instance did before. No model is needed. ``"both"``: a
+            step that the specification allows is judged by the model as well.
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
 
     Raises:
@@ -62,6 +67,7 @@ class Specification(metaclass=SpecificationMeta):
     prune_timeout: ClassVar[timedelta | float | None] = None
     prunable_states: ClassVar[Prunable | Collection[str]] = ()
     equivalence: ClassVar[str] = "branching"
+    judge: ClassVar[str] = "model"
     states: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[tuple[str, ...]] = ()
     terminal_states: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +111,7 @@ class Specification(metaclass=SpecificationMeta):
             name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `error_handler` (a function of error and caller).
+                `judge`, `error_handler` (a function of error and caller).
 
         Raises:
             TypeError: An option is unknown.
@@ -178,6 +184,7 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.prune_timeout = declaration.prune_timeout
     cls.prunable_states = declaration.prunable_states
     cls.equivalence = declaration.equivalence
+    cls.judge = declaration.judge
     cls.states = declaration.states
     cls.actions = declaration.actions
     cls.terminal_states = declaration.terminal_states

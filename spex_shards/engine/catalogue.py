@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..checking.runs import RunChecker
 from ..domain.declaration import ALL, Declaration, Prunable
 from ..domain.specification import has_own_handler, registered
 from ..errors import StoreError
@@ -25,6 +26,7 @@ class Entry:
         stored: The specification as data.
         digest: Changes with anything in it.
         shipped: The bytes of a handler that a client has sent.
+        judges_runs: Whether each instance's run is followed through the specification.
         declaration: What it declares.
         name: Its name.
     """
@@ -33,15 +35,18 @@ class Entry:
     stored: StoredSpecification
     digest: bytes
     shipped: bytes | None = None
+    judges_runs: bool = field(init=False)
     declaration: Declaration = field(init=False)
     name: str = field(init=False)
     _handler: Handler | None = None
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
+    _runs: RunChecker | None = None
 
     def __post_init__(self) -> None:
         self.declaration = self.stored.declaration
         self.name = self.declaration.name
+        self.judges_runs = self.declaration.judge != "model"
 
     @property
     def lts_digest(self) -> bytes:
@@ -49,6 +54,13 @@ class Entry:
         if self._lts_digest is None:
             self._lts_digest = lts_digest(self.declaration)
         return self._lts_digest
+
+    @property
+    def runs(self) -> RunChecker:
+        """Follows runs through it."""
+        if self._runs is None:
+            self._runs = RunChecker(self.declaration.lts)
+        return self._runs
 
     def prunes_in(self, state: str | None) -> bool:
         """Whether an idle instance may be pruned in `state`."""

@@ -183,6 +183,20 @@ class ModelBook:
         if accepts and transition not in model.accepted:
             self._accept(model, transition)
 
+    def count_run(self, name: str, transition: Transition, now: int) -> None:
+        """Count a step that the specification does not allow where it was taken."""
+        seen = self._seen.get((name, transition))
+        if seen is None:
+            row = DeviationRow(name, list(transition), Verdict.VIOLATION.value, False, 1, now, now, b"")
+            self._batch.restores(self, "_next_deviation")
+            new = _Seen(self._next_deviation, row)
+            self._next_deviation += 1
+        else:
+            old = seen.row
+            row = old._replace(times=old.times + 1, first=old.first or now, last=max(now, old.last))
+            new = seen._replace(row=row)
+        self._remember((name, transition), new)
+
     def models(self) -> list[ImplModel]:
         """Return all models as values."""
         return [

@@ -17,6 +17,8 @@ from ..runtime.system.importing import importable
 from .values import LATEST
 
 SPECIFICATION_VERSION: Final = 1
+WITH_JUDGE: Final = 2
+"""The form of a specification that says what it is judged by; all others have the one that earlier versions read."""
 _US: Final = timedelta(microseconds=1)
 
 
@@ -43,7 +45,7 @@ class StoredSpecification:
         d = self.declaration
         prunable = d.prunable_states
         return [
-            SPECIFICATION_VERSION,
+            SPECIFICATION_VERSION if d.judge == "model" else WITH_JUDGE,
             d.name,
             [list(t) for t in d.transitions],
             d.initial_state,
@@ -52,6 +54,7 @@ class StoredSpecification:
             prunable.value if isinstance(prunable, Prunable) else list(prunable),
             d.equivalence,
             list(self.handler),
+            *([] if d.judge == "model" else [d.judge]),
         ]
 
     @classmethod
@@ -70,8 +73,8 @@ class StoredSpecification:
 
     @classmethod
     def _of(cls, plain: Any) -> StoredSpecification:
-        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler = plain
-        if version != SPECIFICATION_VERSION:
+        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler, *judge = plain
+        if (version, len(judge)) not in ((SPECIFICATION_VERSION, 0), (WITH_JUDGE, 1)):
             raise ValueError(f"a specification of an unknown form: {version!r}")
         if len(handler) != 3 or not all(isinstance(part, str) for part in handler):
             raise ValueError(f"a malformed handler reference: {handler!r}")
@@ -83,6 +86,7 @@ class StoredSpecification:
             prune_timeout=None if prune_us is None else prune_us * _US,
             prunable_states=Prunable(prunable) if isinstance(prunable, str) else prunable,
             equivalence=equivalence,
+            judge=judge[0] if judge else "model",
         )
         return cls(declaration, HandlerReference._make(handler))
 

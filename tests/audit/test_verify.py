@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import spex_shards as spex
 from spex_shards.audit import Finding, verify
-from spex_shards.engine.rows import InstanceRow, instance_row, key_of
+from spex_shards.engine.rows import InstanceRow, instance_row, key_of, row_bytes
 from spex_shards.runtime.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol import records, routing
 from spex_shards.runtime.protocol.codec import canonical
@@ -88,7 +88,7 @@ def row_of(store: LmdbStore, identifier: Any) -> InstanceRow:
 def put_instance(store: LmdbStore, identifier: Any, **fields: Any) -> None:
     """Change fields of an instance's row, and nothing else."""
     row = row_of(store, identifier)._replace(**fields)
-    store.apply({"instances": {key_of(canonical(identifier)): seal_flat(row)}})
+    store.apply({"instances": {key_of(canonical(identifier)): row_bytes(row)}})
 
 
 def first(store: LmdbStore, table: str) -> tuple[bytes, bytes]:
@@ -99,6 +99,35 @@ def first(store: LmdbStore, table: str) -> tuple[bytes, bytes]:
 def flip(row: bytes) -> bytes:
     """Return a row with one bit changed."""
     return bytes([row[0] ^ 1]) + row[1:]
+
+
+class Judged(spex.Specification):
+    """Its runs are judged."""
+
+    name = "verify.Judged"
+    judge = "run"
+    transitions = [("a", "go", "b"), ("b", "stop", "a")]
+
+
+def test_a_run_that_is_not_where_its_history_leads_is_found(places: dict[str, Path]) -> None:
+    """A position of an older specification is none: it is computed anew when it is needed."""
+    with spex.SimpleInstanceManager(**places) as manager:
+        manager.init_instance(Judged, 1)
+        manager.transition(1, "go", "b")
+        manager.mock_instance(Judged, 2, "b")
+        manager.transition(2, "stop", "a")
+    assert verify(places["data_dir"]) == []
+    store = LmdbStore(DataDir(places["data_dir"]).shard(0), sync=False)
+    run = row_of(store, 1).run
+    assert run is not None
+    put_instance(store, 1, run=run._replace(position=0))
+    store.close()
+    [finding] = verify(places["data_dir"])
+    assert (finding.table, finding.rule) == ("instances", "its run is where its history leads, at 1")
+    store = LmdbStore(DataDir(places["data_dir"]).shard(0), sync=False)
+    put_instance(store, 1, run=run._replace(digest=b"of another"))
+    store.close()
+    assert verify(places["data_dir"]) == []
 
 
 # ---------------------------------------------------------------------- what is sound

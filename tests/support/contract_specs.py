@@ -110,3 +110,19 @@ def model(cls: type[spex.Specification], *transitions: tuple[str, str, str], **o
     steps = [spex.Transition(None, spex.INITIALISATION, str(cls.initial_state))]
     steps += [spex.Transition(*t) for t in transitions]
     return spex.ImplModel(specification=cls.name, transitions=steps, **options)
+
+
+class Judged(spex.Specification):
+    """Its runs are judged, without a model."""
+
+    name = "contract.Judged"
+    judge = "run"
+    transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped"), ("shipped", "return", "returned")]
+
+
+class JudgedByBoth(spex.Specification):
+    """Its runs are judged, and what they allow is judged by the model."""
+
+    name = "contract.JudgedByBoth"
+    judge = "both"
+    transitions = [("a", "go", "b"), ("b", "stop", "c")]
