@@ -23,7 +23,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from .checking.bisimulation import Equivalence
-from .checking.conformance import Result, Verdict, compare
+from .checking.comparing import compare
+from .checking.conformance import Result, Verdict
 from .checking.runs import Parting, parting
 from .domain.declaration import ALL, TERMINAL
 from .domain.difference import Difference
@@ -89,7 +90,11 @@ from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
 if TYPE_CHECKING:
+    from .checking.composition import parallel
+    from .checking.counterexample import Counterexample
     from .checking.explanation import Explanation
+    from .checking.relabelling import relabelled
+    from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
@@ -103,6 +108,7 @@ __all__ = [
     "TERMINAL",
     "CallTimeout",
     "Caller",
+    "Counterexample",
     "DataDirError",
     "DataDirLocked",
     "DeserialisationFailed",
@@ -114,6 +120,7 @@ __all__ = [
     "Equivalence",
     "Explanation",
     "HandlerError",
+    "Holding",
     "IdentifierInUse",
     "ImplModel",
     "ImplModelError",
@@ -129,6 +136,8 @@ __all__ = [
     "PoisonRequest",
     "PredicateError",
     "Reference",
+    "Relation",
+    "RelationResult",
     "Result",
     "ServiceError",
     "ShardDown",
@@ -165,7 +174,9 @@ __all__ = [
     "iter_instances",
     "messages",
     "mock_instance",
+    "parallel",
     "parting",
+    "relabelled",
     "shards",
     "stats",
     "transition",
@@ -180,12 +191,18 @@ logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 # code. So a module that only declares specifications is quick to import.
 _LATER = {
     "Caller": ".runtime.service:Call",
+    "Counterexample": ".checking.counterexample",
     "Explanation": ".checking.explanation",
+    "Holding": ".checking.relations",
     "InstanceManager": ".manager",
     "Reference": ".messages.values",
+    "Relation": ".checking.relations",
+    "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
     "SimpleInstanceManager": ".manager",
     "connect": ".manager",
+    "parallel": ".checking.composition",
+    "relabelled": ".checking.relabelling",
 }
 
 __getattr__ = _later(__name__, _LATER, globals())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
+from .domain.ports import inputs_among
 from .domain.specification import Specification, is_specification, registered
 from .errors import DeviationNotEquivalent, DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from .runtime.shard_info import ShardInfo
 
 if TYPE_CHECKING:
     from .checking.explanation import Explanation
+    from .checking.relations import RelationResult
     from .manager import InstanceManager
 
 
@@ -26,20 +28,52 @@ def configure(**options: Any) -> None:
     configure_default(**options)
 
 
+@overload
 def check(
     impl_model: ImplModel,
     specification: type[Specification] | None = None,
     equivalence: Equivalence | str | None = None,
-) -> Result:
+    *,
+    relation: None = None,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> Result: ...
+@overload
+def check(
+    impl_model: ImplModel,
+    specification: type[Specification] | None = None,
+    *,
+    relation: str,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> RelationResult: ...
+def check(
+    impl_model: ImplModel,
+    specification: type[Specification] | None = None,
+    equivalence: Equivalence | str | None = None,
+    *,
+    relation: str | None = None,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> Result | RelationResult:
     """Return whether, and why, a model conforms to a specification.
 
     Args:
         impl_model: The model.
         specification: By default the class in this process that the model names.
         equivalence: By default the specification's.
+        relation: A `Relation`, or its value, in place of an equivalence: what the implementation may leave out.
+        hide: Actions that are made silent in model and specification first.
+        rename: New names of actions, by old ones, in both.
+
+    Returns:
+        A `Result`; a `RelationResult` where a relation is asked for.
 
     Raises:
-        TypeError: `impl_model` is not a model, or `specification` is not a specification.
+        TypeError: `impl_model` is not a model, `specification` is not a specification, `hide` is not a collection of
+            actions, or `rename` is not a mapping of actions.
+        ValueError: The equivalence or relation is unknown, both were given, an action is reserved, or is both hidden
+            and renamed, or the relation is ioco and the specification declares neither inputs nor outputs.
         SpecificationError: The model's specification is not known in this process.
     """
     if not isinstance(impl_model, ImplModel):
@@ -51,7 +85,22 @@ def check(
         )
     if not is_specification(cls):
         raise TypeError(f"the specification must be a Specification class, got: {cls!r}")
-    return check_model(impl_model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+    from .checking.relabelling import Relabelling
+
+    view = Relabelling.of(hide, rename)
+    model, cls = view.model(impl_model), view.specification(cls)
+    if relation is None:
+        return check_model(model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+    if equivalence is not None:
+        raise ValueError(f"either an equivalence or a relation can be asked for, got: {equivalence!r}, {relation!r}")
+    from .checking.relations import Relation, relate_model, relation_of
+
+    kind, inputs = relation_of(relation), None
+    if kind is Relation.IOCO:
+        inputs = inputs_among(cls.actions, cls.inputs, cls.outputs)
+        if inputs is None:
+            raise ValueError(f"{cls.name}: the relation ioco needs a specification with inputs or outputs")
+    return relate_model(model, cls.lts, kind, inputs)
 
 
 def explain(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..checking.relabelling import Relabelling
 from ..domain.impl_model import ImplModel
 from ..domain.specification import registered
 from ..errors import ImplModelError
@@ -21,6 +22,7 @@ from ..review import cover
 from ..review.deviations import deviations_in
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
+from .relations import HideOption, RenameOption, view_from
 from .sources import STDOUT, FormatOption, SpecificationsOption, read_source, write_target
 
 
@@ -36,6 +38,8 @@ def render_models(
         Path | None, typer.Option(help="A data directory: the report lists its instances' deviations.")
     ] = None,
     specification: SpecificationsOption = None,
+    hide: HideOption = None,
+    rename: RenameOption = None,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
     """Draw a model: as a self-contained HTML report beside its specification, as SVG (by Graphviz), dot or Mermaid.
@@ -48,10 +52,13 @@ def render_models(
         if target == STDOUT and form_out is None:
             raise ValueError("what is written to stdout must be named by --to")
         chosen = form_out or form_of(Path(target))
-        models = _models(source)
+        seen = view_from(hide, rename)
+        if seen and data_dir is not None:
+            raise ValueError("--hide and --rename cannot be given with --data-dir: its deviations have their own names")
+        models = [seen.model(model) for model in _models(source)]
         if not models:
             output.fail(f"there is no model in {source}: no file there ends in .spex")
-        if write_target(output, target, _drawing(models, chosen, data_dir)):
+        if write_target(output, target, _drawing(models, chosen, data_dir, seen)):
             output.report(_report(models, chosen, target))
 
 
@@ -64,10 +71,10 @@ def _models(source: str) -> list[ImplModel]:
     return [model for _, model in sorted(models.items())]
 
 
-def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None) -> str:
+def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, seen: Relabelling) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
-        return report([_view(model, data_dir) for model in models], f"Review of {names}")
+        return report([_view(model, data_dir, seen) for model in models], f"Review of {names}")
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
     if form is Form.SVG:
@@ -77,8 +84,9 @@ def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None) -> str:
     return written_as(models[0], form)
 
 
-def _view(model: ImplModel, data_dir: Path | None) -> View:
-    cls = registered(model.specification)
+def _view(model: ImplModel, data_dir: Path | None, seen: Relabelling) -> View:
+    declared = registered(model.specification)
+    cls = None if declared is None else seen.specification(declared)
     result = None if cls is None else check(model, cls)
     if data_dir is None:
         return view_of(model, cls, result)

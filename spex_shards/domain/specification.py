@@ -14,8 +14,10 @@ from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationE
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
+from .ports import inputs_among, port
 
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge")
+PORTS = ("inputs", "outputs")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
 _registered: dict[str, type[Specification]] = {}
 
@@ -53,6 +55,8 @@ class Specification(metaclass=SpecificationMeta):
             ``"run"``: by the specification alone; a step is a deviation (`DeviationFromSpecification`) exactly if the
             specification does not allow it after what the instance did before. No model is needed. ``"both"``: a
             step that the specification allows is judged by the model as well.
+        inputs, outputs: Which actions the environment does, and which the program; `relation="ioco"` needs them. If
+            only one is given, all other actions belong to the other. After creation: tuples of `str`, or None.
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
 
     Raises:
@@ -68,6 +72,8 @@ class Specification(metaclass=SpecificationMeta):
     prunable_states: ClassVar[Prunable | Collection[str]] = ()
     equivalence: ClassVar[str] = "branching"
     judge: ClassVar[str] = "model"
+    inputs: ClassVar[Collection[str] | None] = None
+    outputs: ClassVar[Collection[str] | None] = None
     states: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[tuple[str, ...]] = ()
     terminal_states: ClassVar[tuple[str, ...]] = ()
@@ -87,6 +93,7 @@ class Specification(metaclass=SpecificationMeta):
         initial = cls.initial_state if inherits else body.get("initial_state")
         options = {option: getattr(cls, option) for option in OPTIONS}
         _take(cls, declare(name, entries, initial, **options))
+        _take_ports(cls)
         if register:
             _registered[cls.name] = cls
 
@@ -111,13 +118,13 @@ class Specification(metaclass=SpecificationMeta):
             name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `judge`, `error_handler` (a function of error and caller).
+                `judge`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
 
         Raises:
             TypeError: An option is unknown.
             SpecificationError: As in the class form.
         """
-        unknown = set(options) - {*OPTIONS, "initial_state", "error_handler"}
+        unknown = set(options) - {*OPTIONS, *PORTS, "initial_state", "error_handler"}
         if unknown:
             raise TypeError(f"define() got an unknown option: {', '.join(sorted(unknown))}")
         if options.get("initial_state", cls) is None:
@@ -191,6 +198,15 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.lts = declaration.lts
 
 
+def _take_ports(cls: type[Specification]) -> None:
+    """Check inputs and outputs; they are no part of the declaration, since no shard asks for them."""
+    try:
+        cls.inputs, cls.outputs = port("inputs", cls.inputs), port("outputs", cls.outputs)
+        inputs_among(cls.actions, cls.inputs, cls.outputs)
+    except ValueError as error:
+        raise SpecificationError(f"{cls.name}: {error}") from None
+
+
 def _class_name(name: object) -> str:
     # An invalid name must not fail here, as a class name: `declare` refuses it with a fitting message.
     return name if isinstance(name, str) and name.isprintable() else "Specification"
@@ -213,14 +229,17 @@ def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:
     if cls is Specification or importable(cls):
         return cls.__qualname__
     own = {key: value for key, value in cls.__dict__.items() if key not in _NOT_SHIPPED}
-    return _make_class, (cls.__name__, cls.__bases__, cls.declaration), own, None, None, _set_body
+    ports = {option: getattr(cls, option) for option in PORTS}
+    return _make_class, (cls.__name__, cls.__bases__, cls.declaration, ports), own, None, None, _set_body
 
 
 _NOT_SHIPPED = {*Specification.__annotations__, "__module__", "__dict__", "__weakref__", "__doc__", "__annotations__"}
 
 
-def _make_class(name: str, bases: tuple[type, ...], declaration: Declaration) -> type[Specification]:
-    body = {option: getattr(declaration, option) for option in ("name", "transitions", *OPTIONS)}
+def _make_class(
+    name: str, bases: tuple[type, ...], declaration: Declaration, ports: dict[str, Any]
+) -> type[Specification]:
+    body = {option: getattr(declaration, option) for option in ("name", "transitions", *OPTIONS)} | ports
     if declaration.initial_state is not None:
         body["initial_state"] = declaration.initial_state
     return cast(type[Specification], types.new_class(name, bases, {}, lambda space: space.update(body)))
