@@ -249,7 +249,7 @@ def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) 
 
 
 def _judge_unequal(
-    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[[], Explanation]
+    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[..., Explanation]
 ) -> Result:
     """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
     strong = kind is Equivalence.STRONG
@@ -264,18 +264,20 @@ def _judge_unequal(
     return _unequal(possible=possible, explain=explain)
 
 
-def _unequal(*, possible: bool | None, explain: Callable[[], Explanation]) -> Result:
-    verdict = Verdict.VIOLATION if possible is False else Verdict.INCOMPLETE
-    return Result(equivalent=False, verdict=verdict, decided=possible is not None, _explain=explain)
+def _unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Result:
+    violation, decided = possible is False, possible is not None
+    why = partial(explain, violation=violation, decided=decided)
+    verdict = Verdict.VIOLATION if violation else Verdict.INCOMPLETE
+    return Result(equivalent=False, verdict=verdict, decided=decided, _explain=why)
 
 
 # What explains is imported when it is first needed: who only declares and observes pays nothing for it.
 
 
-def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
+def _explained(impl: LTS, spec: LTS, kind: Equivalence, *, violation: bool, decided: bool) -> Explanation:
     from .explanation import explain
 
-    return explain(impl, spec, kind)
+    return explain(impl, spec, kind, violation=violation, decided=decided)
 
 
 def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:
