@@ -143,6 +143,7 @@ class TransitionError(SpexError):
 class DeviationStillEquivalent(TransitionError):
     """A transition unknown to the model, which would stay equivalent with it.
 
+    The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
     """
 
@@ -150,8 +151,9 @@ class DeviationStillEquivalent(TransitionError):
 
 
 class DeviationNotEquivalent(TransitionError):
-    """A transition unknown to the model, which would not be equivalent with it.
+    """A transition unknown to the model, which would not be equivalent with it: incomplete, or a violation.
 
+    The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
     """
 

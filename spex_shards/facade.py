@@ -30,6 +30,8 @@ def check(
     impl_model: ImplModel,
     specification: type[Specification] | None = None,
     equivalence: Equivalence | str | None = None,
+    *,
+    names_must_agree: bool = False,
 ) -> Result:
     """Decide whether a model conforms to a specification.
 
@@ -37,6 +39,8 @@ def check(
         impl_model: The model.
         specification: By default the class of this process whose name the model has.
         equivalence: By default the specification's.
+        names_must_agree: Whether states must be called as the specification calls them: then a model that behaves as
+            specified and has other names is a violation.
 
     Raises:
         TypeError: `impl_model` is no model, or `specification` no specification.
@@ -51,7 +55,8 @@ def check(
         )
     if not is_specification(cls):
         raise TypeError(f"the specification must be a Specification class, got: {cls!r}")
-    return check_model(impl_model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+    kind = cls.equivalence if equivalence is None else equivalence
+    return check_model(impl_model, cls.lts, kind, names_must_agree=names_must_agree)
 
 
 def explain(

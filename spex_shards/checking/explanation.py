@@ -44,6 +44,7 @@ class Explanation:
         cause: The transitions of the model that are responsible. Of a violation: with the initialisation they are a
             violation by themselves, which no extension repairs, and each of them is needed for that if `minimal` is
             true. Of an incomplete model: none, since nothing wrong was seen.
+        step: The transition of `cause` that the text blames, if it is one.
         minimal: Whether no part of `cause` is a cause.
         text: The same in words. The first line names the cause, the others show it and say what to do; what is merely
             missing comes last.
@@ -62,6 +63,7 @@ class Explanation:
     text: str
     missing: Run
     extra: Run
+    step: Transition | None = None
     minimal: bool = True
     runs: tuple[Run, ...] = ()
     specified: Transition | None = None
@@ -153,7 +155,7 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
         most = None if cause.kind is Kind.ENDLESS_SILENCE else 1  # of a cycle all, else what one more step shows
         runs = tuple((*(step for step, _ in side.run), *side.then[:most]) for side in cause.sides)
         return Explanation(
-            kind=cause.kind, cause=cause.transitions, minimal=cause.minimal, runs=runs, specified=told.specified,
+            kind=cause.kind, cause=cause.transitions, step=cause.step, minimal=cause.minimal, runs=runs, specified=told.specified,
             text=_text(told.lines, missing, ()), missing=missing, extra=extra,
             _trace=runs[0] if runs else (), _systems=systems,
         )  # fmt: skip

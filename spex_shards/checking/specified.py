@@ -63,6 +63,15 @@ class Specified:
         """Return where each action leads from a class."""
         return self._moves.get(own, {})
 
+    def after(self, state: State) -> list[tuple[str, State]]:
+        """Return the steps from a state of the specification, with silent ones before them, as (action, target)."""
+        found, seen = [state], {state}
+        for here in [] if self.strong else found:  # grows while it is gone through
+            new = [end for action, end in self._after.get(here, ()) if action == INTERNAL and end not in seen]
+            seen.update(new)
+            found += new
+        return [step for here in found for step in self._after.get(here, ())]
+
     def leads(self, own: int, action: str) -> tuple[int, ...]:
         """Return the classes that a state of a class may have after a step; a silent one may stay where it is."""
         ends = self.moves(own).get(action, ())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checking.conformance import Result
+from ..checking.conformance import Result, Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, all_registered, registered
 from ..errors import DeserialisationFailed, SpexError
@@ -34,6 +34,8 @@ class Reviewed:
         places: Where the specification stands in the source.
         note: What else was wrong: a sidecar that cannot be read.
         line: The line of a malformed file that is wrong.
+        naming: Of a model that is no violation, and calls all its states as the specification does: a state that it
+            calls as another one than the specification, in words; None if there is none.
     """
 
     specification: str
@@ -47,6 +49,7 @@ class Reviewed:
     places: Places = field(default_factory=Places)
     note: str | None = None
     line: int = 1
+    naming: str | None = None
 
     @property
     def equivalent(self) -> bool:
@@ -54,8 +57,12 @@ class Reviewed:
         return self.result is not None and self.result.equivalent
 
 
-def review(path: Path) -> list[Reviewed]:
+def review(path: Path, *, names_must_agree: bool = False) -> list[Reviewed]:
     """Judge a model file, or all of a directory, by name.
+
+    Args:
+        path: The file, or the directory.
+        names_must_agree: Whether states must be called as the specification calls them; see `spex_shards.check`.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
@@ -67,12 +74,12 @@ def review(path: Path) -> list[Reviewed]:
         models, malformed = read_models(path)
         found: dict[str, ImplModel | DeserialisationFailed] = {**models, **malformed}
         paths = paths_by_name(path)
-        return [_review(name, found[name], paths.get(name, path)) for name in sorted(found)]
+        return [_review(name, found[name], paths.get(name, path), strict=names_must_agree) for name in sorted(found)]
     try:
         model = read_model(path)
-        return [_review(model.specification, model, path)]
+        return [_review(model.specification, model, path, strict=names_must_agree)]
     except DeserialisationFailed as error:
-        return [_review(path.stem, error, path)]
+        return [_review(path.stem, error, path, strict=names_must_agree)]
 
 
 def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -> list[type[Specification]]:
@@ -89,14 +96,14 @@ def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -
     return [cls for name, cls in sorted(found.items()) if name not in known and cls.transitions]
 
 
-def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path) -> Reviewed:
+def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, *, strict: bool) -> Reviewed:
     if isinstance(found, DeserialisationFailed):
         return Reviewed(specification=name, path=_file(found, path), error=str(found), line=found.context["line"])
     cls = registered(name)
     if cls is None:
         return Reviewed(specification=name, path=path, model=found, error=UNKNOWN, unknown=True)
     try:
-        result = check(found)
+        result = check(found, names_must_agree=strict)
     except SpexError as error:
         return Reviewed(specification=name, path=path, model=found, error=str(error))
     changed, note = None, None
@@ -107,7 +114,21 @@ def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path) -> 
     return Reviewed(
         specification=name, path=path, model=found, result=result,
         coverage=cover(found, cls.declaration, result), changed=changed, places=locate(cls), note=note,
+        naming=None if strict else _naming(found, cls, result),
     )  # fmt: skip
+
+
+def _naming(model: ImplModel, cls: type[Specification], result: Result) -> str | None:
+    """Return the sentence about a state of another name, where that is not what the verdict is about."""
+    states = {state for t in model.transitions for state in (t.source, t.target) if state is not None}
+    if result.verdict is Verdict.VIOLATION or not states <= set(cls.states):
+        return None
+    named = check(model, cls, names_must_agree=True)
+    if named.verdict is not Verdict.VIOLATION or named.explanation is None:
+        return None
+    sentence = named.explanation.sentence.partition(", and names must agree")[0]
+    told = result.explanation
+    return None if told is not None and told.sentence.startswith(sentence.partition(":")[0]) else sentence
 
 
 def _file(error: DeserialisationFailed, path: Path) -> Path:
