@@ -155,8 +155,8 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
         most = None if cause.kind is Kind.ENDLESS_SILENCE else 1  # of a cycle all, else what one more step shows
         runs = tuple((*(step for step, _ in side.run), *side.then[:most]) for side in cause.sides)
         return Explanation(
-            kind=cause.kind, cause=cause.transitions, step=cause.step, minimal=cause.minimal, runs=runs, specified=told.specified,
-            text=_text(told.lines, missing, ()), missing=missing, extra=extra,
+            kind=cause.kind, cause=cause.transitions, step=cause.step, minimal=cause.minimal, runs=runs,
+            specified=told.specified, text=_text(told.lines, missing, ()), missing=missing, extra=extra,
             _trace=runs[0] if runs else (), _systems=systems,
         )  # fmt: skip
     reading = Reading(impl, specified)

@@ -14,6 +14,7 @@ from ..messages.specifications import StoredSpecification, lts_digest
 from ..runtime.protocol import records
 from ..runtime.store import Batch
 from .handlers import Handler, default_word, resolve
+from .telling import Outline
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Entry:
     _handler: Handler | None = None
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
+    _outline: Outline | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -44,6 +46,13 @@ class Entry:
     def name(self) -> str:
         """Its name."""
         return self.stored.declaration.name
+
+    @property
+    def outline(self) -> Outline:
+        """What it allows in each of its states, by name."""
+        if self._outline is None:
+            self._outline = Outline(self.declaration)
+        return self._outline
 
     def prunes_in(self, state: str | None) -> bool:
         """Whether an idle instance may be pruned in `state`."""

@@ -269,7 +269,7 @@ class Engine:
         cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
         before = self._models.standing(model)
         error = cls(
-            told(show(instance.identifier), entry.declaration, transition, verdict, before),
+            told(show(instance.identifier), entry.outline, transition, verdict, before),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,

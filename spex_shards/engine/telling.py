@@ -27,14 +27,47 @@ _ADVICE: Final = {
 }
 
 
-def told(
-    instance: str, declaration: Declaration, transition: Transition, verdict: Verdict, before: Verdict | None
-) -> str:
+class Outline:
+    """What a specification allows in each of its states, by name; made once, since specifications may be large.
+
+    Attributes:
+        declaration: The specification.
+        actions: Its actions.
+    """
+
+    def __init__(self, declaration: Declaration) -> None:
+        self.declaration = declaration
+        self.actions = frozenset(declaration.actions)
+        self._after: dict[str, dict[str, list[str]]] = {state: {} for state in declaration.states}
+        for source, action, target in declaration.transitions:
+            self._after[str(source)].setdefault(action, []).append(target)
+
+    def has(self, state: str) -> bool:
+        """Return whether one of its states is called so."""
+        return state in self._after
+
+    def targets(self, state: str, action: str) -> list[str]:
+        """Return where an action leads from a state."""
+        return self._after[state].get(action, [])
+
+    def allowed(self, state: str) -> list[str]:
+        """Return the actions that are possible in a state, silent steps before them allowed."""
+        strong = self.declaration.equivalence == "strong"
+        near = {state: None}
+        todo = [] if strong else [state]
+        for here in todo:  # grows while it is gone through
+            new = [target for target in self.targets(here, INTERNAL) if target not in near]
+            near.update(dict.fromkeys(new))
+            todo += new
+        return [action for here in near for action in self._after[here] if strong or action != INTERNAL]
+
+
+def told(instance: str, outline: Outline, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
     """Say what a deviation is.
 
     Args:
         instance: The instance's identifier as text.
-        declaration: Its specification.
+        outline: Its specification.
         transition: What it did, which the model does not know.
         verdict: What the model is with it.
         before: What the model is without it, None if that is not known.
@@ -46,21 +79,19 @@ def told(
         did = f"made the step {one_line(source)} --[{one_line(action)}]-> {one_line(target)}"
     meaning = _ALREADY if before is verdict is Verdict.VIOLATION else _MEANINGS[verdict]
     return (
-        f"instance {instance} of {declaration.name} {did}, which its model does not know. "
-        f"{_standing(declaration, transition, verdict, before)} {meaning} {_ADVICE[verdict]}"
+        f"instance {instance} of {outline.declaration.name} {did}, which its model does not know. "
+        f"{_standing(outline, transition, verdict, before)} {meaning} {_ADVICE[verdict]}"
     )
 
 
-def _standing(declaration: Declaration, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
-    """Say whether a step is specified: by the names of its states if the specification has them, else by the verdict."""
+def _standing(outline: Outline, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
+    """Say whether a step is specified: by the names of its states if the specification has them, or by the verdict."""
     source, action, target = transition
     if source is None:
-        return _start(declaration, target)
-    if transition in declaration.transitions:
-        return "The step is specified."
-    if source in declaration.states:
-        return _by_name(declaration, source, action)
-    if action != INTERNAL and action not in declaration.actions:
+        return _start(outline.declaration, target)
+    if outline.has(source):
+        return _by_name(outline, source, action, target)
+    if action != INTERNAL and action not in outline.actions:
         return f"The specification has no action {one_line(action)}."
     if verdict is not Verdict.VIOLATION:
         return f"The specification has no state {one_line(source)}, but allows the step in what that stands for."
@@ -77,22 +108,16 @@ def _start(declaration: Declaration, target: str) -> str:
     return f"The specification starts in {one_line(declaration.initial_state)}."
 
 
-def _by_name(declaration: Declaration, source: str, action: str) -> str:
-    targets = [t.target for t in declaration.transitions if t.source == source and t.action == action]
+def _by_name(outline: Outline, source: str, action: str, target: str) -> str:
+    targets = outline.targets(source, action)
+    if target in targets:
+        return "The step is specified."
     if targets:
         return f"In the specification {one_line(action)} leads from {one_line(source)} to {_listed(targets, 'or')}."
-    near = [source]
-    for state in near:  # grows while it is gone through
-        near += [
-            t.target
-            for t in declaration.transitions
-            if t.source == state and t.action == INTERNAL and t.target not in near
-        ]
-    allowed = [t.action for state in near for t in declaration.transitions if t.source == state]
-    if declaration.equivalence != "strong":
-        allowed = [one for one in allowed if one != INTERNAL]
     deed = "a silent step" if action == INTERNAL else one_line(action)
-    return f"The specification does not allow {deed} in {one_line(source)}, only {_listed(allowed) or 'nothing'}."
+    allowed = _listed(outline.allowed(source))
+    rest = f"only {allowed}" if allowed else "and nothing else"
+    return f"The specification does not allow {deed} in {one_line(source)}, {rest}."
 
 
 def _listed(names: Iterable[str], word: str = "and") -> str:
