@@ -144,6 +144,7 @@ class TransitionError(SpexError):
 class DeviationStillEquivalent(TransitionError):
     """An observed transition is not in the model; with it, the model would still be equivalent.
 
+    The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
     """
 
@@ -151,8 +152,9 @@ class DeviationStillEquivalent(TransitionError):
 
 
 class DeviationNotEquivalent(TransitionError):
-    """An observed transition is not in the model; with it, the model would not be equivalent.
+    """An observed transition is not in the model; with it, the model is incomplete, or a violation.
 
+    The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
     """
 

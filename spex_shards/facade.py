@@ -37,6 +37,7 @@ def check(
     relation: None = None,
     hide: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
+    names_must_agree: bool = False,
 ) -> Result: ...
 @overload
 def check(
@@ -55,6 +56,7 @@ def check(
     relation: str | None = None,
     hide: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
+    names_must_agree: bool = False,
 ) -> Result | RelationResult:
     """Return whether, and why, a model conforms to a specification.
 
@@ -65,6 +67,8 @@ def check(
         relation: A `Relation`, or its value, in place of an equivalence: what the implementation may leave out.
         hide: Actions that are made silent in model and specification first.
         rename: New names of actions, by old ones, in both.
+        names_must_agree: Whether states must have the specification's names. Then a model that behaves as specified
+            but has other names is a violation. Not together with a relation.
 
     Returns:
         A `Result`; a `RelationResult` where a relation is asked for.
@@ -90,7 +94,10 @@ def check(
     view = Relabelling.of(hide, rename)
     model, cls = view.model(impl_model), view.specification(cls)
     if relation is None:
-        return check_model(model, cls.lts, cls.equivalence if equivalence is None else equivalence)
+        asked = cls.equivalence if equivalence is None else equivalence
+        return check_model(model, cls.lts, asked, names_must_agree=names_must_agree)
+    if names_must_agree:
+        raise ValueError(f"names_must_agree belongs to an equivalence, and a relation is asked for: {relation!r}")
     if equivalence is not None:
         raise ValueError(f"either an equivalence or a relation can be asked for, got: {equivalence!r}, {relation!r}")
     from .checking.relations import Relation, relate_model, relation_of

@@ -11,7 +11,7 @@ from .graph import Equivalence, Graph, equivalence_of
 from .large import bisimilar_at_scale
 from .refinement import Refinement
 
-__all__ = ["Equivalence", "bisimilar", "classes", "equivalence_of", "minimised"]
+__all__ = ["Equivalence", "bisimilar", "classes", "equivalence_of", "minimised", "reduced"]
 
 LARGE: Final = 2_000
 """Systems with more transitions together are compared on arrays: `large`."""
@@ -46,11 +46,7 @@ def classes(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> dict[State, i
     Raises:
         ValueError: There is no such equivalence.
     """
-    graph = Graph((lts,), equivalence_of(equivalence))
-    refinement = Refinement.of(graph)
-    refinement.run()
-    number = _numbered(graph, refinement)
-    return {state: number[node] for state, node in graph.nodes[0].items()}
+    return reduced(lts, equivalence)[0]
 
 
 def minimised(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> LTS:
@@ -58,6 +54,15 @@ def minimised(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> LTS:
 
     A silent step from a class to itself is there exactly under divergence-preserving branching bisimilarity, and
     exactly where the class allows endless internal activity (and under strong bisimilarity as any other step).
+
+    Raises:
+        ValueError: There is no such equivalence.
+    """
+    return reduced(lts, equivalence)[1]
+
+
+def reduced(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> tuple[dict[State, int], LTS]:
+    """Return the class of each reachable state, as `classes` has it, and the smallest system, as `minimised` has it.
 
     Raises:
         ValueError: There is no such equivalence.
@@ -73,7 +78,7 @@ def minimised(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> LTS:
     }
     inert_too = ((own, INTERNAL, number[target]) for node, own in number.items() for target in graph.silent[node])
     steps.update(step for step in inert_too if step[0] != step[2])
-    return LTS(0, sorted(steps))
+    return {state: number[node] for state, node in graph.nodes[0].items()}, LTS(0, sorted(steps))
 
 
 def _numbered(graph: Graph, refinement: Refinement) -> dict[int, int]:

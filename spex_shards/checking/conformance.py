@@ -89,7 +89,9 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
     return _judge_unequal(impl, smallest, kind, moves, partial(_explained, impl, spec, kind))
 
 
-def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> Result:
+def check_model(
+    model: ImplModel, spec: LTS | None, equivalence: str = Equivalence.BRANCHING, *, names_must_agree: bool = False
+) -> Result:
     """Judge a model by its specification.
 
     A model without initialisation is INCOMPLETE: what it holds cannot be reached, and anything can still come. One
@@ -99,6 +101,8 @@ def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalen
         model: The model; which specification it names does not matter.
         spec: The specification's system; None for one without transitions: then nothing visible may happen.
         equivalence: An `Equivalence`, or its value.
+        names_must_agree: Whether the states of the model must be called as the specification calls them. Else only
+            actions are compared.
 
     Raises:
         ValueError: There is no such equivalence.
@@ -107,7 +111,29 @@ def check_model(model: ImplModel, spec: LTS | None, equivalence: str = Equivalen
     system = _NO_BEHAVIOUR if spec is None else spec
     # A model is a set, whose order differs from run to run; its explanation must not.
     impl = _system_of(in_order(model.transitions), system, kind)
-    return impl if isinstance(impl, Result) else compare(impl, system, kind)
+    if isinstance(impl, Result):
+        return impl
+    result = compare(impl, system, kind)
+    return (
+        _by_name(impl, spec, kind)
+        if names_must_agree and spec is not None and result.verdict is not Verdict.VIOLATION
+        else result
+    )
+
+
+def _by_name(impl: LTS, spec: LTS, kind: Equivalence) -> Result:
+    """Judge a system that is no violation by the names of its states as well."""
+    from .naming import Labels, explain_start
+
+    if impl.initial_state != spec.initial_state:
+        why = partial(explain_start, str(impl.initial_state), spec)
+        return Result(equivalent=False, verdict=Verdict.VIOLATION, _explain=why)
+    labels = Labels(impl, spec, kind)
+    result = compare(labels.impl, labels.spec, kind)
+    if result.equivalent:
+        return _EQUIVALENT
+    possible = None if not result.decided else result.verdict is not Verdict.VIOLATION
+    return _unequal(possible=possible, explain=labels.explain)
 
 
 class ConformanceChecker:
@@ -172,6 +198,11 @@ class ConformanceChecker:
             known.verdicts[extra] = verdict
         known.verdicts.move_to_end(extra)
         return verdict
+
+    def known(self, transitions: frozenset[Transition]) -> Verdict | None:
+        """Return the verdict on a model that `judge` was asked about lately, or None; nothing is worked out."""
+        known = self._known.get(transitions)
+        return None if known is None else known.verdict
 
     def _look_at(self, transitions: frozenset[Transition]) -> _Known:
         verdict = self.check(transitions).verdict
@@ -249,7 +280,7 @@ def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) 
 
 
 def _judge_unequal(
-    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[[], Explanation]
+    impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[..., Explanation]
 ) -> Result:
     """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
     strong = kind is Equivalence.STRONG
@@ -264,18 +295,20 @@ def _judge_unequal(
     return _unequal(possible=possible, explain=explain)
 
 
-def _unequal(*, possible: bool | None, explain: Callable[[], Explanation]) -> Result:
-    verdict = Verdict.VIOLATION if possible is False else Verdict.INCOMPLETE
-    return Result(equivalent=False, verdict=verdict, decided=possible is not None, _explain=explain)
+def _unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Result:
+    violation, decided = possible is False, possible is not None
+    why = partial(explain, violation=violation, decided=decided)
+    verdict = Verdict.VIOLATION if violation else Verdict.INCOMPLETE
+    return Result(equivalent=False, verdict=verdict, decided=decided, _explain=why)
 
 
 # What explains is imported when it is first needed: who only declares and observes pays nothing for it.
 
 
-def _explained(impl: LTS, spec: LTS, kind: Equivalence) -> Explanation:
+def _explained(impl: LTS, spec: LTS, kind: Equivalence, *, violation: bool, decided: bool) -> Explanation:
     from .explanation import explain
 
-    return explain(impl, spec, kind)
+    return explain(impl, spec, kind, violation=violation, decided=decided)
 
 
 def _explained_initialisations(states: frozenset[str], spec: LTS, kind: Equivalence) -> Explanation:

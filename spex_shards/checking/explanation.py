@@ -1,82 +1,175 @@
-"""Why a system is not equivalent to its specification: a formula, a run, a sentence, and what is missing or too much.
+"""Why a system is not equivalent to its specification: the cause, in words, and everything that shows it.
 
 ::
 
-    witness ──▶ formula ──▶ model checker: true of exactly one side? ──▶ narrative ──▶ run, sentence
-    (rounds)                (the systems as given, other code)           unmatched ──▶ missing, extra
+    a violation ──▶ cause ──▶ proof: does no extension repair it? ──▶ narrative ──▶ the sentence
+    incomplete  ──▶ unseen: states that lack an action  ────────────▶     "
+    either      ──▶ unmatched: what is missing, and too much
+                ──▶ witness ──▶ formula ──▶ model checker: true of exactly one side?   (when it is looked at)
 
-Nothing is shown that was not checked: a formula that fails raises `AssertionError` instead.
+Nothing is shown that was not checked: a cause or a formula that fails raises `AssertionError` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from ..domain.lts import LTS
-from ..domain.transition import INITIALISATION, Transition
-from .formula import Formula
+from ..domain.transition import INITIALISATION, INTERNAL, Transition
+from .cause import Kind, find
+from .formula import Formula, without_silence
 from .graph import Equivalence
 from .model_checker import ModelChecker, suits
-from .narrative import tell
+from .narrative import foremost, tell, tell_unseen
 from .rounds import TooLarge
+from .specified import Specified
 from .unmatched import unmatched
+from .unseen import Reading, Unseen
 from .witness import distinguish
+from .wording import not_seen
 
 Side = Literal["impl", "spec"]
+Run = tuple[Transition, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why two systems are not equivalent.
 
     Attributes:
-        formula: A formula of `spex_shards.checking.formula` that holds in the initial state of one side and not in that
-            of the other; no formula with fewer nested modalities does. Its `str` can be read. None where no formula
-            can say it: the model has no initialisation, or two; or the systems are beyond the bounds of the search.
-        side: "impl" or "spec": where the formula holds.
-        trace: A run of that side from its initial state to where the two part. If it is the side that can do there what
-            the other cannot, that is the end of the run. Empty if it is the other one, and they part at the start.
-        text: The same in plain language; never empty.
+        kind: What sort of reason it is; see `Kind`.
+        cause: The transitions of the model that are responsible. Of a violation: with the initialisation they are a
+            violation by themselves, which no extension repairs, and each of them is needed for that if `minimal` is
+            true. Of an incomplete model: none, since nothing wrong was seen.
+        step: The transition of `cause` that the text blames, if it is one.
+        minimal: Whether no part of `cause` is a cause.
+        text: The same in words. The first line names the cause, the others show it and say what to do; what is merely
+            missing comes last.
+        runs: Runs of the model that show the cause: one, or the two that part.
+        specified: The transition of the specification where the two part, where there is one: the one before a step
+            that is not specified, the one that was not seen, the one of another name or target.
         missing: Transitions of the specification that nothing in the model matches; see `unmatched`.
         extra: Transitions of the model that nothing in the specification matches.
+        unseen: States of an incomplete model and actions that they have not been seen to do.
 
     Names of states in transitions are those of the systems, also where they are numbers.
     """
 
-    formula: Formula | None
-    side: Side
-    trace: tuple[Transition, ...]
+    kind: Kind
+    cause: Run
     text: str
-    missing: tuple[Transition, ...]
-    extra: tuple[Transition, ...]
+    missing: Run
+    extra: Run
+    step: Transition | None = None
+    minimal: bool = True
+    runs: tuple[Run, ...] = ()
+    specified: Transition | None = None
+    unseen: tuple[Unseen, ...] = ()
+    _trace: Run = ()
+    _systems: tuple[LTS, LTS, Equivalence] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def sentence(self) -> str:
+        """The first line of the text, which names the cause."""
+        return self.text.partition("\n")[0]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The lines of the text but the last one, where that lists what was not seen."""
+        return tuple(line for line in self.text.splitlines() if not line.startswith("Not seen yet: "))
+
+    @property
+    def violation(self) -> bool:
+        """Whether something was seen that no later observation repairs."""
+        return self.kind not in (Kind.NO_INITIALISATION, Kind.NOT_SEEN)
+
+    @property
+    def trace(self) -> Run:
+        """The run that the text tells: of a violation one of the model, else one of the specification."""
+        return self._trace
+
+    @property
+    def formula(self) -> Formula | None:
+        """A formula of `spex_shards.checking.formula` that holds in the initial state of one side only.
+
+        It is the shortest experiment that tells the two apart: no formula with fewer nested modalities does. It need
+        not speak of the cause, where something is missing as well. None where there is none: the model has no
+        initialisation, or two; or the systems are beyond the bounds of the search.
+
+        Raises:
+            AssertionError: One was found, and it is wrong.
+        """
+        return self._distinction[0]
+
+    @property
+    def side(self) -> Side:
+        """Where the formula holds: "impl" or "spec"; if there is none, whose run `trace` is."""
+        return self._distinction[1]
+
+    @cached_property
+    def _distinction(self) -> tuple[Formula | None, Side]:
+        own: Side = "impl" if self.violation else "spec"
+        if self._systems is None:
+            return None, own
+        impl, spec, equivalence = self._systems
+        try:
+            formula, of_impl = distinguish(impl, spec, equivalence)
+        except TooLarge:
+            return None, own
+        silent = any(action == INTERNAL for lts in (impl, spec) for _, action, _ in lts.transitions)
+        if not silent:
+            formula = without_silence(formula)
+        holds = ModelChecker(impl).holds(formula), ModelChecker(spec).holds(formula)
+        if holds != (of_impl, not of_impl) or not suits(formula, equivalence if silent else Equivalence.STRONG):
+            raise AssertionError(
+                f"a wrong explanation was found, please report it: {formula} for {impl!r} and {spec!r}"
+            )
+        return formula, "impl" if of_impl else "spec"
 
     def __str__(self) -> str:
         return self.text
 
 
-def explain(impl: LTS, spec: LTS, equivalence: Equivalence) -> Explanation:
+def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, decided: bool = True) -> Explanation:
     """Explain why two systems are not equivalent.
 
+    Args:
+        impl: The model.
+        spec: What it is judged by.
+        equivalence: The equivalence.
+        violation: Whether no extension of the model is equivalent.
+        decided: Whether that is known.
+
     Raises:
-        AssertionError: They are equivalent, or an explanation was found and was wrong.
+        AssertionError: The two are what was said, or an explanation was found and was wrong.
     """
     missing, extra = unmatched(impl, spec, equivalence)
-    try:
-        formula, of_impl = distinguish(impl, spec, equivalence)
-    except TooLarge as error:
-        text = f"The two are not equivalent, but {error}: no formula was worked out. {_counted(missing, extra)}"
-        return Explanation(formula=None, side="spec", trace=(), text=text, missing=missing, extra=extra)
-    checkers = ModelChecker(impl), ModelChecker(spec)
-    holds = checkers[0].holds(formula), checkers[1].holds(formula)
-    if holds != (of_impl, not of_impl) or not suits(formula, equivalence):
-        raise AssertionError(f"a wrong explanation was found, please report it: {formula} for {impl!r} and {spec!r}")
-    side: Side = "impl" if of_impl else "spec"
-    story = tell(formula, (impl, checkers[0]), (spec, checkers[1]), side)
+    specified = Specified(spec, equivalence)
+    systems = impl, spec, equivalence
+    if violation:
+        cause = find(impl, specified)
+        told = tell(cause, specified)
+        most = None if cause.kind is Kind.ENDLESS_SILENCE else 1  # of a cycle all, else what one more step shows
+        runs = tuple((*(step for step, _ in side.run), *side.then[:most]) for side in cause.sides)
+        return Explanation(
+            kind=cause.kind, cause=cause.transitions, step=cause.step, minimal=cause.minimal, runs=runs,
+            specified=told.specified, text=_text(told.lines, missing, ()), missing=missing, extra=extra,
+            _trace=runs[0] if runs else (), _systems=systems,
+        )  # fmt: skip
+    reading = Reading(impl, specified)
+    number = foremost(reading, specified)
+    told = tell_unseen(reading, number, missing, specified, decided=decided)
+    trace: Run = ()
+    if number is not None and reading.own:
+        trace, state = specified.follow(reading.run(reading.unseen[number].state))
+        trace = (*trace, *specified.step(state, reading.unseen[number].action, reading.ends[number]))
     return Explanation(
-        formula=formula, side=side, trace=story.trace(side), text=story.text(), missing=missing, extra=extra
-    )
+        kind=Kind.NOT_SEEN, cause=(), specified=told.specified, text=_text(told.lines, missing, reading.unseen),
+        missing=missing, extra=extra, unseen=reading.unseen, _trace=trace, _systems=systems,
+    )  # fmt: skip
 
 
 def explain_initialisations(states: Iterable[str], spec: LTS, equivalence: Equivalence) -> Explanation:
@@ -85,30 +178,29 @@ def explain_initialisations(states: Iterable[str], spec: LTS, equivalence: Equiv
     if not entered:
         _, steps = unmatched(spec, LTS("", ()), equivalence)
         start: list[Any] = [(None, INITIALISATION, spec.initial_state)] if spec.transitions else []
-        return Explanation(
-            formula=None,
-            side="spec",
-            trace=(),
-            text="The model has no initialisation: no instance was seen to start, so nothing in it can be reached.",
-            missing=(*(Transition(*step) for step in start), *steps),
-            extra=(),
+        missing = (*(Transition(*step) for step in start), *steps)
+        lines = (
+            "The model has no initialisation: no instance was seen to start, so nothing in it can be reached.",
+            "Let a test start an instance (init_instance), or wait until one is started.",
         )
+        return Explanation(
+            kind=Kind.NO_INITIALISATION, cause=(), text=_text(lines, missing[bool(start) :], ()), missing=missing,
+            extra=(), specified=steps[0] if steps else None,
+        )  # fmt: skip
     own = spec.initial_state if spec.transitions else None
+    cause = tuple(Transition(None, INITIALISATION, state) for state in entered)
+    sentence = (
+        f"The model has {len(entered)} different initialisations, in {', '.join(entered)}; a specification has one "
+        "initial state, so no later observation can repair this."
+    )
+    lines = (sentence, "Start all instances in one state, and delete the other initialisations from the model.")
     return Explanation(
-        formula=None,
-        side="impl",
-        trace=(),
-        text=(
-            f"The model has {len(entered)} different initialisations, in {', '.join(entered)}; a specification has one "
-            "initial state, so no later observation can repair this."
-        ),
-        missing=(),
-        extra=tuple(Transition(None, INITIALISATION, state) for state in entered if state != own),
-    )
+        kind=Kind.SEVERAL_INITIALISATIONS, cause=cause, text=_text(lines, (), ()), missing=(), minimal=len(cause) == 2,
+        extra=tuple(step for step in cause if step.target != own), runs=tuple((step,) for step in cause[:2]),
+        _trace=cause[:1],
+    )  # fmt: skip
 
 
-def _counted(missing: tuple[Transition, ...], extra: tuple[Transition, ...]) -> str:
-    return (
-        f"{len(missing):,} transitions of the specification are matched by nothing in the model, and {len(extra):,} of "
-        "the model by nothing in the specification."
-    )
+def _text(lines: Iterable[str], missing: Run, unseen: tuple[Unseen, ...]) -> str:
+    last = not_seen(missing, unseen)
+    return "\n".join([*lines, *([last] if last else [])])

@@ -38,9 +38,23 @@ def extensible(graph: Graph) -> bool | None:
         True or False, which are exact, or None if that was not found out with bounded effort.
     """
     try:
-        return _Mapping(graph).exists()
+        return _Mapping(graph).found() is not None
     except _TooHard:
         return None
+
+
+def mapping(graph: Graph) -> dict[int, int] | None:
+    """Return a class for each node of the first system such that an extension is equivalent to the second.
+
+    Returns:
+        For each node a node of the second system, which must be minimal; None if there is no such mapping, or if none
+        was found with bounded effort.
+    """
+    try:
+        domains = _Mapping(graph).found()
+    except _TooHard:
+        return None
+    return None if domains is None else {node: min(classes) for node, classes in domains.items()}
 
 
 def judged_by_narrowing(graph: Graph) -> tuple[bool, bool | None] | None:
@@ -95,8 +109,8 @@ class _Mapping:
                     self._leads.setdefault(code, {}).setdefault(node, set()).add(target)
         self._effort = EFFORT + _EFFORT_PER_STEP * sum(map(len, self._steps))
 
-    def exists(self) -> bool:
-        """Whether there is a mapping; depth first, with the domains narrowed after each choice."""
+    def found(self) -> Domains | None:
+        """Return a mapping, one class for each node, or None; depth first, the domains narrowed after each choice."""
         choices: list[tuple[Domains, int, int]] = [({}, self._start, self._first_class)]
         while choices:
             before, node, chosen = choices.pop()
@@ -106,9 +120,9 @@ class _Mapping:
                 continue
             undecided = next((node for node, classes in domains.items() if len(classes) > 1), None)
             if undecided is None:
-                return True
+                return domains
             choices += [(domains, undecided, own) for own in domains[undecided]]
-        return False
+        return None
 
     def _narrow(self, domains: Domains, changed: int) -> bool:
         """Take away classes that no step into or out of a node allows; return whether all nodes have some left.

@@ -29,7 +29,19 @@ from typing import Final
 
 from ..domain.transition import INTERNAL
 
-__all__ = ["TRUE", "And", "Diverges", "Formula", "Not", "Rests", "Silently", "Step", "WeakStep", "conjunction"]
+__all__ = [
+    "TRUE",
+    "And",
+    "Diverges",
+    "Formula",
+    "Not",
+    "Rests",
+    "Silently",
+    "Step",
+    "WeakStep",
+    "conjunction",
+    "without_silence",
+]
 
 MOST_SHOWN: Final = 100_000
 """How many characters of a formula `str` shows before it cuts."""
@@ -185,6 +197,43 @@ def conjunction(formulas: Iterable[Formula]) -> Formula:
     for formula in formulas:
         flat.update(dict.fromkeys(formula.operands if isinstance(formula, And) else (formula,)))
     return next(iter(flat)) if len(flat) == 1 else And(tuple(flat))
+
+
+def without_silence(formula: Formula) -> Formula:
+    """Return what a formula says of systems without silent steps: ``<a>`` in place of ``<tau*><a>``.
+
+    Args:
+        formula: One that no silent step and no endless silence is asked for in.
+    """
+    done: dict[int, Formula] = {}
+    todo = [formula]
+    while todo:
+        part = todo[-1]
+        waiting = [inner for inner in part.parts if id(inner) not in done]
+        if waiting:
+            todo += waiting
+            continue
+        done.setdefault(id(part), _plain(part, [done[id(inner)] for inner in part.parts]))
+        todo.pop()
+    return done[id(formula)]
+
+
+def _plain(formula: Formula, parts: list[Formula]) -> Formula:
+    match formula:
+        case And():
+            return conjunction(parts)
+        case Not():
+            return Not(parts[0])
+        case Silently():
+            return parts[0]
+        case Diverges():
+            return Not(TRUE)
+        case WeakStep(action=action) if action == INTERNAL:
+            return conjunction(parts)  # no silent step is the only way
+        case WeakStep():
+            return conjunction([Step(formula.action, parts[1]), parts[0]])
+        case _:
+            return formula
 
 
 def _same(one: Formula, other: Formula) -> bool:

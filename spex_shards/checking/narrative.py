@@ -1,255 +1,295 @@
-"""A distinguishing formula told as two runs: both sides do the same, until one can do what the other cannot.
-
-The runs are found by the meaning of the formula: what holds on one side and not on the other is followed step by step
-down to an action, or endless silent activity, that is possible in one state and not in the other.
-"""
+"""Causes in words: first the sentence that names what is responsible, then what shows it, then what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
-from ..domain.lts import LTS
+from ..domain.difference import one_line
 from ..domain.transition import INTERNAL, State, Transition
-from .formula import TRUE, And, Diverges, Formula, Not, Silently, Step, WeakStep
-from .model_checker import ModelChecker
+from .cause import Cause, Kind
+from .reconciling import Side
+from .specified import Specified
+from .unseen import Reading, Unseen
+from .wording import MOST_SHOWN, capital, chain, listed, named, shown
 
-_MOST_SHOWN: Final = 8
-"""How many steps of a run, and actions of a state, a text shows."""
-
-Edge = tuple[State, str, State]
-
-
-@dataclass(slots=True)
-class Run:
-    """What one side does.
-
-    Attributes:
-        side: "impl" or "spec".
-        system: The system.
-        state: Where it is.
-        steps: How it came there.
-        last: The step that it can do and the other side cannot; silent ones before it included.
-        choice: Whether there were other states that the same actions lead to.
-    """
-
-    side: str
-    system: ModelChecker
-    state: State
-    steps: list[Edge] = field(default_factory=list)
-    last: list[Edge] = field(default_factory=list)
-    choice: bool = False
-
-    def go(self, steps: Iterable[Edge]) -> None:
-        """Take steps."""
-        for step in steps:
-            self.steps.append(step)
-            self.state = step[2]
-
-    def silently_to(self, state: State) -> list[Edge]:
-        """Return the silent steps to a state that they lead to."""
-        before: dict[State, State | None] = {}
-        for here, source in self.system.silent_tree(self.state):
-            before[here] = source
-            if here == state:
-                break
-        steps: list[Edge] = []
-        while (source := before[state]) is not None:
-            steps.append((source, INTERNAL, state))
-            state = source
-        return steps[::-1]
-
-    @property
-    def name(self) -> str:
-        """What the side is called."""
-        return "your implementation" if self.side == "impl" else "the specification"
-
-    def place(self, other: Run) -> str:
-        """Say where it is, when the other side has just told how it went."""
-        if not self.system.transitions:
-            return "which has no transitions"
-        if not self.steps:
-            return f"at the start in state {_named(self.state)}"
-        return (
-            f"in state {_named(self.state)} ({'the same steps' if self.steps == other.steps else f'by {self.way()}'})"
-        )
-
-    def way(self) -> str:
-        """Return the steps as text, the middle of a long run left out."""
-        if len(self.steps) <= _MOST_SHOWN:
-            return _chain(self.steps)
-        half = _MOST_SHOWN // 2
-        first, last = self.steps[:half], self.steps[-half:]
-        return f"{_chain(first)} ... {len(self.steps) - 2 * half:,} more steps ... {_chain(last)}"
-
-    def possible(self, *, strong: bool) -> str:
-        """Say which actions are possible here."""
-        near = [self.state] if strong else [state for state, _ in self.system.silent_tree(self.state)]
-        actions = dict.fromkeys(action for state in near for action in self.system.actions(state))
-        if not strong:
-            actions.pop(INTERNAL, None)
-        names = [_named(action) for action in actions]
-        if len(names) > _MOST_SHOWN:
-            return f"only {', '.join(names[:_MOST_SHOWN])} and {len(names) - _MOST_SHOWN:,} others are"
-        if len(names) > 1:
-            return f"only {', '.join(names[:-1])} and {names[-1]} are"
-        return f"only {names[0]} is" if names else "nothing is"
+_DELETE: Final = "then delete the step from the model, which never forgets by itself"
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
-    """Where two systems part.
+class Told(NamedTuple):
+    """A cause in words.
 
     Attributes:
-        able: The side that can do something.
-        unable: The one that cannot.
-        action: What it is; None: endless silent activity.
-        strong: Whether silent steps count.
+        lines: The sentence, then what shows it, then what to do.
+        specified: The specification's transition where the two part, None if there is none.
     """
 
-    able: Run
-    unable: Run
-    action: str | None
-    strong: bool
-
-    def trace(self, side: str) -> tuple[Transition, ...]:
-        """Return the run of a side, with what it can do and the other cannot."""
-        run = self.able if self.able.side == side else self.unable
-        steps: list[Any] = [*run.steps, *run.last]
-        return tuple(Transition(*step) for step in steps)
-
-    def text(self) -> str:
-        """Return the story as a sentence or two."""
-        able, unable = self.able, self.unable
-        deed = "go on silently for ever" if self.action is None else f"do {_named(self.action)}"
-        if able.steps:
-            text = f"After {able.way()} {able.name} can {deed}"
-        else:
-            text = f"At the start, in state {_named(able.state)}, {able.name} can {deed}"
-        text += f"; {unable.name}, {unable.place(able)}, cannot"
-        if self.action is not None:
-            text += f": {unable.possible(strong=self.strong)} possible there"
-        for run in (able, unable):
-            if run.choice:
-                text += f". The same actions can also lead {run.name} to other states"
-        return text + "."
+    lines: tuple[str, ...]
+    specified: Transition | None
 
 
-def tell(formula: Formula, impl: tuple[LTS, ModelChecker], spec: tuple[LTS, ModelChecker], side: str) -> Story:
-    """Follow a formula that holds on one side, and not on the other, to where they part."""
-    runs = {
-        "impl": Run("impl", impl[1], impl[0].initial_state),
-        "spec": Run("spec", spec[1], spec[0].initial_state),
-    }
-    own, other = (runs["impl"], runs["spec"]) if side == "impl" else (runs["spec"], runs["impl"])
-    strong = False
-    while True:
-        match formula:
-            case And():
-                formula = min(
-                    (part for part in formula.operands if not other.system.holds(part, other.state)),
-                    key=lambda part: part.size,
-                )
-            case Not():
-                own, other, formula = other, own, formula.operand
-            case Silently():
-                target = next(s for s, _ in own.system.silent_tree(own.state) if own.system.holds(formula.operand, s))
-                own.go(own.silently_to(target))
-                formula = formula.operand
-            case Step() | WeakStep():
-                strong = isinstance(formula, Step)
-                ahead = _step(formula, own, other)
-                if ahead is None:
-                    return Story(own, other, formula.action, strong)
-                formula = ahead
-            case Diverges():
-                ahead = _diverge(formula, own, other)
-                if ahead is None:
-                    return Story(own, other, None, strong)
-                formula = ahead
+def tell(cause: Cause, specified: Specified) -> Told:
+    """Say what makes a model a violation."""
+    return _TELLERS[cause.kind](cause, specified)
 
 
-def _step(formula: Step | WeakStep, own: Run, other: Run) -> Formula | None:
-    """Take a step on both sides; return what then holds on our side and not on the other, None if that cannot do it."""
-    where = TRUE if isinstance(formula, Step) else formula.where
-    ends, answers = _ends(own, formula), _ends(other, formula)
-    here, there = next(
-        (here, there) for here, there in ends if own.system.holds(formula.then, there) and own.system.holds(where, here)
+def _unspecified(cause: Cause, specified: Specified) -> Told:
+    side, step = cause.sides[0], cause.step
+    assert step is not None
+    run, state = specified.follow(side.run)
+    sentence = f"{shown(step)} was seen and is not specified: {_allowed(side, state, specified)}."
+    if step.action == INTERNAL or not specified.given.transitions:
+        known = ""
+    elif step.action in specified.actions:
+        able = [m[0] for own, m in sorted(specified.members.items()) if step.action in specified.moves(own)]
+        known = f"The specification has {one_line(step.action)} in {listed(able)} only."
+    else:
+        known = f"The specification has no action {one_line(step.action)}."
+    called = specified.calls(step.target)
+    ways = [] if called is None else [a for a, ends in specified.moves(side.own).items() if called in ends]
+    ends = {a: specified.step(state, a, called or 0, step.target)[-1].target for a in ways if a != INTERNAL}
+    ways = [a for a, end in ends.items() if end == step.target]
+    if ways:
+        known += f" It goes from {named(state)} to {named(step.target)} by {listed(ways, 'or')}."
+    advice = f"Correct the implementation, {_DELETE}; or add the step to the specification."
+    return Told(_lines(sentence, known.strip(), advice), run[-1] if run else _first_from(state, specified))
+
+
+def _renamed(cause: Cause, specified: Specified) -> Told:
+    side, step, action = cause.sides[0], cause.step, cause.action
+    assert step is not None
+    assert action is not None
+    _, state = specified.follow(side.run)
+    here = f"{shown(step)} was seen: the specification calls this step {one_line(action)}, the model "
+    sentence = f"{here}{one_line(step.action)}."
+    evidence = f"{capital(_allowed(side, state, specified))}; what was seen from there on fits {one_line(action)}."
+    advice = f"Report the action as {one_line(action)}, {_DELETE}; or rename it in the specification."
+    end = specified.moves(side.own)[action][0]
+    return Told((sentence, evidence, advice), specified.step(state, action, end, step.target)[-1])
+
+
+def _wrong_target(cause: Cause, specified: Specified) -> Told:
+    wrong, step = cause.sides[0], cause.step
+    assert step is not None
+    at = next(number for number, (taken, _) in enumerate(wrong.run) if taken == step)
+    _, before = specified.follow(wrong.run[:at])
+    run, after = specified.follow(wrong.run[: at + 1])
+    sentence = f"{shown(step)} was seen, but {_leads(step, before, after)}."
+    if wrong.then:
+        taken = wrong.then[0]
+        _, end = specified.follow(wrong.run)
+        evidence = f"What was seen next is not specified there, {shown(taken)}: {_allowed(wrong, end, specified)}."
+    else:
+        right = cause.sides[1]
+        evidence = f"{named(step.target)} is what the specification calls the state {_after(right)}."
+    advice = f"Report {named(after)} as the state after it, {_DELETE}; or correct the specification."
+    return Told((sentence, evidence, advice), run[-1] if run else None)
+
+
+def _shared_name(cause: Cause, specified: Specified) -> Told:
+    (one, other), runs, names = cause.sides, [], []
+    for side in cause.sides:
+        run, end = specified.follow(side.run)
+        runs.append(run)
+        names.append(end if _ends_in(side) else specified.named(side.own))
+    state = _place(one, other, specified)
+    sentence = f"{named(state)} stands for both {named(names[0])} and {named(names[1])}; report two names."
+    evidence = " ".join(_evidence(side, name) for side, name in zip(cause.sides, names, strict=True))
+    advice = (
+        f"No state of the specification is both. If {named(state)} really is one state, what leads there, or what is "
+        "done there, is wrong."
     )
-    before = own.silently_to(here)
-    if not answers:
-        own.last = [*before, (here, formula.action, there)]
-        return None
-    for run, all_ends in ((own, ends), (other, answers)):
-        run.choice |= len({target for _, target in all_ends}) > 1
-    end, target = next(((end, target) for end, target in answers if other.system.holds(where, end)), answers[0])
-    own.go(before)
-    other.go(other.silently_to(end))
-    if not other.system.holds(where, end):
-        return where
-    own.go(_edge(formula, here, there))
-    other.go(_edge(formula, end, target))
-    return formula.then
+    place = next((run[-1] for run in reversed(runs) if run), _first_from(names[1], specified))
+    return Told((sentence, evidence, advice), place)
 
 
-def _ends(run: Run, formula: Step | WeakStep) -> list[tuple[State, State]]:
-    """Return the states before and after the action of `formula`."""
-    if isinstance(formula, Step):
-        return [(run.state, target) for target in run.system.after(run.state, formula.action)]
-    found = []
-    for here, _ in run.system.silent_tree(run.state):
-        if formula.action == INTERNAL:
-            found.append((here, here))
-        found += [(here, target) for target in run.system.after(here, formula.action)]
-    return found
+def _silent_choice(cause: Cause, specified: Specified) -> Told:
+    side, step = cause.sides[0], cause.step
+    assert step is not None
+    run, state = specified.follow(side.run)
+    later = next(own for own in specified.near(side.own) if step.action in specified.moves(own))
+    left = specified.allowed(later)
+    lost = [action for action in specified.allowed(side.own) if action not in left]
+    action, after = one_line(step.action), named(specified.named(later))
+    if lost:
+        be = "is" if len(lost) == 1 else "are"
+        once = f"only once {listed(lost)} {be} no longer possible"
+    else:
+        once = f"only after a silent step from {named(state)} to {after}"
+    sentence = f"{shown(step)} was seen, but in the specification it can {action} there {once}."
+    evidence = f"{capital(_after(side))} the specification is in {named(state)}, and silently goes to {after} first."
+    advice = f"Report that silent step (spex.INTERNAL) before {action}; or let the specification {action} at once."
+    return Told((sentence, evidence, advice), run[-1] if run else _first_from(state, specified))
 
 
-def _edge(formula: Step | WeakStep, source: State, target: State) -> list[Edge]:
-    if source == target and formula.action == INTERNAL and isinstance(formula, WeakStep):
-        return []  # no silent step is needed
-    return [(source, formula.action, target)]
+def _silent_step(cause: Cause, specified: Specified) -> Told:
+    step = cause.step
+    assert step is not None
+    side = next(side for side in cause.sides if side.run and side.run[-1][0] == step)
+    other = cause.sides[1] if side is cause.sides[0] else cause.sides[0]
+    run, state = specified.follow(side.run)
+    _, end = specified.follow(other.run)
+    sentence = f"{shown(step)} was seen, a silent step, and the specification has none there."
+    evidence = (
+        f"{capital(_after(side))} the model is still in what the specification calls {named(state)}; "
+        f"{_after(other)} it is in {named(end)}."
+    )
+    advice = f"Report an action of the specification instead, {_DELETE}; or add the silent step to the specification."
+    return Told((sentence, evidence, advice), run[-1] if run else _first_from(state, specified))
 
 
-def _diverge(formula: Diverges, own: Run, other: Run) -> Formula | None:
-    """Go to a silent cycle on both sides; return what holds in ours only, None if there is no other."""
-    place = _cycle(own, formula.operand)
-    answer = _cycle(other, TRUE)
-    assert place is not None
-    before = own.silently_to(place)
-    if answer is None:
-        own.last = [*before, *_round(own, place)]
-        return None
-    own.go(before)
-    other.go(other.silently_to(answer))
-    return formula.operand
+def _endless(cause: Cause, specified: Specified) -> Told:
+    side, step = cause.sides[0], cause.step
+    assert step is not None
+    run, state = specified.follow(side.run)
+    endless = f"{shown(step)} was seen, and with it silent steps can go on for ever"
+    sentence = f"{endless}; the specification does not allow that in {named(state)}."
+    advice = "Correct the implementation; or give the specification a silent cycle there."
+    lines = sentence, f"The silent cycle is reached {_after(side)}.", advice
+    return Told(lines, run[-1] if run else _first_from(state, specified))
 
 
-def _cycle(run: Run, formula: Formula) -> State | None:
-    """Return a state of a silent cycle whose states all fulfil `formula`."""
-    near = [state for state, _ in run.system.silent_tree(run.state) if run.system.holds(formula, state)]
-    endless = run.system.endless(set(near))
-    here = next((state for state in near if state in endless), None)
-    passed: set[State] = set()
-    while here is not None and here not in passed:
-        passed.add(here)
-        here = next(target for target in run.system.after(here, INTERNAL) if target in endless)
-    return here
+def _conflict(cause: Cause, specified: Specified) -> Told:
+    side, step = cause.sides[0], cause.step
+    others = [other for other in cause.transitions if other != step]
+    assert step is not None
+    run, state = specified.follow(side.run)
+    more = f" and {len(others) - MOST_SHOWN:,} more" if len(others) > MOST_SHOWN else ""
+    beside = f" together with {'; '.join(map(shown, others[:MOST_SHOWN]))}{more}" if others else ""
+    sentence = f"{shown(step)} was seen, and cannot be right{beside}."
+    evidence = "However the model's states are read as states of the specification, one of the steps is not specified."
+    if step.action not in specified.allowed(side.own):
+        evidence = f"{capital(_allowed(side, state, specified))}."
+    advice = "Correct the one that is wrong, or the specification."
+    return Told((sentence, evidence, advice), run[-1] if run else _first_from(state, specified))
 
 
-def _round(run: Run, state: State) -> list[Edge]:
-    """Return the silent steps of a cycle through a state."""
-    for first in run.system.after(state, INTERNAL):
-        around = Run(run.side, run.system, first)
-        if any(here == state for here, _ in run.system.silent_tree(first)):
-            return [(state, INTERNAL, first), *around.silently_to(state)]
-    raise AssertionError("the state is on no silent cycle")
+_TELLERS = {
+    Kind.UNSPECIFIED_STEP: _unspecified,
+    Kind.RENAMED_ACTION: _renamed,
+    Kind.WRONG_TARGET: _wrong_target,
+    Kind.SHARED_NAME: _shared_name,
+    Kind.SILENT_CHOICE: _silent_choice,
+    Kind.SILENT_STEP: _silent_step,
+    Kind.ENDLESS_SILENCE: _endless,
+    Kind.CONFLICT: _conflict,
+}
 
 
-def _chain(steps: list[Edge]) -> str:
-    return _named(steps[0][0]) + "".join(f" --{_named(action)}--> {_named(target)}" for _, action, target in steps)
+def tell_unseen(
+    reading: Reading, number: int | None, missing: Sequence[Transition], specified: Specified, *, decided: bool
+) -> Told:
+    """Say what an incomplete model has not been seen to do.
+
+    Args:
+        reading: The model.
+        number: Which of what is unseen to tell, None if nothing is known to be.
+        missing: Transitions of the specification that nothing in the model matches.
+        specified: The specification.
+        decided: Whether it is known that the model is no violation.
+    """
+    advice = (
+        "Nothing wrong was seen. Let a test do it, or wait until it happens; if the implementation never does it, the "
+        "specification allows too much."
+    )
+    if not decided:
+        advice = (
+            "Whether something wrong was seen was not found out with bounded effort. Let a test do what is missing, "
+            "and check again."
+        )
+    if number is None:
+        what = shown(missing[0]) if missing else "Something that is specified"
+        return Told((f"{what} has not been seen.", advice), missing[0] if missing else None)
+    unseen, end = reading.unseen[number], reading.ends[number]
+    run = reading.run(unseen.state)
+    _, state = specified.follow(run)
+    deed = _deed(unseen, end, reading, specified)
+    way = reading.way(unseen.state)
+    misnamed = bool(run) and specified.calls(unseen.state) not in (None, reading.own.get(unseen.state))
+    if misnamed:
+        step = run[-1][0]
+        sentence = (
+            f"{shown(step)} was seen: the specification calls this state {named(state)}, and it has not been seen to "
+            f"{deed} there."
+        )
+    elif way:
+        sentence = f"After {chain(way)} your implementation has not been seen to {deed}."
+    else:
+        sentence = f"At the start, in {named(unseen.state)}, your implementation has not been seen to {deed}."
+    steps = specified.step(state, unseen.action, end) if reading.own else ()
+    place = steps[-1] if steps else next((t for t in missing if t.action == unseen.action), None)
+    return Told((sentence, advice), place)
 
 
-def _named(name: State) -> str:
-    text = str(name)
-    return text if text and text.isprintable() else repr(name)
+def foremost(reading: Reading, specified: Specified) -> int | None:
+    """Return which of what is unseen to tell: one in a state with the name of another one, if there is one."""
+    for number, unseen in enumerate(reading.unseen):
+        own = reading.own.get(unseen.state)
+        if own is not None and specified.calls(unseen.state) not in (None, own):
+            return number
+    return 0 if reading.unseen else None
+
+
+def _deed(unseen: Unseen, end: int, reading: Reading, specified: Specified) -> str:
+    if unseen.action == INTERNAL and not specified.strong:
+        if end == reading.own.get(unseen.state):
+            return "go on silently for ever"
+        return f"go on silently to {named(unseen.target)}"
+    done = f"do {one_line(unseen.action)}"
+    seen = reading.does(unseen.state, unseen.action)
+    return f"{done} to a state that stands for {named(unseen.target)}" if seen else done
+
+
+def _allowed(side: Side, state: State, specified: Specified) -> str:
+    """Say what the specification allows after a run: "after ... the specification allows only ..."."""
+    if not specified.given.transitions:
+        return "the specification has no transitions"
+    actions = specified.allowed(side.own)
+    what = f"only {listed(actions)}" if actions else "nothing"
+    place = "" if named(state) == named(_end_of(side, specified)) else f", in {named(state)},"
+    return f"{_after(side)} the specification{place} allows {what}"
+
+
+def _end_of(side: Side, specified: Specified) -> State:
+    """Return the state of the model at the end of a side's run."""
+    if side.run:
+        return side.run[-1][0].target
+    return (side.then[0].source or "") if side.then else specified.given.initial_state
+
+
+def _after(side: Side) -> str:
+    return f"after {chain([step for step, _ in side.run])}" if side.run else "at the start"
+
+
+def _ends_in(side: Side) -> bool:
+    return side.run[-1][1] == side.own if side.run else side.own == 0
+
+
+def _place(one: Side, other: Side, specified: Specified) -> State:
+    return _end_of(one if one.run or one.then else other, specified)
+
+
+def _evidence(side: Side, name: State) -> str:
+    deeds = listed([step.action for step in side.then])
+    if _ends_in(side):
+        return f"It is {named(name)} {_after(side)}" + (f", where {deeds} was seen." if side.then else ".")
+    return f"It is {named(name)} where {deeds} was seen." if side.then else f"It is {named(name)} elsewhere."
+
+
+def _leads(step: Transition, before: State, after: State) -> str:
+    if step.action == INTERNAL:
+        if before == after:
+            return f"in the specification {named(before)} stays what it is by a silent step"
+        return f"in the specification a silent step leads from {named(before)} to {named(after)}"
+    return f"in the specification {one_line(step.action)} leads from {named(before)} to {named(after)}"
+
+
+def _first_from(state: State, specified: Specified) -> Transition | None:
+    """Return the specification's first transition from a state, else its first one at all."""
+    steps: Any = specified.given.transitions
+    found = next((step for step in steps if step[0] == state), None)
+    return None if found is None else Transition(*found)
+
+
+def _lines(*lines: str) -> tuple[str, ...]:
+    return tuple(line for line in lines if line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +13,14 @@ from ..formats.notebook import counted
 from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
-from ..review.findings import explained, meaning, no_model
+from ..review.findings import meaning, no_model, not_seen, reasons
 from ..review.refining import Refined, refine
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
 from .relations import HideOption, RelationOption, RenameOption, relation_report, view_from
+
+if TYPE_CHECKING:
+    from ..checking.explanation import Explanation
 
 NOT_EQUIVALENT = 1
 MOST_LINES = 10
@@ -44,6 +47,9 @@ def check_models(
     relation: RelationOption = None,
     hide: HideOption = None,
     rename: RenameOption = None,
+    names_must_agree: Annotated[
+        bool, typer.Option("--names-must-agree", help="Fail where a state is not called as the specification calls it.")
+    ] = False,
     form: Annotated[ReportFormat, typer.Option("--format", help="How to write the verdicts.")] = ReportFormat.TEXT,
 ) -> None:
     """Check stored models against their specifications.
@@ -56,7 +62,9 @@ def check_models(
         named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
         view = view_from(hide, rename)
-        reviewed = review(place, view) if relation is None else []
+        if relation is not None and names_must_agree:
+            output.fail("--names-must-agree belongs to an equivalence, and --relation is given")
+        reviewed = review(place, view, names_must_agree=names_must_agree) if relation is None else []
         refined = [] if relation is None else refine(place, relation, view)
         judged: list[Reviewed | Refined] = [*reviewed, *refined]
         if not judged:
@@ -98,12 +106,12 @@ def _case(one: Reviewed) -> Case:
 
 
 def _details(one: Reviewed) -> list[str]:
-    why = explained(one.result) if one.result is not None else None
-    lines = [] if why is None else why.splitlines()
+    lines = [] if one.result is None else list(reasons(one.result))
     lines.append(str(one.coverage))
-    lines += [f"not seen: {shown(t)}" for t in one.coverage.missing[:MOST_LINES]]
-    more = len(one.coverage.missing) - MOST_LINES
-    lines += [f"and {more} more"] if more > 0 else []
+    lacking = not_seen(one.coverage)
+    lines += [f"not seen yet: {text}" for text in lacking[:MOST_LINES]]
+    lines += [f"and {len(lacking) - MOST_LINES} more"] if len(lacking) > MOST_LINES else []
+    lines += [f"names: {one.naming}"] if one.naming is not None else []
     if one.coverage.unreachable:
         count = counted(len(one.coverage.unreachable), "specified transition")
         lines.append(f"{count} cannot be reached, which does not count")
@@ -129,6 +137,7 @@ def _plain(one: Reviewed) -> dict[str, Any]:
         "error": one.error,
         "file": str(one.path),
         "coverage": None if result is None else _plain_coverage(one.coverage),
+        "naming": one.naming,
         "explanation": None if result is None else _plain_explanation(result.explanation),
         "specification_changed": None
         if one.changed is None
@@ -150,19 +159,27 @@ def _plain_coverage(coverage: Coverage) -> dict[str, Any]:
         "missing": [list(t) for t in coverage.missing],
         "unreachable": [list(t) for t in coverage.unreachable],
         "unexplained": [list(t) for t in coverage.unexplained],
+        "unseen": [list(one) for one in coverage.unseen],
     }
 
 
-def _plain_explanation(explanation: Any) -> dict[str, Any] | None:
+def _plain_explanation(explanation: Explanation | None) -> dict[str, Any] | None:
     if explanation is None:
         return None
     return {
+        "kind": explanation.kind.value,
+        "sentence": explanation.sentence,
         "text": explanation.text,
+        "cause": [list(t) for t in explanation.cause],
+        "step": None if explanation.step is None else list(explanation.step),
+        "minimal": explanation.minimal,
+        "runs": [[list(t) for t in run] for run in explanation.runs],
         "formula": None if explanation.formula is None else str(explanation.formula),
         "side": explanation.side,
         "trace": [list(t) for t in explanation.trace],
         "missing": [list(t) for t in explanation.missing],
         "extra": [list(t) for t in explanation.extra],
+        "unseen": [list(one) for one in explanation.unseen],
     }
 
 

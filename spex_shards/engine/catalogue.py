@@ -15,6 +15,7 @@ from ..messages.specifications import StoredSpecification, lts_digest
 from ..runtime.protocol import records
 from ..runtime.store import Batch
 from .handlers import Handler, default_word, resolve
+from .telling import Outline
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Entry:
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
     _runs: RunChecker | None = None
+    _outline: Outline | None = None
 
     def __post_init__(self) -> None:
         self.declaration = self.stored.declaration
@@ -61,6 +63,13 @@ class Entry:
         if self._runs is None:
             self._runs = RunChecker(self.declaration.lts)
         return self._runs
+
+    @property
+    def outline(self) -> Outline:
+        """What it allows in each of its states, by name."""
+        if self._outline is None:
+            self._outline = Outline(self.declaration)
+        return self._outline
 
     def prunes_in(self, state: str | None) -> bool:
         """Whether an idle instance may be pruned in `state`."""

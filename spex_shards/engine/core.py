@@ -37,6 +37,7 @@ from .catalogue import Catalogue, Entry
 from .checks import Checks
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances, RunRow
+from .telling import told
 from .timers import Timers
 
 CONTEXT_HISTORY: Final = 100
@@ -269,7 +270,7 @@ class Engine:
         if entry.declaration.judge == "run":
             return None
         verdict = self._models.judge(model, entry, transition)
-        word = self._ask_about(moved, entry, transition, verdict, caller)
+        word = self._ask_about(moved, entry, model, transition, verdict, caller)
         self.deviations_seen += 1
         self._models.record(model, transition, verdict, moved.row.last, passed=word is None)
         return word
@@ -321,16 +322,14 @@ class Engine:
         return handlers.ask(entry.handler(), error, caller)
 
     def _ask_about(
-        self, moved: Found, entry: Entry, transition: Transition, verdict: Verdict, caller: Call | None
+        self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
         equivalent = verdict is Verdict.EQUIVALENT
         cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
-        step = f"{'(none)' if transition.source is None else transition.source} --[{transition.action}]-> "
-        outcome = "with it the model stays equivalent" if equivalent else f"with it the model is not ({verdict.value})"
+        before = self._models.standing(model)
         error = cls(
-            f"instance {show(instance.identifier)} of {entry.name} made a transition that its model does not know: "
-            f"{step}{transition.target}; {outcome}",
+            told(show(instance.identifier), entry.outline, transition, verdict, before),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,

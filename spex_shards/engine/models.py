@@ -162,6 +162,11 @@ class ModelBook:
             model.checker = ConformanceChecker(entry.declaration.lts, entry.declaration.equivalence)
         return model.checker.judge(model.together, transition)
 
+    @staticmethod
+    def standing(model: Model) -> Verdict | None:
+        """Return what the model was judged to be without a new transition, None if that was not asked for here."""
+        return None if model.checker is None else model.checker.known(model.together)
+
     def record(self, model: Model, transition: Transition, verdict: Verdict, now: int, *, passed: bool) -> None:
         """Count a deviation; one that stays equivalent and was passed by the handler counts in later judgements."""
         accepts = passed and verdict is Verdict.EQUIVALENT

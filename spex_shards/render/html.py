@@ -141,16 +141,28 @@ def _legend(view: View) -> str:
 def _steps(view: View) -> str:
     if not view.steps:
         return ""
-    formula = getattr(view.result.explanation if view.result is not None else None, "formula", None)
-    side = getattr(view.result.explanation if view.result is not None else None, "side", "")
     items = "".join(
-        f'<li><button class="step" type="button">{escape(step["text"])}</button></li>' for step in view.steps
+        f'<li><button class="step" type="button">{_broken(step["text"])}</button></li>' for step in view.steps
     )
-    words = {"impl": "the model", "spec": "the specification"}
-    told = "" if formula is None else f"<p>Holds in {words[side]} only: <code>{escape(str(formula))}</code></p>"
     return f"""<div class="steps"><h3>Why: step by step</h3>
 <button class="turn" type="button">Previous step</button> <button class="turn" type="button">Next step</button>
-<ol>{items}</ol>{told}</div>"""
+<ol>{items}</ol>{_formula(view)}</div>"""
+
+
+def _broken(text: str) -> str:
+    return "<br>".join(map(escape, text.splitlines()))
+
+
+def _formula(view: View) -> str:
+    """Return the formula, folded away: it is for those who know what it means."""
+    explanation = None if view.result is None else view.result.explanation
+    if explanation is None or explanation.formula is None:
+        return ""
+    side = {"impl": "the model", "spec": "the specification"}[explanation.side]
+    return (
+        "<details><summary>The shortest experiment that tells the two apart, as a formula</summary>"
+        f"<p>Holds in {side} only: <code>{escape(str(explanation.formula))}</code></p></details>"
+    )
 
 
 def _deviations(view: View) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,7 +86,10 @@ def view_of(
         )  # fmt: skip
     coverage = cover(model, specification.declaration, result)
     spec = in_order(model_of(specification).transitions)
-    extra = {*coverage.unexplained, *getattr(result.explanation, "extra", ())}
+    extra = set(coverage.unexplained)
+    if result.explanation is not None:
+        blamed = result.explanation.step
+        extra |= {*result.explanation.extra, *(result.explanation.cause[-1:] if blamed is None else (blamed,))}
     numbered = _numbered([(t, "missing" if t in coverage.missing else "shown") for t in spec], 0)
     impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
     sides = {"spec": numbered, "impl": _numbered(impl, len(numbered))}
@@ -142,23 +145,40 @@ def _steps(result: Result, sides: dict[str, list[Shown]]) -> list[dict[str, Any]
     explanation = result.explanation
     if explanation is None:
         return []
-    words = {"impl": "implementation", "spec": "specification"}
-    side, other = explanation.side, "spec" if explanation.side == "impl" else "impl"
-    starts = {name: [one for one in listed if one.transition.source is None] for name, listed in sides.items()}
     number_of = {name: {one.transition: one.number for one in listed} for name, listed in sides.items()}
+    side = "impl" if explanation.violation else "spec"
+    runs = explanation.runs if explanation.violation else (explanation.trace,)
+    steps = [step for number, run in enumerate(runs) for step in _told(run, side, sides, number_of, again=number > 0)]
+    blamed = [*(("impl", t) for t in explanation.cause), *(("impl", t) for t in explanation.extra)]
+    lit = [number_of[name].get(t) for name, t in blamed or [("spec", t) for t in explanation.missing]]
+    steps.append(
+        {"text": explanation.text, "light": [number for number in lit if number is not None], "states": [], "end": True}
+    )
+    return steps
+
+
+def _told(
+    run: Sequence[Transition], side: str, sides: dict[str, list[Shown]], number_of: dict[str, dict[Transition, int]],
+    *, again: bool,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Tell one run step by step, with what the other side does meanwhile."""
+    words = {"impl": "implementation", "spec": "specification"}
+    other = "spec" if side == "impl" else "impl"
+    lacks = "does not allow that" if side == "impl" else "was not seen to do that"
+    starts = {name: [one for one in listed if one.transition.source is None] for name, listed in sides.items()}
     first = starts[other][0].transition.target if len(starts[other]) == 1 else None
-    begun = [one for listed in starts.values() for one in listed]
+    begun = ", ".join(
+        f"the {words[name]} in {listed[0].transition.target}" for name, listed in starts.items() if listed
+    )
     steps: list[dict[str, Any]] = [
         {
-            "text": "Both start: " + ", ".join(
-                f"the {words[name]} in {listed[0].transition.target}" for name, listed in starts.items() if listed
-            ),
-            "light": [one.number for one in begun],
+            "text": f"Another run. Both start: {begun}" if again else f"Both start: {begun}",
+            "light": [one.number for listed in starts.values() for one in listed],
             "states": [[name, one.transition.target] for name, listed in starts.items() for one in listed],
         }
-    ]  # fmt: skip
-    for step in walk(explanation.trace, [one.transition for one in sides[other]], first):
-        answers = ", ".join(map(shown, step.answer)) or ("nothing, which is enough" if step.answered else "cannot")
+    ]
+    for step in walk(run, [one.transition for one in sides[other]], first):
+        answers = ", ".join(map(shown, step.answer)) or ("nothing, which is enough" if step.answered else lacks)
         lit = [number_of[side].get(step.transition), *(number_of[other].get(t) for t in step.answer)]
         target = [[other, step.answer[-1].target]] if step.answer else []
         steps.append({
@@ -166,11 +186,6 @@ def _steps(result: Result, sides: dict[str, list[Shown]]) -> list[dict[str, Any]
             "light": [number for number in lit if number is not None],
             "states": [[side, step.transition.target], *target],
         })  # fmt: skip
-    unmatched = [*(("spec", t) for t in explanation.missing), *(("impl", t) for t in explanation.extra)]
-    lit = [number_of[name].get(t) for name, t in unmatched]
-    steps.append(
-        {"text": explanation.text, "light": [number for number in lit if number is not None], "states": [], "end": True}
-    )
     return steps
 
 

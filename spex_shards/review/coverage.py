@@ -13,17 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ..checking.conformance import Result
+from ..checking.conformance import Result, Verdict
 from ..checking.graph import Equivalence
 from ..domain.declaration import Declaration
 from ..domain.impl_model import ImplModel
 from ..domain.transition import INTERNAL, Transition
 
+if TYPE_CHECKING:
+    from ..checking.unseen import Unseen
+
 Steps = dict[str, list[Transition]]
 MOST_PAIRS: Final = 250_000
 """So many pairs are looked at; only nondeterministic specifications and models of some 500 states reach it."""
+MOST_OF_INCOMPLETE: Final = 99.0
+"""The coverage of a model that has shown every transition somewhere, and is incomplete for another reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class Coverage:
         unexplained: The model's transitions that nothing in the specification matches, sorted.
         met: For each state of a model that is not equivalent the specification's states that it may stand for.
         whole: Whether all pairs were looked at; if not, what is missing may have been seen all the same.
+        unseen: Where nothing is missing and the model is incomplete all the same: states of the model with actions
+            that they have not been seen to do, and that another state of the model was.
+        incomplete: Whether the model is known not to have shown all.
     """
 
     shown: tuple[Transition, ...] = ()
@@ -45,17 +53,24 @@ class Coverage:
     unexplained: tuple[Transition, ...] = ()
     met: dict[str, tuple[str, ...]] = field(default_factory=dict)
     whole: bool = True
+    unseen: tuple[Unseen, ...] = ()
+    incomplete: bool = False
 
     @property
     def percent(self) -> float:
-        """The share of the reachable transitions that was shown, from 0 to 100; 100 where there is none."""
-        total = len(self.shown) + len(self.missing)
-        return 100.0 * len(self.shown) / total if total else 100.0
+        """The share that was shown of the reachable transitions, and of what is unseen, from 0 to 100.
+
+        It is 100 where there is nothing to show, and never for an incomplete model.
+        """
+        total = len(self.shown) + len(self.missing) + len(self.unseen)
+        share = 100.0 * len(self.shown) / total if total else 100.0 * (not self.incomplete)
+        return min(share, MOST_OF_INCOMPLETE) if self.incomplete else share
 
     def __str__(self) -> str:
         total = len(self.shown) + len(self.missing)
         least = "" if self.whole else "at least "
-        return f"{least}{len(self.shown)} of {total} specified transitions shown ({percent_text(self.percent)})"
+        but = f", but not in every state that stands for theirs: {len(self.unseen)} not seen" if self.unseen else ""
+        return f"{least}{len(self.shown)} of {total} specified transitions shown{but} ({percent_text(self.percent)})"
 
 
 def percent_text(percent: float) -> str:
@@ -73,21 +88,27 @@ def cover(model: ImplModel, specification: Declaration, result: Result) -> Cover
     """
     inside = _reachable(specification)
     unreachable = tuple(t for t in specification.transitions if t not in inside)
+    incomplete = result.verdict is Verdict.INCOMPLETE
     if specification.initial_state is None:
-        return Coverage(unexplained=tuple(sorted(t for t in model.transitions if t.source is not None)))
+        beyond = tuple(sorted(t for t in model.transitions if t.source is not None))
+        return Coverage(unexplained=beyond, incomplete=incomplete)
     if result.equivalent:
         return Coverage(tuple(t for t in specification.transitions if t in inside), unreachable=unreachable)
     strong = specification.equivalence == Equivalence.STRONG
     walk = _Walk(model.transitions, specification.transitions, strong=strong)
     for state in model.initialisations:
         walk.start(state, specification.initial_state)
+    missing = tuple(t for t in specification.transitions if t in inside and t not in walk.shown)
+    explanation = result.explanation if incomplete and not missing else None
     return Coverage(
         tuple(t for t in specification.transitions if t in walk.shown),
-        tuple(t for t in specification.transitions if t in inside and t not in walk.shown),
+        missing,
         unreachable,
         tuple(sorted(walk.unexplained())) if walk.pairs < MOST_PAIRS else (),
         {state: tuple(sorted(others)) for state, others in walk.met.items()},
         walk.pairs < MOST_PAIRS,
+        () if explanation is None else explanation.unseen,
+        incomplete,
     )
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..checking.conformance import Result, Verdict
-from ..domain.difference import shown
+from ..domain.difference import one_line, shown
 from ..domain.specification import Specification
-from ..domain.transition import Transition
+from ..domain.transition import INTERNAL
 from .locating import Place, locate
 
 if TYPE_CHECKING:
+    from ..checking.unseen import Unseen
+    from .coverage import Coverage
     from .judging import Reviewed
 
-MEANING = {
-    Verdict.EQUIVALENT: "what was seen is what is specified",
-    Verdict.INCOMPLETE: "nothing wrong was seen, but not everything that is specified",
-    Verdict.VIOLATION: "something was seen that is not specified",
-}
+EQUIVALENT: Final = "what was seen is what is specified"
 
 
 class Level(StrEnum):
@@ -46,7 +44,7 @@ class Rule(StrEnum):
 
 
 DESCRIPTIONS = {
-    Rule.VIOLATION: "Something was seen that is not specified; no later observation can repair it.",
+    Rule.VIOLATION: "Something was seen that no later observation can repair; the first sentence names the cause.",
     Rule.INCOMPLETE: "Nothing wrong was seen, but not everything that is specified.",
     Rule.UNCOVERED: "A transition of the specification was not seen.",
     Rule.MALFORMED: "A model file cannot be read.",
@@ -71,15 +69,23 @@ class Finding:
 
 
 def meaning(result: Result) -> str:
-    """Return a verdict in words."""
-    doubt = "" if result.decided else " (it may be a violation: that was not found out)"
-    return f"{MEANING[result.verdict]}{doubt}"
+    """Return a verdict in words: the sentence that names the cause, where the model is not equivalent."""
+    doubt = "" if result.decided else " (It may be a violation: that was not found out.)"
+    return f"{EQUIVALENT if result.explanation is None else result.explanation.sentence}{doubt}"
 
 
-def explained(result: Result) -> str | None:
-    """Return why a model is not equivalent, in words, where that was worked out."""
-    text = getattr(result.explanation, "text", None)
-    return None if text is None else str(text)
+def reasons(result: Result) -> tuple[str, ...]:
+    """Return what follows the sentence of `meaning`: what shows it, and what to do."""
+    return () if result.explanation is None else result.explanation.reasons[1:]
+
+
+def not_seen(coverage: Coverage) -> list[str]:
+    """Return what was not seen, a text for each."""
+    return [*map(shown, coverage.missing), *(f"{_deed(one)} in {one_line(str(one.state))}" for one in coverage.unseen)]
+
+
+def _deed(one: Unseen) -> str:
+    return "a silent step" if one.action == INTERNAL else one_line(one.action)
 
 
 def findings_of(reviewed: Reviewed) -> list[Finding]:
@@ -106,24 +112,14 @@ def _found(one: Reviewed) -> Iterator[Finding]:
         yield Finding(rule, Level.ERROR, name, f"{name}: {one.error}", Place(str(one.path), one.line))
     elif not one.result.equivalent:
         violated = one.result.verdict is Verdict.VIOLATION
-        text = f"{name}: {one.result.verdict.value}: {meaning(one.result)}"
-        why = explained(one.result)
-        place = one.places.of(_before_deviation(one) if violated else next(iter(one.coverage.missing), None))
-        rule = Rule.VIOLATION if violated else Rule.INCOMPLETE
-        yield Finding(rule, Level.ERROR, name, text if why is None else f"{text}\n{why}", place)
+        explanation = one.result.explanation
+        more = [] if explanation is None else explanation.text.splitlines()[1:]
+        text = "\n".join([f"{name}: {one.result.verdict.value}: {meaning(one.result)}", *more])
+        place = one.places.of(None if explanation is None else explanation.specified)
+        yield Finding(Rule.VIOLATION if violated else Rule.INCOMPLETE, Level.ERROR, name, text, place)
     for transition in one.coverage.missing:
         text = f"{name}: {shown(transition)} was not seen"
         yield Finding(Rule.UNCOVERED, Level.WARNING, name, text, one.places.of(transition))
-
-
-def _before_deviation(one: Reviewed) -> Transition | None:
-    """Return the specification's transition after which the model does what it must not, if there is one."""
-    for step in one.coverage.unexplained:
-        where = one.coverage.met.get(str(step.source), ())
-        for transition in one.coverage.shown:
-            if transition.target in where:
-                return transition
-        for transition in one.coverage.missing:
-            if transition.source in where:
-                return transition
-    return None
+    for unseen in one.coverage.unseen:
+        text = f"{name}: {_deed(unseen)} was not seen in {one_line(str(unseen.state))}"
+        yield Finding(Rule.UNCOVERED, Level.WARNING, name, text, one.places.declared)

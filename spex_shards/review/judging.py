@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checking.conformance import Result
+from ..checking.conformance import Result, Verdict
 from ..checking.relabelling import Relabelling
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, all_registered, registered
@@ -36,6 +36,8 @@ class Reviewed:
         places: Where the specification stands in the source.
         note: What else was wrong: a sidecar that cannot be read.
         line: The line of a malformed file that is wrong.
+        naming: Of a model that is no violation, and calls all its states as the specification does: a state that it
+            calls as another one than the specification, in words; None if there is none.
     """
 
     specification: str
@@ -49,6 +51,7 @@ class Reviewed:
     places: Places = field(default_factory=Places)
     note: str | None = None
     line: int = 1
+    naming: str | None = None
 
     @property
     def equivalent(self) -> bool:
@@ -56,18 +59,19 @@ class Reviewed:
         return self.result is not None and self.result.equivalent
 
 
-def review(path: Path, view: Relabelling = AS_IT_IS) -> list[Reviewed]:
+def review(path: Path, view: Relabelling = AS_IT_IS, *, names_must_agree: bool = False) -> list[Reviewed]:
     """Judge a model file, or all of a directory, by name.
 
     Args:
         path: The file or directory.
         view: Which actions of models and specifications are hidden or renamed first.
+        names_must_agree: Whether states must be called as the specification calls them; see `spex_shards.check`.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
         FileNotFoundError: There is no such place.
     """
-    return [_review(*entry, view) for entry in stored_models(path)]
+    return [_review(*entry, view, strict=names_must_agree) for entry in stored_models(path)]
 
 
 def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFailed, Path]]:
@@ -105,7 +109,9 @@ def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -
     return [cls for name, cls in sorted(found.items()) if name not in known and cls.transitions]
 
 
-def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, view: Relabelling) -> Reviewed:
+def _review(
+    name: str, found: ImplModel | DeserialisationFailed, path: Path, view: Relabelling, *, strict: bool
+) -> Reviewed:
     if isinstance(found, DeserialisationFailed):
         return Reviewed(specification=name, path=_file(found, path), error=str(found), line=found.context["line"])
     cls = registered(name)
@@ -114,7 +120,7 @@ def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, vie
     seen = view.model(found)
     try:
         judge = view.specification(cls)
-        result = check(seen, judge)
+        result = check(seen, judge, names_must_agree=strict)
     except SpexError as error:
         return Reviewed(specification=name, path=path, model=found, error=str(error))
     changed, note = None, None
@@ -125,6 +131,7 @@ def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, vie
     return Reviewed(
         specification=name, path=path, model=seen, result=result,
         coverage=cover(seen, judge.declaration, result), changed=changed, places=_places(cls, view), note=note,
+        naming=None if strict else _naming(seen, judge, result),
     )  # fmt: skip
 
 
@@ -133,6 +140,19 @@ def _places(cls: type[Specification], view: Relabelling) -> Places:
     places = locate(cls)
     listed = reversed(places.transitions.items())
     return Places(places.declared, {t._replace(action=view.action(t.action)): place for t, place in listed})
+
+
+def _naming(model: ImplModel, cls: type[Specification], result: Result) -> str | None:
+    """Return the sentence about a state of another name, where that is not what the verdict is about."""
+    states = {state for t in model.transitions for state in (t.source, t.target) if state is not None}
+    if result.verdict is Verdict.VIOLATION or not states <= set(cls.states):
+        return None
+    named = check(model, cls, names_must_agree=True)
+    if named.verdict is not Verdict.VIOLATION or named.explanation is None:
+        return None
+    sentence = named.explanation.sentence.partition(", and names must agree")[0]
+    told = result.explanation
+    return None if told is not None and told.sentence.startswith(sentence.partition(":")[0]) else sentence
 
 
 def _file(error: DeserialisationFailed, path: Path) -> Path:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_shards.checking import conformance, extension
-from spex_shards.checking.bisimulation import Equivalence, bisimilar, classes, minimised
+from spex_shards.checking.bisimulation import Equivalence, bisimilar
 from spex_shards.checking.conformance import ConformanceChecker, Result, Verdict, check_model, compare
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INITIALISATION, INTERNAL, Transition
+from tests.support.extensions import assignable, small_systems, try_extensions
 
 T = INTERNAL
 BRANCHING, STRONG, PRESERVING = "branching", "strong", "divergence_preserving_branching"
@@ -22,12 +21,6 @@ EQUIVALENT, INCOMPLETE, VIOLATION = Verdict
 ORDER = LTS("new", [("new", "pay", "paid"), ("paid", "ship", "shipped"), ("paid", "cancel", "cancelled")])
 INIT = Transition(None, INITIALISATION, "new")
 PAY, SHIP, CANCEL = (Transition(*step) for step in ORDER.transitions)
-
-
-def small_systems(size, actions):
-    """Return a strategy for systems of at most `size` states, the initial one 0."""
-    states = st.integers(0, size - 1)
-    return st.builds(LTS, st.just(0), st.lists(st.tuples(states, st.sampled_from(actions), states), max_size=5))
 
 
 def model(*transitions):
@@ -142,21 +135,6 @@ def test_an_unknown_equivalence_is_an_error(question):
         question("trace")
 
 
-def try_extensions(impl, spec, equivalence, most):
-    """Return the verdict by trying all extensions with as many new states as the specification can ask for."""
-    small = minimised(spec, equivalence)
-    fresh = [f"new {n}" for n in range(len(classes(small, equivalence)) - 1)]
-    states = list(dict.fromkeys([0, *(n for s, _, t in impl.transitions for n in (s, t)), *fresh]))
-    actions = sorted({T, *(a for lts in (impl, spec) for _, a, _ in lts.transitions)})
-    missing = [step for step in product(states, actions, states) if step not in impl.transitions]
-    assume(len(missing) <= most)
-    for chosen in product([False, True], repeat=len(missing)):
-        extra = [step for step, there in zip(missing, chosen, strict=True) if there]
-        if bisimilar(LTS(0, [*impl.transitions, *extra]), small, equivalence):
-            return INCOMPLETE
-    return VIOLATION
-
-
 @given(small_systems(2, ["a", T]), small_systems(3, ["a", T]), st.sampled_from(list(Equivalence)))
 @settings(max_examples=150, deadline=None)
 def test_verdicts_agree_with_trying_every_small_extension(impl, spec, equivalence):
@@ -181,39 +159,9 @@ def test_verdicts_on_visible_behaviour_agree_with_trying_every_small_extension(i
 @settings(max_examples=300, deadline=None)
 def test_verdicts_agree_with_trying_every_assignment_of_classes(impl, spec, equivalence):
     """For systems whose extensions are too many to be tried."""
-    small = minimised(spec, equivalence)
-    strong, steps = equivalence is Equivalence.STRONG, set(small.transitions)
-    reachable = list(classes(impl, equivalence))
-    inside = [step for step in impl.transitions if step[0] in reachable]
-    cyclic = (
-        {s for s in reachable if silently_back(s, inside)}
-        if equivalence is Equivalence.DIVERGENCE_PRESERVING_BRANCHING
-        else set()
-    )
-
-    def fits(chosen):
-        own = dict(zip(reachable, chosen, strict=True))
-        return (
-            own[0] == 0
-            and all((own[s], T, own[s]) in steps for s in cyclic)
-            and all((own[s], a, own[t]) in steps or (a == T and own[s] == own[t] and not strong) for s, a, t in inside)
-        )
-
     result = compare(impl, spec, equivalence)
-    possible = any(fits(chosen) for chosen in product(range(len(classes(small, equivalence))), repeat=len(reachable)))
     assert result.decided
-    assert (result.verdict is not VIOLATION) == possible
-
-
-def silently_back(state, steps):
-    """Whether silent steps lead from a state back to it."""
-    seen, todo = set(), [state]
-    while todo:
-        here = todo.pop()
-        new = {t for s, a, t in steps if s == here and a == T} - seen
-        seen |= new
-        todo += new
-    return state in seen
+    assert (result.verdict is not VIOLATION) == assignable(impl, spec, equivalence)
 
 
 names = st.sampled_from("pqrs")

@@ -1,0 +1,157 @@
+"""What a model that is incomplete has not been seen to do: states of the model, each with an action that it lacks.
+
+An incomplete model can be read so that each of its states stands for a class of the specification. What the class can
+do, and the state, silent steps inside the class allowed, was not seen to do, is unseen. There is always something: a
+state that lacks nothing is equivalent to its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..domain.lts import LTS
+from ..domain.transition import INTERNAL, State, Transition
+from .extension import mapping
+from .graph import SILENT, Graph
+from .pairs import Pairs
+from .specified import Specified
+
+
+class Unseen(NamedTuple):
+    """A step that was not seen.
+
+    Attributes:
+        state: A state of the model.
+        action: What it has not been seen to do; the internal action where it has not been seen to go on silently.
+        target: What the specification calls the state after it.
+    """
+
+    state: State
+    action: str
+    target: State
+
+
+class Reading:
+    """An incomplete model, each state read as a class of the specification.
+
+    Args:
+        impl: The model.
+        specified: What it is judged by.
+
+    Attributes:
+        own: The class of each state, the states breadth first; empty if none was found with bounded effort.
+        unseen: What is missing for the model to be equivalent; the nearest to the start first.
+        ends: The class after each of `unseen`.
+    """
+
+    def __init__(self, impl: LTS, specified: Specified) -> None:
+        self._impl = impl
+        self.own: dict[State, int] = {}
+        self.unseen: tuple[Unseen, ...] = ()
+        self.ends: tuple[int, ...] = ()
+        self._before: dict[State, Transition] = {}
+        graph = Graph((impl, specified.small), specified.kind)
+        found = mapping(graph)
+        order = _order(impl, self._before)
+        if found is None:
+            self._guess(order, specified)
+            return
+        number = {node: int(own) for own, node in graph.nodes[1].items()}
+        nodes = graph.nodes[0]
+        self.own = {state: number[found[nodes[state]]] for state in order}
+        lacking = _lacking(graph, {node: number[own] for node, own in found.items()}, specified)
+        told: set[int] = set()
+        listed: list[tuple[Unseen, int]] = []
+        for state in order:
+            node = nodes[state]
+            if node not in told:
+                told.add(node)
+                for action, end in lacking.get(node, ()):
+                    listed.append((Unseen(state, action, specified.named(end)), end))
+        self.unseen = tuple(unseen for unseen, _ in listed)
+        self.ends = tuple(end for _, end in listed)
+
+    def run(self, state: State) -> tuple[tuple[Transition, int], ...]:
+        """Return a shortest run to a state, each step with the class after it; without steps if `own` is empty."""
+        found: list[tuple[Transition, int]] = []
+        while self.own and state in self._before:
+            step = self._before[state]
+            found.append((step, self.own[state]))
+            state = step.source  # type: ignore[assignment]  # no step here is an initialisation
+        return tuple(found[::-1])
+
+    def way(self, state: State) -> tuple[Transition, ...]:
+        """Return a shortest run to a state."""
+        found: list[Transition] = []
+        while state in self._before:
+            found.append(self._before[state])
+            state = found[-1].source  # type: ignore[assignment]
+        return tuple(found[::-1])
+
+    def does(self, state: State, action: str) -> bool:
+        """Whether a state was seen to do an action."""
+        return any(source == state and done == action for source, done, _ in self._impl.transitions)
+
+    def _guess(self, order: Iterable[State], specified: Specified) -> None:
+        """List what every class that a state may have can do, and the state has not been seen to do."""
+        pairs = Pairs(self._impl, specified)
+        listed: list[tuple[Unseen, int]] = []
+        for state in order:
+            classes = pairs.classes.get(state, [])
+            seen = {action for here in _near(state, pairs, specified) for action, _ in pairs.steps.get(here, ())}
+            for action in specified.allowed(classes[0]) if classes else ():
+                if action not in seen and all(action in specified.allowed(own) for own in classes):
+                    end = next(e for own in specified.near(classes[0]) for e in specified.moves(own).get(action, ()))
+                    listed.append((Unseen(state, action, specified.named(end)), end))
+        self.unseen = tuple(unseen for unseen, _ in listed)
+        self.ends = tuple(end for _, end in listed)
+
+
+def _order(impl: LTS, before: dict[State, Transition]) -> list[State]:
+    """Return the states breadth first, and put the step that each is reached by into `before`."""
+    outgoing: dict[State, list[Transition]] = {}
+    steps: Any = impl.transitions
+    for step in steps:
+        outgoing.setdefault(step[0], []).append(Transition(*step))
+    order = [impl.initial_state]
+    for state in order:  # grows while it is gone through
+        for taken in outgoing.get(state, ()):
+            if taken.target not in before and taken.target != impl.initial_state:
+                before[taken.target] = taken
+                order.append(taken.target)
+    return order
+
+
+def _lacking(graph: Graph, own: dict[int, int], specified: Specified) -> dict[int, list[tuple[str, int]]]:
+    """Return for each node of the model what its class can do and it was not seen to do: actions, classes after them.
+
+    A node that goes on silently inside its class is left out: where it lacks something, that lacks it, too.
+    """
+    place = {action: at for at, action in enumerate(specified.actions)}
+    done: dict[int, set[tuple[str, int]]] = {}
+    found: dict[int, list[tuple[str, int]]] = {}
+    for node in sorted(own):  # silent steps lead to smaller numbers
+        shown = done[node] = {(_action(graph, code), own[target]) for code, target in graph.visible[node]}
+        inside = [target for target in graph.silent[node] if own[target] == own[node]]
+        for target in graph.silent[node]:
+            shown |= done[target] if own[target] == own[node] else {(INTERNAL, own[target])}
+        if not inside:
+            required = ((a, end) for a, ends in specified.moves(own[node]).items() for end in ends)
+            lacks = [one for one in required if one not in shown]
+            found[node] = sorted(lacks, key=lambda one: (place.get(one[0], len(place)), one[1]))
+    return found
+
+
+def _action(graph: Graph, code: int) -> str:
+    return INTERNAL if code in (SILENT, graph.divergence * graph.base) else graph.actions[code // graph.base]
+
+
+def _near(state: State, pairs: Pairs, specified: Specified) -> list[State]:
+    found, seen = [state], {state}
+    if not specified.strong:
+        for here in found:  # grows while it is gone through
+            new = [t for a, t in pairs.steps.get(here, ()) if a == INTERNAL and t not in seen]
+            seen.update(new)
+            found += new
+    return found
