@@ -85,7 +85,7 @@ def worker_side(folder: Path) -> list[str]:
     worker = loop.Worker(shard, SocketControl(control), WorkerOptions(0, 1 << 20, logging.WARNING), capture)
     requests, replies, events = (os.pipe2(os.O_NONBLOCK) for _ in range(3))
     streams = [Descriptor(requests[0]), Descriptor(replies[1]), Descriptor(events[1])]
-    worker._clients.attach(b"c" * 16, os.getpid(), True, streams)
+    worker.clients.attach(b"c" * 16, os.getpid(), True, streams)
     key, session = canonical(1), ClientSession()
     os.write(requests[1], session.hello(1) + frame((0, 0, DECLARE.code, 0, describe(Light)[0].plain(), None)))
     os.write(requests[1], frame((1, 0, ops.INIT.code, 7, Light.name, key, None, None)))

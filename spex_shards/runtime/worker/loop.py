@@ -65,6 +65,11 @@ class Worker:
         control: Where channels and orders come from.
         options: The options.
         capture: Takes what is logged.
+
+    Attributes:
+        clients: The attached clients and their channels.
+        sessions: What is known of each client's requests.
+        outbox: Log records that no application has taken yet.
     """
 
     def __init__(self, shard: Shard, control: Control, options: WorkerOptions, capture: LogCapture) -> None:
@@ -73,12 +78,12 @@ class Worker:
         self._options = options
         self._capture = capture
         self._dispatcher = Dispatcher(shard, capture, self._stats, most_request_bytes(options.max_frame_bytes))
-        self._sessions = Sessions(self._batch)
-        self._outbox = Outbox(self._batch)
+        self.sessions = Sessions(self._batch)
+        self.outbox = Outbox(self._batch)
         self._deferred = DeferredWork(self._service, options.helper_keeps)
         self._epoll = select.epoll()
         operations = Operations(self._service.operations)
-        self._clients = Attachments(self._epoll, self._sessions, operations, options.max_frame_bytes)
+        self.clients = Attachments(self._epoll, self.sessions, operations, options.max_frame_bytes)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
@@ -101,7 +106,7 @@ class Worker:
 
     def turn(self, most: float = LONGEST_WAIT) -> None:
         """Wait until there is something to do, at most `most` seconds, and do it once."""
-        clients = self._clients
+        clients = self.clients
         wait = min(self._timeout(), most)
         for descriptor, _ in self._epoll.poll(wait):
             peer = clients.by_descriptor.get(descriptor)
@@ -122,17 +127,17 @@ class Worker:
         if self._deferred.descriptor >= 0:
             return  # one piece at a time
         for peer in self._deferred.begin():
-            self._clients.go_on(peer)
+            self.clients.go_on(peer)
         if self._deferred.descriptor >= 0:
             self._epoll.register(self._deferred.descriptor, select.EPOLLIN)
 
     def _timeout(self) -> float:
-        if self._clients.waiting and self._clients.ready():
+        if self.clients.waiting and self.clients.ready():
             return 0
         if self._forced_at is not None:
             return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
         now = time.monotonic()
-        due = self._sessions.next_sweep - now
+        due = self.sessions.next_sweep - now
         if self._next_due is not None:
             due = min(due, self._next_due / 1_000_000 - time.time_ns() / 1_000_000_000)
         wait = min(max(due, self._not_before - now), self._store.next_upkeep - now)
@@ -145,9 +150,9 @@ class Worker:
         return now >= self._not_before and (
             self._batch.dirty
             or bool(self._capture.outside)
-            or bool(self._outbox.reports and self._outbox.waiting)
-            or bool(self._sessions.unwritten)
-            or self._sessions.next_sweep <= now
+            or bool(self.outbox.reports and self.outbox.waiting)
+            or bool(self.sessions.unwritten)
+            or self.sessions.next_sweep <= now
             or (self._next_due is not None and self._next_due <= time.time_ns() // 1000)
         )
 
@@ -158,12 +163,12 @@ class Worker:
         elif descriptor == self._deferred.descriptor:
             self._epoll.unregister(descriptor)
             for waiting in self._deferred.end():
-                self._clients.go_on(waiting)
+                self.clients.go_on(waiting)
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
             self._forced_at = time.monotonic() + FORCED_BY
         else:
-            self._clients.writable(descriptor)
+            self.clients.writable(descriptor)
 
     def _order(self) -> None:
         try:
@@ -179,7 +184,7 @@ class Worker:
         order, streams = received
         match order:
             case Serve(client_id, pid, owner):
-                self._clients.attach(client_id, pid, owner, streams)
+                self.clients.attach(client_id, pid, owner, streams)
             case Ping():
                 self._control.say(Pong())
             case Drain():
@@ -188,7 +193,7 @@ class Worker:
     # ------------------------------------------------------------------ one batch
 
     def _work(self) -> None:
-        work = self._clients.take()
+        work = self.clients.take()
         if not work:
             return
         now = time.time_ns() // 1000
@@ -208,7 +213,7 @@ class Worker:
                 continue
             before = len(done)
             if not self._carry_out(peer, request, now, done):
-                self._clients.park(peer)
+                self.clients.park(peer)
                 later.append((peer, request))
             elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
                 unwritten += size_of(request, done[-1].answer)
@@ -216,7 +221,7 @@ class Worker:
                 self._commit(done)
                 done, unwritten = [], 0
         if later:
-            self._clients.put_back(later)
+            self.clients.put_back(later)
         if done:  # notices alone are no batch
             self._batches += 1
             self._batched += len(done)
@@ -234,7 +239,7 @@ class Worker:
                 return True
             answer = self._execute(peer, request, now)
         except ProtocolError as error:
-            self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
+            self.clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return True
         except Deferred as deferred:
             session.put_back()
@@ -243,7 +248,7 @@ class Worker:
         changes = request.operation.changes
         session.applied_now(request.number, answer, remember=changes)
         if changes:
-            self._sessions.unwritten.add(peer.client_id)
+            self.sessions.unwritten.add(peer.client_id)
         done.append(Done(peer, request, answer, True))
         return True
 
@@ -261,7 +266,7 @@ class Worker:
             self._notice(peer, request)
         except (ValueError, ShardDown, StoreError) as error:
             self._batch.rollback(mark)
-            self._clients.refuse(
+            self.clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
             )
 
@@ -271,13 +276,13 @@ class Worker:
             return
         request.operation.check(request.arguments)
         if request.operation is BYE:
-            self._sessions.ended(peer.client_id)
+            self.sessions.ended(peer.client_id)
             return
         if request.operation is HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
-        self._outbox.seen(peer, request.arguments[-1])
-        self._service.held = self._outbox.full
+        self.outbox.seen(peer, request.arguments[-1])
+        self._service.held = self.outbox.full
 
     def _commit(self, done: list[Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
@@ -285,9 +290,9 @@ class Worker:
         outside = self._capture.outside
         captured = list(outside)
         try:
-            if outside or self._outbox.lost:
-                self._outbox.take_unasked(outside)
-            self._sessions.write()
+            if outside or self.outbox.lost:
+                self.outbox.take_unasked(outside)
+            self.sessions.write()
             self._batch.commit()
         except LogBroken:
             raise
@@ -295,20 +300,20 @@ class Worker:
             self._batch.rollback(0)
             self._dispatcher.declare_again()
             outside[:0] = captured[:MOST_KEPT]
-            self._outbox.lose(len(captured) - MOST_KEPT)
-            self._clients.answer(
+            self.outbox.lose(len(captured) - MOST_KEPT)
+            self.clients.answer(
                 self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory"))
             )
             self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
             return False
         self._dispatcher.declared.clear()
-        self._clients.answer(done)
-        self._sessions.committed()  # after the answers, for which somebody waits
+        self.clients.answer(done)
+        self.sessions.committed()  # after the answers, for which somebody waits
         self._next_due = self._service.next_due()
         return True
 
     def _failed(self, done: list[Done], error: StoreError) -> list[Done]:
-        self._sessions.failed()
+        self.sessions.failed()
         plain = error_plain(error)
         failed: list[Done] = []
         for peer, request, kept, fresh in done:
@@ -333,7 +338,7 @@ class Worker:
             self._draining = True
         now = time.time_ns() // 1000
         due = self._next_due is not None and self._next_due <= now
-        done = self._tick(now) if due or self._sessions.next_sweep <= time.monotonic() else True
+        done = self._tick(now) if due or self.sessions.next_sweep <= time.monotonic() else True
         if self._commit([]):
             if done:
                 self._complaint = ""
@@ -344,10 +349,10 @@ class Worker:
         logged = self._capture.target = []
         failure = None
         try:
-            self._sessions.sweep()
-            self._service.held = self._outbox.full
+            self.sessions.sweep()
+            self._service.held = self.outbox.full
             self._service.tick(now)
-            self._outbox.take(logged)  # with what they speak of, or not at all
+            self.outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
             self._batch.rollback(mark)
             self._not_before = time.monotonic() + _RETRY_AFTER
@@ -365,16 +370,16 @@ class Worker:
             logger.error("%s", text)
 
     def _deliver_reports(self) -> None:
-        if self._outbox.waiting:
-            peer = self._outbox.deliver(sorted(self._clients.all(), key=lambda peer: not peer.owner))
+        if self.outbox.waiting:
+            peer = self.outbox.deliver(sorted(self.clients.all(), key=lambda peer: not peer.owner))
             if peer is not None:
-                self._clients.flush(peer)
+                self.clients.flush(peer)
 
     def _drain(self) -> None:
-        for peer in self._clients.all():
+        for peer in self.clients.all():
             while not peer.closed and not peer.stalled and not peer.parked:
                 size = peer.bytes_in
-                self._clients.read(peer)
+                self.clients.read(peer)
                 while not peer.closed and peer.queue and not peer.stalled and not peer.parked:
                     self._work()
                 if peer.closed or peer.bytes_in == size:
@@ -382,18 +387,18 @@ class Worker:
         # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
         self._epoll.unregister(self._control)
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self._clients.all()):
+        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self.clients.all()):
             if self._deferred.waiting:
                 self._begin_deferred()
             for descriptor, _ in self._epoll.poll(0.05):
-                reader = self._clients.by_descriptor.get(descriptor)
-                self._ready(descriptor) if reader is None else self._clients.read(reader)
-            if self._clients.waiting:
+                reader = self.clients.by_descriptor.get(descriptor)
+                self._ready(descriptor) if reader is None else self.clients.read(reader)
+            if self.clients.waiting:
                 self._work()
 
     def _stats(self) -> dict[str, Any]:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
-            **self._clients.stats(),
+            **self.clients.stats(),
         }

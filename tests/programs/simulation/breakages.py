@@ -28,8 +28,8 @@ def _no_sync(log: RedoLog, upto: int | None = None) -> None:
 
 
 def _answer_first(worker: Any, done: Any) -> Any:
-    worker._clients.answer(done)
-    with patch.object(worker._clients, "answer"):
+    worker.clients.answer(done)
+    with patch.object(worker.clients, "answer"):
         return _commit(worker, done)
 
 

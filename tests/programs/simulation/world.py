@@ -272,7 +272,7 @@ class World:
         self.counts["kills"] += killed
         self.fuse = 0
         if self.worker is not None:
-            for peer in self.worker._clients.all():
+            for peer in self.worker.clients.all():
                 peer.close()
             for _, descriptors in self.control.messages:
                 for descriptor in descriptors:
@@ -324,7 +324,7 @@ class World:
         if self.worker is None:
             return True
         attached = sum(client.connected for client in self.clients)
-        if self.control.messages or len(self.worker._clients.all()) > attached or self.worker._sessions.unwritten:
+        if self.control.messages or len(self.worker.clients.all()) > attached or self.worker.sessions.unwritten:
             return True
         due = self.worker._service.next_due()
         batch = self.worker._batch

@@ -101,8 +101,8 @@ class Shard:
 
     def age(self, seconds: float) -> None:
         """Have the shard run for a while, at once; a sweep is due."""
-        self.worker._sessions._age_before += int(seconds * 1_000_000)
-        self.worker._sessions.next_sweep = 0
+        self.worker.sessions._age_before += int(seconds * 1_000_000)
+        self.worker.sessions.next_sweep = 0
 
     def restart(self) -> None:
         """Die, and be followed by a successor over the same store."""
@@ -111,7 +111,7 @@ class Shard:
 
     def close(self) -> None:
         """Die: close every descriptor."""
-        for peer in self.worker._clients.all():
+        for peer in self.worker.clients.all():
             peer.close()
         self.worker._epoll.close()
         self.supervisor.close()
@@ -137,7 +137,7 @@ class Client:
         requests, replies, events = pipe(), pipe(), pipe()
         self._requests, self._replies, self._events = requests[1], replies[0], events[0]
         self._ends = [requests[1], replies[0], events[0]]
-        self.shard.worker._clients.attach(
+        self.shard.worker.clients.attach(
             self.id, os.getpid(), True, [Descriptor(e) for e in (requests[0], replies[1], events[1])]
         )
         self._reply_reader, self._event_reader = FrameReader(LIMIT), FrameReader(LIMIT)
@@ -268,7 +268,7 @@ def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_
         numbers = [first.init(Impatient, number) for number in range(start, start + 500)]
         assert first.answer(numbers[-1]) is None
     first.leave()
-    wait_until(lambda: shard.turn() or shard.worker._outbox.full, "the outbox is full")
+    wait_until(lambda: shard.turn() or shard.worker.outbox.full, "the outbox is full")
     full = waiting(shard)
     shard.turn(10)
     assert 100 < waiting(shard) == full < 300 + 256
@@ -278,7 +278,7 @@ def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_
     got: list[str] = []
     wait_until(lambda: got.extend(client.take_reports()) or shard.turn() or len(got) >= 2000, "all are reported")
     assert len(got) == len(set(got)) == 2000
-    assert waiting(shard) == shard.worker._outbox.size == 0
+    assert waiting(shard) == shard.worker.outbox.size == 0
 
 
 def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported(
@@ -313,7 +313,7 @@ def test_a_call_is_answered_though_nobody_reads_the_reports(shard: Shard, connec
     client = connect(b"d")
     shard.turn()
     assert client.answer(client.init(Patient, "x")) is None
-    [peer] = shard.worker._clients.all()
+    [peer] = shard.worker.clients.all()
     assert not peer.events
     assert not peer.stalled
     assert AT_ONCE <= 65536
@@ -356,7 +356,7 @@ def test_reports_pass_by_a_client_that_reads_nothing(shard: Shard, connect: Any)
     with_reports(shard, connect(), 3)
     stalled = connect(b"d")
     shard.turn(0)
-    shard.worker._clients.all()[0].stalled = True
+    shard.worker.clients.all()[0].stalled = True
     shard.turn()
     client = connect(b"e")
     shard.turn()
@@ -380,7 +380,7 @@ def test_a_report_whose_commit_failed_leaves_once_when_the_store_works_again(sha
     complaint, report = sorted(client.take_reports(), key=lambda text: "instance" in text)
     assert "the disk is full" in complaint
     assert "longer than its transition timeout" in report
-    assert shard.worker._outbox._next == 3
+    assert shard.worker.outbox._next == 3
 
 
 def test_a_request_answered_from_memory_keeps_its_answer_when_the_batch_fails(shard: Shard, connect: Any) -> None:
@@ -607,7 +607,7 @@ def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
         raise spex.StoreError("the store could not read")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard.worker._sessions, "_answers", unreadable)
+        patch.setattr(shard.worker.sessions, "_answers", unreadable)
         second = connect(b"d")
         second.take_replies()
     assert second.refusal[:2] == ["StoreError", "the store could not read"]
@@ -663,7 +663,7 @@ def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect
     client.session.is_new(700, report=False)
     client.attach()
     shard.turn()
-    [peer] = shard.worker._clients.all()
+    [peer] = shard.worker.clients.all()
     assert peer.event(0, b"") == Event(701, 0, b"")
 
 
@@ -691,7 +691,7 @@ def test_a_client_that_says_its_farewell_leaves_no_row(shard: Shard, connect: An
     shard.retry_now()
     shard.turn()
     assert (clients(shard), len(shard.store.tables["answers"])) == (0, 0)
-    assert not shard.worker._sessions._sessions
+    assert not shard.worker.sessions._sessions
 
 
 def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connect: Any) -> None:
@@ -718,12 +718,12 @@ def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, co
     """Each looks at a bounded number of clients; who is gone for a day is forgotten in the end."""
     many = 5 * PORTION + 7
     shard.age(2 * EXPIRES_AFTER / 1_000_000)
-    now = shard.worker._sessions.age
+    now = shard.worker.sessions.age
     for number in range(many):
         row = records.seal([1, 0, now - EXPIRES_AFTER - 1 if number % 2 else now])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
     client = connect(b"\xff")
-    sessions = shard.worker._sessions
+    sessions = shard.worker.sessions
     before, rounds = clients(shard), 0
     while sessions.next_sweep < time.monotonic() + 60:
         shard.worker._next_due = shard.engine.timers.next_due()
@@ -741,7 +741,7 @@ def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, conn
     """The next one begins where it began."""
     shard.age(2 * EXPIRES_AFTER / 1_000_000)
     for number in range(2 * PORTION):
-        row = records.seal([1, 0, shard.worker._sessions.age - EXPIRES_AFTER - 1])
+        row = records.seal([1, 0, shard.worker.sessions.age - EXPIRES_AFTER - 1])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
     shard.store.failing = True
     shard.worker._next_due = 0
