@@ -204,6 +204,37 @@ class ConformanceChecker:
         known = self._known.get(transitions)
         return None if known is None else known.verdict
 
+    def grow(self, before: frozenset[Transition], extra: Transition, after: frozenset[Transition]) -> None:
+        """Note that a model has grown by one transition, so that it need not be looked at as a whole again.
+
+        Takes time for copying what is known of the model, and nothing else. It does nothing where that does not follow
+        from what is known.
+
+        Args:
+            before: The model that was handed to `judge`.
+            extra: The transition.
+            after: Both together, as it will be handed to `judge`.
+        """
+        known = self._known.get(before)
+        if known is None or known.classes is None or self._moves is None:
+            return
+        verdict = self._judge_quickly(known, extra)
+        if verdict is None or verdict is Verdict.VIOLATION:
+            return
+        source, action, target = extra
+        assert source is not None  # an initialisation is not judged quickly
+        classes, missing = known.classes, known.missing
+        if source in classes:
+            missing -= missing > 0 and (source, action) not in known.shown
+            lead = self._moves[classes[source]][action]
+            if target not in classes:
+                classes = {**classes, target: lead}
+                missing += len(self._moves.get(lead, ()))
+        grown = _Known(verdict, classes, known.sources | {source}, known.shown | {(source, action)}, missing)
+        self._known[after] = grown
+        if len(self._known) > MOST_MODELS:
+            self._known.popitem(last=False)
+
     def _look_at(self, transitions: frozenset[Transition]) -> _Known:
         verdict = self.check(transitions).verdict
         impl = _system_of(transitions, self._given, self._equivalence)

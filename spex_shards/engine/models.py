@@ -253,7 +253,9 @@ class ModelBook:
     def _accept(self, model: Model, transition: Transition) -> None:
         self._batch.restores(model, "together", "accepted_sum", "judged")
         self._batch.add_to(model.accepted, transition)
-        model.together = model.together | {transition}
+        before, model.together = model.together, model.together | {transition}
+        if model.checker is not None:
+            model.checker.grow(before, transition, model.together)
         model.accepted_sum += _number_of(transition)
         model.judged = _judged(model.digest or b"", model.accepted_sum)
 

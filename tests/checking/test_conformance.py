@@ -231,3 +231,39 @@ def test_what_a_checker_remembers_is_bounded(monkeypatch):
     for number in range(20):
         checker.judge(frozenset([INIT]), Transition("paid", "ship", str(number)))
     assert len(checker._known[frozenset([INIT])].verdicts) == 3
+
+
+STEPS = [Transition(source, action, target) for source in "pqr" for action in ("a", "b", T) for target in "pqr"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([step for step in STEPS if step.action != T]), max_size=7, unique=True),
+    st.lists(st.sampled_from(STEPS), min_size=1, max_size=12, unique=True),
+    st.sampled_from([BRANCHING, STRONG]),
+)
+def test_a_model_that_grows_is_judged_as_one_that_was_looked_at_anew(specified, observed, equivalence):
+    """Each step is asked of a checker that has seen the model grow, and of a fresh one."""
+    spec = LTS("p", specified)
+    growing = ConformanceChecker(spec, equivalence)
+    known = frozenset([Transition(None, INITIALISATION, "p")])
+    growing.judge(known, observed[0])
+    for step in observed:
+        after = known | {step}
+        growing.grow(known, step, after)
+        known = after
+        fresh = ConformanceChecker(spec, equivalence)
+        for extra in STEPS:
+            assert growing.judge(known, extra) is fresh.judge(known, extra), (known, extra)
+
+
+def test_a_model_that_has_grown_is_not_looked_at_as_a_whole(monkeypatch):
+    """Where everything follows from what was known before."""
+    checker = ConformanceChecker(ORDER)
+    before = frozenset([INIT, PAY])
+    assert checker.judge(before, SHIP) is INCOMPLETE
+    monkeypatch.setattr(ConformanceChecker, "check", None)
+    after = before | {SHIP}
+    checker.grow(before, SHIP, after)
+    assert checker.judge(after, CANCEL) is EQUIVALENT
+    assert checker.judge(after, Transition("paid", "refund", "new")) is VIOLATION
