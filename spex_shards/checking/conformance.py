@@ -13,10 +13,11 @@ from ..domain.difference import in_order
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
-from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
+from .bisimulation import LARGE, Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible, judged_by_narrowing
 from .graph import Graph
+from .large import judged_at_scale, minimised_at_scale
 from .refinement import Refinement
 
 if TYPE_CHECKING:
@@ -82,11 +83,18 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
-    if bisimilar(impl, spec, kind):
+    explain = partial(_explained, impl, spec, kind)
+    if len(impl.transitions) + len(spec.transitions) > LARGE:
+        judged = judged_at_scale(impl, spec, kind)
+        if judged.equivalent:
+            return _EQUIVALENT
+        if judged.extensible is not None:
+            return _unequal(possible=judged.extensible, explain=explain)
+    elif bisimilar(impl, spec, kind):
         return _EQUIVALENT
-    smallest = minimised(spec, kind)
+    smallest = minimised_at_scale(spec, kind) if len(spec.transitions) > LARGE else minimised(spec, kind)
     moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
-    return _judge_unequal(impl, smallest, kind, moves, partial(_explained, impl, spec, kind))
+    return _judge_unequal(impl, smallest, kind, moves, explain)
 
 
 def check_model(
