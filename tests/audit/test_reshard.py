@@ -329,7 +329,7 @@ def _killed_at(step: int, path: Path, shards: int) -> bool:
     ("before", "after"), [(2, 3), *(pytest.param(*both, marks=pytest.mark.long) for both in [(3, 2), (3, 1)])]
 )
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
-    """Killed before each write, rename and unlink (a third in a short run), it is clean, and another run completes it."""
+    """It is killed before each write, rename and unlink (or a third of them); another run completes it."""
     fill(tmp_path / "sound", before, seed=before + after, instances=8)
     expected = content(tmp_path / "sound", before)
     path, step, ended = tmp_path / "data", 0, False
