@@ -1,6 +1,7 @@
-"""How long the way of one blocking transition is: ``python -m benchmarks.way`` names the functions that it passes.
+"""Count and name the functions that one blocking transition passes: ``python -m benchmarks.way``.
 
-On the client's side those of the calling thread; on the worker's those of one turn of its loop. Each is counted once.
+On the client's side these are the functions of the calling thread; on the worker's side those of one turn of its loop.
+Each function counts once.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def passed(work: Callable[[], Any]) -> list[str]:
 
 
 def client_side(folder: Path) -> list[str]:
-    """Return the way of a transition in the application."""
+    """Return the functions that a transition passes in the application."""
     places = {"data_dir": folder / "data", "impl_models_dir": folder / "models"}
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True) as manager:
         manager.init_instance(Light, 1)
@@ -75,7 +76,7 @@ def client_side(folder: Path) -> list[str]:
 
 
 def worker_side(folder: Path) -> list[str]:
-    """Return the way of the same transition in a worker, run in this process."""
+    """Return the functions that the same transition passes in a worker, which runs in this process."""
     host = SpexHost(ModelSource(learning_mode=True), SpexOptions(folder, True, None, 0))
     directory = DataDir(folder / "data")
     directory.make()
@@ -99,7 +100,7 @@ def worker_side(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print both ways, and how long they are."""
+    """Print the functions of both sides, and their number."""
     with tempfile.TemporaryDirectory() as name:
         for side, way in (("client", client_side), ("worker", worker_side)):
             folder = Path(name) / side

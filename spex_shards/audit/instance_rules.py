@@ -82,14 +82,14 @@ def _history(reading: Reading, found: Found, shown: str) -> None:
 def _run(reading: Reading, found: Found, shown: str) -> None:
     row, entry = found.row, reading.specifications.get(found.row.specification)
     if row.run is None or entry is None or row.run.digest != entry.lts_digest:
-        return  # runs are not judged, or the position is computed anew when it is next needed
+        return  # runs are not judged, or the position will be computed again when it is next needed
     position: Position | None = None
     for _, stored in reading.store.range("history", u64(row.number), u64(row.number + 1)):
         _, action, state = records.unseal(stored, "a history entry")
         if action == INITIALISATION:
             position = entry.runs.start
         elif position is None:
-            return  # it was mocked, and its history does not say in which state
+            return  # it was mocked, and its history does not contain the mocked state
         else:
             position, _ = entry.runs.follow(position, action, state)
     if position != row.run.position:

@@ -29,7 +29,7 @@ RenameOption = Annotated[
 
 
 def view_from(hide: Iterable[str] | None, rename: Iterable[str] | None) -> Relabelling:
-    """Read the options ``--hide`` and ``--rename``.
+    """Return the relabelling for the options ``--hide`` and ``--rename``.
 
     Raises:
         ValueError: An entry of `rename` is not ``OLD=NEW`` or gives an action a second name, or an action is reserved.
@@ -45,7 +45,7 @@ def view_from(hide: Iterable[str] | None, rename: Iterable[str] | None) -> Relab
 
 
 def relation_report(refined: list[Refined], lacking: list[type[Specification]], relation: Relation) -> Report:
-    """Return what ``check --relation`` has to report."""
+    """Return the report of ``check --relation``."""
     return Report(
         command="check",
         cases=(*map(_case, refined), *map(_lacking_case, lacking)),

@@ -1,4 +1,4 @@
-"""Inputs and outputs: which actions of a specification its environment does, and which the program."""
+"""Inputs and outputs: the actions of a specification that its environment does, and those that the program does."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .transition import INTERNAL
 
 
 def port(option: str, value: object) -> tuple[str, ...] | None:
-    """Read the option `inputs` or `outputs`: None, or a collection of actions.
+    """Return the value of the option `inputs` or `outputs`: None, or a tuple of actions.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The value is neither None nor a collection of actions.
     """
     if value is None:
         return None
@@ -28,15 +28,16 @@ def port(option: str, value: object) -> tuple[str, ...] | None:
 def inputs_among(
     actions: Iterable[str], inputs: Iterable[str] | None, outputs: Iterable[str] | None
 ) -> frozenset[str] | None:
-    """Return which actions are inputs, or None where neither inputs nor outputs are named.
+    """Return the actions that are inputs, or None if neither option is given.
 
     Args:
-        actions: The actions of the specification. Where only one option is given, all others of them are the other.
+        actions: The actions of the specification. If only one option is given, all its other actions belong to the
+            other.
         inputs: The option.
         outputs: The option.
 
     Raises:
-        ValueError: An action is both, neither, or the internal one.
+        ValueError: An action is in both options, in neither, or is the internal one.
     """
     if inputs is None and outputs is None:
         return None

@@ -154,7 +154,7 @@ def _broken(text: str) -> str:
 
 
 def _formula(view: View) -> str:
-    """Return the formula, folded away: it is for those who know what it means."""
+    """Return the formula, folded away because only experts need it."""
     explanation = None if view.result is None else view.result.explanation
     if explanation is None or explanation.formula is None:
         return ""

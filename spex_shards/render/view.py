@@ -161,7 +161,7 @@ def _told(
     run: Sequence[Transition], side: str, sides: dict[str, list[Shown]], number_of: dict[str, dict[Transition, int]],
     *, again: bool,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Tell one run step by step, with what the other side does meanwhile."""
+    """Return the steps of one run, with the other side's answers."""
     words = {"impl": "implementation", "spec": "specification"}
     other = "spec" if side == "impl" else "impl"
     lacks = "does not allow that" if side == "impl" else "was not seen to do that"

@@ -1,4 +1,4 @@
-"""The library, broken on purpose in one place each: the simulator must find every one of them."""
+"""Breaks the library on purpose, in one place each: the simulator must detect every one of these breakages."""
 
 from __future__ import annotations
 
@@ -149,6 +149,6 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
-    """Have the library broken in one place."""
+    """Within a ``with`` block, break the library in one place."""
     with BREAKAGES[name][1]():
         yield

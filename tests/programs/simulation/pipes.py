@@ -1,4 +1,4 @@
-"""Simulated pipes by descriptor numbers, and the poll over them."""
+"""Simulated pipes by descriptor numbers, and a poll over them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spex_shards.runtime.system.stream import Stream
 
 
 class Pipe:
-    """Bytes on their way; a bounded buffer, and whether each end is open."""
+    """The bytes in a pipe: a bounded buffer, and whether each end is open."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -38,12 +38,12 @@ class Net:
         return self._next - 2, self._next - 1
 
     def end_one(self) -> None:
-        """Have one helper end, if any is at work."""
+        """End one helper, if any is at work."""
         if self.later:
             self.close(self.later.pop(0))
 
     def read(self, descriptor: int) -> bytes | None:
-        """Read a part of what is there; None: nothing yet; empty: the end."""
+        """Read a part of what is there; None: nothing yet; empty: the other end is closed."""
         pipe, _ = self._ends[descriptor]
         if not pipe.data:
             return None if pipe.writer_open else b""
@@ -74,17 +74,17 @@ class Net:
             pipe.writer_open = False
 
     def readable(self, descriptor: int) -> bool:
-        """Whether a read would give something."""
+        """Return whether a read would return something."""
         pipe, _ = self._ends[descriptor]
         return bool(pipe.data) or not pipe.writer_open
 
     def writable(self, descriptor: int) -> bool:
-        """Whether a write would take something, or fail."""
+        """Return whether a write would accept something, or fail."""
         pipe, _ = self._ends[descriptor]
         return not pipe.reader_open or len(pipe.data) < pipe.capacity
 
     def has(self, descriptor: int) -> bool:
-        """Whether a descriptor is open."""
+        """Return whether a descriptor is open."""
         return descriptor in self._ends
 
 
@@ -125,17 +125,17 @@ class Poll:
         self._watched[descriptor if isinstance(descriptor, int) else descriptor.fileno()] = events
 
     def unregister(self, descriptor: Any) -> None:
-        """Watch it no more."""
+        """Stop watching a descriptor."""
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         if self._watched.pop(number, None) is None:
             raise FileNotFoundError
 
     def modify(self, descriptor: Any, events: int) -> None:
-        """Watch it for something else."""
+        """Watch a descriptor for other events."""
         self.register(descriptor, events)
 
     def poll(self, timeout: float = 0) -> list[tuple[int, int]]:
-        """Return what is ready; nobody ever waits here."""
+        """Return the ready descriptors; never waits."""
         assert 0 <= timeout < 1 << 21, "longer than a system call takes, or for ever"
         ready = []
         for number, events in list(self._watched.items()):
@@ -173,7 +173,7 @@ class Control:
 
 
 class SimHelper:
-    """A helper process that is ready sooner or later; it may fail."""
+    """A helper process that ends some time later; it may fail."""
 
     def __init__(self, net: Net, random: Random) -> None:
         self._net = net
@@ -182,20 +182,20 @@ class SimHelper:
         self.descriptor = -1
 
     def start(self, work: Any) -> None:
-        """Do the work; what it says can be read later."""
+        """Do the work; the result can be read later."""
         self._words = work(lambda: None)
         self.descriptor, end = self._net.pipe()
         self._net.close(end) if self._random.random() < 0.3 else self._net.later.append(end)
 
     def ended(self) -> str:
-        """Return what it says; it is asked for when its pipe has ended."""
+        """Return the result; called when the helper's pipe has ended."""
         self.die()
         if self._random.random() < 0.1:
             raise HelperFailed("killed")
         return self._words
 
     def die(self) -> None:
-        """Its parent has read the end of it, or is dead."""
+        """The parent has read its result, or is dead."""
         if self.descriptor >= 0:
             self._net.close(self.descriptor)
             self.descriptor = -1
