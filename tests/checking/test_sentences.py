@@ -62,7 +62,7 @@ def test_what_another_state_was_seen_to_do_is_listed_by_state_and_action():
     """No transition of the specification is missing then."""
     found = told(AUTHORISE, CAPTURE, VOID, EXPIRE, REFUND, ("authorised", "capture", "taken"))
     assert found.missing == ()
-    assert found.unseen == (("taken", "refund", "voided"),)
+    assert found.unseen == (("taken", "refund", "refunded"),)
     assert found.text.splitlines()[-1] == "Not seen yet: refund in taken."
 
 
