@@ -35,6 +35,9 @@ def render_models(
     data_dir: Annotated[
         Path | None, typer.Option(help="A data directory: the report lists its instances' deviations.")
     ] = None,
+    names_must_agree: Annotated[
+        bool, typer.Option("--names-must-agree", help="HTML: judge by the names of states as well, as check does.")
+    ] = False,
     specification: SpecificationsOption = None,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
@@ -51,7 +54,7 @@ def render_models(
         models = _models(source)
         if not models:
             output.fail(f"there is no model in {source}: no file there ends in .spex")
-        if write_target(output, target, _drawing(models, chosen, data_dir)):
+        if write_target(output, target, _drawing(models, chosen, data_dir, names_must_agree=names_must_agree)):
             output.report(_report(models, chosen, target))
 
 
@@ -64,10 +67,12 @@ def _models(source: str) -> list[ImplModel]:
     return [model for _, model in sorted(models.items())]
 
 
-def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None) -> str:
+def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, *, names_must_agree: bool) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
-        return report([_view(model, data_dir) for model in models], f"Review of {names}")
+        return report(
+            [_view(model, data_dir, names_must_agree=names_must_agree) for model in models], f"Review of {names}"
+        )
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
     if form is Form.SVG:
@@ -77,9 +82,9 @@ def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None) -> str:
     return written_as(models[0], form)
 
 
-def _view(model: ImplModel, data_dir: Path | None) -> View:
+def _view(model: ImplModel, data_dir: Path | None, *, names_must_agree: bool) -> View:
     cls = registered(model.specification)
-    result = None if cls is None else check(model, cls)
+    result = None if cls is None else check(model, cls, names_must_agree=names_must_agree)
     if data_dir is None:
         return view_of(model, cls, result)
     extra = cover(model, cls.declaration, result).unexplained if cls is not None and result is not None else ()

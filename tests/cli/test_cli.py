@@ -284,6 +284,9 @@ def test_check_notes_a_state_of_another_name_and_fails_where_names_must_agree(
         1, f"parcels.Parcel: violation: {sentence}, and names must agree."
     )  # fmt: skip
     assert "  names: " not in failed.out
+    for options, verdict in (((), "equivalent"), (("--names-must-agree",), "violation")):
+        run("render", "models", "report.html", "--specification", "parcels:Parcel", *options)
+        assert f'<p class="verdict {verdict}">' in (project / "report.html").read_text()
     write_model(project / "models", "parcels.Parcel", ("a", "send", "b"), ("b", "arrive", "c"), ("b", "vanish", "c"))
     assert "  names: " not in run("check", "models", "--specification", "parcels:Parcel").out
 
