@@ -191,8 +191,8 @@ def explain_initialisations(starts: Iterable[str], spec: LTS, equivalence: Equiv
     cause = tuple(Transition(None, INITIALISATION, state) for state in entered)
     states = ", ".join(map(named, entered))
     sentence = (
-        f"The model has {len(entered)} different initialisations, in {states}; a specification has one initial state, so "
-        "no later observation can repair this."
+        f"The model has {len(entered)} different initialisations, in {states}; a specification has one initial state, "
+        "so no later observation can repair this."
     )
     lines = (sentence, "Start all instances in one state, and delete the other initialisations from the model.")
     return Explanation(
