@@ -29,6 +29,21 @@ def test_python_blocks_run_as_they_stand(path: Path, number: int, code: str, tmp
     assert done.stdout
 
 
+def test_an_example_prints_what_stands_below_it(tmp_path: Path) -> None:
+    """Where a block of output follows a block of Python."""
+    found = 0
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for code, output in re.findall(
+            r"^```python\n(.*?)^```\n\n```\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            )
+            assert done.stdout == output, path.name
+            found += 1
+    assert found
+
+
 def test_the_readmes_example_says_that_the_model_is_equivalent(tmp_path: Path) -> None:
     """It prints the promised result."""
     file = tmp_path / "example.py"

@@ -200,7 +200,9 @@ class _Search:
         self, pairs: Pairs, state: State, action: str, target: State, classes: list[int], *, silent: bool
     ) -> Cause | None:
         """Say whose fault it is that a step is not allowed; None if no run to it is simple."""
-        runs = {own: run for own in classes if _is_simple(run := pairs.run(state, own))}
+        called = self._specified.calls(state)
+        ordered = sorted(classes, key=lambda own: own != called)
+        runs = {own: run for own in ordered if _is_simple(run := pairs.run(state, own))}
         if not runs:
             return None
         own, run = next(iter(runs.items()))
@@ -210,9 +212,11 @@ class _Search:
         if silent:
             return Cause(Kind.SILENT_CHOICE, transitions, sides, step=step)
         meant = meant_by(step, self._impl, pairs, self._specified)
-        if meant is not None and meant in self._specified.moves(own):
-            return Cause(Kind.RENAMED_ACTION, transitions, sides, step=step, action=meant)
-        called = self._specified.calls(state)
+        fitting = next((o for o in runs if meant in self._specified.moves(o)), None)
+        if fitting is not None:
+            run = runs[fitting]
+            sides = (Side(run, fitting, (step,)),)
+            return Cause(Kind.RENAMED_ACTION, (*(t for t, _ in run), step), sides, step=step, action=meant)
         if called is not None and called != own and self._specified.leads(called, action):
             wrong = self._first_misnamed(run)
             if wrong is not None:

@@ -29,7 +29,7 @@ from .specified import Specified
 from .unmatched import unmatched
 from .unseen import Reading, Unseen
 from .witness import distinguish
-from .wording import not_seen
+from .wording import named, not_seen
 
 Side = Literal["impl", "spec"]
 Run = tuple[Transition, ...]
@@ -172,9 +172,9 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
     )  # fmt: skip
 
 
-def explain_initialisations(states: Iterable[str], spec: LTS, equivalence: Equivalence) -> Explanation:
-    """Explain that a model has no initialisation, or several, where `states` are the states initialised in."""
-    entered = sorted(states)
+def explain_initialisations(starts: Iterable[str], spec: LTS, equivalence: Equivalence) -> Explanation:
+    """Explain that a model has no initialisation, or several, where `starts` are the states initialised in."""
+    entered = sorted(starts)
     if not entered:
         _, steps = unmatched(spec, LTS("", ()), equivalence)
         start: list[Any] = [(None, INITIALISATION, spec.initial_state)] if spec.transitions else []
@@ -189,9 +189,10 @@ def explain_initialisations(states: Iterable[str], spec: LTS, equivalence: Equiv
         )  # fmt: skip
     own = spec.initial_state if spec.transitions else None
     cause = tuple(Transition(None, INITIALISATION, state) for state in entered)
+    states = ", ".join(map(named, entered))
     sentence = (
-        f"The model has {len(entered)} different initialisations, in {', '.join(entered)}; a specification has one "
-        "initial state, so no later observation can repair this."
+        f"The model has {len(entered)} different initialisations, in {states}; a specification has one initial state, "
+        "so no later observation can repair this."
     )
     lines = (sentence, "Start all instances in one state, and delete the other initialisations from the model.")
     return Explanation(

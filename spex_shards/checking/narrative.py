@@ -13,7 +13,7 @@ from .specified import Specified
 from .unseen import Reading, Unseen
 from .wording import MOST_SHOWN, capital, chain, listed, named, shown
 
-_DELETE: Final = "then delete the step from the model, which never forgets by itself"
+_DELETE: Final = "and delete the step from the model"
 
 
 class Told(NamedTuple):
@@ -51,7 +51,7 @@ def _unspecified(cause: Cause, specified: Specified) -> Told:
     ways = [a for a, end in ends.items() if end == step.target]
     if ways:
         known += f" It goes from {named(state)} to {named(step.target)} by {listed(ways, 'or')}."
-    advice = f"Correct the implementation, {_DELETE}; or add the step to the specification."
+    advice = f"Correct the implementation {_DELETE}; or add the step to the specification."
     return Told(_lines(sentence, known.strip(), advice), run[-1] if run else _first_from(state, specified))
 
 
@@ -63,7 +63,7 @@ def _renamed(cause: Cause, specified: Specified) -> Told:
     here = f"{shown(step)} was seen: the specification calls this step {one_line(action)}, the model "
     sentence = f"{here}{one_line(step.action)}."
     evidence = f"{capital(_allowed(side, state, specified))}; what was seen from there on fits {one_line(action)}."
-    advice = f"Report the action as {one_line(action)}, {_DELETE}; or rename it in the specification."
+    advice = f"Report the action as {one_line(action)} {_DELETE}; or rename it in the specification."
     end = specified.moves(side.own)[action][0]
     return Told((sentence, evidence, advice), specified.step(state, action, end, step.target)[-1])
 
@@ -82,7 +82,7 @@ def _wrong_target(cause: Cause, specified: Specified) -> Told:
     else:
         right = cause.sides[1]
         evidence = f"{named(step.target)} is what the specification calls the state {_after(right)}."
-    advice = f"Report {named(after)} as the state after it, {_DELETE}; or correct the specification."
+    advice = f"Report {named(after)} as the state after it {_DELETE}; or correct the specification."
     return Told((sentence, evidence, advice), run[-1] if run else None)
 
 
@@ -134,7 +134,7 @@ def _silent_step(cause: Cause, specified: Specified) -> Told:
         f"{capital(_after(side))} the model is still in what the specification calls {named(state)}; "
         f"{_after(other)} it is in {named(end)}."
     )
-    advice = f"Report an action of the specification instead, {_DELETE}; or add the silent step to the specification."
+    advice = f"Report an action of the specification instead {_DELETE}; or add the silent step to the specification."
     return Told((sentence, evidence, advice), run[-1] if run else _first_from(state, specified))
 
 

@@ -67,7 +67,9 @@ def two_sides(
             one, other = domains.get((state, 0)), domains.get((state, 1))
             if not one or not other or one & other:
                 continue
-            sides = [_side(part, state, pairs, own, {e for e in ends if (e in second) == bool(n)})
+            called = specified.calls(state)
+            sides = [_side(part, state, pairs, sorted(own, key=lambda o: o != called),
+                           {e for e in ends if (e in second) == bool(n)})
                      for n, own in enumerate((one, other))]  # fmt: skip
             entered = [any(into for _, into in second), any(e not in second and e[1] for e in ends) or state == start]
             rank = (not all(entered), sum(len(side.then) for side in sides))
@@ -121,10 +123,10 @@ def _domains(edges: list[Edge], start: State, specified: Specified) -> dict[Plac
 
 
 def _side(
-    part: Sequence[Transition], state: State, pairs: Pairs, classes: set[int], ends: set[tuple[int, bool]]
+    part: Sequence[Transition], state: State, pairs: Pairs, classes: list[int], ends: set[tuple[int, bool]]
 ) -> Side:
-    reached = [own for own in pairs.classes[state] if own in classes]
-    own = reached[0] if reached else min(classes)
+    reached = [own for own in classes if own in pairs.classes[state]]
+    own = (reached or classes)[0]
     then = tuple(part[at] for at, into in sorted(ends) if not into and part[at].action != INTERNAL)
     into = {part[at] for at, leads in ends if leads}
     runs = [(own, pairs.run(state, own)) for own in reached]

@@ -68,7 +68,9 @@ class Reading:
             if node not in told:
                 told.add(node)
                 for action, end in lacking.get(node, ()):
-                    listed.append((Unseen(state, action, specified.named(end)), end))
+                    steps = specified.step(specified.named(self.own[state], state), action, end)
+                    target: State = steps[-1].target if steps else specified.named(end)
+                    listed.append((Unseen(state, action, target), end))
         self.unseen = tuple(unseen for unseen, _ in listed)
         self.ends = tuple(end for _, end in listed)
 

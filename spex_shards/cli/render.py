@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +39,9 @@ def render_models(
     data_dir: Annotated[
         Path | None, typer.Option(help="A data directory: the report lists its instances' deviations.")
     ] = None,
+    names_must_agree: Annotated[
+        bool, typer.Option("--names-must-agree", help="HTML: judge by the names of states as well, as check does.")
+    ] = False,
     specification: SpecificationsOption = None,
     hide: HideOption = None,
     rename: RenameOption = None,
@@ -58,7 +63,8 @@ def render_models(
         models = [seen.model(model) for model in _models(source)]
         if not models:
             output.fail(f"there is no model in {source}: no file there ends in .spex")
-        if write_target(output, target, _drawing(models, chosen, data_dir, seen)):
+        draw = partial(_view, data_dir=data_dir, seen=seen, names_must_agree=names_must_agree)
+        if write_target(output, target, _drawing(models, chosen, draw)):
             output.report(_report(models, chosen, target))
 
 
@@ -71,10 +77,10 @@ def _models(source: str) -> list[ImplModel]:
     return [model for _, model in sorted(models.items())]
 
 
-def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, seen: Relabelling) -> str:
+def _drawing(models: list[ImplModel], form: Form, view: Callable[[ImplModel], View]) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
-        return report([_view(model, data_dir, seen) for model in models], f"Review of {names}")
+        return report([view(model) for model in models], f"Review of {names}")
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
     if form is Form.SVG:
@@ -84,10 +90,10 @@ def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, seen: R
     return written_as(models[0], form)
 
 
-def _view(model: ImplModel, data_dir: Path | None, seen: Relabelling) -> View:
+def _view(model: ImplModel, *, data_dir: Path | None, seen: Relabelling, names_must_agree: bool) -> View:
     declared = registered(model.specification)
     cls = None if declared is None else seen.specification(declared)
-    result = None if cls is None else check(model, cls)
+    result = None if cls is None else check(model, cls, names_must_agree=names_must_agree)
     if data_dir is None:
         return view_of(model, cls, result)
     extra = cover(model, cls.declaration, result).unexplained if cls is not None and result is not None else ()

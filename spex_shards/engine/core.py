@@ -246,7 +246,8 @@ class Engine:
         if entry.declaration.judge == "run":
             return None
         shown = codec.identifier_of(identifier)
-        text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)})"
+        text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)}): "
+        text += "let a test suite or learning_mode=True make one; until then nothing that it does is judged"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
 

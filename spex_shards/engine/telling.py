@@ -61,6 +61,13 @@ class Outline:
             todo += new
         return [action for here in near for action in self._after[here] if strong or action != INTERNAL]
 
+    def ways_on(self, state: str | None) -> str:
+        """Return what could have happened in a state, as the end of a sentence; nothing if that is not known."""
+        if state is None or not self.has(state):
+            return ""
+        allowed = _listed(self.allowed(state), "or")
+        return f"; the specification allows {allowed} there" if allowed else "; the specification allows nothing there"
+
 
 def told(instance: str, outline: Outline, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
     """Say what a deviation is.

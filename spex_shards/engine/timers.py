@@ -172,7 +172,8 @@ class Timers:
             return
         error = TransitionTimeout(
             f"instance {show(instance.identifier)} of {entry.name} has been in state {instance.current_state!r} "
-            f"longer than its transition timeout of {entry.declaration.transition_timeout}",
+            f"longer than its transition timeout of {entry.declaration.transition_timeout}"
+            f"{entry.outline.ways_on(instance.current_state)}",
             instance=instance,
         )
         self._watch.timing(key)

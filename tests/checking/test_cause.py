@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from spex_shards.checking import cause as cause_module
+from spex_shards.checking import core, pairs
 from spex_shards.checking.bisimulation import Equivalence, bisimilar, classes, minimised
 from spex_shards.checking.cause import Kind
 from spex_shards.checking.conformance import Verdict, compare
@@ -148,3 +151,24 @@ def test_the_proof_agrees_with_trying_every_assignment(steps, spec, equivalence)
     small = minimised(spec, equivalence)
     cause = [Transition(*step) for step in steps]
     assert irreparable(0, cause, small, equivalence) is not assignable(LTS(0, steps), spec, equivalence)
+
+
+def test_beyond_the_bounds_a_cause_is_still_irreparable_though_perhaps_not_the_smallest(monkeypatch):
+    """Pairs that are not all looked at, and parts that are not taken further apart."""
+    spec = LTS(0, [(0, "a", 1), (0, "a", 2), (1, "b", 3), (2, "c", 4), (0, "d", 0)])
+    impl = LTS(0, [(0, "d", 0), (0, "a", 1), (1, "b", 2), (1, "c", 2)])
+    assert set(check(impl, spec, Equivalence.BRANCHING).cause) == {(0, "a", 1), (1, "b", 2), (1, "c", 2)}
+    monkeypatch.setattr(core, "MOST_WORK", 0)
+    found = compare(impl, spec).explanation
+    assert not found.minimal
+    assert not assignable(LTS(0, found.cause), spec, Equivalence.BRANCHING)
+    monkeypatch.setattr(pairs, "MOST_PAIRS", 2)
+    assert not assignable(LTS(0, compare(impl, spec).explanation.cause), spec, Equivalence.BRANCHING)
+
+
+def test_a_wrong_cause_is_never_shown(monkeypatch):
+    """Whatever is found is proved by other code."""
+    wrong = cause_module.Cause(Kind.CONFLICT, (Transition(0, "a", 1),), ())
+    monkeypatch.setattr(cause_module._Search, "cause", lambda _: wrong)
+    with pytest.raises(AssertionError, match="a wrong cause was found, please report it"):
+        _ = compare(LTS(0, [(0, "a", 1), (1, "b", 0)]), LTS(0, [(0, "a", 1)])).explanation

@@ -200,6 +200,13 @@ def test_check_says_how_many_models_are_equivalent(run: Callable[..., Done], pro
     assert (done.code, done.err, done.out.splitlines()[-1]) == (0, "", "all 2 models are equivalent")
 
 
+EAGER = (
+    "shop.Eager: incomplete: After start --pay--> p --cancel--> c your implementation has not been seen to do return."
+)
+RULE = "after start --pay--> p the specification, in paid, allows only ship."
+STRICT = f"shop.Strict: violation: p --[cancel]-> c was seen and is not specified: {RULE}"
+
+
 def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done], project: Path) -> None:
     """It exits with 1, and distinguishes what is missing from what is wrong."""
     write_model(project / "models", "shop.Order", *GOOD)
@@ -208,9 +215,9 @@ def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done]
     done = run("check", "models", "--specification", "shop:Order")
     assert done.code == 1
     assert done.headlines == [
-        "shop.Eager: incomplete: nothing wrong was seen, but not everything that is specified",
+        EAGER,
         "shop.Order: equivalent",
-        "shop.Strict: violation: something was seen that is not specified",
+        STRICT,
         "shop.Refund: no model",
         "2 of 3 models are not equivalent",
     ]
@@ -236,11 +243,52 @@ def test_check_as_json_is_exactly_one_object(run: Callable[..., Done], project: 
     order, strict = done.plain["models"]
     expected = {"specification": "shop.Order", "transitions": 4, "verdict": "equivalent", "decided": True,
                 "error": None, "file": "models/shop.Order.spex", "explanation": None, "findings": [],
-                "specification_changed": None}  # fmt: skip
+                "specification_changed": None, "naming": None}  # fmt: skip
     assert {key: order[key] for key in expected} == expected
     assert (order["coverage"]["shown"], order["coverage"]["of"], order["coverage"]["percent"]) == (3, 3, 100.0)
     assert (strict["verdict"], strict["coverage"]["unexplained"]) == ("violation", [["p", "cancel", "c"]])
     assert set(order) == set(strict) == {*expected, "coverage"}
+
+
+def test_check_as_json_has_the_cause_and_its_kind(run: Callable[..., Done], project: Path) -> None:
+    """For programs: the transitions responsible, the one to blame, the runs, and what was not seen."""
+    write_model(project / "models", "shop.Strict", *GOOD)
+    write_model(project / "models", "shop.Eager", *GOOD)
+    done = run("check", "models", "--specification", "shop:Order", "--format", "json")
+    eager, strict = (model["explanation"] for model in done.plain["models"])
+    assert (strict["kind"], strict["step"]) == ("unspecified-step", ["p", "cancel", "c"])
+    assert strict["cause"] == strict["trace"] == [["start", "pay", "p"], ["p", "cancel", "c"]]
+    assert strict["runs"] == [strict["cause"]]
+    assert strict["text"].startswith(strict["sentence"])
+    assert (eager["kind"], eager["cause"], eager["step"]) == ("not-seen", [], None)
+    assert eager["unseen"][0][:2] == ["c", "return"]
+
+
+def test_check_notes_a_state_of_another_name_and_fails_where_names_must_agree(
+    run: Callable[..., Done], project: Path
+) -> None:
+    """The note leaves the exit code alone; a model with names of its own gets none."""
+    (project / "parcels.py").write_text(
+        "import spex_shards as spex\n\nclass Parcel(spex.Specification):\n"
+        '    transitions = [("new", "send", "sent"), ("sent", "arrive", "there"), ("sent", "vanish", "lost")]\n'
+    )
+    steps = ("new", "send", "sent"), ("sent", "arrive", "lost"), ("sent", "vanish", "lost")
+    write_model(project / "models", "parcels.Parcel", *steps)
+    noted = run("check", "models", "--specification", "parcels:Parcel")
+    sentence = "sent --[arrive]-> lost was seen: the specification calls this state there"
+    assert (noted.code, noted.headlines[0]) == (0, "parcels.Parcel: equivalent")
+    assert f"  names: {sentence}\n" in noted.out
+    assert run("check", "models", "--specification", "parcels:Parcel", "--strict").code == 0
+    failed = run("check", "models", "--specification", "parcels:Parcel", "--names-must-agree")
+    assert (failed.code, failed.headlines[0]) == (
+        1, f"parcels.Parcel: violation: {sentence}, and names must agree."
+    )  # fmt: skip
+    assert "  names: " not in failed.out
+    for options, verdict in (((), "equivalent"), (("--names-must-agree",), "violation")):
+        run("render", "models", "report.html", "--specification", "parcels:Parcel", *options)
+        assert f'<p class="verdict {verdict}">' in (project / "report.html").read_text()
+    write_model(project / "models", "parcels.Parcel", ("a", "send", "b"), ("b", "arrive", "c"), ("b", "vanish", "c"))
+    assert "  names: " not in run("check", "models", "--specification", "parcels:Parcel").out
 
 
 def test_a_malformed_file_is_no_equivalent_model(run: Callable[..., Done], project: Path) -> None:
@@ -270,7 +318,7 @@ def test_a_model_of_an_unknown_specification_is_reported_with_what_to_do(
     unknown = "no imported module has this specification; name it with --specification MODULE:NAME"
     assert done.headlines == [
         f"elsewhere.Gone: no verdict: {unknown}",
-        "shop.Strict: violation: something was seen that is not specified",
+        STRICT,
         *(f"shop.{name}: no model" for name in ("Eager", "Order", "Refund")),
         "2 of 2 models are not equivalent",
     ]

@@ -116,7 +116,8 @@ def test_junit_is_read_by_a_reader(mixed: Callable[[str], Done]) -> None:
     assert cases["shop.Order"].is_passed
     assert isinstance(cases["shop.Strict"].result[0], junitparser.Failure)
     assert cases["shop.Strict"].result[0].type == "violation"
-    assert "something was seen that is not specified" in cases["shop.Strict"].result[0].text
+    assert "cancel]-> c was seen and is not specified" in cases["shop.Strict"].result[0].message
+    assert "Correct the implementation" in cases["shop.Strict"].result[0].text
 
 
 def test_junit_survives_what_xml_cannot_hold() -> None:

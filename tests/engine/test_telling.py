@@ -77,3 +77,11 @@ def test_a_specification_without_transitions_and_one_with_very_many_actions_are_
     assert "The specification has no transitions." in sentences((None, INITIALISATION, "x"), declaration=empty)
     wide = Specification.define("o.Wide", [("a", f"go{n}", "b") for n in range(20)]).declaration
     assert "go6 and 13 others" in sentences(("a", "stop", "b"), declaration=wide)
+
+
+def test_a_timeout_is_told_with_what_could_have_happened():
+    """Where the specification has a state of that name."""
+    outline = Outline(ORDER)
+    assert outline.ways_on("paid") == "; the specification allows ship or cancel there"
+    assert outline.ways_on("shipped") == "; the specification allows nothing there"
+    assert outline.ways_on("elsewhere") == outline.ways_on(None) == ""
