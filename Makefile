@@ -1,11 +1,11 @@
-# Every target makes and fills .venv by itself; Python (3.11 or later), pip and make are all that must be there.
+# Every target creates and fills .venv itself; only Python (3.11 or later), pip and make are needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
 INPUTS ?= 5000000
 HOURS ?= 1
-# Most tests wait for processes most of the time, so there are more of them at once than cores.
+# The number of tests at once. It exceeds the cores, because most tests mostly wait for processes.
 AT_ONCE ?= 6
 NOT_RUN := $(VENV)/not-run.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
 
-# Twice, so that the tests that need the machine for themselves have it; the second run tells what neither of them ran.
+# Two runs: first the tests that need the machine for themselves. The second run reports what neither of them ran.
 test: $(STAMP)
 	@rm -f $(NOT_RUN)
 	@code=0; export TESTS_NOT_RUN=$(NOT_RUN); \
@@ -42,7 +42,7 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# atheris follows the coverage; where there is none for this Python, mutations are made without it.
+# atheris follows the coverage; if it does not exist for this Python, only mutations are used.
 fuzz: $(STAMP)
 	-$(BIN)/python -m pip install --quiet "atheris>=3.0"
 	$(BIN)/python -m tests.programs.fuzz --inputs $(INPUTS)
@@ -53,7 +53,7 @@ chaos: $(STAMP)
 inject: $(STAMP)
 	$(BIN)/python -m tests.programs.injection
 
-# Web server, task workers and a script on one directory, killed and restarted; needs Debian's redis-server.
+# A web server, task workers and a script use one directory, and are killed and restarted; needs Debian's redis-server.
 soak: $(STAMP)
 	$(BIN)/python -m tests.programs.soak --hours $(HOURS)
 

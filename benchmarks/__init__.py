@@ -1,1 +1,1 @@
-"""Benchmarks: one command (`make bench`), JSON and a plot, with the floor and peers measured in the same run."""
+"""The benchmarks: `make bench` measures library, floor and peers in the same run, and writes JSON and a plot."""

@@ -1,4 +1,4 @@
-"""Run everything, alternating what is compared, and write benchmarks/results/bench.json and bench.png."""
+"""Run all benchmarks, alternating between compared variants; write benchmarks/results/bench.json and bench.png."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @contextmanager
 def fresh() -> Iterator[Path]:
-    """Give a folder of its own to each measurement."""
+    """Return a function that gives each measurement a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="spex-bench-") as name:
         yield Path(name)
 
@@ -34,7 +34,7 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def latency(durability: str, placement: str, rounds: int, calls: int) -> dict[str, Any]:
-    """Blocking round trips against their floor, alternating."""
+    """Measure blocking round trips and their floor, in alternating rounds."""
     sync = durability == "disk"
     measures: dict[str, Callable[[Path], list[float]]] = {
         "pipe ping-pong": lambda _: floor.ping_pong(calls, placement),
@@ -68,7 +68,7 @@ def latency(durability: str, placement: str, rounds: int, calls: int) -> dict[st
 
 
 def throughput(durability: str, rounds: int, calls: int) -> dict[str, int]:
-    """Observations a second for 1, 2 and 4 shards, alternating."""
+    """Measure observations per second for 1, 2 and 4 shards, in alternating rounds."""
     rates: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds):
         for shards in (1, 2, 4):
@@ -79,7 +79,7 @@ def throughput(durability: str, rounds: int, calls: int) -> dict[str, int]:
 
 
 def replays(durability: str) -> dict[str, int] | str:
-    """Events a second of both real logs, through 4 shards."""
+    """Measure events per second for both real logs, with 4 shards."""
     if not LOGS.is_dir():
         return "not run: the event logs beside the project (../shared/data) are absent"
     rates = {}
@@ -146,12 +146,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def progress(text: str) -> None:
-    """Say what is measured, to a person who waits."""
+    """Print what is being measured."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Parse arguments, measure, write and print."""
+    """Parse the arguments, measure, write and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=10_000, help="blocking calls a round")

@@ -1,7 +1,7 @@
-"""How the offline checker grows: ``python -m benchmarks.checker`` writes results/checker.json and checker.png.
+"""Measure how the offline checker scales: ``python -m benchmarks.checker`` writes checker.json and checker.png.
 
-Pairs of systems of 14 families, equivalent and broken by a single step, are made by ``../shared/bisim/gen.py``.
-Each measurement is a process of its own; rounds alternate between all of them.
+``../shared/bisim/gen.py`` makes pairs of systems of 14 families, equivalent ones and ones that differ in a single step.
+Each measurement runs in a process of its own; rounds alternate between all of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ REFERENCE = {
 
 
 def generator() -> Any:
-    """Load the generator that lies beside the project."""
+    """Load the generator, which lies beside the project."""
     spec = importlib.util.spec_from_file_location("gen", GENERATOR)
     assert spec is not None
     assert spec.loader is not None
@@ -58,7 +58,7 @@ def generator() -> Any:
 
 
 def system(raw: tuple[Any, ...]) -> LTS:
-    """Return a generated system as a value."""
+    """Return a generated system as an `LTS`."""
     _, initial, sources, labels, targets, names = raw
     actions = [INTERNAL if name == "tau" else name for name in names]
     return LTS(
@@ -67,7 +67,7 @@ def system(raw: tuple[Any, ...]) -> LTS:
 
 
 def memory(field: str) -> float:
-    """Return a figure of this process in MiB: VmRSS now, or VmHWM, the most since `forget`."""
+    """Return a memory figure of this process in MiB: VmRSS (now) or VmHWM (the maximum since `forget`)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
@@ -140,7 +140,7 @@ def measure(sizes: list[int], rounds: int, families: list[str], *, explain: bool
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw processor time against size, one line a family."""
+    """Draw processor time against size, one line per family."""
     try:
         import matplotlib as mpl
 
@@ -171,7 +171,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Parse arguments, measure, write and print."""
+    """Parse the arguments, measure, write and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checker", description=__doc__)
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="steps of the specification"

@@ -1,4 +1,4 @@
-"""What the hardware and the libraries allow: the floor that the manager is compared with."""
+"""Measure the floor that the manager is compared with: what the hardware and the libraries allow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIENT = records.seal([1, 0, 0])
 
 
 def ping_pong(calls: int, placement: str) -> list[float]:
-    """Round trips of 48 bytes over two pipes to a forked process that does nothing else; seconds each."""
+    """Return the seconds of each round trip of 48 bytes, over two pipes, to a forked process that does nothing else."""
     with placed(placement) as server:
         return _ping_pong(calls, server)
 
@@ -56,7 +56,7 @@ def _ping_pong(calls: int, server: set[int]) -> list[float]:
 
 
 def lmdb_rows(calls: int, folder: Path, *, sync: bool) -> list[float]:
-    """The rows that one transition reads and writes, as bare LMDB transactions in this process; seconds each."""
+    """Return the seconds for one transition's reads and writes, as bare LMDB transactions in this process."""
     environment = lmdb.open(str(folder), map_size=1 << 30, max_dbs=4, sync=sync, metasync=sync)
     instances, history, clients = (environment.open_db(name) for name in (b"instances", b"history", b"clients"))
     times = []
@@ -74,7 +74,7 @@ def lmdb_rows(calls: int, folder: Path, *, sync: bool) -> list[float]:
 
 
 def engine_alone(calls: int, folder: Path, *, sync: bool) -> list[float]:
-    """The engine in this process, one commit per transition, without manager, pipe or lock; seconds each."""
+    """Return the seconds of each transition in a bare engine: one commit each, no manager, pipe or lock."""
     store = open_store(folder, StoreOptions("disk" if sync else "process"))
     engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     engine.register(describe(Light)[0], None)
@@ -120,9 +120,9 @@ _PeerManager.register("Peer", _Peer)
 
 
 def peer_manager(calls: int, folder: Path, placement: str) -> list[float]:
-    """A peer: `multiprocessing`'s manager process with SQLite (WAL, unsynced) behind it; seconds each.
+    """Return the seconds of each call of a peer: `multiprocessing`'s manager process over SQLite (WAL, unsynced).
 
-    It validates nothing, judges nothing, is not restarted, and a request in flight when it dies is lost.
+    The peer validates nothing, judges nothing and is not restarted, and a request in flight when it dies is lost.
     """
     with _PeerManager() as manager, placed(placement) as server:
         for thread in Path(f"/proc/{manager._process.pid}/task").iterdir():  # type: ignore[attr-defined]

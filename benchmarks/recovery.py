@@ -1,6 +1,7 @@
-"""Time from a worker's kill to its first answer, empty and with many instances: ``python -m benchmarks.recovery``.
+"""Measure the time from a worker's kill to its first answer: ``python -m benchmarks.recovery``.
 
-Alternates between two managers, one shard each. "rested": all is in LMDB; "loaded": the log holds the newest.
+It alternates between two managers with one shard each: one with a single instance, one with many. "rested": all changes
+are in LMDB. "loaded": the newest changes are in the log.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Order(spex.Specification):
-    """A cycle of two."""
+    """A specification that is a cycle of two states."""
 
     name = "benchmark.Recovery"
     transitions = [("new", "pay", "paid"), ("paid", "back", "new")]
@@ -35,7 +36,7 @@ def start(folder: str, name: str) -> spex.ShardedInstanceManager:
 
 
 def kill(manager: spex.ShardedInstanceManager) -> float:
-    """Kill the worker; return the milliseconds until a blocking transition is answered by the next one."""
+    """Kill the worker; return the milliseconds until its successor has answered a blocking transition."""
     action, state = ("back", "new") if manager.get_instance(0).current_state == "paid" else ("pay", "paid")
     pid = manager.shards()[0].pid
     assert pid is not None

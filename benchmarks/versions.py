@@ -1,8 +1,9 @@
-"""Checkouts on the same work, alternating: ``python -m benchmarks.versions OTHER_CHECKOUT [...] --rounds 9``.
+"""Compare checkouts on the same work: ``python -m benchmarks.versions OTHER_CHECKOUT [...] --rounds 9``.
 
-Each measurement is a process of its own with that checkout first on its path, so no version warms up for another. The
-first checkout is what the others are divided by; this one is measured last. Minima are printed beside medians, as other
-programs on the machine only ever add time.
+Rounds alternate between the checkouts. Each measurement is a process of its own with that checkout first on its path,
+so that no version warms up the machine for another. The figures of the others are divided by those of the first
+checkout; this checkout is measured last. Minima are printed beside medians, because other programs on the machine can
+only add time.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ CALLS = 8_000
 
 
 def own_processor_time() -> float:
-    """Return the processor seconds of this process."""
+    """Return the processor time of this process in seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def processor_time(pid: int) -> float:
-    """Return the processor seconds of another process."""
+    """Return the processor time of another process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
@@ -45,7 +46,7 @@ def resident(pid: int | str) -> float:
 
 
 def importing(_: Path) -> dict[str, float]:
-    """Import the package."""
+    """Measure the import of the package."""
     started = time.perf_counter()
     import spex_shards  # noqa: F401 - this is what is measured
 
@@ -53,7 +54,7 @@ def importing(_: Path) -> dict[str, float]:
 
 
 def starting(folder: Path) -> dict[str, float]:
-    """Start and end four shards."""
+    """Measure the start and the end of four shards."""
     from .work import manager
 
     started = time.perf_counter()
@@ -69,7 +70,7 @@ def starting(folder: Path) -> dict[str, float]:
 
 
 def blocking(folder: Path) -> dict[str, float]:
-    """One caller, one shard, each call waited for."""
+    """Measure one caller on one shard that waits for each call."""
     from .work import Light, manager
 
     with manager(folder, 1, "process") as running:
@@ -88,7 +89,7 @@ def blocking(folder: Path) -> dict[str, float]:
 
 
 def nowait(folder: Path) -> dict[str, float]:
-    """One caller, one shard, nothing waited for until the flush."""
+    """Measure one caller on one shard that waits only for the flush."""
     from .work import Light, manager
 
     with manager(folder, 1, "process") as running:
@@ -109,7 +110,7 @@ def nowait(folder: Path) -> dict[str, float]:
 
 
 def in_process(folder: Path) -> dict[str, float]:
-    """The in-process manager."""
+    """Measure the in-process manager."""
     from .work import blocking_in_process
 
     return {"in-process p50, µs": statistics.median(blocking_in_process(folder, "process", CALLS)) * 1e6}
@@ -121,7 +122,7 @@ MEASURES: dict[str, Callable[[Path], dict[str, float]]] = {
 
 
 def measured(checkout: Path, name: str) -> dict[str, float]:
-    """Run one measurement with one checkout's package, and this checkout's benchmarks."""
+    """Return the result of one measurement, with one checkout's package and this checkout's benchmarks."""
     with tempfile.TemporaryDirectory(prefix="spex-versions-") as folder:
         program = (
             f"import sys; sys.path[:0] = [{str(checkout)!r}]\n"
@@ -135,7 +136,7 @@ def measured(checkout: Path, name: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print a table; the figures go to benchmarks/results/versions.json."""
+    """Measure, print a table, and write the figures to benchmarks/results/versions.json."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkouts", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=9)

@@ -1,6 +1,7 @@
-"""How long the way of one blocking transition is: ``python -m benchmarks.way`` names the functions that it passes.
+"""Count and name the functions that one blocking transition passes: ``python -m benchmarks.way``.
 
-On the client's side those of the calling thread; on the worker's those of one turn of its loop. Each is counted once.
+On the client's side these are the functions of the calling thread; on the worker's side those of one turn of its loop.
+Each function counts once.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from spex_shards.engine.hosting import SpexHost
 from spex_shards.messages import operations as ops
 from spex_shards.messages.host_options import SpexOptions
 from spex_shards.messages.specifications import describe
+from spex_shards.runtime.data_dir import DataDir
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.protocol.requests import DECLARE
 from spex_shards.runtime.protocol.session import ClientSession, frame
 from spex_shards.runtime.service import NOBODY
 from spex_shards.runtime.shard import open_shard
-from spex_shards.runtime.store.opening import StoreOptions
+from spex_shards.runtime.store.opening import LocalStores
+from spex_shards.runtime.store.port import StoreOptions
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker import WorkerOptions, loop
+from spex_shards.runtime.worker.control import SocketControl
 from spex_shards.runtime.worker.logs import LogCapture
 
 PACKAGE = str(Path(spex.__file__).parent)
@@ -60,7 +65,7 @@ def passed(work: Callable[[], Any]) -> list[str]:
 
 
 def client_side(folder: Path) -> list[str]:
-    """Return the way of a transition in the application."""
+    """Return the functions that a transition passes in the application."""
     places = {"data_dir": folder / "data", "impl_models_dir": folder / "models"}
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True) as manager:
         manager.init_instance(Light, 1)
@@ -71,13 +76,17 @@ def client_side(folder: Path) -> list[str]:
 
 
 def worker_side(folder: Path) -> list[str]:
-    """Return the way of the same transition in a worker, run in this process."""
+    """Return the functions that the same transition passes in a worker, which runs in this process."""
     host = SpexHost(ModelSource(learning_mode=True), SpexOptions(folder, True, None, 0))
-    shard = open_shard(folder, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
+    directory = DataDir(folder / "data")
+    directory.make()
+    shard = open_shard(LocalStores(directory), 0, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
     _, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    worker = loop.Worker(shard, control, WorkerOptions(0, 1 << 20, logging.WARNING), LogCapture(logging.WARNING))
+    capture = LogCapture(logging.WARNING)
+    worker = loop.Worker(shard, SocketControl(control), WorkerOptions(0, 1 << 20, logging.WARNING), capture)
     requests, replies, events = (os.pipe2(os.O_NONBLOCK) for _ in range(3))
-    worker._clients.attach(b"c" * 16, os.getpid(), True, [requests[0], replies[1], events[1]])
+    streams = [Descriptor(requests[0]), Descriptor(replies[1]), Descriptor(events[1])]
+    worker.clients.attach(b"c" * 16, os.getpid(), True, streams)
     key, session = canonical(1), ClientSession()
     os.write(requests[1], session.hello(1) + frame((0, 0, DECLARE.code, 0, describe(Light)[0].plain(), None)))
     os.write(requests[1], frame((1, 0, ops.INIT.code, 7, Light.name, key, None, None)))
@@ -91,7 +100,7 @@ def worker_side(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print both ways, and how long they are."""
+    """Print the functions of both sides, and their number."""
     with tempfile.TemporaryDirectory() as name:
         for side, way in (("client", client_side), ("worker", worker_side)):
             folder = Path(name) / side

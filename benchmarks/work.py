@@ -15,7 +15,7 @@ import spex_shards as spex
 
 
 class Light(spex.Specification):
-    """Two states, two actions."""
+    """A specification with two states and two actions."""
 
     name = "benchmarks.Light"
     transitions = [("red", "go", "green"), ("green", "stop", "red")]
@@ -23,10 +23,11 @@ class Light(spex.Specification):
 
 @contextmanager
 def placed(placement: str) -> Iterator[set[int]]:
-    """Pin this process to one processor; give the set that the other side belongs on.
+    """Pin this process to one processor; return the processors for the other side.
 
-    Schedulers put two processes that take turns on one processor or on two, and a round trip costs several times more
-    on two, where each turn wakes an idle one. So both are measured, the floor and its peers placed alike.
+    A scheduler may put two processes that take turns on one processor or on two. On two, a round trip takes several
+    times as long, because each turn wakes an idle processor. So both cases are measured, with the floor and the peers
+    placed in the same way.
     """
     before = os.sched_getaffinity(0)
     first, *others = sorted(before)
@@ -46,7 +47,7 @@ def manager(folder: Path, shards: int, durability: str) -> spex.ShardedInstanceM
 
 
 def blocking(folder: Path, durability: str, calls: int, placement: str) -> list[float]:
-    """Blocking transitions of one caller on one shard; seconds each."""
+    """Return the seconds of each blocking transition, for one caller on one shard."""
     with manager(folder, 1, durability) as running, placed(placement) as server:
         os.sched_setaffinity(running.shards()[0].pid or 0, server)
         identifier = ("order", 17)
@@ -60,7 +61,7 @@ def blocking(folder: Path, durability: str, calls: int, placement: str) -> list[
 
 
 def blocking_in_process(folder: Path, durability: str, calls: int) -> list[float]:
-    """The same on the in-process manager; seconds each."""
+    """Return the seconds of each blocking transition on the in-process manager."""
     options: dict[str, Any] = {"data_dir": folder / "data", "impl_models_dir": folder / "models"}
     with spex.SimpleInstanceManager(**options, durability=durability, learning_mode=True) as running:
         running.init_instance(Light, ("order", 17))
@@ -73,7 +74,7 @@ def blocking_in_process(folder: Path, durability: str, calls: int) -> list[float
 
 
 def nowait(folder: Path, shards: int, durability: str, calls: int) -> float:
-    """Observations a second, sent by one thread without waiting over a thousand instances, the flush included."""
+    """Return observations per second, sent by one thread without waiting to a thousand instances, with the flush."""
     with manager(folder, shards, durability) as running:
         for number in range(1000):
             running.init_instance_nowait(Light, ("order", number))
@@ -86,7 +87,7 @@ def nowait(folder: Path, shards: int, durability: str, calls: int) -> float:
 
 
 def replayed(log: Path, folder: Path, shards: int, durability: str) -> float:
-    """Events a second of replaying an event log with the command line tool, as it reports them."""
+    """Return the events per second that the command line tool reports for the replay of an event log."""
     import json
 
     done = subprocess.run(
@@ -98,7 +99,7 @@ def replayed(log: Path, folder: Path, shards: int, durability: str) -> float:
 
 
 def start_up(folder: Path) -> tuple[float, float]:
-    """Seconds that starting four shards takes, and the resident size of an idle worker in MiB."""
+    """Return the seconds that starting four shards takes, and the resident size of an idle worker in MiB."""
     started = time.perf_counter()
     with manager(folder, 4, "process") as running:
         seconds = time.perf_counter() - started
@@ -109,7 +110,7 @@ def start_up(folder: Path) -> tuple[float, float]:
 
 
 def import_time() -> float:
-    """Seconds that importing the package adds to starting an interpreter."""
+    """Return the seconds that importing the package adds to the start of an interpreter."""
 
     def run(code: str) -> float:
         started = time.perf_counter()

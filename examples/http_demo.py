@@ -1,6 +1,6 @@
-"""The demo: real HTTP/1.1 connections are observed while the shards are killed under them. Run by ``make demo``.
+"""The demo: real HTTP/1.1 connections are observed while their shards are killed. Run by ``make demo``.
 
-What it does, and how, is told in the package ``http_demo`` beside this file.
+The package ``http_demo`` beside this file explains it.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A ledger on the shard runtime: accounts that are credited and debited exactly once, whatever dies meanwhile.
+"""A ledger on the shard runtime: amounts are booked exactly once, even if processes die meanwhile.
 
 ``python examples/ledger.py`` kills shards while it works, and shows that not a cent was lost or doubled.
 """
@@ -16,11 +16,11 @@ from spex_shards import runtime
 
 
 class Overdrawn(runtime.Error):
-    """There is less on the account than is to be taken from it."""
+    """The account has less than the amount to be taken from it."""
 
 
 class Ledger(runtime.Service):
-    """Accounts, and what was booked on each."""
+    """Accounts and the amounts booked on each."""
 
     errors = (Overdrawn,)
 
@@ -40,17 +40,17 @@ class Ledger(runtime.Service):
 
     @runtime.query
     def balance(self, key: str) -> int:
-        """Return what is on an account."""
+        """Return the balance of an account."""
         return self.rows.get(key, (0, 0))[0]  # type: ignore[no-any-return]
 
     @runtime.query
     def total(self) -> int:
-        """Return what is on all accounts of a shard together."""
+        """Return the sum of all accounts of a shard."""
         return sum(balance for balance, _ in self.rows.values())
 
     @runtime.query
     def accounts(self, after: str | None = None) -> tuple[list[Any], str | None]:
-        """Return a page of accounts, and where the next one begins."""
+        """Return a page of accounts, and the start of the next page."""
         page = []
         for name, (balance, _) in self.rows.after(after):
             page.append((name, balance))
@@ -60,7 +60,7 @@ class Ledger(runtime.Service):
 
 
 def main(transfers: int = 2000, kills: int = 10) -> None:
-    """Book transfers at random while shards are killed, and count the money."""
+    """Book transfers at random while shards are killed, then count the money."""
     chosen = random.Random(1)
     expected: Counter[str] = Counter()
     with (

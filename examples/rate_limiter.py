@@ -1,4 +1,4 @@
-"""A sliding-window rate limiter on the shard runtime: so many calls a window for each client, for all processes."""
+"""A sliding-window rate limiter on the shard runtime: it limits each client's calls per window, over all processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from spex_shards import runtime
 
 
 class RateLimiter(runtime.Service):
-    """For each key the times of the calls that were let through; what is over is removed by itself."""
+    """Keeps, for each key, the times of the calls that were allowed; expired times are removed automatically."""
 
     WINDOW = 60.0
     SWEEP = 10.0
 
     @runtime.command
     def allow(self, key: str, most: int, *, call: runtime.Call) -> bool:
-        """Whether one more call is let through: fewer than `most` were within the window before it."""
+        """Return whether one more call is allowed: fewer than `most` were allowed within the window before it."""
         now = call.now / 1_000_000
         recent = [at for at in self.rows.get(key, []) if at > now - self.WINDOW]
         allowed = len(recent) < most
@@ -30,7 +30,7 @@ class RateLimiter(runtime.Service):
         return len(self.rows)
 
     def tick(self, now: float) -> float:
-        """Forget keys without a call within the window; come again in a while."""
+        """Remove keys without a call within the window; ask to be called again later."""
         over = [key for key, times in self.rows.items() if times[-1] <= now - self.WINDOW]
         for key in over[:1000]:
             del self.rows[key]
@@ -38,7 +38,7 @@ class RateLimiter(runtime.Service):
 
 
 def main() -> None:
-    """Let five of eight calls through."""
+    """Try eight calls, of which five are allowed."""
     with (
         tempfile.TemporaryDirectory() as folder,
         runtime.Shards(RateLimiter, data_dir=folder, shards=2) as limiter,

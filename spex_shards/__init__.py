@@ -1,7 +1,8 @@
-"""Declare how something must behave, report what it did, and know whether it conforms.
+"""Declare how something must behave, report what it did, and find out whether it conforms.
 
-A `Specification` is a labelled transition system. An instance manager takes what each instance did, derives the
-implementation model from it, and decides by branching bisimilarity whether that is what was specified::
+A `Specification` is a labelled transition system. An instance manager receives the transitions of each instance,
+derives the implementation model from them, and decides by branching bisimilarity whether that model conforms to the
+specification::
 
     import spex_shards as spex
 
@@ -13,7 +14,7 @@ implementation model from it, and decides by branching bisimilarity whether that
     spex.init_instance(Order, ("order", 17))
     spex.transition(("order", 17), "pay", "paid")
 
-Importing the package starts nothing. `DESIGN` in ``docs/design.md`` says how it works.
+Importing the package starts nothing. ``docs/design.md`` says how it works.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from .checking.bisimulation import Equivalence
-from .checking.conformance import Result, Verdict, compare
+from .checking.comparing import compare
+from .checking.conformance import Result, Verdict
+from .checking.runs import Parting, parting
 from .domain.declaration import ALL, TERMINAL
 from .domain.difference import Difference
 from .domain.impl_model import ImplModel
@@ -35,6 +38,7 @@ from .errors import (
     DataDirError,
     DataDirLocked,
     DeserialisationFailed,
+    DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
     HandlerError,
@@ -86,7 +90,11 @@ from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
 if TYPE_CHECKING:
+    from .checking.composition import parallel
+    from .checking.counterexample import Counterexample
     from .checking.explanation import Explanation
+    from .checking.relabelling import relabelled
+    from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
@@ -100,16 +108,19 @@ __all__ = [
     "TERMINAL",
     "CallTimeout",
     "Caller",
+    "Counterexample",
     "DataDirError",
     "DataDirLocked",
     "DeserialisationFailed",
     "Deviation",
+    "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
     "Difference",
     "Equivalence",
     "Explanation",
     "HandlerError",
+    "Holding",
     "IdentifierInUse",
     "ImplModel",
     "ImplModelError",
@@ -121,9 +132,12 @@ __all__ = [
     "LayoutMismatch",
     "ManagerClosed",
     "OperationFailed",
+    "Parting",
     "PoisonRequest",
     "PredicateError",
     "Reference",
+    "Relation",
+    "RelationResult",
     "Result",
     "ServiceError",
     "ShardDown",
@@ -160,6 +174,9 @@ __all__ = [
     "iter_instances",
     "messages",
     "mock_instance",
+    "parallel",
+    "parting",
+    "relabelled",
     "shards",
     "stats",
     "transition",
@@ -170,16 +187,22 @@ __all__ = [
 
 logging.getLogger("spex_shards").addHandler(logging.NullHandler())
 
-# What brings msgpack, xxhash and the process machinery along, and what explains, is imported when it is first asked
-# for, so that a module that only declares specifications costs next to nothing to import.
+# These names are imported when they are first used: they need msgpack, xxhash, the process machinery or the explanation
+# code. So a module that only declares specifications is quick to import.
 _LATER = {
     "Caller": ".runtime.service:Call",
+    "Counterexample": ".checking.counterexample",
     "Explanation": ".checking.explanation",
+    "Holding": ".checking.relations",
     "InstanceManager": ".manager",
     "Reference": ".messages.values",
+    "Relation": ".checking.relations",
+    "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
     "SimpleInstanceManager": ".manager",
     "connect": ".manager",
+    "parallel": ".checking.composition",
+    "relabelled": ".checking.relabelling",
 }
 
 __getattr__ = _later(__name__, _LATER, globals())

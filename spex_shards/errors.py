@@ -7,6 +7,7 @@
     ├── TransitionError
     │   ├── DeviationStillEquivalent
     │   ├── DeviationNotEquivalent
+    │   ├── DeviationFromSpecification
     │   └── TransitionTimeout
     ├── InstanceError
     │   ├── IdentifierInUse
@@ -43,7 +44,7 @@ def encodable(text: str) -> str:
 
 
 def show(value: object) -> str:
-    """Return `repr(value)` as it can stand in an error's text, whatever the value is: cut where it is long."""
+    """Return `repr(value)` for an error's text: cut if it is long, and never an exception, whatever the value does."""
     try:
         text = encodable(repr(value))
     except Exception as error:
@@ -52,7 +53,7 @@ def show(value: object) -> str:
 
 
 def words(error: BaseException) -> str:
-    """Return class and text of any exception, whatever its `__str__` does."""
+    """Return an exception's class and text, whatever its `__str__` does."""
     try:
         return f"{type(error).__name__}: {encodable(str(error))}"
     except Exception:
@@ -60,7 +61,7 @@ def words(error: BaseException) -> str:
 
 
 class RemoteTraceback(Exception):
-    """The text of a traceback that happened in another process; stands as ``__cause__`` of what it explains."""
+    """The text of a traceback from another process; it is the ``__cause__`` of the error that it explains."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -71,10 +72,10 @@ class RemoteTraceback(Exception):
 
 
 class SpexError(Exception):
-    """Root of all errors of the library.
+    """The base class of all errors of the library.
 
     Args:
-        message: A plain sentence: what happened, to what, and where it helps, what to do.
+        message: A plain sentence: what happened, to what, and if it helps, what to do.
         **context: Facts for programs; the keys of each class are part of its contract.
 
     Attributes:
@@ -85,7 +86,7 @@ class SpexError(Exception):
     reason: ClassVar[str] = "spex_error"
 
     def __new__(cls, *args: Any, **_: Any) -> Self:
-        """Make one that can be shown and sent, whatever a subclass's `__init__` leaves out."""
+        """Set `message` and `context`: the error can be shown and sent even if a subclass's `__init__` sets neither."""
         error = super().__new__(cls, *args)
         error.message = ""
         error.context = {}
@@ -115,9 +116,9 @@ def rebuild(
     cause_text: str | None = None,
     cause: BaseException | None = None,
 ) -> SpexError:
-    """Make an error of `cls` as it was before it was pickled, copied or sent.
+    """Return an error of `cls` as it was before it was pickled, copied or sent.
 
-    A subclass with an ``__init__`` of its own is made without calling it, so that any user's subclass survives.
+    It does not call the class's own ``__init__``, so that any subclass of an application survives.
     """
     error = cls.__new__(cls)
     SpexError.__init__(error, message, **context)
@@ -135,13 +136,13 @@ class SpecificationError(SpexError, ValueError):
 
 
 class TransitionError(SpexError):
-    """Something about an observed, or missing, transition."""
+    """An error about an observed, or a missing, transition."""
 
     reason = "transition_error"
 
 
 class DeviationStillEquivalent(TransitionError):
-    """A transition unknown to the model, which would stay equivalent with it.
+    """An observed transition is not in the model; with it, the model would still be equivalent.
 
     The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
@@ -151,13 +152,23 @@ class DeviationStillEquivalent(TransitionError):
 
 
 class DeviationNotEquivalent(TransitionError):
-    """A transition unknown to the model, which would not be equivalent with it: incomplete, or a violation.
+    """An observed transition is not in the model; with it, the model is incomplete, or a violation.
 
     The text says what was observed, whether that is specified, what the verdict means, and what to do.
     Context: `instance`, `deviating_transition`, `verdict`.
     """
 
     reason = "deviation_not_equivalent"
+
+
+class DeviationFromSpecification(TransitionError):
+    """An observed step is not allowed by the specification after what the instance did before (`judge = "run"`).
+
+    Context: `instance`, `deviating_transition`, `verdict`, `possible` (the names of the specified states that the run
+    may have been in), `allowed` (the `Transition`s of the specification that could have followed).
+    """
+
+    reason = "deviation_from_specification"
 
 
 class TransitionTimeout(TransitionError):
@@ -167,25 +178,25 @@ class TransitionTimeout(TransitionError):
 
 
 class InstanceError(SpexError):
-    """Something about an instance's identifier."""
+    """An error about an instance's identifier."""
 
     reason = "instance_error"
 
 
 class IdentifierInUse(InstanceError):
-    """An instance of that identifier is there already. Context: `identifier`."""
+    """There is already an instance with that identifier. Context: `identifier`."""
 
     reason = "instance_identifier_already_in_use"
 
 
 class InstanceNotFound(InstanceError, KeyError):
-    """There is no instance of that identifier. Context: `identifier`."""
+    """There is no instance with that identifier. Context: `identifier`."""
 
     reason = "instance_identifier_not_found"
 
 
 class ImplModelError(SpexError):
-    """Something about an implementation model or its file."""
+    """An error about an implementation model or its file."""
 
     reason = "impl_model_error"
 
@@ -197,52 +208,53 @@ class ImplModelNotFound(ImplModelError):
 
 
 class DeserialisationFailed(ImplModelError):
-    """The text of a model is malformed. Context: `line` (from 1), `file` where there is one."""
+    """The text of a model is malformed. Context: `line` (from 1), and `file` if there is one."""
 
     reason = "deserialisation_failed"
 
 
 class StoreError(SpexError):
-    """The store could not read or keep something; the request that got this has had no effect."""
+    """The store could not read or write something; the request that got this error had no effect."""
 
     reason = "store_error"
 
 
 class OperationFailed(SpexError):
-    """An operation of a service of the application's raised what is no `ServiceError`.
+    """An operation of an application's service raised an exception that is not a `ServiceError`.
 
-    The remote traceback is the ``__cause__``; nothing of what it did is kept. Context: `operation`.
+    The remote traceback is the ``__cause__``; no change of the operation is kept. Context: `operation`.
     """
 
     reason = "operation_failed"
 
 
 class ServiceError(SpexError):
-    """What a service of the application's has to say: its own errors derive from this class.
+    """The base class for the errors of an application's service.
 
-    Raised by an operation, it reaches the caller as itself, and nothing of what the operation did is kept.
+    If an operation raises one of the service's declared classes, the caller receives that class, and no change of the
+    operation is kept.
     """
 
     reason = "service_error"
 
 
 class ShardError(SpexError):
-    """Something about the process of a shard.
+    """An error about the process of a shard.
 
-    Context, also attributes: `shard` (index), `pid`, `exit` (how the process ended, or None),
-    `maybe_executed` (True when the request may have been, or may yet be, applied).
+    Context, also available as attributes: `shard` (index), `pid`, `exit` (how the process ended, or None),
+    `maybe_executed` (True if the request may have been, or may yet be, applied).
     """
 
     reason = "shard_error"
 
     @property
     def shard(self) -> int | None:
-        """Index of the shard."""
+        """The shard's index."""
         return self.context.get("shard")
 
     @property
     def pid(self) -> int | None:
-        """Process id of the shard's worker, as far as known."""
+        """The process id of the shard's worker, if known."""
         return self.context.get("pid")
 
     @property
@@ -263,13 +275,13 @@ class ShardDown(ShardError, ConnectionError):
 
 
 class ShardFailed(ShardError):
-    """The shard died too often and was given up; the others go on."""
+    """The shard died too often and was given up; the other shards continue."""
 
     reason = "shard_failed"
 
 
 class CallTimeout(ShardError, TimeoutError):
-    """The wait ended before the answer came."""
+    """The caller's wait ended before the answer came."""
 
     reason = "call_timeout"
 
@@ -281,7 +293,7 @@ class PoisonRequest(ShardError):
 
 
 class HandlerError(SpexError):
-    """A handler of the user's did what no handler may; the remote traceback is the ``__cause__``."""
+    """A handler of the application did something that is not allowed; the ``__cause__`` is the remote traceback."""
 
     reason = "handler_error"
 
@@ -293,7 +305,7 @@ class PredicateError(HandlerError):
 
 
 class DataDirError(SpexError):
-    """A data directory cannot be used as it is."""
+    """A data directory cannot be used in its present state."""
 
     reason = "data_dir_error"
 
@@ -305,7 +317,7 @@ class LayoutMismatch(DataDirError):
 
 
 class DataDirLocked(DataDirError):
-    """Another supervisor or manager owns the directory. Context: `pid` of the holder, where known."""
+    """Another supervisor or manager owns the directory. Context: `pid` of the holder, if known."""
 
     reason = "data_dir_locked"
 
@@ -322,6 +334,7 @@ CLASSES: tuple[type[SpexError], ...] = (
     TransitionError,
     DeviationStillEquivalent,
     DeviationNotEquivalent,
+    DeviationFromSpecification,
     TransitionTimeout,
     InstanceError,
     IdentifierInUse,
@@ -345,9 +358,9 @@ CLASSES: tuple[type[SpexError], ...] = (
     ManagerClosed,
 )
 CLASS_BY_CODE: dict[str, type[SpexError]] = {cls.__name__: cls for cls in CLASSES}
-"""The wire's table: an error's code is its class's name here."""
+"""Code on the wire → class. An error's code is the name of its class."""
 
 
 def code_of(cls: type[SpexError]) -> str:
-    """Return the code of `cls`, or of the nearest class of the library that it derives from."""
+    """Return the code of `cls`, or of its nearest base class that belongs to the library."""
     return next(base.__name__ for base in cls.__mro__ if CLASS_BY_CODE.get(base.__name__) is base)

@@ -1,21 +1,23 @@
-"""The calls of a manager as functions of the package: they go to the default manager, which starts on first use."""
+"""A manager's calls as functions of the package; they use the default manager, which starts at its first use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
+from .domain.ports import inputs_among
 from .domain.specification import Specification, is_specification, registered
 from .errors import DeviationNotEquivalent, DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from .runtime.shard_info import ShardInfo
 
 if TYPE_CHECKING:
     from .checking.explanation import Explanation
+    from .checking.relations import RelationResult
     from .manager import InstanceManager
 
 
@@ -26,25 +28,57 @@ def configure(**options: Any) -> None:
     configure_default(**options)
 
 
+@overload
 def check(
     impl_model: ImplModel,
     specification: type[Specification] | None = None,
     equivalence: Equivalence | str | None = None,
     *,
+    relation: None = None,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
     names_must_agree: bool = False,
-) -> Result:
-    """Decide whether a model conforms to a specification.
+) -> Result: ...
+@overload
+def check(
+    impl_model: ImplModel,
+    specification: type[Specification] | None = None,
+    *,
+    relation: str,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> RelationResult: ...
+def check(
+    impl_model: ImplModel,
+    specification: type[Specification] | None = None,
+    equivalence: Equivalence | str | None = None,
+    *,
+    relation: str | None = None,
+    hide: Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+    names_must_agree: bool = False,
+) -> Result | RelationResult:
+    """Return whether, and why, a model conforms to a specification.
 
     Args:
         impl_model: The model.
-        specification: By default the class of this process whose name the model has.
+        specification: By default the class in this process that the model names.
         equivalence: By default the specification's.
-        names_must_agree: Whether states must be called as the specification calls them: then a model that behaves as
-            specified and has other names is a violation.
+        relation: A `Relation`, or its value, in place of an equivalence: what the implementation may leave out.
+        hide: Actions that are made silent in model and specification first.
+        rename: New names of actions, by old ones, in both.
+        names_must_agree: Whether states must have the specification's names. Then a model that behaves as specified
+            but has other names is a violation. Not together with a relation.
+
+    Returns:
+        A `Result`; a `RelationResult` where a relation is asked for.
 
     Raises:
-        TypeError: `impl_model` is no model, or `specification` no specification.
-        SpecificationError: No class of the model's specification is known in this process.
+        TypeError: `impl_model` is not a model, `specification` is not a specification, `hide` is not a collection of
+            actions, or `rename` is not a mapping of actions.
+        ValueError: The equivalence or relation is unknown, both were given, an action is reserved, or is both hidden
+            and renamed, or the relation is ioco and the specification declares neither inputs nor outputs.
+        SpecificationError: The model's specification is not known in this process.
     """
     if not isinstance(impl_model, ImplModel):
         raise TypeError(f"impl_model must be an ImplModel, got: {impl_model!r}")
@@ -55,27 +89,44 @@ def check(
         )
     if not is_specification(cls):
         raise TypeError(f"the specification must be a Specification class, got: {cls!r}")
-    kind = cls.equivalence if equivalence is None else equivalence
-    return check_model(impl_model, cls.lts, kind, names_must_agree=names_must_agree)
+    from .checking.relabelling import Relabelling
+
+    view = Relabelling.of(hide, rename)
+    model, cls = view.model(impl_model), view.specification(cls)
+    if relation is None:
+        asked = cls.equivalence if equivalence is None else equivalence
+        return check_model(model, cls.lts, asked, names_must_agree=names_must_agree)
+    if names_must_agree:
+        raise ValueError(f"names_must_agree belongs to an equivalence, and a relation is asked for: {relation!r}")
+    if equivalence is not None:
+        raise ValueError(f"either an equivalence or a relation can be asked for, got: {equivalence!r}, {relation!r}")
+    from .checking.relations import Relation, relate_model, relation_of
+
+    kind, inputs = relation_of(relation), None
+    if kind is Relation.IOCO:
+        inputs = inputs_among(cls.actions, cls.inputs, cls.outputs)
+        if inputs is None:
+            raise ValueError(f"{cls.name}: the relation ioco needs a specification with inputs or outputs")
+    return relate_model(model, cls.lts, kind, inputs)
 
 
 def explain(
     deviation: DeviationNotEquivalent | DeviationStillEquivalent | Deviation, manager: InstanceManager | None = None
 ) -> Explanation | None:
-    """Explain why a model is not equivalent to its specification with a deviating transition.
+    """Return why a model with a deviating transition is not equivalent to its specification.
 
-    The model, and the deviations accepted beside it, are read from the manager now: an error carries neither, so that
-    it costs nothing to raise. The answer may differ from the verdict of then, if the model has changed since.
+    The model, and the deviations accepted with it, are read from the manager now: an error holds neither, so that
+    raising it is cheap. If the model has changed since, the answer may differ from the verdict in the error.
 
     Args:
         deviation: An error that a manager raised or returned, or an entry of `deviations`.
-        manager: Where the model is; by default the default manager.
+        manager: The manager that has the model; by default the default manager.
 
     Returns:
         The explanation; None if the model is equivalent with the transition.
 
     Raises:
-        TypeError: `deviation` is no deviation.
+        TypeError: `deviation` is not a deviation.
         ImplModelNotFound: The manager has no model of that specification.
         SpecificationError: The specification of an entry of `deviations` is not known in this process.
     """

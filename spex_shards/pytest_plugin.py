@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start to learn, if the project asks for it."""
+    """Start learning, if the project sets ``spex_models_dir``."""
     folder = session.config.getini("spex_models_dir")
     if not folder or session.config.option.collectonly:
         return
@@ -30,7 +30,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Save what was learned."""
+    """Save the learned models."""
     stack = session.config.stash.get(_stack, None)
     if stack is not None:
         del session.config.stash[_stack]

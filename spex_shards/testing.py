@@ -1,12 +1,12 @@
-"""For test suites of programs that use this library: learn models from the suite's run, and start where a test wants.
+"""Support for test suites of programs that use this library: learn models from a test run, and mock instances.
 
 ::
 
     with spex_shards.testing.prepare_for_test_suite(impl_models_dir="spex_impl_models"):
         run_the_tests()
 
-Within it the module-level calls go to a manager whose data directory is temporary and whose models all learn. At the
-end the models are merged with those that were read, and saved with learning off.
+Within the block, the module-level calls use a manager with a temporary data directory, whose models all learn. At the
+end, its models are merged with the model files and saved with learning off.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ __all__ = ["mock_instance", "prepare_for_test_suite"]
 def prepare_for_test_suite(
     manager: InstanceManager | type[InstanceManager] | str | None = None, impl_models_dir: Any = None
 ) -> Iterator[InstanceManager]:
-    """Have all models learn while a test suite runs, and save them when it ends.
+    """Let all models learn while a test suite runs, and save them when it ends.
+
+    A run that fails, or runs only a part of the tests, adds transitions and never removes any. Models that were read
+    but not used, and empty models, are saved too. A file that cannot be read stays as it is. For each specification
+    that had an instance at the end, or whose model grew, its declaration is saved beside the model
+    (``NAME.spex.json``), so that ``spex-shards check`` can tell whether the specification has changed since.
 
     Args:
-        manager: What to use: a manager class, ``"simple"`` or ``"sharded"``, a manager of your own that is not
-            started yet (its own options then hold; give it ``learning_mode=True``), or None: what the options say.
-        impl_models_dir: Where models are read from and saved to. Default: the option of that name.
+        manager: A manager class; ``"simple"`` or ``"sharded"``; a manager of your own that is not started yet (its own
+            options apply; give it ``learning_mode=True``); or None: the option ``manager`` decides.
+        impl_models_dir: The directory of the model files. Default: the option of that name.
 
     Yields:
-        The started manager; the module-level calls go to it as well.
+        The started manager, which the module-level calls use as well.
 
     Raises:
-        ImplModelError: Two files for one specification.
-        ExceptionGroup: Models that could not be saved; the others were.
-
-    A run that fails or reaches only a part adds transitions and never removes any. Models that were read and not used,
-    and empty ones, are saved too. A file that cannot be read is left as it is. Beside the model of each specification
-    that had an instance at the end, or whose model grew, it is noted what the specification is (``NAME.spex.json``),
-    so that ``spex-shards check`` can say that it has changed since.
+        ImplModelError: There are two files for one specification.
+        ExceptionGroup: The errors of models that could not be saved; the others were.
     """
     options = options_from({"impl_models_dir": UNSET if impl_models_dir is None else impl_models_dir})
     folder = Path(options["impl_models_dir"])
@@ -86,7 +86,7 @@ def _made(
 def _save(folder: Path, learned: list[ImplModel], used: set[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of a suite that run side by side add up
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of a suite that run at the same time must not lose each other's models
         grown = _merge(folder, learned)
         for name, path in paths_by_name(folder).items():
             cls = registered(name) if name in used | grown else None
@@ -95,7 +95,7 @@ def _save(folder: Path, learned: list[ImplModel], used: set[str]) -> None:
 
 
 def _merge(folder: Path, learned: list[ImplModel]) -> set[str]:
-    """Unite what was learned with the files; return the names of the models that have more now."""
+    """Merge learned models into the files; return the names of the models that grew."""
     on_disk, malformed = read_models(folder)
     models = {name: set(model.transitions) for name, model in on_disk.items()}
     for model in learned:

@@ -1,7 +1,7 @@
-"""What all tests share: managers of each kind, deadlines instead of sleeps, and the proof that no child is left.
+"""Shared fixtures: managers of each kind, deadlines instead of sleeps, and the proof that no child process is left.
 
-``make test`` runs pytest twice: the tests that are marked ``alone``, one after another, and then all others in several
-processes. What was not run in the first is told at the end of the second: it is handed on in a file.
+``make test`` runs pytest twice: first the tests that are marked ``alone``, one after another, and then all others in
+several processes. The first run writes down which tests it skipped, and the second run reports them at its end.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _not_run: dict[str, list[str]] = {}
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C even where it was ignored, as behind a shell's ``&``: what the tests start inherits that.
+    """Handle Ctrl-C even if it was ignored, as behind a shell's ``&``, because started processes inherit that.
 
-    Forked children that die of a signal do so on purpose, and show no traceback of it.
+    Forked children that die of a signal do so on purpose, and print no traceback.
     """
     os.register_at_fork(after_in_child=faulthandler.disable)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -39,7 +39,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs files, tools or time that are not here, and say so."""
+    """Skip tests that need files, tools or time that are not available, and report them."""
     import shutil
 
     for item in items:
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _shorten(item: pytest.Item) -> None:
-    """Leave the test out that is marked `long`, and have fewer examples made up for others."""
+    """Skip a test that is marked `long`, and reduce the number of generated examples of other tests."""
     if item.get_closest_marker("long"):
         item.add_marker(pytest.mark.skip(reason="is left to the long run (TESTS_LENGTH=long, which .ci/run sets)"))
     made_up = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
@@ -64,7 +64,7 @@ def _shorten(item: pytest.Item) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what was not run, and why; of several processes the one that gathers the reports has them all."""
+    """Remember skipped tests and the reasons; with several processes, the gathering process has them all."""
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         _not_run.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
@@ -72,7 +72,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """Make a report fit to be sent to another process: a lone surrogate in a text would end the whole run."""
+    """Make a report serialisable: a lone surrogate in a text would end the whole run."""
     return _encodable((yield))
 
 
@@ -89,7 +89,7 @@ def _encodable(value: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """End with a table of what was not run and why, in this run and in the one before it."""
+    """Print a table of tests that this run and the run before it skipped, with the reasons."""
     handed_on = Path(os.environ[_NOT_RUN]) if _NOT_RUN in os.environ else None
     if handed_on is not None and terminalreporter.config.option.markexpr == "alone":
         handed_on.write_text(json.dumps(_not_run))
@@ -106,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def specifications_as_before() -> Iterator[None]:
-    """Forget the specifications that a test registers."""
+    """Remove the specifications that a test registers."""
     before = dict(_registered)
     yield
     _registered.clear()
@@ -123,7 +123,7 @@ def no_process_left() -> Iterator[None]:
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
-    """Return fresh data and model directories, as options."""
+    """Return fresh data and model directories as options."""
     return {"data_dir": tmp_path / "data", "impl_models_dir": tmp_path / "models"}
 
 

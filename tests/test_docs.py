@@ -21,7 +21,7 @@ BLOCKS = [
 @pytest.mark.process
 @pytest.mark.parametrize(("path", "number", "code"), BLOCKS, ids=[f"{p.name}-{n}" for p, n, _ in BLOCKS])
 def test_python_blocks_run_as_they_stand(path: Path, number: int, code: str, tmp_path: Path) -> None:
-    """Each block, copied into a file elsewhere, runs without an error and without a word on stderr."""
+    """Each block, copied into a file elsewhere, runs without an error and prints nothing on stderr."""
     file = tmp_path / "example.py"
     file.write_text(code)
     done = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -45,7 +45,7 @@ def test_an_example_prints_what_stands_below_it(tmp_path: Path) -> None:
 
 
 def test_the_readmes_example_says_that_the_model_is_equivalent(tmp_path: Path) -> None:
-    """What it prints is what it promises."""
+    """It prints the promised result."""
     file = tmp_path / "example.py"
     file.write_text(next(code for path, _, code in BLOCKS if path.name == "README.md"))
     done = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -53,7 +53,7 @@ def test_the_readmes_example_says_that_the_model_is_equivalent(tmp_path: Path) -
 
 
 def test_the_readmes_links_lead_somewhere() -> None:
-    """Every relative link of README and docs names a file that is there."""
+    """Every relative link of README and docs names an existing file."""
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} → {target}"
@@ -62,7 +62,7 @@ def test_the_readmes_links_lead_somewhere() -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_demo_runs_and_loses_nothing() -> None:
-    """The main job: real HTTP connections, shards killed, every tally met, the verdict equivalent."""
+    """The demo has real HTTP connections and killed shards; all tallies match, and the verdict is equivalent."""
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "http_demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=110
     )

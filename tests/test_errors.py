@@ -1,4 +1,4 @@
-"""Errors as values: what a user's subclass may do, and what survives pickle, copy and the wire."""
+"""Errors as values: what an application's subclass may do, and what survives pickle, copy and the wire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.hostile_specs import Bare, Mute, Unshowable
 
 
 class Numbered(spex.StoreError):
-    """Has arguments of its own, and a text made of them."""
+    """Has arguments of its own, and a text made from them."""
 
     def __init__(self, number: int, *, colour: str) -> None:
         super().__init__(f"number {number} is {colour}", number=number)
@@ -24,11 +24,11 @@ class Numbered(spex.StoreError):
 
 
 class Deeper(Numbered):
-    """Derived once more."""
+    """A subclass of a subclass."""
 
 
 def sent(error: spex.SpexError) -> spex.SpexError:
-    """Return an error as it arrives on the other side of a pipe."""
+    """Return an error as it arrives at the other end of a pipe."""
     return records.error_of(codec.unpack(codec.pack(records.error_plain(error))))
 
 
@@ -44,7 +44,7 @@ def test_a_subclass_with_arguments_of_its_own_survives_without_its_init_being_ca
 
 
 def test_a_subclass_travels_as_its_nearest_class_of_the_library() -> None:
-    """Its own is named in the context; what the library makes itself has no such entry."""
+    """The context names its own class; errors made by the library have no such entry."""
     other = sent(Deeper(7, colour="red"))
     assert type(other) is spex.StoreError
     assert other.context == {"number": 7, "class": f"{__name__}.Deeper"}
@@ -53,7 +53,7 @@ def test_a_subclass_travels_as_its_nearest_class_of_the_library() -> None:
 
 
 def test_an_error_that_never_called_its_base_can_be_shown_copied_and_sent() -> None:
-    """It has an empty text and context."""
+    """Its text and context are empty."""
     error = Bare(3)
     assert (str(error), error.context, error.code) == ("", {}, 3)
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), sent(error)):
@@ -62,7 +62,7 @@ def test_an_error_that_never_called_its_base_can_be_shown_copied_and_sent() -> N
 
 
 def test_a_copys_context_is_its_own() -> None:
-    """Adding to one adds nothing to the other."""
+    """A change of one does not change the other."""
     error = spex.SpexError("x", a=1)
     other = copy.copy(error)
     other.context["b"] = 2
@@ -70,7 +70,7 @@ def test_a_copys_context_is_its_own() -> None:
 
 
 def test_every_class_has_a_code_and_every_code_a_class() -> None:
-    """And the table is complete: no class of the tree is missing."""
+    """The table is complete."""
 
     def below(cls: type[spex.SpexError]) -> set[type[spex.SpexError]]:
         return {cls}.union(*(below(sub) for sub in cls.__subclasses__() if sub.__module__ == errors.__name__))
@@ -83,7 +83,7 @@ def test_every_class_has_a_code_and_every_code_a_class() -> None:
 
 @pytest.mark.parametrize("cls", errors.CLASSES)
 def test_every_class_survives_the_wire(cls: type[spex.SpexError]) -> None:
-    """With everything that a context may hold, and the text of its cause."""
+    """So do all values that a context may hold, and the text of its cause."""
     error = cls(
         "ü is it", number=2**70, pair=(1, [2]), bytes=b"\x00", none=None, error=spex.StoreError("within", a=(1,))
     )
@@ -98,13 +98,13 @@ def test_every_class_survives_the_wire(cls: type[spex.SpexError]) -> None:
 
 
 def test_a_code_that_nobody_knows_is_a_value_error() -> None:
-    """As from a newer version, or from noise."""
+    """It may come from a newer version, or from noise."""
     with pytest.raises(ValueError, match="unknown code: 'Nonsense'"):
         records.error_of(["Nonsense", "", {}, None])
 
 
 def test_whatever_a_value_is_it_can_be_shown() -> None:
-    """Cut where it is long, named by its type where it has no repr, and always encodable."""
+    """The text is cut if it is long, names the type if there is no repr, and can always be encoded."""
     assert show("a'b") == '"a\'b"'
     assert len(show("x" * 10_000)) == MOST_SHOWN + 1
     assert show(2**20_000) == "<a value of type int that cannot be shown: ValueError>"
@@ -115,7 +115,7 @@ def test_whatever_a_value_is_it_can_be_shown() -> None:
 
 
 def test_an_instance_not_found_is_shown_as_a_sentence() -> None:
-    """Though a KeyError shows the repr of its argument."""
+    """A plain KeyError shows the repr of its argument instead."""
     assert str(spex.InstanceNotFound("there is no instance 1", identifier=1)) == "there is no instance 1"
     assert str(spex.CallTimeout("it took long", shard=1)) == "it took long"
     error = spex.ShardDown("gone")

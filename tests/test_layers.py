@@ -1,4 +1,4 @@
-"""The architecture: imports point down, each library has one importer, and the façade exports what it says."""
+"""The architecture: imports point down, each library has one importer, and the façade exports what it lists."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ONLY_IMPORTER = {
 
 
 def layers() -> dict[str, int]:
-    """Return module → layer, as the table in docs/design.md has it."""
+    """Return module → layer, from the table in docs/design.md."""
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
     return {name: int(layer) for layer, names in rows for name in re.findall(r"`([\w.]+)`", names)}
 
 
 def modules() -> list[Path]:
-    """Return all modules of the package but the façade."""
+    """Return all modules of the package except the façade."""
     return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 
 
@@ -44,7 +44,7 @@ def dotted(path: Path) -> str:
 
 
 def room(name: str) -> str:
-    """Return the entry of the table that a module belongs to: the longest that its name begins with."""
+    """Return the table's entry for a module: the longest entry that its name begins with."""
     parts = name.split(".")
     entries = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
     return next((entry for entry in entries if entry in layers()), name)
@@ -52,7 +52,7 @@ def room(name: str) -> str:
 
 @cache
 def imports(path: Path) -> tuple[str, ...]:
-    """Return the full names of everything that a module imports, for type checking alone left out."""
+    """Return the full names of everything that a module imports, except for type checking."""
     return tuple(_imports(path))
 
 
@@ -79,7 +79,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 @cache
 def own_imports(path: Path) -> frozenset[str]:
-    """Return the modules of the package that a module imports, by their names within it."""
+    """Return the names, within the package, of the modules that a module imports."""
     found: set[str] = set()
     for name in imports(path):
         parts = name.split(".")[1:] if name.startswith("spex_shards.") else []
@@ -114,7 +114,7 @@ def in_order(edges: dict[str, set[str]]) -> None:
 
 
 def test_the_shard_runtime_knows_nothing_of_spex() -> None:
-    """No module of it imports one of the other floor, which has the layers from 11 on."""
+    """None of its modules imports one of Spex, whose layers begin at 11."""
     table = layers()
     for path in modules():
         if dotted(path).startswith("runtime"):
@@ -155,7 +155,7 @@ def test_bytes_are_unpickled_in_one_place_only() -> None:
 
 
 def test_the_facade_exports_exactly_what_it_says() -> None:
-    """Every name of `__all__` is there, sorted, and every public name is in it."""
+    """Every name in `__all__` exists, the list is sorted, and every public name is in it."""
     exported = spex_shards.__all__
     assert exported == sorted(exported, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     for name in exported:
@@ -166,7 +166,7 @@ def test_the_facade_exports_exactly_what_it_says() -> None:
 
 
 def test_what_only_attaches_brings_no_engine_worker_or_store_along() -> None:
-    """An application process has a client in it, and nothing of what runs in shards."""
+    """An application process has a client, and none of the code that runs in shards."""
     script = (
         "import sys, spex_shards as spex; spex.ShardedInstanceManager; spex.connect; print(sorted(name for name in "
         "sys.modules if name == 'lmdb' or name.startswith(('spex_shards.engine', 'spex_shards.runtime.worker', "
@@ -183,7 +183,7 @@ def test_every_module_can_be_imported() -> None:
 
 
 def test_importing_the_package_starts_nothing_and_stays_light() -> None:
-    """No thread, and none of the heavy libraries."""
+    """It starts no thread, and imports none of the heavy libraries."""
     script = (
         "import sys, threading, spex_shards; print(threading.active_count(), "
         "sorted({'lmdb', 'dill', 'typer', 'rich', 'numpy', 'multiprocess', 'ctypes'} & set(sys.modules)))"
@@ -215,7 +215,7 @@ def classes() -> dict[str, list[str]]:
 
 
 def test_each_word_of_the_glossary_is_one_class() -> None:
-    """The table of docs/design.md names classes that are there; what has a word of its own is no other class's name."""
+    """The classes in the table of docs/design.md exist, and a word of the table names only one class."""
     table = (ROOT / "docs" / "design.md").read_text().split("## Words")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([a-z]+) \| [^|]+ \| (`[^|]+`) \|", table, re.MULTILINE)
     assert len(rows) > 20
@@ -224,7 +224,7 @@ def test_each_word_of_the_glossary_is_one_class() -> None:
     twice = {
         "Shard",
         "Service",
-    }  # the port, and what stands for it elsewhere: an application's service, an audit's shard
+    }  # the port, and a class for it elsewhere: an application's service, an audit's shard
     for _, names in rows:
         for name in re.findall(r"`(\w+)`", names):
             assert name in found, f"there is no class {name}"

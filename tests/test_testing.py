@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 @pytest.mark.process
 @pytest.mark.parametrize("kind", ["simple", "sharded"])
 def test_what_the_suite_did_is_saved_with_learning_off(tmp_path: Path, kind: str) -> None:
-    """Module-level calls go to a temporary manager; its models are written when the block ends."""
+    """Module-level calls use a temporary manager; its models are written when the block ends."""
     with prepare_for_test_suite(kind, impl_models_dir=tmp_path):
         spex.init_instance(Door, 1)
         spex.transition(1, "open", "opened")
@@ -28,7 +28,7 @@ def test_what_the_suite_did_is_saved_with_learning_off(tmp_path: Path, kind: str
 
 
 def test_a_partial_or_failed_run_adds_transitions_and_removes_none(tmp_path: Path) -> None:
-    """Models are united with what is on disk, also when the suite ends with an error."""
+    """Models are united with the files, even if the suite ends with an error."""
     with prepare_for_test_suite(impl_models_dir=tmp_path):
         spex.init_instance(Door, 1)
         spex.transition(1, "open", "opened")
@@ -47,7 +47,7 @@ def test_a_partial_or_failed_run_adds_transitions_and_removes_none(tmp_path: Pat
 
 
 def test_unused_and_empty_models_are_saved_and_malformed_ones_left_alone(tmp_path: Path) -> None:
-    """Learning is off in every file that is written; a file that cannot be read stays as it is."""
+    """Every written file has learning off; a file that cannot be read stays as it is."""
     (tmp_path / "unused.spex").write_text("Specification: unused\nLearning mode: true\nTransitions:\n")
     (tmp_path / "broken.spex").write_text("Specification: broken\nLearning mode: perhaps\n")
     with prepare_for_test_suite(impl_models_dir=tmp_path):
@@ -57,7 +57,7 @@ def test_unused_and_empty_models_are_saved_and_malformed_ones_left_alone(tmp_pat
 
 
 def test_the_manager_before_is_back_when_the_suite_has_ended(tmp_path: Path) -> None:
-    """Blocks may be nested; the outer manager is not touched by the inner one."""
+    """Blocks may be nested; the inner one does not affect the outer manager."""
     with prepare_for_test_suite(impl_models_dir=tmp_path / "outer") as outer:
         with prepare_for_test_suite(impl_models_dir=tmp_path / "inner"):
             spex.init_instance(Door, 1)
@@ -66,14 +66,14 @@ def test_the_manager_before_is_back_when_the_suite_has_ended(tmp_path: Path) -> 
 
 
 def test_a_wrong_manager_is_an_error_that_says_what_is_possible(tmp_path: Path) -> None:
-    """The text names the choices."""
+    """The text lists the choices."""
     with pytest.raises(ValueError, match='"simple" or "sharded"'), prepare_for_test_suite("many", tmp_path):
         pass
 
 
 @pytest.mark.process
 def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester: pytest.Pytester) -> None:
-    """One ini option is all that a project sets; a failing test does not keep the models from being saved."""
+    """A project sets one ini option; models are saved even if a test fails."""
     pytester.makeini("[pytest]\nspex_models_dir = models")
     pytester.makepyfile(
         """

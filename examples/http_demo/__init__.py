@@ -1,4 +1,4 @@
-"""Processes talk HTTP/1.1 over loopback sockets, with h11 on both sides, and everything h11 reports is observed.
+"""Processes talk HTTP/1.1 over loopback sockets, with h11 on both sides, and each event of h11 is observed.
 
 ::
 
@@ -7,6 +7,6 @@
                          ▼
                   shards  ◀── SIGKILL ── the parent, again and again
 
-At the end the histories in the shards are compared with what each process counted for itself, and the model that
-was learned with the specification.
+At the end, the histories in the shards are compared with what each process counted itself, and the learned model with
+the specification.
 """

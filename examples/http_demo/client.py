@@ -1,4 +1,4 @@
-"""What the clients do: the ways in which a connection can go."""
+"""The clients: every kind of connection that the specification allows."""
 
 import random
 import socket
@@ -16,7 +16,7 @@ UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "echo"))
 
 
 def run_all(observer: Observer, address: tuple[str, int]) -> None:
-    """Go all ways, each on a connection of its own, in random order."""
+    """Make each kind of connection once, in random order."""
     for way in random.sample(WAYS, len(WAYS)):
         with socket.create_connection(address, TIMEOUT) as sock:
             way(Endpoint(observer, "client", sock))
@@ -44,14 +44,14 @@ def idle_timeout(end: Endpoint) -> None:
 
 
 def close_by_client(end: Endpoint) -> None:
-    """The client says that its request is the last one."""
+    """The client announces that its request is the last one."""
     exchange(end, request("GET", "/", CLOSE))
     end.receive()
     end.close()
 
 
 def close_by_server(end: Endpoint) -> None:
-    """The server says that its response is the last one."""
+    """The server announces that its response is the last one."""
     exchange(end, request("POST", "/last", CHUNKED), b"abc")
     end.receive()
     end.close()
@@ -77,7 +77,7 @@ def expect_impatiently(end: Endpoint) -> None:
 
 
 def switch(end: Endpoint) -> None:
-    """The server takes a proposal; from then on the connection speaks another protocol."""
+    """The server accepts a proposal; from then on the connection speaks another protocol."""
     exchange(end, random.choice([request("GET", "/echo", *UPGRADE), request("CONNECT", "echo.example:7")]))
     end.socket.sendall(b"not HTTP")
     end.socket.shutdown(socket.SHUT_WR)
@@ -85,7 +85,7 @@ def switch(end: Endpoint) -> None:
 
 
 def switch_refused(end: Endpoint) -> None:
-    """The server answers a proposal as any request."""
+    """The server ignores the proposal and answers as usual."""
     exchange(end, random.choice([request("GET", "/", *UPGRADE), request("CONNECT", "refused.example:7")]))
     end.next_cycle()
     end.close()
@@ -93,14 +93,14 @@ def switch_refused(end: Endpoint) -> None:
 
 
 def malformed_request(end: Endpoint) -> None:
-    """What arrives is no request."""
+    """The client sends bytes that are not a request."""
     end.fail(b"this is not HTTP\r\n\r\n")
     end.receive_message()
     end.receive()
 
 
 def cut_request(end: Endpoint) -> None:
-    """The client breaks off within a body."""
+    """The client breaks off in the middle of a body."""
     end.send(request("POST", "/upload", ("Content-Length", "1000")), h11.Data(data=b"abc"))
     end.fail()
     end.socket.shutdown(socket.SHUT_WR)
@@ -109,7 +109,7 @@ def cut_request(end: Endpoint) -> None:
 
 
 def malformed_response(end: Endpoint) -> None:
-    """What arrives is no response."""
+    """The server sends bytes that are not a response."""
     exchange(end, request("GET", "/malformed"))
     end.close()
 
@@ -134,6 +134,6 @@ def request(method: str, target: str, *headers: tuple[str, str]) -> h11.Request:
 
 
 def exchange(end: Endpoint, head: h11.Request, *body: bytes) -> None:
-    """Send a whole request and receive all that answers it."""
+    """Send a whole request and receive everything that answers it."""
     end.send(head, *(h11.Data(data=piece) for piece in body), h11.EndOfMessage())
     end.receive_message()

@@ -1,4 +1,4 @@
-"""The demo as a whole."""
+"""The demo from start to end."""
 
 import socket
 import sys
@@ -31,7 +31,7 @@ def run(folder: Path) -> int:
         data_dir=folder / "data",
         impl_models_dir=folder / "models",
         learning_mode=True,
-        max_restarts=KILLS,  # all of them may hit one shard
+        max_restarts=KILLS,  # every kill may hit the same shard
         call_timeout=30.0,
     ) as manager:
         started = time.monotonic()
@@ -53,7 +53,7 @@ def run(folder: Path) -> int:
 
 
 def observe(manager: spex.ShardedInstanceManager) -> tuple[Tally, list[int]]:
-    """Let the processes talk while shards are killed; return what all of them counted, and which shards were hit."""
+    """Run the processes while shards are killed; return the tallies of all processes, and the shards that were hit."""
     stop = CONTEXT.Event()
     listener, servers, clients = start(manager, SERVERS, CLIENTS, stop)
     try:

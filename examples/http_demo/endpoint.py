@@ -1,4 +1,4 @@
-"""One end of a connection: a socket, h11, and what is observed of them."""
+"""One end of a connection: a socket, h11, and the observation of both."""
 
 import itertools
 import os
@@ -18,10 +18,10 @@ TIMEOUT = 60.0
 
 
 class Observer:
-    """Sends what happens in this process to the shards, and keeps its own tally of it.
+    """Reports the events of this process to the shards, and keeps its own tally of them.
 
     Attributes:
-        tally: Per instance each (action, state), in order: what its history must be in the end.
+        tally: Instance → its (action, state) pairs in order: its history must be equal to them at the end.
     """
 
     def __init__(self, manager: Any) -> None:
@@ -44,11 +44,11 @@ class Observer:
 
 
 class Endpoint:
-    """The client's or the server's end of a connection; every event that h11 handles is observed, in its order.
+    """The client's or the server's end of a connection. Every event that h11 handles is observed, in order.
 
     Attributes:
         http: The h11 connection.
-        socket: The socket, for what is not HTTP.
+        socket: The socket, for bytes that are not HTTP.
     """
 
     def __init__(self, observer: Observer, role: str, sock: socket.socket) -> None:
@@ -71,7 +71,7 @@ class Endpoint:
         return f"{client.__name__}/{server.__name__}{waiting}"
 
     def send(self, *events: h11.Event) -> None:
-        """Send `events`, each observed."""
+        """Send events, and observe each."""
         for event in events:
             data = self.http.send(event)
             self._observe(self._action(event, self._role))
@@ -79,7 +79,7 @@ class Endpoint:
                 self.socket.sendall(data)
 
     def receive(self) -> h11.Event | h11.RemoteProtocolError:
-        """Return the next event of the peer, or the error that it made."""
+        """Return the peer's next event, or the protocol error that it made."""
         try:
             while (event := self.http.next_event()) is h11.NEED_DATA:
                 self.http.receive_data(self.socket.recv(65536))
@@ -97,13 +97,13 @@ class Endpoint:
         return event
 
     def fail(self, junk: bytes = b"") -> None:
-        """Go wrong: send `junk` instead of what the protocol asks for, and tell h11."""
+        """Break the protocol: send `junk` instead of what is expected, and tell h11."""
         self.http.send_failed()
         self._observe(f"{_message(self._role)} fails")
         self.socket.sendall(junk)
 
     def next_cycle(self) -> None:
-        """Go on to the next request on this connection."""
+        """Continue with the next request on this connection."""
         self.http.start_next_cycle()
         self._observe("next cycle")
 

@@ -1,4 +1,4 @@
-"""The processes of the demo, and the killing of shards while they run."""
+"""The processes of the demo, and the loop that kills shards while they run."""
 
 import multiprocessing
 import os
@@ -22,11 +22,11 @@ THREADS = 4
 
 
 class Worker:
-    """A forked process in which some threads do the same work and are observed by the manager.
+    """A forked process whose threads all do the same work, observed by the manager.
 
     Args:
-        manager: The manager of the parent, which goes on working in the child.
-        work: Called with the process's observer in each thread.
+        manager: The parent's manager, which the child uses as a client of its own.
+        work: Called in each thread with the process's observer.
     """
 
     def __init__(self, manager: Any, work: Callable[[Observer], None]) -> None:
@@ -39,7 +39,7 @@ class Worker:
         """Wait for the end of the work; return the process's tally.
 
         Raises:
-            RuntimeError: The work failed; with the traceback there.
+            RuntimeError: The work failed; the text has the traceback of the process.
         """
         if not self._results.poll(TIMEOUT):
             raise RuntimeError(f"process {self._process.pid} did not finish")
@@ -79,7 +79,7 @@ def start(manager: Any, servers: int, clients: int, stop: Event) -> tuple[socket
     address = listener.getsockname()
 
     def request_until_stopped(observer: Observer) -> None:
-        while True:  # all ways at least once
+        while True:  # every kind of connection at least once
             run_all(observer, address)
             if stop.is_set():
                 return
@@ -89,7 +89,7 @@ def start(manager: Any, servers: int, clients: int, stop: Event) -> tuple[socket
 
 
 def kill_shards(manager: Any, kills: int, pause: float) -> list[int]:
-    """Kill a random shard with SIGKILL, wait until it is back, and so on; return the indices of the killed.
+    """Kill a random shard with SIGKILL, wait until it is back, and repeat; return the indices of the killed shards.
 
     Raises:
         RuntimeError: A shard does not come back.

@@ -1,4 +1,4 @@
-"""What came of it: histories compared with tallies, and the model as a diagram."""
+"""The result of the demo: the comparison of histories with tallies, and the model as a diagram."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ SHOWN = {spex.INTERNAL: "τ"}
 
 
 def differences(tally: Tally, instances: list[Any]) -> list[str]:
-    """Compare the instances' histories with what the processes counted for themselves, entry by entry."""
+    """Compare the instances' histories with the processes' own tallies, entry by entry; return the differences."""
     found = {
         instance.identifier: [(record.action, record.to_state) for record in instance.history] for instance in instances
     }
@@ -25,7 +25,7 @@ def differences(tally: Tally, instances: list[Any]) -> list[str]:
 
 
 def diagram(transitions: list[tuple[str, str, str]], initial_state: str) -> str:
-    """Draw a labelled transition system as text: each state once, with the ways out of it; near states first."""
+    """Draw a labelled transition system as text: each state once with its outgoing transitions, near states first."""
     width = max(len(SHOWN.get(action, action)) for _, action, _ in transitions)
     lines, states = [], [initial_state]
     for state in states:

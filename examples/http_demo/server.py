@@ -1,4 +1,4 @@
-"""What the servers do: answer, by the target of the request."""
+"""The servers: they answer according to the target of the request."""
 
 import socket
 
@@ -69,7 +69,7 @@ def respond(end: Endpoint, status: int, body: bytes, *, close: bool) -> None:
 
 
 def echo(end: Endpoint, status: int) -> None:
-    """Take the proposal, and speak the new protocol."""
+    """Accept the proposal, and speak the new protocol."""
     head = h11.InformationalResponse if status == 101 else h11.Response
     end.send(head(status_code=status, headers=[("Upgrade", "echo")] if status == 101 else []))
     end.socket.sendall(end.http.trailing_data[0])

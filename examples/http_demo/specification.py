@@ -9,7 +9,7 @@ INITIAL_STATE = "IDLE/IDLE"
 class HttpConnection(spex.Specification):
     """One connection, as either end sees it.
 
-    Pieces of a body, and the end of a response, are internal: they are the business of framing (RFC 9112, 6 and 7).
+    Pieces of a body and the end of a response are internal actions: they belong to the framing (RFC 9112, 6 and 7).
     """
 
     name = "HttpConnection"
@@ -19,7 +19,7 @@ class HttpConnection(spex.Specification):
         ("idle", "request", "expecting"),
         ("expecting", "continue", "requested"),
         ("expecting", spex.INTERNAL, "requested"),
-        # A request says by its end whether more may follow (RFC 9112, 9.3 and 9.6) and whether HTTP shall go on.
+        # The end of a request says whether more may follow (RFC 9112, 9.3 and 9.6), and whether HTTP continues.
         ("requested", "request ends", "awaiting response"),
         ("requested", "request ends", "awaiting last response"),
         ("requested", "request ends", "proposing switch"),
@@ -27,7 +27,7 @@ class HttpConnection(spex.Specification):
         ("awaiting response", "response", "answered for the last time"),
         ("awaiting last response", "response", "answered for the last time"),
         ("answered", "next cycle", "idle"),
-        # Upgrade (RFC 9110, 7.8) and CONNECT (9.3.6): the server takes the proposal, or answers as usual.
+        # Upgrade (RFC 9110, 7.8) and CONNECT (9.3.6): the server accepts the proposal, or answers as usual.
         ("proposing switch", "switch", "tunnel"),
         ("proposing switch", "response", "answered"),
         # Tear-down (RFC 9112, 9.6): after a last response the server closes first; when idle, either may.

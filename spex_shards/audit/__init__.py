@@ -1,4 +1,4 @@
-"""Looking after a data directory: is everything in it as it must be, copies of it, and another number of shards."""
+"""Maintenance of a data directory: `verify`, `backup`, `restore`, and `reshard` (another number of shards)."""
 
 from .copies import backup, restore
 from .directory import verify

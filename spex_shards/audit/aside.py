@@ -1,8 +1,9 @@
-"""Folders that are made aside and take their place when they are whole.
+"""Folders that are written under a temporary name and renamed when they are complete.
 
-What a killed process leaves is swept by the next that makes the same one. Its name says who made it
-(``.NAME.partial-PID-START-…``, with the process's start in clock ticks, as process ids are used again); and its maker
-holds a lock on it, which tells also where process ids are those of another container.
+A process that is killed leaves its temporary folder behind. The next process that makes the same folder removes it. To
+know whether the maker still runs, it looks at the folder's name, ``.NAME.partial-PID-START-…``: START is the maker's
+start time in clock ticks, because process ids are reused. It also tries the lock that the maker holds on the folder,
+because process ids of another container mean nothing here.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _MAKER: Final = re.compile(r"(\d+)-(\d+)-")
 
 @contextmanager
 def made_aside(target: Path) -> Iterator[Path]:
-    """Give out a folder beside `target`, which takes its place when all went well and is removed when not.
+    """Yield a new temporary folder beside `target`; rename it to `target` at the end, or remove it after an error.
 
     Raises:
-        DataDirError: The place is taken, or the folder cannot be made or moved there.
+        DataDirError: `target` exists and is not empty, or the folder cannot be created or renamed.
     """
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataDirError(f"{target} is there already and not empty; name another directory", path=str(target))
@@ -63,7 +64,7 @@ def _prefix(target: Path) -> str:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed processes have left beside `target`."""
+    """Remove the temporary folders for `target` whose makers have died."""
     for path in target.parent.iterdir():
         if path.name.startswith(_prefix(target)) and _is_left(path, path.name.removeprefix(_prefix(target))):
             shutil.rmtree(path, ignore_errors=True)

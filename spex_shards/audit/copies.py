@@ -1,11 +1,11 @@
-"""`backup` and `restore`: whole copies of a data directory, never half of one.
+"""`backup` and `restore`: complete copies of a data directory. An incomplete copy never appears at the destination.
 
 ::
 
     DIR     ──▶  .DEST.partial-…  (shard by shard; the layout record last)  ──▶  renamed to DEST
     models  ──▶  .DEST.partial-…/models
 
-A backup is a data directory itself, with its model files in it.
+A backup is itself a data directory, with the model files in it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .aside import made_aside
 MODELS: Final = "models"
 """The folder of model files in a backup."""
 Progress = Callable[[int, int], None]
-"""Takes how many bytes are copied, and how many there are, about."""
+"""Called with the number of bytes copied, and the approximate total."""
 _CHUNK: Final = 1 << 20
 _SIDECAR: Final = ".json"
 
@@ -40,24 +40,25 @@ def backup(
     models_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> list[int]:
-    """Copy a data directory, on which a manager may be running, without its help.
+    """Copy a data directory. A manager may be using it, and need not help.
 
-    Each shard is copied as it is at some moment after the call: everything that was acknowledged before it is in the
-    copy, whatever the durability. Shards are copied one after the other; what is acknowledged meanwhile may be in it.
+    The copy of each shard is its state at some moment after the call. So everything that was acknowledged before the
+    call is in the copy, whatever the durability. Shards are copied one after the other; requests that are acknowledged
+    meanwhile may be in the copy or not.
 
     Args:
         path: The data directory.
-        destination: Where the copy is to be; must not be there, or be an empty directory.
-        models_dir: The directory of model files, which are copied into the folder ``models`` of the backup, with what
-            lies beside each for `check`; None: none are. One that is missing holds none.
+        destination: The copy's path; it must not exist, or be an empty directory.
+        models_dir: The directory of model files. They are copied into the folder ``models`` of the backup, with the
+            sidecar files that `check` uses. None: no models are copied. A missing directory counts as empty.
         progress: Called now and then.
 
     Returns:
-        For each shard the sequence of the newest batch in the copy.
+        For each shard, the sequence of the newest batch in the copy.
 
     Raises:
-        DataDirError: It is no data directory, or damaged, or being changed to another number of shards; or the
-            destination cannot be used. Nothing is at the destination then.
+        DataDirError: `path` is no data directory, is damaged, or is being changed to another number of shards; or the
+            destination cannot be used. Nothing is left at the destination.
     """
     directory, target = DataDir(Path(path).absolute()), Path(destination)
     count = _shards_of(directory)
@@ -86,21 +87,21 @@ def restore(
     models_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
-    """Make a data directory of a backup; the backup stays as it is.
+    """Make a data directory from a backup; the backup is not changed.
 
     Args:
-        path: The backup: a data directory on which nothing runs.
-        destination: Where the data directory is to be; must not be there, or be an empty directory.
-        models_dir: Where the backup's model files are to be; must not be there, or be an empty directory. None: in the
-            folder ``models`` of the data directory.
+        path: The backup: a data directory that no manager uses.
+        destination: The data directory's path; it must not exist, or be an empty directory.
+        models_dir: The path for the backup's model files; it must not exist, or be an empty directory. None: they stay
+            in the folder ``models`` of the data directory.
         progress: Called now and then.
 
     Returns:
         Where the model files are; None: the backup has none.
 
     Raises:
-        DataDirLocked: A manager runs on the backup.
-        DataDirError: It is no backup, is damaged, or the destination cannot be used. Nothing is there then.
+        DataDirLocked: A manager uses the backup.
+        DataDirError: `path` is no backup, is damaged, or the destination cannot be used. Nothing is left there.
     """
     source, target = DataDir(Path(path).absolute()), Path(destination)
     folders = [source.shard(index) for index in range(_shards_of(source)) if source.shard(index).exists()]
@@ -134,7 +135,7 @@ def _restore_models(
 
 
 def _copy_models(source: Path, target: Path) -> None:
-    """Copy the model files of a directory, and their sidecars, on the disk; no folder is made for none."""
+    """Copy the model files of a directory and their sidecars, synced to the disk; without any, create no folder."""
     try:
         names = sorted(entry.name for entry in os.scandir(source) if entry.is_file() and _is_of_model(entry.name))
         if names:
@@ -143,7 +144,7 @@ def _copy_models(source: Path, target: Path) -> None:
                 (target / name).write_bytes((source / name).read_bytes())
             sync_files(target)
     except FileNotFoundError:
-        pass  # there is no such directory, or a file went meanwhile
+        pass  # there is no such directory, or a file was deleted meanwhile
     except OSError as error:
         raise DataDirError(f"the models cannot be copied: {error}", path=str(source)) from error
 
@@ -171,11 +172,11 @@ class _Report:
         self._done = 0
 
     def within(self, size: int) -> None:
-        """Say how much of the file at hand is copied."""
+        """Report how many bytes of the current file are copied."""
         self._progress(min(self._done + size, self._total), self._total)
 
     def done(self, file: Path) -> None:
-        """Say that a file is copied."""
+        """Report that a file is copied."""
         self._done += self._sizes.get(file, 0)
         self.within(0)
 
@@ -191,7 +192,7 @@ def _copy_file(source: Path, target: Path, report: _Report) -> None:
 
 
 def _read_once(folder: Path) -> None:
-    """Open a copy as a shard's worker would, so that a damaged backup is known for one at once."""
+    """Open a copy as a worker would, so that a damaged backup fails now and not when it is used."""
     open_view(folder).close()
     (folder / "lock.mdb").unlink(missing_ok=True)
     sync_files(folder)

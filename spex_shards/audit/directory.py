@@ -1,6 +1,7 @@
-"""`verify`: the audit of a data directory, each shard read by a process of its own.
+"""`verify`: the audit of a data directory. A process of its own reads each shard.
 
-A damaged page may have LMDB read beyond its map, which ends the process: that is a finding too, and not the end.
+A damaged page may make LMDB read beyond its map, which crashes the process. With a process per shard, that is a finding
+too, and the audit goes on.
 """
 
 from __future__ import annotations
@@ -29,30 +30,30 @@ from .findings import Finding
 from .shard import audit_shard
 
 Progress = Callable[[int, int], None]
-"""Takes how many rows were read, and how many there are, about."""
+"""Called with the number of rows read, and the approximate total."""
 
 TO_ITS_END: Final = "its store can be read to its end"
 _AT_ONCE: Final = 8
 
 
 def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Finding]:
-    """Hold every row of every shard against every other; nothing may run on the directory, and nothing is changed.
+    """Check every row of every shard against the others; no manager may use the directory, and nothing is changed.
 
-    Checked are: checksum and form of each row; that each instance lies on the shard that it routes to, with its history
-    complete and in order, and its rows in all indexes; that no row of an index is there without its instance; models,
-    deviations, clients, answers, and counters; and of LMDB's file that each page is used once, or free. What the redo
-    logs hold counts as stored. A flipped bit where nothing is stored is not found.
+    It checks the checksum and form of each row; that each instance lies on the shard that it is routed to, with a
+    complete, ordered history, and with its rows in all indexes; that each row of an index belongs to an instance;
+    models, deviations, clients, answers and counters; and in LMDB's file, that each page is used exactly once or free.
+    The content of the redo logs counts as stored. A flipped bit in a place that stores nothing is not found.
 
     Args:
         path: The data directory; also one that an interrupted `reshard` has left.
         progress: Called now and then.
 
     Returns:
-        What was found, by shard; nothing: all is well.
+        The findings, by shard; an empty list if all is well.
 
     Raises:
-        DataDirLocked: A manager runs on it.
-        DataDirError: It is no data directory, or its layout record is damaged or of a newer format.
+        DataDirLocked: A manager uses it.
+        DataDirError: It is no data directory, or its layout record is damaged or has a newer format.
     """
     directory = DataDir(Path(path).absolute())
     layout = directory.read_layout()
@@ -67,11 +68,11 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
 
 def _stores(directory: DataDir, layout: Layout) -> tuple[list[int], list[Finding]]:
-    """Return the shards to read, and findings about those that are not there."""
+    """Return the shards to read, and findings about stores that are missing."""
     shards = range(layout.shards if layout.step == DELETING else max(layout.shards, layout.other))
     there = [index for index in shards if (directory.shard(index) / DATA).exists()]
     findings = []
-    if there:  # a directory that nothing was ever stored in has none
+    if there:  # a directory in which nothing was ever stored has no stores at all
         missing = sorted({*range(layout.shards)} - {*there})
         rule = "its store is there, as those of other shards are"
         findings = [Finding(i, "store", "", rule, f"no {directory.shard(i) / 'data.mdb'}") for i in missing]
@@ -100,7 +101,7 @@ class _Reader:
 
 
 class _Readers:
-    """The processes that read, a few at a time."""
+    """The processes that read the shards, at most eight at a time."""
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class _Readers:
                 self._tell_progress(len(shards))
         finally:
             for reader in self._running.values():
-                with suppress(ChildProcessError, ProcessLookupError):  # of those who ignore SIGCHLD
+                with suppress(ChildProcessError, ProcessLookupError):  # raised if the application ignores SIGCHLD
                     os.kill(reader.pid, signal.SIGKILL)
                     os.waitpid(reader.pid, 0)
                 os.close(reader.pipe)
@@ -168,7 +169,7 @@ class _Readers:
         del self._running[reader.pipe]
         try:
             how = describe_exit(os.waitpid(reader.pid, 0)[1])
-        except ChildProcessError:  # who ignores SIGCHLD has no statuses
+        except ChildProcessError:  # an application that ignores SIGCHLD gets no exit status
             how = "a status that is not known"
         if not reader.whole:
             text = f"the process that read it ended with {how}"
@@ -204,7 +205,7 @@ class _Readers:
 
 
 def _quieten() -> None:
-    """Leave no core file and no last words when LMDB crashes: what happened is told by the parent."""
+    """Make a crash of LMDB leave no core file and no output: the parent reports what happened."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):

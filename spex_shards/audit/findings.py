@@ -1,4 +1,4 @@
-"""What an audit has found, as values."""
+"""The findings of an audit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing that is not as it must be.
+    """One thing in a data directory that breaks a rule.
 
     Attributes:
-        shard: Index of the shard.
-        table: The table of its store; "store" or "log" where it is no single row; "pages" for pages of LMDB's file.
-        key: The row's key, shown: an identifier where there is one, else in hexadecimal; a page's number; "" for
-            neither.
-        rule: What must hold.
-        value: What was found instead, shown.
+        shard: The shard's index.
+        table: The table of its store; "store" or "log" if it is not a single row; "pages" for pages of LMDB's file.
+        key: The row's key as text: the identifier if it has one, else hexadecimal; a page's number; "" for neither.
+        rule: The rule that must hold.
+        value: What was found instead, as text.
     """
 
     shard: int
@@ -24,7 +23,7 @@ class Finding(NamedTuple):
     value: str
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the finding as a dict for JSON."""
         return self._asdict()
 
     def __str__(self) -> str:

@@ -1,10 +1,12 @@
-"""The rules for instances, and for every index over them, both ways."""
+"""The rules for instances and for every index over them, in both directions."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, Final
 
+from ..checking.runs import Position
+from ..domain.transition import INITIALISATION
 from ..engine.catalogue import Entry
 from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of
 from ..messages.values import LATEST
@@ -16,7 +18,7 @@ _US: Final = timedelta(microseconds=1)
 
 
 def audit_instances(reading: Reading) -> None:
-    """Every instance has its rows, and its rows say what it says."""
+    """Check that every instance has all its rows, and that these rows agree with it."""
     counter = reading.store.get("layout", b"next instance")
     end = 1 if counter is None else number(counter)
     for key, row in reading.rows("instances"):
@@ -31,6 +33,7 @@ def audit_instances(reading: Reading) -> None:
             reading.instances[found.row.number] = found.row.seq
             _place(reading, found, shown)
             _history(reading, found, shown)
+            _run(reading, found, shown)
             _indexes(reading, found, shown)
 
 
@@ -74,6 +77,23 @@ def _history(reading: Reading, found: Found, shown: str) -> None:
     elif seq and (last, state) != (row.last, row.state):
         rule = f"the newest entry has the instance's time and state, {row.last} and {row.state!r}"
         reading.report("history", shown, rule, f"{last} and {state!r}")
+
+
+def _run(reading: Reading, found: Found, shown: str) -> None:
+    row, entry = found.row, reading.specifications.get(found.row.specification)
+    if row.run is None or entry is None or row.run.digest != entry.lts_digest:
+        return  # runs are not judged, or the position will be computed again when it is next needed
+    position: Position | None = None
+    for _, stored in reading.store.range("history", u64(row.number), u64(row.number + 1)):
+        _, action, state = records.unseal(stored, "a history entry")
+        if action == INITIALISATION:
+            position = entry.runs.start
+        elif position is None:
+            return  # it was mocked, and its history does not contain the mocked state
+        else:
+            position, _ = entry.runs.follow(position, action, state)
+    if position != row.run.position:
+        reading.report("instances", shown, f"its run is where its history leads, at {position}", row.run.position)
 
 
 def _indexes(reading: Reading, found: Found, shown: str) -> None:
@@ -121,11 +141,11 @@ def _after(since: int, timeout: timedelta | None) -> int | None:
     return None if timeout is None else min(since + timeout // _US, LATEST)
 
 
-# ---------------------------------------------------------------------- the other way round
+# ---------------------------------------------------------------------- from the indexes to the instances
 
 
 def audit_indexes(reading: Reading) -> None:
-    """Every row of an index belongs to an instance that says the same. After `audit_instances`."""
+    """Check that every row of an index belongs to an instance that agrees with it; run after `audit_instances`."""
     _by_spec(reading)
     for table, skip in (("deadlines", 0), ("parked", 4), ("prunable", 0)):
         for key, value in reading.rows(table):
@@ -162,7 +182,7 @@ def _due_row(reading: Reading, table: str, key: bytes, skip: int, value: bytes) 
 
 
 def _left_over(reading: Reading) -> None:
-    """Histories: of an instance, or of one that is gone and is garbage."""
+    """Check that each history row belongs to an instance, or is counted garbage of a deleted one."""
     garbage: dict[int, int] = {}
     for key, value in reading.rows("garbage"):
         owner = number(key)
@@ -174,7 +194,7 @@ def _left_over(reading: Reading) -> None:
     for key, _ in reading.rows("history"):
         owner, seq = number(key[:8]), number(key[8:])
         if len(key) == 16 and owner in reading.instances:
-            continue  # compared with its instance already
+            continue  # `audit_instances` has compared it already
         if len(key) != 16 or not 1 <= seq <= garbage.get(owner, 0):
             reading.report("history", key, "it belongs to an instance, or is garbage", f"instance number {owner}")
         else:

@@ -1,4 +1,4 @@
-"""What is moved from one shard's store to another's: instances as they are, and what belongs to a shard as a whole."""
+"""Moves rows from one shard's store to another's: instances, and what belongs to a shard as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import DeviationRow, deviation_row, stored_models
-from ..engine.rows import Found, InstanceRow, Instances, instance_row
+from ..engine.rows import Found, InstanceRow, Instances, instance_row, row_bytes
 from ..errors import DataDirError
 from ..runtime.protocol import records
 from ..runtime.store import Batch, Store
@@ -16,19 +16,20 @@ from ..runtime.store.keys import u32, u64
 from .reading import naming, number
 
 TAKEN: Final = b"taken from "
-"""In the table `layout`, while a shard is dissolved: what belonged to it as a whole is here already."""
+"""The prefix of a key in the table `layout`. It notes that the models, deviations and log records of a shard that is
+being dissolved were already taken over here, so that they are not counted twice."""
 PORTION: Final = 512
 _ENTRIES_AT_ONCE: Final = 4096
 _COUNTER: Final = b"next report"
 
 
 class Shard:
-    """One shard's store, with what reads and writes instances in it.
+    """One shard's store, with access to its specifications and instances.
 
     Attributes:
-        batch: What is not kept yet.
-        catalogue: Its specifications.
-        instances: Its instances.
+        batch: The changes that are not committed yet.
+        catalogue: The shard's specifications.
+        instances: The shard's instances.
     """
 
     def __init__(self, store: Store) -> None:
@@ -38,22 +39,22 @@ class Shard:
         self.instances = Instances(self.batch, self.catalogue)
 
     def commit(self) -> None:
-        """Keep what was changed."""
+        """Commit the changes."""
         self.batch.commit()
         if self._store.next_upkeep <= time.monotonic():
             self._store.upkeep()
 
     def close(self) -> None:
-        """Drop what was not kept, and close the store."""
+        """Drop uncommitted changes, and close the store."""
         self.batch.rollback()
         self._store.close()
 
     def count(self) -> int:
-        """Return how many instances there are."""
+        """Return the number of instances."""
         return sum(1 for _ in self.batch.range("instances", b""))
 
     def portions(self) -> Iterator[list[Found]]:
-        """Iterate over all instances, so many at a time; they may be removed meanwhile."""
+        """Iterate over all instances in lists of up to 512; a caller may remove the instances of each list."""
         after: bytes | None = None
         while True:
             portion = [found for found, _ in zip(self.instances.walk(None, after), range(PORTION), strict=False)]
@@ -65,10 +66,10 @@ class Shard:
     # ------------------------------------------------------------------ instances
 
     def adopt(self, source: Shard, found: Found) -> bool:
-        """Take an instance of another shard as it is; return False when it was taken before.
+        """Copy an instance of another shard unchanged; return False if it was copied before.
 
         Raises:
-            DataDirError: There is another instance of that identifier.
+            DataDirError: This shard has a different instance with the same identifier.
         """
         own = self.batch.get("instances", found.key)
         if own is not None:
@@ -80,7 +81,8 @@ class Shard:
         for seq, row in source.history_rows(found):
             self.batch.put("history", u64(own_number) + u64(seq), row)
             if seq % _ENTRIES_AT_ONCE == 0:
-                # What is there of it counts as garbage until the instance is there.
+                # Until the instance's own row is written, the copied part of the history counts as garbage: after an
+                # interruption, the rows would otherwise belong to nothing.
                 self.batch.put("garbage", u64(own_number), u64(seq))
                 self.commit()
         if found.row.seq >= _ENTRIES_AT_ONCE:
@@ -91,13 +93,13 @@ class Shard:
         return True
 
     def history_rows(self, found: Found) -> Iterator[tuple[int, bytes]]:
-        """Iterate over an instance's history as it is stored, with the sequence of each entry."""
+        """Iterate over an instance's stored history: the sequence and the row of each entry."""
         for key, row in self.batch.range("history", u64(found.row.number), u64(found.row.number + 1)):
             records.unseal(row, "a history entry")
             yield number(key[8:]), row
 
     def is_parked(self, found: Found) -> bool:
-        """Whether an instance's timeout waits for a handler."""
+        """Return whether an instance's timeout waits for a handler."""
         row = found.row
         if row.deadline is None:
             return False
@@ -108,17 +110,17 @@ class Shard:
         entry = own or self.catalogue.register(theirs.stored, None)[0]
         pending = source.batch.get("jobs", u32(theirs.number)) is not None
         if (pending or entry.digest != theirs.digest) and self.batch.get("jobs", u32(entry.number)) != b"":
-            self.batch.put("jobs", u32(entry.number), b"")  # due times are computed anew, for all of them
+            self.batch.put("jobs", u32(entry.number), b"")  # the due times of all its instances are computed again
         return entry
 
-    # ------------------------------------------------------------------ what belongs to a shard as a whole
+    # ------------------------------------------------------------------ rows that belong to a shard as a whole
 
     def has_taken(self, index: int) -> bool:
-        """Whether `take_rest` was done for a shard."""
+        """Return whether `take_rest` was done for the shard `index`."""
         return self.batch.get("layout", TAKEN + b"%d" % index) is not None
 
     def take_rest(self, source: Shard, index: int) -> None:
-        """Unite the models, deviations and waiting log records of a shard that goes with one's own; kept at once."""
+        """Merge a dissolved shard's models, deviations and log records into this shard, in one commit."""
         self._unite_models(source)
         self._unite_deviations(source)
         self._take_reports(source)
@@ -126,13 +128,13 @@ class Shard:
         self.commit()
 
     def forget_taken(self) -> None:
-        """Forget which shards `take_rest` was done for: they are gone."""
+        """Delete the notes of `take_rest`; the shards that they name no longer exist."""
         for key, _ in list(self.batch.range("layout", TAKEN, TAKEN + b"\xff")):
             self.batch.delete("layout", key)
         self.commit()
 
     def check_rest(self) -> None:
-        """Read what `take_rest` will read.
+        """Read the rows that `take_rest` will need, so that damage is found before anything is changed.
 
         Raises:
             StoreError: A row is damaged.
@@ -185,12 +187,12 @@ class Shard:
 def _compare(own: InstanceRow, found: Found) -> None:
     same = ("seq", "last", "state", "identifier")
     if any(getattr(own, name) != getattr(found.row, name) for name in same):
-        shown = naming(found.key, records.seal_flat(found.row))
+        shown = naming(found.key, row_bytes(found.row))
         raise DataDirError(f"there are two different instances {shown}, on two shards; see spex-shards verify")
 
 
 def _united(one: DeviationRow, other: DeviationRow) -> DeviationRow:
-    """Return two rows of one deviation as one; the newer one's verdict holds."""
+    """Return two rows of the same deviation as one; the newer verdict counts."""
     older, newer = sorted((one, other), key=lambda row: row.last)
     accepted = newer.accepted or (older.accepted and older.digest == newer.digest)
     return newer._replace(accepted=accepted, times=newer.times + older.times, first=min(newer.first, older.first))

@@ -1,4 +1,4 @@
-"""The rules for everything that is no instance: specifications, models, deviations, clients, what waits, counters."""
+"""The rules for all other rows: specifications, models, deviations, clients, answers, log records, counters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COUNTERS: Final = (b"next instance", b"next report", b"checkpoint", b"age")
 
 
 def audit_specifications(reading: Reading) -> None:
-    """Every specification can be read, and is the only one of its number. Before everything else."""
+    """Check that every specification can be read and has a number of its own; run before all other rules."""
     for key, row in reading.rows("specifications"):
         with reading.row("specifications", key.decode(errors="replace")):
             own, plain = records.unseal(row, "a specification")
@@ -31,7 +31,7 @@ def audit_specifications(reading: Reading) -> None:
 
 
 def audit_jobs(reading: Reading) -> None:
-    """Work that is done in portions is of a specification that is there."""
+    """Check that work done in portions belongs to a stored specification."""
     for key, value in reading.rows("jobs"):
         reading.settling.add(number(key))
         if len(key) != 4 or number(key) not in reading.specifications:
@@ -41,7 +41,7 @@ def audit_jobs(reading: Reading) -> None:
 
 
 def audit_models(reading: Reading) -> None:
-    """Models follow one another, each with a header, and their transitions are numbered without a gap."""
+    """Check that models are numbered without a gap, have a header each, and number their transitions without a gap."""
     names: set[str] = set()
     model, size = 0, 0
     known: set[Transition] = set()
@@ -72,7 +72,7 @@ def _transition(known: set[Transition], values: Any) -> None:
 
 
 def audit_deviations(reading: Reading) -> None:
-    """Deviations are counted once each."""
+    """Check that each deviation has exactly one row."""
     seen: set[tuple[str, Transition]] = set()
     for key, row in reading.rows("deviations"):
         with reading.row("deviations", key):
@@ -89,12 +89,12 @@ def audit_deviations(reading: Reading) -> None:
 
 
 def audit_clients(reading: Reading) -> None:
-    """Answers belong to clients, and to numbers that were applied."""
+    """Check that each answer belongs to a known client and to a request that was applied."""
     for key, row in reading.rows("clients"):
         with reading.row("clients", key):
             applied, events, gone = records.unseal(row, "a client")
             require(len(key) == 16, f"an id of {len(key)} bytes")
-            # -1 applied: what was known of this client was damaged, and it will be told so.
+            # -1 means: this client's row was damaged and replaced, and the client will be told so.
             require(all(type(n) is int and n >= 0 for n in (applied + 1, events, gone)), f"{[applied, events, gone]}")
             reading.clients[key] = applied
     for key, row in reading.rows("answers"):
@@ -108,7 +108,7 @@ def audit_clients(reading: Reading) -> None:
 
 
 def audit_rows(reading: Reading) -> None:
-    """What a service of the application's keeps can be read."""
+    """Check that the rows of an application's service can be read."""
     for key, row in reading.rows("rows"):
         with reading.row("rows", key):
             codec.decode(records.unseal(row, "a row of the service"))
@@ -116,7 +116,7 @@ def audit_rows(reading: Reading) -> None:
 
 
 def audit_counters(reading: Reading) -> None:
-    """What waits for an application is numbered below the counter; every counter is one. Last of all."""
+    """Check that waiting log records are numbered below their counter, and that every counter is known; run last."""
     counters = {name: number(reading.store.get("layout", name) or b"") for name in _COUNTERS}
     for key, row in reading.rows("outbox"):
         with reading.row("outbox", key):

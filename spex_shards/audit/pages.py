@@ -1,16 +1,18 @@
-"""The pages of an LMDB file: each is used once, or free, and none is neither.
+"""Checks the pages of an LMDB file: each page must be used exactly once, or be free.
 
-LMDB tells what its trees hold, and nothing of its free list; a page that is both used and free is written over by a
-later transaction. So the file is read as it is, without LMDB. Its format (0.9, on 64 bits, in the machine's order)::
+LMDB gives access to the content of its trees, but not to its free list. A page that is both used and free would be
+overwritten by a later transaction. So this module reads the file itself, without LMDB. The format (LMDB 0.9, 64 bits,
+in the machine's byte order) is::
 
-    page      number 8 · pad 2 · flags 2 · lower 2, upper 2 (of an overflow page: how many there are with it, 4)
+    page      number 8 · pad 2 · flags 2 · lower 2, upper 2 (in the first overflow page: the number of pages, 4)
     meta      pages 0 and 1: magic 4 · version 4 · address 8 · map size 8 · tree "free" 48 · tree "main" 48
-              · last page 8 · transaction 8;   the one with the higher transaction counts
+              · last page 8 · transaction 8;   the meta page with the higher transaction counts
     tree      pad 4 · flags 2 · depth 2 · branch, leaf and overflow pages, entries, root: 8 each
-    branch    offsets of nodes, 2 each, from byte 16 up to `lower`;   a node: number of a page 6 · key size 2 · key
+    branch    offsets of nodes, 2 each, from byte 16 up to `lower`;   a node: page number 6 · key size 2 · key
     leaf      the same offsets;   a node: data size 4 · flags 2 · key size 2 · key · data
-              flag 1: the data is the number of an overflow page;   flag 2: the data is a tree, in "main" a table's
-    free      its keys are transactions, its data numbers: how many follow, and so many numbers of free pages
+              flag 1: the data is the number of an overflow page;   flag 2: the data is a tree, in "main" that of a
+              table
+    free      its keys are transactions, its data are numbers: a count, then that many numbers of free pages
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ KNOWN: Final = "a page belongs to a tree, or is free"
 FORM: Final = "a page is what leads to it says"
 COUNTED: Final = "a tree has as many pages and entries as it says"
 MOST_TOLD: Final = 100
-"""So many findings of a kind are told; then how many more there are."""
+"""How many findings of a rule are reported one by one; the rest is reported as a number."""
 _HEAD: Final = struct.Struct("@QHHHH")
 _TREE: Final = struct.Struct("@IHHQQQQQ")
 _NODE: Final = struct.Struct("@HHHH")
@@ -44,11 +46,11 @@ _LEAST: Final = 1 << 30
 _FREE: Final = "free"
 _LIST: Final = "the free list"
 Tell = Callable[[str, str, str], None]
-"""Takes the page, the rule, and what was found instead."""
+"""Called with the page, the rule, and what was found instead."""
 
 
 class _Damaged(Exception):
-    """A page is not what leads to it says."""
+    """A page does not have the form that the page leading to it promises."""
 
 
 class _Tree(NamedTuple):
@@ -71,12 +73,12 @@ class _Counts:
 
 
 def audit_pages(folder: Path, tell: Tell, step: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-    """Hold every page of a shard's LMDB file against the trees and the free list; nothing may write to it meanwhile.
+    """Check every page of a shard's LMDB file against the trees and the free list; the file must not change meanwhile.
 
     Args:
-        folder: The shard's.
-        tell: Takes each finding.
-        step: Takes how many pages were looked at, and how many there are.
+        folder: The shard's folder.
+        tell: Called with each finding.
+        step: Called with the number of pages checked, and their total.
 
     Raises:
         OSError: The file cannot be read.
@@ -95,7 +97,7 @@ class _Pages:
         self._step = step
         self._told: dict[str, int] = {}
         first = self._meta(0, 4096)
-        self._size = first[0].pad  # of the tree "free", whose pad is the page size
+        self._size = first[0].pad  # the field `pad` of the tree "free" holds the page size
         metas = [first, self._meta(1, self._size)]
         self._free, self._main, self._last, _ = max(metas, key=lambda meta: meta[3])
         self._owners = ["nobody", "the meta pages"]
@@ -103,7 +105,7 @@ class _Pages:
         self._looked_at = 0
 
     def audit(self) -> None:
-        """Walk everything, and look what is left."""
+        """Walk all trees and the free list, then report the pages that belong to neither."""
         size = os.fstat(self._file).st_size
         if self._last * self._size > max(2 * size, _LEAST):
             self._find("1", FORM, f"the last page would be {self._last}, in a file of {size} bytes")
@@ -122,7 +124,7 @@ class _Pages:
     # ------------------------------------------------------------------ trees
 
     def _walk(self, name: str, tree: _Tree, take: Callable[[bytes, bytes], None] | None) -> None:
-        """Claim all pages of a tree, and give out the nodes of its leaves that something depends on."""
+        """Claim all pages of a tree, and pass the leaf nodes that lead to further pages to `take`."""
         if tree.root == _NOWHERE:
             return
         counts = _Counts()
@@ -137,7 +139,7 @@ class _Pages:
     def _descend(
         self, name: str, root: int, depth: int, counts: _Counts, take: Callable[[bytes, bytes], None] | None
     ) -> bool:
-        """Return whether everything below `root` could be read."""
+        """Claim the pages below `root`; return whether all of them could be read."""
         whole, waiting = True, [(root, 1)]
         while waiting:
             page, level = waiting.pop()
@@ -206,7 +208,7 @@ class _Pages:
     # ------------------------------------------------------------------ pages
 
     def _claim(self, first: int, count: int, name: str) -> bool:
-        """Take pages as those of a tree; return whether they are there, and nobody else's."""
+        """Record that pages belong to a tree; return whether they exist and belonged to no other."""
         if first + count - 1 > self._last:
             self._find(f"{first}", FORM, f"in {_named(name)}: it lies behind the last page, {self._last}")
             return False
@@ -267,7 +269,7 @@ def _children(data: bytes) -> Iterator[int]:
 
 
 def _nodes(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
-    """Yield the nodes of a leaf: flags, key, where the data begins and its size."""
+    """Yield the nodes of a leaf: flags, key, the offset of the data, and its size."""
     for offset in _offsets(data):
         low, high, flags, key_size = _NODE.unpack_from(data, offset)
         at = offset + _NODE.size + key_size

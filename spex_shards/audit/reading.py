@@ -1,4 +1,4 @@
-"""One shard as an audit reads it: its rows in order, and a report for everything that cannot be."""
+"""Reads one shard for an audit: its rows in order, and a finding for everything that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..runtime.store import Store
 from .findings import Finding
 
 MOST_FINDINGS: Final = 1000
-"""So many findings of one table are told one by one."""
+"""How many findings of one table are reported one by one."""
 _PER_STEP: Final = 2048
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -28,18 +28,18 @@ ORDERED: Final = "keys follow one another in order"
 
 @dataclass(slots=True)
 class Reading:
-    """What the rules of a shard read, and what they have learned on the way.
+    """The shard that the rules read, and the facts that earlier rules have collected for later ones.
 
     Attributes:
         store: The shard's store, for reading.
         shard: Its index.
-        homes: The shards that an instance of these canonical bytes may lie on.
-        tell: Takes each finding.
-        step: Takes the table that is read, and how many rows were read by now.
+        homes: Returns the shards that an instance with these canonical bytes may lie on.
+        tell: Called with each finding.
+        step: Called with the current table, and the number of rows read so far.
         specifications: Number → specification.
-        settling: The numbers of specifications whose instances' due times are being computed anew.
-        instances: Instance number → entries of its history.
-        clients: Client id → highest number applied.
+        settling: The numbers of the specifications whose instances' due times are being computed again.
+        instances: Instance number → number of entries in its history.
+        clients: Client id → the highest request number applied.
     """
 
     store: Store
@@ -55,7 +55,7 @@ class Reading:
     _read: int = 0
 
     def report(self, table: str, key: bytes | str, rule: str, value: object) -> None:
-        """Tell a finding; those beyond the first thousand of a table are told as one."""
+        """Report a finding; those beyond the first thousand of a table are reported as one."""
         self._told[table] += 1
         if self._told[table] > MOST_FINDINGS + 1:
             return
@@ -65,7 +65,7 @@ class Reading:
         self.tell(Finding(self.shard, table, shown, rule, value if isinstance(value, str) else show(value)))
 
     def rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over a table; what cannot be read, or is out of order, ends it with a finding."""
+        """Iterate over a table; an unreadable or misplaced row is a finding, and ends the iteration."""
         before = b""
         self.step(table, self._read)
         try:
@@ -80,11 +80,11 @@ class Reading:
                 yield key, row
         except StoreError as error:
             self.report(table, before, READABLE, str(error))
-            self.store.release()  # a read transaction that has failed reads nothing more
+            self.store.release()  # a read transaction that has failed cannot be used again
 
     @contextmanager
     def row(self, table: str, key: bytes | str) -> Iterator[None]:
-        """Report what cannot be read, or has another form, as a finding of that row."""
+        """Within a ``with`` block, turn an error of reading or understanding a row into a finding about that row."""
         try:
             yield
         except StoreError as error:
@@ -93,32 +93,32 @@ class Reading:
             self.report(table, key, FORM, f"{type(error).__name__}: {error}")
 
     def at(self, key: bytes) -> Found | None:
-        """Return the instance of a key, or None; one that cannot be read is a finding elsewhere.
+        """Return the instance with a key, or None.
 
         Raises:
-            StoreError: It cannot be read.
+            StoreError: Its row cannot be read.
         """
         row = self.store.get("instances", key)
         return None if row is None else Found(key, instance_row(row))
 
 
 def number(key: bytes) -> int:
-    """Return an integer of a key."""
+    """Return the integer that a part of a key encodes."""
     return int.from_bytes(key, "big")
 
 
 def require(holds: bool, what: str) -> None:
-    """Refuse a row of another form.
+    """Check the form of a row.
 
     Raises:
-        ValueError: It does not hold.
+        ValueError: `holds` is False; the text is `what`.
     """
     if not holds:
         raise ValueError(what)
 
 
 def naming(key: bytes, row: bytes) -> str:
-    """Return how an instance is shown: its identifier, else its key."""
+    """Return the text for an instance in a finding: its identifier if it can be read, else its key."""
     try:
         return show(codec.identifier_of(identifier_bytes(Found(key, instance_row(row)))))
     except (StoreError, *_MALFORMED):
@@ -126,5 +126,5 @@ def naming(key: bytes, row: bytes) -> str:
 
 
 def is_time(value: Any) -> bool:
-    """Whether a value is a time, in microseconds."""
+    """Return whether a value is a time in microseconds."""
     return type(value) is int and -LATEST <= value <= LATEST

@@ -1,13 +1,13 @@
-"""Another number of shards for a data directory, moving only what must.
+"""`reshard`: changes the number of shards of a data directory, moving only the instances that must move.
 
 ::
 
-    layout {N}  ──▶  {N, copying to M}   what moves is copied; the old shards still have all of it
-                ──▶  {M, deleting from N}   what moved is deleted where it was, shards that are no more are dissolved
+    layout {N}  ──▶  {N, copying to M}     instances are copied to their new shards; the old shards still have them all
+                ──▶  {M, deleting from N}  moved instances are deleted from their old shards, surplus shards dissolved
                 ──▶  {M}
 
-Each arrow replaces the layout record at once; each step can be killed at any point and done again. In between nothing
-but this opens the directory.
+Each arrow replaces the layout record atomically. Each step can be killed at any point and run again. In between, only
+`reshard` and `verify` open the directory.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from ..runtime.system.private import sync_folder
 from .moving import Shard
 
 Progress = Callable[[int, int], None]
-"""Takes how many instances were looked at, and how many that will be."""
+"""Called with the number of instances examined, and the expected total."""
 _OPEN_AT_ONCE: Final = 64
 _GARBAGE_AT_ONCE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Resharded:
-    """What was done: the number of shards before and after, and how many instances this run has copied."""
+    """The result of `reshard`: the old and new number of shards, and how many instances this run has copied."""
 
     before: int
     after: int
@@ -57,26 +57,27 @@ def reshard(
     progress: Progress | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Resharded:
-    """Change the number of shards of a data directory; nothing may run on it.
+    """Change the number of shards of a data directory; no manager may use it.
 
-    An instance moves when it routes to another shard then, and keeps everything that is its own. The models, deviations
-    and waiting log records of shards that are no more are united with those of others. Requests that a client sent and
-    was not answered are not sent again: a client that has lived through it gets `ShardDown` and must be made anew.
+    An instance moves if it is routed to another shard under the new number; it keeps everything that belongs to it. The
+    models, deviations and waiting log records of dissolved shards are merged into those of the others. A client that
+    lives through the change must be made again: it gets `ShardDown`, and its unanswered requests are not sent again.
 
     Args:
         path: The data directory.
-        shards: The number of shards that it is to have.
+        shards: The new number of shards.
         progress: Called now and then.
-        interrupted: Asked now and then; when it says True all stops at a place from which another call goes on.
+        interrupted: Called now and then; if it returns True, the change stops at a point from which another call can
+            continue it.
 
     Raises:
-        DataDirLocked: A manager runs on it.
-        DataDirError: It is no data directory or is damaged, a change to another number is under way, or what is there
-            cannot be moved. A change that was begun can be undone by asking for the number before, as long as
-            nothing was deleted.
+        DataDirLocked: A manager uses it.
+        DataDirError: It is no data directory, is damaged, is being changed to another number, or holds something that
+            cannot be moved. A change that was begun can be undone by asking for the old number, as long as nothing was
+            deleted.
         StoreError: A row is damaged, or the disk is full.
-        ValueError: `shards` is against the rule of `distribution_factor`.
-        KeyboardInterrupt: `interrupted` has said so.
+        ValueError: `shards` breaks the rule of `distribution_factor`.
+        KeyboardInterrupt: `interrupted` returned True.
     """
     option = OPTIONS["distribution_factor"]
     try:
@@ -117,7 +118,7 @@ def _check_service(directory: DataDir) -> None:
 
 
 def _begin(directory: DataDir, shards: int) -> Layout:
-    """Return what is to be done next, recorded."""
+    """Return the layout with the next step to do, after recording it."""
     layout = directory.read_layout()
     assert layout is not None
     before, after = layout.change
@@ -157,7 +158,7 @@ class _Change:
     # ------------------------------------------------------------------ copying
 
     def copy(self) -> None:
-        """Copy every instance that routes to another shard to that shard, on the disk."""
+        """Copy each instance whose shard changes to its new shard, synced to the disk."""
         ways = {(here, there) for here, there in zip(self._were, self._homes, strict=True) if here != there}
         sources = [index for index in sorted({here for here, _ in ways}) if self.directory.shard(index).exists()]
         targets = sorted({there for _, there in ways})
@@ -172,7 +173,7 @@ class _Change:
         sync_folder(self.directory.path)
 
     def _look_ahead(self, sources: list[int], times: int) -> None:
-        # What cannot be read is told before anything depends on it.
+        # Rows that cannot be read are reported here, before anything was changed.
         for index in sources:
             with self._read(index) as source:
                 self._total += source.count() * (times if self.after < self.before else times + 1)
@@ -197,14 +198,14 @@ class _Change:
     # ------------------------------------------------------------------ deleting
 
     def delete(self) -> None:
-        """Dissolve the shards that are no more, and delete in the others what routes elsewhere."""
+        """Dissolve the surplus shards, and delete moved instances from the others."""
         for index in range(self.after, self.before):
             if self.directory.shard(index).exists():
                 self._dissolve(index)
         for index in range(min(self.before, self.after)):
             if self.directory.shard(index).exists():
                 with self._open(index) as shard:
-                    if self.after > self.before:  # else nothing moves out of a shard that stays
+                    if self.after > self.before:  # when the number shrinks, nothing moves out of a shard that stays
                         self._delete_in(shard, index)
                     shard.forget_taken()
         sync_folder(self.directory.path)

@@ -1,4 +1,4 @@
-"""The audit of one shard, in the process that it is called in."""
+"""The audit of one shard, run in the calling process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RULES = (
     audit_rows,
     audit_counters,
 )
-"""In this order: later ones ask for what earlier ones have learned."""
+"""The rules in the order in which they must run: later rules use facts that earlier ones have collected."""
 
 
 def audit_shard(
@@ -44,14 +44,14 @@ def audit_shard(
     tell: Callable[[Finding], None],
     step: Callable[[str, int, int], None],
 ) -> None:
-    """Hold every row of a shard's store and log against every other.
+    """Check every row of a shard's store and log against the others.
 
     Args:
-        path: Its folder.
+        path: The shard's folder.
         shard: Its index.
-        homes: The shards that an instance of these canonical bytes may lie on.
-        tell: Takes each finding.
-        step: Takes the table that is read, how many rows were read, and how many there are, about.
+        homes: Returns the shards that an instance with these canonical bytes may lie on.
+        tell: Called with each finding.
+        step: Called with the current table, the number of rows read, and the approximate total.
     """
     try:
         view = open_view(path)
@@ -60,7 +60,7 @@ def audit_shard(
         return
     try:
         total = _rows(view)
-        step(pages.TABLE, 0, total)  # first: what LMDB reads in a damaged tree may end this process
+        step(pages.TABLE, 0, total)  # the pages come first: reading a damaged tree through LMDB may crash this process
         pages.audit_pages(path, lambda page, rule, value: tell(Finding(shard, pages.TABLE, page, rule, value)))
         reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total))
         for rule in RULES:
@@ -76,5 +76,5 @@ def audit_shard(
 def _rows(view: StoreView) -> int:
     try:
         return view.rows()
-    except StoreError:  # each table says so itself when it is read
+    except StoreError:  # the damage is reported when the table is read
         return 0

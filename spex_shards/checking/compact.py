@@ -36,9 +36,10 @@ class Compact:
         visible: The visible steps. A code is a multiple of `base`.
         silent: The silent steps; each leads to a node of a smaller number. Has no codes.
         base: Larger than any number of a node or a block.
+        actions: The action of each code, at index ``code // base``; endless silent activity is a silent action.
     """
 
-    __slots__ = ("base", "silent", "size", "starts", "visible")
+    __slots__ = ("actions", "base", "silent", "size", "starts", "visible")
 
     def __init__(self, systems: Sequence[LTS], equivalence: Equivalence) -> None:
         steps = _Columns(systems, strong=equivalence is Equivalence.STRONG)
@@ -48,6 +49,7 @@ class Compact:
         if 0 in steps.codes:
             divergent = _collapse(steps)
         self.starts, self.size, self.base = steps.starts, steps.size, steps.size + 1
+        self.actions = [*steps.actions, INTERNAL]
         if equivalence is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
             divergent = set()
         self._group(steps, sorted(divergent))
@@ -55,7 +57,7 @@ class Compact:
     def _group(self, steps: _Columns, divergent: list[int]) -> None:
         self.silent = steps.silent()
         steps.keep(steps.codes)
-        scaled = [code * self.base for code in range(steps.actions + 1)]  # the last for endless silent activity
+        scaled = [code * self.base for code in range(len(self.actions))]  # the last for endless silent activity
         self.visible = Grouped(
             self.size,
             [*steps.sources, *divergent],
@@ -82,7 +84,7 @@ class _Columns:
             self.codes += map(actions.__getitem__, map(itemgetter(1), lts.transitions))
             self.targets += map(states.__getitem__, map(itemgetter(2), lts.transitions))
         self.size = next(numbers)
-        self.actions = len(actions)
+        self.actions = [INTERNAL if action is None else str(action) for action in actions]
 
     def keep(self, flags: Sequence[object]) -> None:
         """Keep the steps whose flag is true."""

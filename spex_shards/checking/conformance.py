@@ -13,10 +13,11 @@ from ..domain.difference import in_order
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
-from .bisimulation import Equivalence, bisimilar, equivalence_of, minimised
+from .bisimulation import LARGE, Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible, judged_by_narrowing
 from .graph import Graph
+from .large import judged_at_scale, minimised_at_scale
 from .refinement import Refinement
 
 if TYPE_CHECKING:
@@ -82,11 +83,18 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
-    if bisimilar(impl, spec, kind):
+    explain = partial(_explained, impl, spec, kind)
+    if len(impl.transitions) + len(spec.transitions) > LARGE:
+        judged = judged_at_scale(impl, spec, kind)
+        if judged.equivalent:
+            return _EQUIVALENT
+        if judged.extensible is not None:
+            return _unequal(possible=judged.extensible, explain=explain)
+    elif bisimilar(impl, spec, kind):
         return _EQUIVALENT
-    smallest = minimised(spec, kind)
+    smallest = minimised_at_scale(spec, kind) if len(spec.transitions) > LARGE else minimised(spec, kind)
     moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
-    return _judge_unequal(impl, smallest, kind, moves, partial(_explained, impl, spec, kind))
+    return _judge_unequal(impl, smallest, kind, moves, explain)
 
 
 def check_model(
@@ -203,6 +211,37 @@ class ConformanceChecker:
         """Return the verdict on a model that `judge` was asked about lately, or None; nothing is worked out."""
         known = self._known.get(transitions)
         return None if known is None else known.verdict
+
+    def grow(self, before: frozenset[Transition], extra: Transition, after: frozenset[Transition]) -> None:
+        """Note that a model has grown by one transition, so that it need not be looked at as a whole again.
+
+        Takes time for copying what is known of the model, and nothing else. It does nothing where that does not follow
+        from what is known.
+
+        Args:
+            before: The model that was handed to `judge`.
+            extra: The transition.
+            after: Both together, as it will be handed to `judge`.
+        """
+        known = self._known.get(before)
+        if known is None or known.classes is None or self._moves is None:
+            return
+        verdict = self._judge_quickly(known, extra)
+        if verdict is None or verdict is Verdict.VIOLATION:
+            return
+        source, action, target = extra
+        assert source is not None  # an initialisation is not judged quickly
+        classes, missing = known.classes, known.missing
+        if source in classes:
+            missing -= missing > 0 and (source, action) not in known.shown
+            lead = self._moves[classes[source]][action]
+            if target not in classes:
+                classes = {**classes, target: lead}
+                missing += len(self._moves.get(lead, ()))
+        grown = _Known(verdict, classes, known.sources | {source}, known.shown | {(source, action)}, missing)
+        self._known[after] = grown
+        if len(self._known) > MOST_MODELS:
+            self._known.popitem(last=False)
 
     def _look_at(self, transitions: frozenset[Transition]) -> _Known:
         verdict = self.check(transitions).verdict

@@ -8,6 +8,7 @@
     <tau*>f                   some number of silent steps, none included, lead to a state of f
     <tau*>(<a>f && g)         ... to a state of g where a leads to a state of f; <tau?> for one silent step or none
     <tau^inf>f                silent steps lead to endless silent activity, all of it in states of f
+    <tau*>(rests{a,b} && f)   ... to a state of f at rest whose actions are exactly a and b (see `relations`)
 
 Equivalent states satisfy the same formulas: those with ``<a>`` and no other modality under strong bisimilarity
 (Hennessy and Milner 1985), those with ``<tau*>`` under branching bisimilarity (van Glabbeek and Weijland 1996; that the
@@ -34,6 +35,7 @@ __all__ = [
     "Diverges",
     "Formula",
     "Not",
+    "Rests",
     "Silently",
     "Step",
     "WeakStep",
@@ -165,6 +167,27 @@ class Diverges(Formula):
         return (self.operand,)
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Rests(Formula):
+    """Silent steps, or none, lead to a state of `then` at rest that can do `actions` (sorted) and nothing else.
+
+    At rest is a state whose silent steps, if it has some, all lead back to it.
+    """
+
+    actions: tuple[str, ...]
+    then: Formula
+
+    @property
+    def action(self) -> str:
+        """The actions as one text: what tells formulas of this class apart."""
+        return ", ".join(map(_name, self.actions))
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        """What holds there."""
+        return (self.then,)
+
+
 TRUE: Final = And()
 
 
@@ -272,6 +295,9 @@ def _pieces(formula: Formula) -> list[str | Formula]:
             return ["<tau*>", formula.operand]
         case Diverges():
             return ["<tau^inf>", formula.operand]
+        case Rests():
+            rest = f"rests{{{formula.action}}}"
+            return [f"<tau*>{rest}"] if formula.then == TRUE else [f"<tau*>({rest} && ", formula.then, ")"]
     raise TypeError(f"not a formula: {type(formula)}")
 
 

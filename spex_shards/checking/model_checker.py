@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State
-from .formula import And, Diverges, Formula, Not, Silently, Step, WeakStep
+from .formula import And, Diverges, Formula, Not, Rests, Silently, Step, WeakStep
 from .graph import Equivalence
 
 _OPERATORS: dict[Equivalence, tuple[type[Formula], ...]] = {
@@ -73,6 +73,13 @@ class ModelChecker:
                     order.append(target)
                     yield target, here
 
+    def menu(self, state: State) -> set[str] | None:
+        """Return the visible actions that are possible in a state at rest, None for one that is not at rest."""
+        around = {here for here, _ in self.silent_tree(state)}
+        if any(state not in (back for back, _ in self.silent_tree(here)) for here in around):
+            return None
+        return {action for here in around for action in self.actions(here)} - {INTERNAL}
+
     def holds(self, formula: Formula, state: State | None = None) -> bool:
         """Whether `formula` holds in `state`, by default the initial one."""
         known, answer = self._known, False
@@ -114,8 +121,8 @@ class ModelChecker:
                 return False
             case WeakStep() | Silently():
                 return (yield from self._somewhere(formula, state))
-            case Diverges():
-                return (yield from self._endless(formula, state))
+            case Diverges() | Rests():
+                return (yield from self._in_the_end(formula, state))
         raise TypeError(f"not a formula: {type(formula)}")
 
     def _somewhere(self, formula: WeakStep | Silently, state: State) -> Judgement:
@@ -148,7 +155,13 @@ class ModelChecker:
                 return (yield formula.where, state)
         return False
 
-    def _endless(self, formula: Diverges, state: State) -> Judgement:
+    def _in_the_end(self, formula: Diverges | Rests, state: State) -> Judgement:
+        """Judge where silent steps end, or that they do not."""
+        if isinstance(formula, Rests):
+            for here, _ in self.silent_tree(state):
+                if self.menu(here) == set(formula.actions) and (yield formula.then, here):
+                    return True
+            return False
         near: set[State] = set()
         for here, _ in self.silent_tree(state):
             if (yield formula.operand, here):

@@ -1,7 +1,7 @@
-"""The command line: ``spex-shards check``, ``diff``, ``replay`` and so on; a module for each command.
+"""The command line: ``spex-shards check``, ``diff``, ``replay`` and so on; each command has a module.
 
-Every command exits with 0 or 1 as its answer is yes or no, with 2 when it could not be done, and with 130 when it was
-interrupted. A result goes to stdout; bars, log records and errors go to stderr.
+A command exits with 0 or 1 for a positive or negative answer, with 2 if it could not be carried out, and with 130 if it
+was interrupted. Its result goes to stdout; progress bars, log records and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _COMMANDS: Final = {
 
 
 class _Commands(TyperGroup):
-    """The commands; only the one that is asked for is imported, since the others would take most of a short run."""
+    """The commands. Only the requested one is imported: importing the others would take most of a short run."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the interface of the base class
-        """Return the names."""
+        """Return the commands' names."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
@@ -53,7 +53,7 @@ class _Commands(TyperGroup):
         return typer.main.get_command(alone)
 
 
-# Plain text: a panel would break the lines of an error, and a log of a build has no colours.
+# Plain text: a panel would break the lines of an error, and the log of a build shows no colours.
 app = typer.Typer(
     name=PROGRAM,
     cls=_Commands,
@@ -68,7 +68,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; never returns."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name must not fail for want of a letter
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that stdout cannot show must not be an error
     app(prog_name=PROGRAM)
 
 

@@ -1,4 +1,4 @@
-"""``backup`` and ``restore``: whole copies of a data directory."""
+"""The commands ``backup`` and ``restore``: complete copies of a data directory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def backup_directory(
 ) -> None:
     """Copy a data directory while it is used.
 
-    Everything that was acknowledged before the call is in the copy, and the model files are. It appears at DEST when it
-    is whole, and not at all when this is interrupted.
+    The copy has everything that was acknowledged before the call, and the model files. It appears at DEST when it is
+    complete; an interrupted backup leaves nothing there.
     """
     with command() as output:
         models = Path(options_from({"impl_models_dir": models_dir or UNSET})["impl_models_dir"])
@@ -45,7 +45,7 @@ def restore_directory(
         typer.Option(help="Where the model files are to be: a new directory. Default: the folder models of DIR."),
     ] = None,
 ) -> None:
-    """Make a data directory of a backup."""
+    """Make a data directory from a backup."""
     with command() as output:
         with bar("copying", 1, counts=False) as step:
             models = restore(source, data_dir, models_dir=models_dir, progress=step.of)

@@ -14,8 +14,10 @@ from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
 from ..review.findings import meaning, no_model, not_seen, reasons
+from ..review.refining import Refined, refine
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
+from .relations import HideOption, RelationOption, RenameOption, relation_report, view_from
 
 if TYPE_CHECKING:
     from ..checking.explanation import Explanation
@@ -42,6 +44,9 @@ def check_models(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail on warnings too: a specification without model, or a changed one.")
     ] = False,
+    relation: RelationOption = None,
+    hide: HideOption = None,
+    rename: RenameOption = None,
     names_must_agree: Annotated[
         bool, typer.Option("--names-must-agree", help="Fail where a state is not called as the specification calls it.")
     ] = False,
@@ -49,20 +54,25 @@ def check_models(
 ) -> None:
     """Check stored models against their specifications.
 
-    Exits with 0 when all are equivalent, with 1 when some are not or a file is malformed, and with 2 when there is
-    nothing to check or a specification cannot be found.
+    Exits with 0 when all are equivalent (or the relation holds for all), with 1 when some are not or a file is
+    malformed, and with 2 when there is nothing to check or a specification cannot be found.
     """
     with command(form, "check") as output:
         options = options_from({"specifications": specification or UNSET, "impl_models_dir": path or UNSET})
         named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
-        reviewed = review(place, names_must_agree=names_must_agree)
-        if not reviewed:
+        view = view_from(hide, rename)
+        if relation is not None and names_must_agree:
+            output.fail("--names-must-agree belongs to an equivalence, and --relation is given")
+        reviewed = review(place, view, names_must_agree=names_must_agree) if relation is None else []
+        refined = [] if relation is None else refine(place, relation, view)
+        judged: list[Reviewed | Refined] = [*reviewed, *refined]
+        if not judged:
             output.fail(f"there is no model in {place}: no file there ends in .spex")
-        lacking = without_model(named if place.is_dir() else (), [one.specification for one in reviewed])
-        report = _report(reviewed, lacking)
+        lacking = without_model(named if place.is_dir() else (), [one.specification for one in judged])
+        report = _report(reviewed, lacking) if relation is None else relation_report(refined, lacking, relation)
         output.report(report)
-        raise typer.Exit(_exit_code(reviewed, report.findings if strict else []))
+        raise typer.Exit(_exit_code(judged, report.findings if strict else []))
 
 
 def _report(reviewed: list[Reviewed], lacking: list[type[Specification]]) -> Report:
@@ -191,7 +201,8 @@ def _summary(reviewed: list[Reviewed]) -> str:
     return "the only model is equivalent" if total == 1 else f"all {total} models are equivalent"
 
 
-def _exit_code(reviewed: list[Reviewed], counted: list[Finding]) -> int:
-    if any(one.unknown for one in reviewed):
+def _exit_code(judged: list[Reviewed | Refined], counted: list[Finding]) -> int:
+    if any(one.unknown for one in judged):
         return UNUSABLE
-    return 0 if all(one.equivalent for one in reviewed) and not counted else NOT_EQUIVALENT
+    good = all(one.holds if isinstance(one, Refined) else one.equivalent for one in judged)
+    return 0 if good and not counted else NOT_EQUIVALENT

@@ -1,4 +1,4 @@
-"""``convert``: a model from one form into another."""
+"""The command ``convert``: writes a model in another form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sources import STDOUT, FormatOption, SourceName, read_source, write_target
 
 
 class SilentName(StrEnum):
-    """What the internal action is called in an .aut file."""
+    """The name of the internal action in an .aut file."""
 
     I = "i"  # noqa: E741 - CADP's own name
     TAU = "tau"
@@ -40,7 +40,7 @@ def convert_model(
 ) -> None:
     """Convert a model between .spex, Aldebaran .aut, Graphviz .dot and .json, or write it as Mermaid (.mmd).
 
-    Exits with 0, or with 2 when SOURCE is malformed or TARGET cannot say what it says.
+    Exits with 0, or with 2 when SOURCE is malformed or the form of TARGET cannot hold the model.
     """
     with command(form, "convert") as output:
         if target == STDOUT and form_out is None:

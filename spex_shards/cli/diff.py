@@ -1,4 +1,4 @@
-"""``diff``: two models, or two directories of them."""
+"""The command ``diff``: compares two models, or two directories of models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIFFERENT = 1
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A model before and after; None where there was, or is, none."""
+    """A model before and after; None if there was, or is, no model."""
 
     name: str
     old: ImplModel | None
@@ -53,7 +53,7 @@ def diff_models(
 ) -> None:
     """Show which transitions were added and removed, and the verdicts before and after.
 
-    Exits with 0 when there is no difference, with 1 when there is one, and with 2 when it cannot be found out.
+    Exits with 0 when there is no difference, with 1 when there is one, and with 2 when the models cannot be compared.
     """
     with command(form, "diff") as output:
         options = options_from({"specifications": specification or UNSET})

@@ -1,4 +1,4 @@
-"""``export``: what a data directory learned, as model files."""
+"""The command ``export``: writes the models of a data directory to model files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def export_models(
         Path | None, typer.Option(help="Where the model files are. Default: the option impl_models_dir.")
     ] = None,
 ) -> None:
-    """Write what the shards of a data directory learned, united, into model files.
+    """Write the models that the shards of a data directory learned, united, to model files.
 
-    A file that is there already is united with it, unless its learning mode is off: then it stays as it is. The data
-    directory is only read; no manager may run on it.
+    A model is united with its existing file, unless the file's learning mode is off: then the file stays as it is. The
+    data directory is only read; no manager may use it.
     """
     with command() as output:
         options = options_from({"data_dir": data_dir or UNSET, "impl_models_dir": models_dir or UNSET})

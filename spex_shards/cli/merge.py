@@ -1,4 +1,4 @@
-"""``merge``: what several runs have seen, in one model."""
+"""The command ``merge``: unites the models of several runs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def merge_models(
     learning: Annotated[bool, typer.Option("--learning", help="Write models that go on learning.")] = False,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
-    """Unite the models of each specification: every transition that one of them has.
+    """Unite the models of each specification: the result has every transition that one of them has.
 
-    Files of TARGET that are not named as sources do not count, and are replaced. Exits with 0, or with 2 when it
-    cannot be done; then nothing is written.
+    Files in DIR that are not named as sources are not read, and are replaced. Exits with 0, or with 2 when it cannot be
+    done; then nothing is written.
     """
     with command(form, "merge") as output:
         found = _read(sources)
@@ -67,7 +67,7 @@ def _read(sources: list[Path]) -> Sources:
 
 
 def _common_sidecar(name: str, paths: list[Path]) -> bytes | None:
-    """Return the sidecar that all models of a name share; what they do not share cannot be said of the whole."""
+    """Return the sidecar that all models of a name share; None if they differ, as it would be wrong for the whole."""
     texts = {sidecar_of(path).read_bytes() if sidecar_of(path).exists() else None for path in paths}
     if len(texts) == 1:
         return texts.pop()

@@ -1,4 +1,4 @@
-"""``minimise``: the smallest equivalent model, and which states became one."""
+"""The command ``minimise``: writes the smallest equivalent model, and lists which states were merged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def minimise_model(
     specification: SpecificationsOption = None,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
-    """Minimise a model under an equivalence, and list which states became one.
+    """Minimise a model under an equivalence, and list which states were merged.
 
     Exits with 0, or with 2 when it cannot be done.
     """

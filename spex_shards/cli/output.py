@@ -1,4 +1,4 @@
-"""What every command has in common: where its result goes, how it fails, and where it looks for modules."""
+"""The common part of all commands: where the result goes, how errors are shown, and where modules are imported from."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNUSABLE = 2
 
 
 class Format(StrEnum):
-    """How a result is written."""
+    """The formats of a result."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Output:
-    """The way out of a command: stdout gets its result and nothing else."""
+    """Writes a command's result to stdout, and nothing else there."""
 
     def __init__(self, form: Format | ReportFormat, stdout: TextIO, name: str) -> None:
         self._form = ReportFormat(form)
@@ -41,15 +41,15 @@ class Output:
         print(json.dumps(plain) if self._form is ReportFormat.JSON else text, file=self._stdout, flush=True)
 
     def text(self, text: str) -> None:
-        """Write a text as it is, in place of a report."""
+        """Write a text as it is, instead of a report."""
         print(text, end="", file=self._stdout, flush=True)
 
     def report(self, report: Report) -> None:
-        """Write a report in the format that was asked for."""
+        """Write a report in the requested format."""
         print(written(self._form, report), file=self._stdout, flush=True)
 
     def fail(self, text: str, code: int = UNUSABLE) -> NoReturn:
-        """Say in one line on stderr why there is no result, and exit; in a format for programs, stdout has it too.
+        """Write in one line on stderr why there is no result, and exit; a format for programs gets it on stdout too.
 
         Raises:
             typer.Exit: Always.
@@ -68,12 +68,12 @@ def report(line: str) -> None:
 
 @contextmanager
 def command(form: Format | ReportFormat = Format.TEXT, name: str = "") -> Iterator[Output]:
-    """Run the body of the command `name`: what it prints goes to stderr, what it raises becomes one line there.
+    """Run the body of the command `name`: its prints go to stderr, and an exception becomes one line there.
 
-    The current directory can be imported from, as with ``python -m``.
+    Modules can be imported from the current directory, as with ``python -m``.
 
     Raises:
-        typer.Exit: In place of everything that the body raises.
+        typer.Exit: The body raised an exception, of any kind.
     """
     output = Output(form, sys.stdout, name)
     try:
@@ -91,7 +91,7 @@ def command(form: Format | ReportFormat = Format.TEXT, name: str = "") -> Iterat
 
 
 def explained(error: BaseException) -> str:
-    """Return an error's text for somebody who sees no traceback."""
+    """Return an error's text for a reader who sees no traceback."""
     if isinstance(error, BaseExceptionGroup):
         first = explained(error.exceptions[0])
         more = len(error.exceptions) - 1
@@ -107,7 +107,7 @@ def imported(names: Iterable[Any]) -> tuple[type[Specification], ...]:
     """Return the specifications named as ``module:Name``, importing their modules.
 
     Raises:
-        ValueError: One cannot be imported, or is no specification.
+        ValueError: A name cannot be imported, or is not a specification.
     """
     listed = tuple(names)
     try:

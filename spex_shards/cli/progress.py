@@ -1,4 +1,4 @@
-"""The progress bar, and how an interruption gets from a signal to a place where it does no harm."""
+"""The progress bar, and a way to stop a command by a signal only where that does no harm."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 
 class Step:
-    """Says how far something is: called with what is done by now, or `of` with what there is to do as well."""
+    """Reports progress: call it with the amount done, or call `of` with the total as well."""
 
     def __init__(self, update: Callable[..., None]) -> None:
         self._update = update
 
     def __call__(self, done: int) -> None:
-        """Say how far it is."""
+        """Report the amount done."""
         self._update(completed=done)
 
     def of(self, done: int, total: int) -> None:
-        """Say how far it is where the whole is known only by and by."""
+        """Report the amount done and the total, which may still change."""
         self._update(completed=done, total=total)
 
 
 @contextmanager
 def bar(what: str, total: int, *, counts: bool) -> Iterator[Step]:
-    """Show on stderr how far something is, if that is a terminal; it is removed at the end.
+    """Show a progress bar on stderr if that is a terminal; it is removed at the end.
 
     Args:
-        what: What is done.
-        total: What there is to do.
-        counts: Whether to show numbers beside the share.
+        what: The name of the work.
+        total: The total amount.
+        counts: Whether to show numbers beside the percentage.
 
     Yields:
-        A function to call with what is done by now.
+        A function to call with the amount done.
     """
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
     if counts:
@@ -50,9 +50,9 @@ def bar(what: str, total: int, *, counts: bool) -> Iterator[Step]:
 
 
 class Interruption:
-    """Notes the first SIGINT or SIGTERM, so that a command can stop where nothing is half done.
+    """Notes the first SIGINT or SIGTERM, so that a command can stop at a point where nothing is half done.
 
-    The second one stops it where it is.
+    The second signal stops the command at once.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Interruption:
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """Listen while the block runs."""
+        """Within a ``with`` block, handle the signals."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

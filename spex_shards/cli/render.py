@@ -1,4 +1,4 @@
-"""``render``: models as drawings, and the HTML report."""
+"""The command ``render``: draws models, and writes the HTML report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..checking.relabelling import Relabelling
 from ..domain.impl_model import ImplModel
 from ..domain.specification import registered
 from ..errors import ImplModelError
@@ -21,6 +22,7 @@ from ..review import cover
 from ..review.deviations import deviations_in
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
+from .relations import HideOption, RenameOption, view_from
 from .sources import STDOUT, FormatOption, SpecificationsOption, read_source, write_target
 
 
@@ -39,11 +41,13 @@ def render_models(
         bool, typer.Option("--names-must-agree", help="HTML: judge by the names of states as well, as check does.")
     ] = False,
     specification: SpecificationsOption = None,
+    hide: HideOption = None,
+    rename: RenameOption = None,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
     """Draw a model: as a self-contained HTML report beside its specification, as SVG (by Graphviz), dot or Mermaid.
 
-    Exits with 0, or with 2 when it cannot be done; the verdict does not count.
+    Exits with 0, or with 2 when it cannot be done; the verdict does not change the exit code.
     """
     with command(form, "render") as output:
         options = options_from({"specifications": specification or UNSET})
@@ -51,10 +55,14 @@ def render_models(
         if target == STDOUT and form_out is None:
             raise ValueError("what is written to stdout must be named by --to")
         chosen = form_out or form_of(Path(target))
-        models = _models(source)
+        seen = view_from(hide, rename)
+        if seen and data_dir is not None:
+            raise ValueError("--hide and --rename cannot be given with --data-dir: its deviations have their own names")
+        models = [seen.model(model) for model in _models(source)]
         if not models:
             output.fail(f"there is no model in {source}: no file there ends in .spex")
-        if write_target(output, target, _drawing(models, chosen, data_dir, names_must_agree=names_must_agree)):
+        drawing = _drawing(models, chosen, data_dir, seen, names_must_agree=names_must_agree)
+        if write_target(output, target, drawing):
             output.report(_report(models, chosen, target))
 
 
@@ -67,12 +75,13 @@ def _models(source: str) -> list[ImplModel]:
     return [model for _, model in sorted(models.items())]
 
 
-def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, *, names_must_agree: bool) -> str:
+def _drawing(
+    models: list[ImplModel], form: Form, data_dir: Path | None, seen: Relabelling, *, names_must_agree: bool
+) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
-        return report(
-            [_view(model, data_dir, names_must_agree=names_must_agree) for model in models], f"Review of {names}"
-        )
+        views = [_view(model, data_dir, seen, names_must_agree=names_must_agree) for model in models]
+        return report(views, f"Review of {names}")
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
     if form is Form.SVG:
@@ -82,8 +91,9 @@ def _drawing(models: list[ImplModel], form: Form, data_dir: Path | None, *, name
     return written_as(models[0], form)
 
 
-def _view(model: ImplModel, data_dir: Path | None, *, names_must_agree: bool) -> View:
-    cls = registered(model.specification)
+def _view(model: ImplModel, data_dir: Path | None, seen: Relabelling, *, names_must_agree: bool) -> View:
+    declared = registered(model.specification)
+    cls = None if declared is None else seen.specification(declared)
     result = None if cls is None else check(model, cls, names_must_agree=names_must_agree)
     if data_dir is None:
         return view_of(model, cls, result)

@@ -1,4 +1,4 @@
-"""``replay``: an event log, sent through shards."""
+"""The command ``replay``: sends an event log to shards."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .progress import Interruption, bar
 
 NOT_EQUIVALENT = 1
 CALL_TIMEOUT = 60.0
-"""Seconds to wait at least for room on the way to a shard: a replay is faster than any disk."""
+"""The least number of seconds to wait for room on the way to a shard: a replay is faster than any disk."""
 _EVENTS_PER_UPDATE = 512
 
 
 class Durability(StrEnum):
-    """What a commit survives."""
+    """What an observation survives."""
 
     PROCESS = "process"
     DISK = "disk"
@@ -39,7 +39,7 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is replayed as what, and where it goes; `options` are the manager's."""
+    """A replay: the log, its specification, whether to judge, the data directory, and the manager's options."""
 
     log: EventLog
     specification: type[Specification]
@@ -164,7 +164,7 @@ def _refuse_known_cases(data_dir: Path, log: EventLog) -> None:
 
 @contextmanager
 def _directories(data_dir: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Give out where to keep instances, and an empty directory of models: nothing is learned beside the log."""
+    """Yield a data directory, and an empty directory of models so that nothing but the log is learned."""
     with tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True) as folder:
         yield Path(folder, "data") if data_dir is None else data_dir, Path(folder, "models")
 

@@ -1,4 +1,4 @@
-"""``reshard``: another number of shards for a data directory."""
+"""The command ``reshard``: changes the number of shards of a data directory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def reshard_directory(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; nothing may run on it.")],
     to: Annotated[int, typer.Option("--to", metavar="M", help="The number of shards that it is to have.")],
 ) -> None:
-    """Change the number of shards, moving only what must.
+    """Change the number of shards, moving only the instances that must move.
 
-    It may be interrupted at any time, and goes on when it is run again; until then nothing else opens the directory.
+    It may be interrupted at any time, and continues when it is run again; until then nothing else opens the directory.
     """
     interruption = Interruption()
     with command() as output, interruption.awaited():

@@ -1,4 +1,4 @@
-"""``revive``: start shards again that were given up."""
+"""The command ``revive``: restarts shards that were given up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .output import Format, Output, command
 
 STILL_FAILED = 1
 _WITHIN = 60.0
-"""Seconds that a shard has to start: it may have a long log to read."""
+"""Seconds that a shard gets to start: it may have a long log to read."""
 
 
 def revive_shards(
@@ -24,10 +24,10 @@ def revive_shards(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to write what was done.")] = Format.TEXT,
 ) -> None:
-    """Start shards again that died too often and were given up (FAILED), once their cause is mended.
+    """Restart shards that died too often and were given up (FAILED), once the cause is removed.
 
-    Attaches to the running supervisor, as clients do. Exits with 0 when no shard that was asked for is FAILED now, with
-    1 when one could not be started, and with 2 when it cannot be done: nothing serves the directory, or it has no such
+    Attaches to the running supervisor, as clients do. Exits with 0 when none of the shards is FAILED now, with 1 when
+    one could not be started, and with 2 when it cannot be done: no process serves the directory, or it has no such
     shard.
     """
     with command(form) as output, connect(data_dir, call_timeout=_WITHIN) as manager:

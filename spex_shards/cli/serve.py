@@ -1,4 +1,4 @@
-"""``serve``: shards for many application processes, until it is told to stop."""
+"""The command ``serve``: runs shards for many application processes until it is told to stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..manager.options import ManagerOptions
 from .output import UNUSABLE, command, report
 
 LOOK_EVERY = 1.0
-"""Seconds after which the shards are looked at without a signal."""
+"""Seconds between two looks at the shards' status."""
 
 
 def serve(
@@ -32,8 +32,8 @@ def serve(
 ) -> None:
     """Serve a data directory to application processes, which attach with ``spex_shards.connect``.
 
-    Runs in the foreground. A line of JSON on stderr says when it is ready, and when it has stopped; SIGTERM and SIGINT
-    stop it: clients' requests that have arrived are carried out first. Exits with 0 when it was stopped, with 2 when it
+    Runs in the foreground. A line of JSON on stderr says when it is ready, and when it has stopped. SIGTERM and SIGINT
+    stop it, after the requests that have arrived are carried out. Exits with 0 when it was stopped, with 2 when it
     could not start or its supervisor could not be kept running.
     """
     stop = (signal.SIGTERM, signal.SIGINT)
@@ -49,7 +49,7 @@ def serve(
     if learn:
         given["learning_mode"] = True
     with command() as output:
-        # Blocked before any thread or process is started, so that they are only ever taken below.
+        # The signals are blocked before any thread or process starts, so that only `sigtimedwait` below receives them.
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)
         with ShardedInstanceManager(**given) as manager:
             _say("ready", data_dir=str(manager.data_dir), **_state(manager))
@@ -61,7 +61,7 @@ def serve(
 
 def _wait(manager: ShardedInstanceManager, stop: tuple[int, ...]) -> int:
     before = _state(manager)
-    # Where it was stopped itself (SIGSTOP) until its time was over, CPython returns what is no signal at all.
+    # If this process was stopped (SIGSTOP) until the timeout was over, CPython returns a value that is not a signal.
     while (told := signal.sigtimedwait(stop, LOOK_EVERY)) is None or told.si_signo not in stop:
         try:
             state = _state(manager)

@@ -1,4 +1,4 @@
-"""What a command reads and writes: a model's file in any form, or a specification by its name."""
+"""The inputs and outputs of commands: a model's file in any form, or a specification by its name."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SpecificationsOption = Annotated[
 
 
 def read_source(source: str, form: Form | None = None, name: str | None = None) -> ImplModel:
-    """Read a model from a file, or make one of all that a specification allows.
+    """Return a model from a file, or one with all transitions of a specification.
 
     Args:
-        source: A path, or ``MODULE:NAME`` where no file is called so.
-        form: The file's form; by default what its ending says.
-        name: What the model's specification is to be called.
+        source: A path, or ``MODULE:NAME`` if there is no file of that name.
+        form: The file's form; by default the one of its ending.
+        name: The name of the model's specification.
 
     Raises:
         ValueError, SpexError, OSError: It cannot be read, or is malformed.
@@ -48,7 +48,7 @@ def read_source(source: str, form: Form | None = None, name: str | None = None) 
 
 
 def write_target(output: Output, target: str, text: str) -> bool:
-    """Write a text into a file, atomically, or to stdout for ``-``; return whether a report may follow."""
+    """Write a text atomically to a file, or to stdout for ``-``; return whether a report may follow."""
     if target == STDOUT:
         output.text(text)
         return False

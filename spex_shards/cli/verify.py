@@ -1,4 +1,4 @@
-"""``verify``: is everything in a data directory as it must be."""
+"""The command ``verify``: checks a data directory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def verify_directory(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.")],
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
 ) -> None:
-    """Hold every row of a data directory against every other.
+    """Check every row of a data directory against the others.
 
-    Nothing may run on it; nothing is changed. Exits with 0 when all is well, with 1 when something is not, and with 2
-    when it cannot be looked at: it is no data directory, or another process owns it.
+    No process may use the directory; nothing is changed. Exits with 0 when all is well, with 1 when something is not,
+    and with 2 when it cannot be checked: it is no data directory, or another process owns it.
     """
     with command(form) as output:
         with bar("verifying", 1, counts=False) as step:

@@ -1,1 +1,1 @@
-"""Pure values and algorithms: no input or output, no process, no clock."""
+"""Values and algorithms that do no input or output, start no process and read no clock."""

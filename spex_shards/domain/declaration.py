@@ -1,4 +1,4 @@
-"""What a specification declares: reading it, checking it, and what follows from it."""
+"""The declaration of a specification: reading it, checking it, and the values derived from it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .lts import LTS
 from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
+JUDGES: Final = ("model", "run", "both")
 EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
 
 
 class Prunable(Enum):
-    """Which states an idle instance may be pruned in, where they are not listed one by one."""
+    """A group of states in which an idle instance may be pruned, instead of a list of states."""
 
     TERMINAL = "terminal"
     ALL = "all"
@@ -33,10 +34,10 @@ PrunableStates = Prunable | tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """A specification as data: what is stored, sent to shards, and compared to see whether one has changed.
+    """A specification as data: this is stored, sent to shards, and compared to detect changes.
 
-    `transitions` are in order of first appearance, without duplicates; `initial_state` is None exactly when
-    there are none.
+    `transitions` are in order of first appearance, without duplicates. `initial_state` is None exactly if there are no
+    transitions.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Declaration:
     prune_timeout: timedelta | None = None
     prunable_states: PrunableStates = ()
     equivalence: str = "branching"
+    judge: str = "model"
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -59,13 +61,13 @@ class Declaration:
 
     @property
     def terminal_states(self) -> tuple[str, ...]:
-        """The states that are no transition's source."""
+        """The states that are not the source of any transition."""
         sources = {t.source for t in self.transitions}
         return tuple(s for s in self.states if s not in sources)
 
     @property
     def lts(self) -> LTS | None:
-        """The labelled transition system, or None when nothing is declared."""
+        """The labelled transition system, or None if there are no transitions."""
         if self.initial_state is None:
             return None
         return LTS(self.initial_state, ((str(t.source), t.action, t.target) for t in self.transitions))
@@ -80,11 +82,12 @@ def declare(
     prune_timeout: object = None,
     prunable_states: object = (),
     equivalence: object = "branching",
+    judge: object = "model",
 ) -> Declaration:
-    """Read a declaration as a user writes it.
+    """Return the declaration for values as a user writes them.
 
     Raises:
-        SpecificationError: Something is malformed; the text names the entry or option, the rule and the value.
+        SpecificationError: A value is malformed; the text names the entry or option, the rule and the value.
     """
     read_name = _name(name)
     entries = _transitions(read_name, transitions)
@@ -95,12 +98,13 @@ def declare(
         transition_timeout=_timeout(read_name, "transition_timeout", transition_timeout),
         prune_timeout=_timeout(read_name, "prune_timeout", prune_timeout),
         prunable_states=_prunable(read_name, prunable_states),
-        equivalence=_equivalence(read_name, equivalence),
+        equivalence=_one_of(read_name, "equivalence", equivalence, EQUIVALENCES),
+        judge=_one_of(read_name, "judge", judge, JUDGES),
     )
 
 
 def as_name(value: object) -> str | None:
-    """Return the `str` that `value` is or, for a `str`-valued Enum member, stands for; None for anything else."""
+    """Return a `str`, or the `str` value of an Enum member, as a plain `str`; None for anything else."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
@@ -185,8 +189,8 @@ def _prunable(name: str, value: object) -> PrunableStates:
     return tuple(dict.fromkeys(str(state) for state in states))
 
 
-def _equivalence(name: str, value: object) -> str:
+def _one_of(name: str, option: str, value: object, choices: tuple[str, ...]) -> str:
     chosen = as_name(value)
-    if chosen not in EQUIVALENCES:
-        raise SpecificationError(f"{name}: equivalence must be one of {', '.join(EQUIVALENCES)}, got: {value!r}")
+    if chosen not in choices:
+        raise SpecificationError(f"{name}: {option} must be one of {', '.join(choices)}, got: {value!r}")
     return chosen

@@ -1,4 +1,4 @@
-"""What one model has and another one has not."""
+"""The difference between two models."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .transition import Transition
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The way from one model to another; true when there is any.
+    """The changes that lead from one model to another; true if there are any.
 
     Attributes:
-        added: Transitions that only the new one has, initialisations first, sorted.
-        removed: Transitions that only the old one has, likewise.
+        added: The transitions that only the new model has, sorted, initialisations first.
+        removed: The transitions that only the old model has, sorted in the same way.
     """
 
     added: tuple[Transition, ...] = ()
@@ -24,18 +24,18 @@ class Difference:
         return bool(self.added or self.removed)
 
     def __str__(self) -> str:
-        """Return a line for each transition, with ``+`` or ``-`` before it."""
+        """Return one line per transition, with ``+`` or ``-`` in front."""
         return "\n".join([*(f"- {shown(t)}" for t in self.removed), *(f"+ {shown(t)}" for t in self.added)])
 
 
 def difference(old: Iterable[Transition], new: Iterable[Transition]) -> Difference:
-    """Return what the transitions `new` have beyond `old`, and the other way round."""
+    """Return the transitions that only `new` has, and those that only `old` has."""
     before, after = set(old), set(new)
     return Difference(in_order(after - before), in_order(before - after))
 
 
 def in_order(transitions: Iterable[Transition]) -> tuple[Transition, ...]:
-    """Return transitions in the order of their names, initialisations first."""
+    """Return transitions sorted by their names, initialisations first."""
     return tuple(sorted(transitions, key=lambda t: (t.source is not None, t.source or "", t.action, t.target)))
 
 
@@ -46,5 +46,5 @@ def shown(transition: Transition) -> str:
 
 
 def one_line(name: str) -> str:
-    """Return a name as it can stand in a line: quoted where it is empty or has something that cannot be printed."""
+    """Return a name for use in a line of text: quoted if it is empty, has blanks at its ends or cannot be printed."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)

@@ -1,4 +1,4 @@
-"""`ImplModel`: what was seen of an implementation, as a value."""
+"""`ImplModel`: the observed behaviour of an implementation, as a value."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .transition import INITIALISATION, Transition
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImplModel:
-    """The implementation model of a specification: the transitions that instances were seen to make.
+    """The implementation model of a specification: the transitions that its instances were seen to make.
+
+    It is frozen, and compared by value.
 
     Args:
         specification: Name of the specification.
-        transitions: Any iterable of triples (source, action, target) of `str`. The source is None exactly where the
-            action is ``__initialisation__``.
-        learning_mode: Whether new transitions are added, not judged.
+        transitions: Any iterable of triples (source, action, target) of `str`. The source is None exactly if the action
+            is ``__initialisation__``.
+        learning_mode: Whether new transitions are added without being judged.
 
     Raises:
         TypeError: An argument or a name has another type.
-        ValueError: An entry is no triple, or has no source and is no initialisation, or the other way round.
-
-    Frozen, and compared by value.
+        ValueError: An entry is not a triple, or its source is None without an initialisation, or the other way round.
     """
 
     specification: str
@@ -40,23 +40,23 @@ class ImplModel:
 
     @property
     def initialisations(self) -> tuple[str, ...]:
-        """The states that instances were initialised in, sorted."""
+        """The states in which instances were initialised, sorted."""
         return tuple(sorted(t.target for t in self.transitions if t.source is None))
 
     def diff(self, other: ImplModel) -> Difference:
-        """Return what `other` has that this model has not, and the other way round; false when nothing.
+        """Return the changes from this model to `other`; the result is false if there are none.
 
-        Names and learning modes do not count.
+        Names and learning modes are not compared.
 
         Raises:
-            TypeError: `other` is no model.
+            TypeError: `other` is not a model.
         """
         if not isinstance(other, ImplModel):
             raise TypeError(f"a model can be compared with a model only, got: {other!r}")
         return difference(self.transitions, other.transitions)
 
     def serialise(self) -> str:
-        """Return the content of the model's `.spex` file; equal models give equal texts.
+        """Return the content of the model's `.spex` file; equal models have equal texts.
 
         Raises:
             ValueError: A name contains a lone surrogate, which no file can hold.
@@ -64,11 +64,11 @@ class ImplModel:
         return formats.spex_text.write(self.specification, self.learning_mode, self.transitions)
 
     def to_mermaid(self) -> str:
-        """Return the model as a Mermaid state diagram; equal models give equal texts."""
+        """Return the model as a Mermaid state diagram; equal models have equal texts."""
         return formats.mermaid_text.write(self.transitions)
 
     def to_dot(self) -> str:
-        """Return the model as Graphviz dot text; equal models give equal texts.
+        """Return the model as Graphviz dot text; equal models have equal texts.
 
         Raises:
             ValueError: A name contains a lone surrogate.
@@ -87,10 +87,11 @@ class ImplModel:
 
     @classmethod
     def deserialise(cls, text: str) -> ImplModel:
-        """Read what `serialise` wrote, or a file of the ancestor's.
+        """Return the model from a text that `serialise`, or the library's Elixir ancestor, wrote.
 
         Raises:
-            DeserialisationFailed: It is malformed; the message names the line and the rule. Context: `line`.
+            DeserialisationFailed: The text is malformed; the message names the line and the rule. Context: `line`.
+            TypeError: `text` is not a `str`.
         """
         if not isinstance(text, str):
             raise TypeError(f"the text of a model must be a str, got: {type(text).__name__}")
@@ -114,5 +115,5 @@ def _checked(entry: Iterable[str | None]) -> Transition:
         )
     if not isinstance(action, str) or not isinstance(target, str) or not isinstance(source, (str, type(None))):
         raise TypeError(f"a transition of a model must be made of str (the source may be None), got: {entry!r}")
-    # Subclasses of str (Enum members among them) count as their value.
+    # Instances of subclasses of str, such as Enum members, are replaced by their values.
     return _checked(tuple(None if name is None else str.__str__(name) for name in (source, action, target)))

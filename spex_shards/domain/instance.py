@@ -1,4 +1,4 @@
-"""Instances of specifications, and what was observed of them."""
+"""Instances of specifications, and the transitions observed of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,17 @@ class TransitionRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A transition that was observed though the model does not know it.
+    """A transition that was observed although the model does not have it.
 
-    `verdict` is the newest one; `accepted` says whether it counts in later judgements (still equivalent, and
-    passed by the handler); `count`, `first_seen` and `last_seen` (aware, UTC) are over all its occurrences.
+    Attributes:
+        specification: Name of the specification.
+        transition: The transition.
+        verdict: The newest verdict about it.
+        accepted: Whether it counts as part of the model in later judgements. That is so if the model was still
+            equivalent with it and the handler accepted it.
+        count: How often it was observed.
+        first_seen: When it was first observed (aware, UTC).
+        last_seen: When it was last observed (aware, UTC).
     """
 
     specification: str
@@ -41,17 +48,17 @@ class Deviation:
 
 
 class Instance:
-    """One thing that a specification speaks about, as it was when it was read.
+    """One instance of a specification, in the state that it had when it was read.
+
+    It is frozen, and compared by value.
 
     Args:
-        specification: The class; or its name, together with `declaration` where the class may be unknown.
-        identifier: The value it was initialised with.
+        specification: The class; or its name, together with `declaration` if the class may be unknown in this process.
+        identifier: The value that it was initialised with.
         meta: A dict with `str` keys, or None.
-        current_state: The state it is in, or None.
+        current_state: Its state, or None.
         history: `TransitionRecord` entries, oldest first.
-        declaration: The stored form of the specification, used when no class of that name is registered.
-
-    Frozen, and compared by value.
+        declaration: The stored form of the specification, used if no class of that name is registered.
     """
 
     __slots__ = ("_declaration", "_specification", "current_state", "history", "identifier", "meta")
@@ -90,7 +97,7 @@ class Instance:
 
     @property
     def specification(self) -> type[Specification]:
-        """The class: the one registered by that name now, else one made from stored data."""
+        """The class: the registered one of that name, or else one made from the stored declaration."""
         cls = registered(self._specification)
         if cls is not None:
             return cls
@@ -143,10 +150,10 @@ def _make(
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """Return the aware UTC time that lies `microseconds` after the epoch."""
+    """Return the aware UTC time `microseconds` after the epoch."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return the microseconds between the epoch and an aware `moment`."""
+    """Return the microseconds from the epoch to an aware time."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -11,16 +11,16 @@ from .transition import INITIALISATION, State, Transition
 class LTS:
     """A labelled transition system with one initial state.
 
+    It is frozen, and compared by value (initial state and set of transitions).
+
     Args:
         initial_state: A `str` or `int`.
         transitions: Any iterable of triples (source, action, target); states are `str` or `int`, actions `str`.
-            Doubled triples count once; the order of first appearance is kept.
+            Duplicates count once; the order of first appearance is kept.
 
     Raises:
         TypeError: A state or action has another type; names the entry.
-        ValueError: An entry is no triple.
-
-    Frozen, and compared by value (initial state and set of transitions).
+        ValueError: An entry is not a triple.
     """
 
     __slots__ = ("_initial_state", "_transitions")
@@ -53,7 +53,7 @@ class LTS:
         return formats.dot_text.write("", self._as_text())
 
     def _as_text(self) -> list[Transition]:
-        # The state 1 and the state "1" are two.
+        # The states 1 and "1" are different, so their texts must differ as well.
         states = {s for source, _, target in self._transitions for s in (source, target)} | {self._initial_state}
         texts = {state for state in states if isinstance(state, str)}
         names = {s: str(s) if isinstance(s, str) or str(s) not in texts else f"{s} (int)" for s in states}

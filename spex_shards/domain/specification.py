@@ -14,8 +14,10 @@ from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationE
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
+from .ports import inputs_among, port
 
-OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence")
+OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge")
+PORTS = ("inputs", "outputs")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
 _registered: dict[str, type[Specification]] = {}
 
@@ -23,35 +25,43 @@ logger = logging.getLogger("spex_shards")
 
 
 class SpecificationMeta(type):
-    """Lets a class that cannot be imported by name travel by value; see `reduce_class`."""
+    """The metaclass of specifications; it makes classes that cannot be imported by name picklable (`reduce_class`)."""
 
 
 class Specification(metaclass=SpecificationMeta):
-    """How something must behave, declared as a labelled transition system.
+    """The required behaviour of something, declared as a labelled transition system.
 
     Derive a class and list the transitions; everything else is optional::
 
         class Order(Specification):
             transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped")]
 
+    A class is registered by its name; a later class of the same name replaces it.
+
     Attributes:
-        transitions: Entries (source, action, target); a list or tuple of three `str` or `str`-valued Enum
-            members. After creation a tuple of `Transition`, in order of first appearance, without duplicates.
-            A subclass that gives none inherits its parent's.
+        transitions: Entries (source, action, target): lists or tuples of three `str` or `str`-valued Enum members.
+            After creation this is a tuple of `Transition`, in order of first appearance, without duplicates. A subclass
+            that gives none inherits its parent's.
         initial_state: One of the states; by default the first entry's source.
-        name: By default ``module.QualName``; may be set (1 to 200 bytes, printable, no ``/``, no leading dot),
-            so that a stored model survives a move of the class.
-        transition_timeout: Longest time between two observed transitions of an instance: `timedelta`, seconds,
-            or None (never). Reads back as a `timedelta`.
-        prune_timeout: Idle time after which an instance may be pruned; likewise.
+        name: By default ``module.QualName``. Set it (1 to 200 bytes, printable, no ``/``, no leading dot) to keep using
+            a stored model after the class was moved or renamed.
+        transition_timeout: The longest time between two observed transitions of an instance: a `timedelta`, seconds, or
+            None (no limit). Reads back as a `timedelta`.
+        prune_timeout: How long an instance must be idle before it may be pruned; types as `transition_timeout`.
         prunable_states: `TERMINAL`, `ALL`, or a collection of states of the implementation. Default: none.
         equivalence: ``"branching"`` (default), ``"divergence_preserving_branching"`` or ``"strong"``.
-        states, actions, terminal_states, lts, declaration: Derived at class creation; not to be assigned.
+        judge: What an observation is judged by while the program runs. ``"model"`` (default): by the implementation
+            model; a step that the model does not know is a deviation, unless the model still conforms with it.
+            ``"run"``: by the specification alone; a step is a deviation (`DeviationFromSpecification`) exactly if the
+            specification does not allow it after what the instance did before. No model is needed. ``"both"``: a
+            step that the specification allows is judged by the model as well.
+        inputs, outputs: Which actions the environment does, and which the program; `relation="ioco"` needs them. If
+            only one is given, all other actions belong to the other. After creation: tuples of `str`, or None.
+        states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
 
     Raises:
-        SpecificationError: At class creation; names the entry or option and the rule.
-
-    A class is registered by its name; a later one of the same name replaces it.
+        SpecificationError: The declaration is malformed. Raised when the class is created; names the entry or option
+            and the rule.
     """
 
     name: ClassVar[str]
@@ -61,6 +71,9 @@ class Specification(metaclass=SpecificationMeta):
     prune_timeout: ClassVar[timedelta | float | None] = None
     prunable_states: ClassVar[Prunable | Collection[str]] = ()
     equivalence: ClassVar[str] = "branching"
+    judge: ClassVar[str] = "model"
+    inputs: ClassVar[Collection[str] | None] = None
+    outputs: ClassVar[Collection[str] | None] = None
     states: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[tuple[str, ...]] = ()
     terminal_states: ClassVar[tuple[str, ...]] = ()
@@ -80,33 +93,38 @@ class Specification(metaclass=SpecificationMeta):
         initial = cls.initial_state if inherits else body.get("initial_state")
         options = {option: getattr(cls, option) for option in OPTIONS}
         _take(cls, declare(name, entries, initial, **options))
+        _take_ports(cls)
         if register:
             _registered[cls.name] = cls
 
     @classmethod
     def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:  # noqa: ARG003 - the contract's
-        """Decide what an error means: None accepts, an error returned (or raised) reaches the caller.
+        """Decide what an error means: return None to accept it, or return (or raise) an error for the caller.
 
-        The default logs the error on logger ``spex_shards`` and accepts `DeviationStillEquivalent` and
-        `ImplModelNotFound`. Runs in the shard; `caller` is None for timeouts.
+        The default logs the error on the logger ``spex_shards``, and accepts `DeviationStillEquivalent` and
+        `ImplModelNotFound`. A handler runs in the shard.
+
+        Args:
+            error: The error.
+            caller: The `Caller`; None for timeouts.
         """
         return default_handler(error)
 
     @classmethod
     def define(cls, name: str, transitions: Iterable[tuple[str, str, str]], **options: Any) -> type[Specification]:
-        """Make a specification from data.
+        """Return a new specification made from data.
 
         Args:
-            name: Its name; taken as it is.
+            name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `error_handler` (a function of error and caller).
+                `judge`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
 
         Raises:
-            TypeError: An unknown option.
+            TypeError: An option is unknown.
             SpecificationError: As in the class form.
         """
-        unknown = set(options) - {*OPTIONS, "initial_state", "error_handler"}
+        unknown = set(options) - {*OPTIONS, *PORTS, "initial_state", "error_handler"}
         if unknown:
             raise TypeError(f"define() got an unknown option: {', '.join(sorted(unknown))}")
         if options.get("initial_state", cls) is None:
@@ -123,7 +141,7 @@ class Specification(metaclass=SpecificationMeta):
 
 
 def default_handler(error: SpexError) -> SpexError | None:
-    """Log `error` and accept what is harmless: the handler of every specification without one of its own."""
+    """Log `error`, and accept it if it is harmless; specifications without a handler of their own use this."""
     accepted = isinstance(error, (DeviationStillEquivalent, ImplModelNotFound))
     level = logging.WARNING if accepted else logging.ERROR
     logger.log(level, "%s", error, extra={"spex_default_handler": True, "spex_reason": error.reason})
@@ -141,7 +159,7 @@ def all_registered() -> dict[str, type[Specification]]:
 
 
 def from_declaration(declaration: Declaration) -> type[Specification]:
-    """Make a class from stored data, with the default handler, without registering it."""
+    """Return a class made from stored data, with the default handler; it is not registered."""
     body: dict[str, Any] = {
         "name": declaration.name,
         "transitions": declaration.transitions,
@@ -154,12 +172,12 @@ def from_declaration(declaration: Declaration) -> type[Specification]:
 
 
 def is_specification(value: object) -> bool:
-    """Whether `value` is a specification class (`Specification` itself is none)."""
+    """Return whether `value` is a subclass of `Specification` (not `Specification` itself)."""
     return isinstance(value, type) and issubclass(value, Specification) and value is not Specification
 
 
 def has_own_handler(cls: type[Specification]) -> bool:
-    """Whether `cls` brings a handler of its own."""
+    """Return whether `cls` has a handler of its own."""
     function = getattr(cls.error_handler, "__func__", cls.error_handler)
     return function is not Specification.error_handler.__func__  # type: ignore[attr-defined]
 
@@ -173,14 +191,24 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.prune_timeout = declaration.prune_timeout
     cls.prunable_states = declaration.prunable_states
     cls.equivalence = declaration.equivalence
+    cls.judge = declaration.judge
     cls.states = declaration.states
     cls.actions = declaration.actions
     cls.terminal_states = declaration.terminal_states
     cls.lts = declaration.lts
 
 
+def _take_ports(cls: type[Specification]) -> None:
+    """Check inputs and outputs; they are no part of the declaration, since no shard asks for them."""
+    try:
+        cls.inputs, cls.outputs = port("inputs", cls.inputs), port("outputs", cls.outputs)
+        inputs_among(cls.actions, cls.inputs, cls.outputs)
+    except ValueError as error:
+        raise SpecificationError(f"{cls.name}: {error}") from None
+
+
 def _class_name(name: object) -> str:
-    # What no class may be called is refused as a specification's name as well, in words that fit.
+    # An invalid name must not fail here, as a class name: `declare` refuses it with a fitting message.
     return name if isinstance(name, str) and name.isprintable() else "Specification"
 
 
@@ -195,19 +223,23 @@ def _check_handler(name: str, handler: object) -> None:
 
 
 def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:
-    """Return how `cls` is pickled: its name where it can be imported by it, else what it is made of."""
-    # By value in two steps: a method's `__class__` cell refers back to the class, which must be there by then.
+    """Return how to pickle `cls`: by name if it can be imported, else by its content."""
+    # The class is made first and gets its methods in a second step: the `__class__` cell of a method refers to the
+    # class, so the class must exist before its methods are unpickled.
     if cls is Specification or importable(cls):
         return cls.__qualname__
     own = {key: value for key, value in cls.__dict__.items() if key not in _NOT_SHIPPED}
-    return _make_class, (cls.__name__, cls.__bases__, cls.declaration), own, None, None, _set_body
+    ports = {option: getattr(cls, option) for option in PORTS}
+    return _make_class, (cls.__name__, cls.__bases__, cls.declaration, ports), own, None, None, _set_body
 
 
 _NOT_SHIPPED = {*Specification.__annotations__, "__module__", "__dict__", "__weakref__", "__doc__", "__annotations__"}
 
 
-def _make_class(name: str, bases: tuple[type, ...], declaration: Declaration) -> type[Specification]:
-    body = {option: getattr(declaration, option) for option in ("name", "transitions", *OPTIONS)}
+def _make_class(
+    name: str, bases: tuple[type, ...], declaration: Declaration, ports: dict[str, Any]
+) -> type[Specification]:
+    body = {option: getattr(declaration, option) for option in ("name", "transitions", *OPTIONS)} | ports
     if declaration.initial_state is not None:
         body["initial_state"] = declaration.initial_state
     return cast(type[Specification], types.new_class(name, bases, {}, lambda space: space.update(body)))

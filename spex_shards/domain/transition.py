@@ -1,4 +1,4 @@
-"""One step of a system, and the actions that mean something by themselves."""
+"""One step of a system, and the actions with a fixed meaning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ State = str | int
 
 
 class Transition(NamedTuple):
-    """One step: in `source`, `action` leads to `target`. `source` is None for an initialisation only."""
+    """One step: in `source`, `action` leads to `target`. `source` is None only for an initialisation."""
 
     source: str | None
     action: str

@@ -5,8 +5,9 @@ A specification is data here. User code is imported only when a handler of its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..checking.runs import RunChecker
 from ..domain.declaration import ALL, Declaration, Prunable
 from ..domain.specification import has_own_handler, registered
 from ..errors import StoreError
@@ -19,21 +20,35 @@ from .telling import Outline
 
 @dataclass(slots=True)
 class Entry:
-    """One specification: `number` stands for it in keys; `shipped` are the bytes of a handler sent by a client."""
+    """One specification of a shard.
+
+    Attributes:
+        number: Stands for it in keys.
+        stored: The specification as data.
+        digest: Changes with anything in it.
+        shipped: The bytes of a handler that a client has sent.
+        judges_runs: Whether each instance's run is followed through the specification.
+        declaration: What it declares.
+        name: Its name.
+    """
 
     number: int
     stored: StoredSpecification
     digest: bytes
     shipped: bytes | None = None
+    judges_runs: bool = field(init=False)
+    declaration: Declaration = field(init=False)
+    name: str = field(init=False)
     _handler: Handler | None = None
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
+    _runs: RunChecker | None = None
     _outline: Outline | None = None
 
-    @property
-    def declaration(self) -> Declaration:
-        """What it declares."""
-        return self.stored.declaration
+    def __post_init__(self) -> None:
+        self.declaration = self.stored.declaration
+        self.name = self.declaration.name
+        self.judges_runs = self.declaration.judge != "model"
 
     @property
     def lts_digest(self) -> bytes:
@@ -43,9 +58,11 @@ class Entry:
         return self._lts_digest
 
     @property
-    def name(self) -> str:
-        """Its name."""
-        return self.stored.declaration.name
+    def runs(self) -> RunChecker:
+        """Follows runs through it."""
+        if self._runs is None:
+            self._runs = RunChecker(self.declaration.lts)
+        return self._runs
 
     @property
     def outline(self) -> Outline:

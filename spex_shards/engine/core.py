@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..checking.conformance import Verdict
+from ..checking.runs import Position, where
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.transition import INITIALISATION, Transition
 from ..errors import (
+    DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
     IdentifierInUse,
@@ -34,7 +36,7 @@ from . import handlers
 from .catalogue import Catalogue, Entry
 from .checks import Checks
 from .models import Model, ModelBook, ModelSource
-from .rows import Found, Instances
+from .rows import Found, Instances, RunRow
 from .telling import told
 from .timers import Timers
 
@@ -128,7 +130,7 @@ class Engine:
             shown = codec.identifier_of(identifier)
             error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
             return handlers.ask(entry.handler(), error, caller)
-        model = self._model_for(entry, identifier, caller)
+        model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
         found = self._instances.create(entry, identifier, meta, None, now)
@@ -146,7 +148,7 @@ class Engine:
         if found is None:
             return handlers.ask(handlers.default_word, _not_found(identifier), caller)
         entry = self.catalogue.by_number(found.row.specification)
-        model = self._model_for(entry, identifier, caller)
+        model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
         return self._observe(found, entry, model, action, to_state, now, caller)
@@ -236,10 +238,13 @@ class Engine:
             raise SpecificationError(f"the shard does not know the specification {name}", specification=name)
         return entry
 
-    def _model_for(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError:
-        model = self._models.get(entry.name)
-        if model is not None:
-            return model
+    def _without_model(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError | None:
+        """Return a new model if the specification's handler accepts that there is none, else the handler's error.
+
+        Where only runs are judged no model is needed: then it is None.
+        """
+        if entry.declaration.judge == "run":
+            return None
         shown = codec.identifier_of(identifier)
         text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)}): "
         text += "let a test suite or learning_mode=True make one; until then nothing that it does is judged"
@@ -247,20 +252,75 @@ class Engine:
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
 
     def _observe(
-        self, found: Found, entry: Entry, model: Model, action: str, target: str, now: int, caller: Call | None
+        self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
     ) -> SpexError | None:
         transition = Transition(found.row.state, action, target)
-        moved = self._instances.append(found, entry, action, target, now)
-        if transition in model.transitions:
+        if entry.judges_runs:
+            position, allowed = self._follow(found, entry, action, target)
+            run = RunRow(entry.lts_digest, position)
+            moved = self._instances.append(found, entry, action, target, now, run)
+            if not allowed:
+                return self._left_specification(found, moved, entry, transition, caller)
+        else:
+            moved = self._instances.append(found, entry, action, target, now)
+        if model is None or transition in model.transitions:
             return None
         if model.learning:
             self._models.learn(model, transition)
+            return None
+        if entry.declaration.judge == "run":
             return None
         verdict = self._models.judge(model, entry, transition)
         word = self._ask_about(moved, entry, model, transition, verdict, caller)
         self.deviations_seen += 1
         self._models.record(model, transition, verdict, moved.row.last, passed=word is None)
         return word
+
+    def _follow(self, found: Found, entry: Entry, action: str, target: str) -> tuple[Position, bool]:
+        """Return where an instance's run is after a step, and whether the specification allows the step."""
+        if action == INITIALISATION:
+            return entry.runs.start, True
+        return entry.runs.follow(self._position(found, entry), action, target)
+
+    def _position(self, found: Found, entry: Entry) -> Position:
+        """Return where an instance's run is.
+
+        It stands in the instance's row, unless the specification has changed since, or runs were not judged before:
+        then the history is followed anew. A mocked instance starts in the specified state of its name.
+        """
+        row, runs = found.row, entry.runs
+        if row.run is not None and row.run.digest == entry.lts_digest and runs.holds(row.run.position):
+            return row.run.position
+        position: Position | None = None
+        for start in range(1, row.seq + 1, PAGE_ENTRIES):
+            self._watch.bump()
+            for _, action, state in self._instances.history(row.number, start, min(start + PAGE_ENTRIES, row.seq + 1)):
+                if action == INITIALISATION:
+                    position = runs.start
+                elif position is None:  # it was mocked, and its history does not say in which state
+                    return runs.named(row.state or "")
+                else:
+                    position, _ = runs.follow(position, action, state)
+        return runs.named(row.state or "") if position is None else position
+
+    def _left_specification(
+        self, found: Found, moved: Found, entry: Entry, transition: Transition, caller: Call | None
+    ) -> SpexError | None:
+        """Ask the handler about a step that the specification does not allow, and count it."""
+        instance, before = self._snapshot(moved, CONTEXT_HISTORY), self._position(found, entry)
+        possible, allowed = entry.runs.states(before), entry.runs.allowed(before)
+        error = DeviationFromSpecification(
+            f"instance {show(instance.identifier)} of {entry.name} did {transition.action} (from {transition.source} "
+            f"to {transition.target}), which its specification does not allow there: {where(possible, allowed)}",
+            instance=instance,
+            deviating_transition=transition,
+            verdict=Verdict.VIOLATION,
+            possible=possible,
+            allowed=allowed,
+        )
+        self.deviations_seen += 1
+        self._models.count_run(entry.name, transition, moved.row.last)
+        return handlers.ask(entry.handler(), error, caller)
 
     def _ask_about(
         self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None

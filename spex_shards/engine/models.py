@@ -188,6 +188,20 @@ class ModelBook:
         if accepts and transition not in model.accepted:
             self._accept(model, transition)
 
+    def count_run(self, name: str, transition: Transition, now: int) -> None:
+        """Count a step that the specification does not allow where it was taken."""
+        seen = self._seen.get((name, transition))
+        if seen is None:
+            row = DeviationRow(name, list(transition), Verdict.VIOLATION.value, False, 1, now, now, b"")
+            self._batch.restores(self, "_next_deviation")
+            new = _Seen(self._next_deviation, row)
+            self._next_deviation += 1
+        else:
+            old = seen.row
+            row = old._replace(times=old.times + 1, first=old.first or now, last=max(now, old.last))
+            new = seen._replace(row=row)
+        self._remember((name, transition), new)
+
     def models(self) -> list[ImplModel]:
         """Return all models as values."""
         return [
@@ -239,7 +253,9 @@ class ModelBook:
     def _accept(self, model: Model, transition: Transition) -> None:
         self._batch.restores(model, "together", "accepted_sum", "judged")
         self._batch.add_to(model.accepted, transition)
-        model.together = model.together | {transition}
+        before, model.together = model.together, model.together | {transition}
+        if model.checker is not None:
+            model.checker.grow(before, transition, model.together)
         model.accepted_sum += _number_of(transition)
         model.judged = _judged(model.digest or b"", model.accepted_sum)
 

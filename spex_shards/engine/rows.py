@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from ..checking.runs import Position
 from ..errors import StoreError
 from ..messages.values import LATEST, PlainInstance
 from ..runtime.protocol import records
@@ -23,8 +24,17 @@ NUMBERS_AT_ONCE: Final = 1024
 MOST_CACHED: Final = 8192
 """Rows of instances kept in memory as they were last read or written: this process alone writes them."""
 INSTANCE_VERSION: Final = 1
+WITH_RUN: Final = 2
+"""The version of a row that says where the instance's run is; all others are as earlier versions write them."""
 _PLAIN, _DIGEST = b"\x00", b"\x01"
 _US: Final = timedelta(microseconds=1)
+
+
+class RunRow(NamedTuple):
+    """The position of a run, and the digest of the specification that it is a position of."""
+
+    digest: bytes
+    position: Position
 
 
 class InstanceRow(NamedTuple):
@@ -32,7 +42,8 @@ class InstanceRow(NamedTuple):
 
     `number` names the instance's history and is never used twice; `seq` is the number of entries; `last` the
     newest entry's time; `deadline` and `prune` the due times that stand in the indexes, or None; `reported` whether
-    the newest entry's timeout was reported; `identifier` the canonical bytes where the key is a digest.
+    the newest entry's timeout was reported; `identifier` the canonical bytes where the key is a digest; `run` where
+    the instance's run is in its specification, or None where runs are not judged.
     Times are microseconds since the epoch.
     """
 
@@ -46,14 +57,30 @@ class InstanceRow(NamedTuple):
     reported: bool
     state: str | None
     identifier: bytes | None
+    run: RunRow | None = None
 
 
 def instance_row(row: bytes) -> InstanceRow:
     """Read an instance's row."""
     values = records.unseal(row, "an instance")
-    if type(values) is not list or len(values) != 10 or values[0] != INSTANCE_VERSION:
+    if type(values) is not list or (len(values), values[0]) not in ((10, INSTANCE_VERSION), (11, WITH_RUN)):
         raise StoreError("a damaged row: an instance of an unknown form", row="an instance")
-    return InstanceRow._make(values)
+    return InstanceRow(*values) if len(values) == 10 else _with_run(values)
+
+
+def _with_run(values: list[Any]) -> InstanceRow:
+    try:
+        digest, position = values[10]
+        run = RunRow(digest, position if type(position) is int else tuple(position))
+    except (TypeError, ValueError):
+        raise StoreError("a damaged row: a run of an unknown form", row="an instance") from None
+    values[0], values[10] = INSTANCE_VERSION, run
+    return InstanceRow(*values)
+
+
+def row_bytes(row: InstanceRow) -> bytes:
+    """Return the stored form of an instance's row."""
+    return records.seal_flat(row[:10] if row.run is None else (WITH_RUN, *row[1:]))
 
 
 class Found(NamedTuple):
@@ -90,7 +117,8 @@ class Instances:
 
     def find(self, identifier: bytes) -> Found | None:
         """Return the instance of canonical bytes, or None."""
-        found = self.at(key_of(identifier))
+        key = _PLAIN + identifier if len(identifier) <= MAX_PLAIN_KEY else key_of(identifier)
+        found = self._cache.get(key) or self.at(key)
         if found is not None and found.row.identifier is not None and found.row.identifier != identifier:
             raise StoreError("two identifiers of one digest: the instance cannot be told apart")
         return found
@@ -102,8 +130,9 @@ class Instances:
             row = self._batch.get("instances", key)
             if row is None:
                 return None
-            found = Found(key, instance_row(row))
-            self._remember(found)
+            if len(self._cache) >= MOST_CACHED:
+                self._drop_oldest()
+            found = self._cache[key] = Found(key, instance_row(row))
         return found
 
     def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
@@ -144,20 +173,30 @@ class Instances:
         row = self._set_prune(found.key, row._replace(prune=None), row.prune)
         return self._put(found.key, row)
 
-    def append(self, found: Found, entry: Entry, action: str, target: str, now: int) -> Found:
-        """Move an instance: one more entry in its history, its due times anew."""
-        row = found.row
-        now = max(now, row.last)
-        seq = row.seq + 1
-        self._batch.put("history", u64(row.number) + u64(seq), records.seal_flat((now, action, target)))
+    def append(
+        self, found: Found, entry: Entry, action: str, target: str, now: int, run: RunRow | None = None
+    ) -> Found:
+        """Move an instance: add an entry to its history, and compute its due times anew.
+
+        Args:
+            found: The instance.
+            entry: Its specification.
+            action: The action.
+            target: The state that it is in now.
+            now: The time; the entry's is not before that of the entry before.
+            run: Where its run is now, if runs are judged.
+        """
+        key, row = found
+        version, specification, number, seq, last, deadline, prune, _, _, kept, _ = row
+        now, seq = max(now, last), seq + 1
+        self._batch.put("history", u64(number) + u64(seq), records.seal_flat((now, action, target)))
         declaration = entry.declaration
-        version, specification, number, _, _, deadline, prune, _, _, kept = row
-        moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept)
-        if declaration.transition_timeout is not None or row.deadline is not None:
-            moved = self._set_deadline(found.key, moved, entry, _due(now, declaration.transition_timeout))
-        if declaration.prune_timeout is not None or row.prune is not None:
-            moved = self._set_prune(found.key, moved, self._prune_due(moved, entry))
-        return self._put(found.key, moved)
+        moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept, run)
+        if declaration.transition_timeout is not None or deadline is not None:
+            moved = self._set_deadline(key, moved, entry, _due(now, declaration.transition_timeout))
+        if declaration.prune_timeout is not None or prune is not None:
+            moved = self._set_prune(key, moved, self._prune_due(moved, entry))
+        return self._put(key, moved)
 
     def settle(self, found: Found, entry: Entry) -> None:
         """Compute an instance's due times anew, after its specification's options changed."""
@@ -249,17 +288,15 @@ class Instances:
         self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
 
     def _put(self, key: bytes, row: InstanceRow) -> Found:
-        self._batch.put("instances", key, records.seal_flat(row))
-        found = Found(key, row)
-        self._remember(found)
+        self._batch.put("instances", key, row_bytes(row))
+        if len(self._cache) >= MOST_CACHED:
+            self._drop_oldest()
+        found = self._cache[key] = Found(key, row)
         return found
 
-    def _remember(self, found: Found) -> None:
-        cache = self._cache
-        if len(cache) >= MOST_CACHED:
-            for key in list(islice(cache, MOST_CACHED // 2)):
-                del cache[key]
-        cache[found.key] = found
+    def _drop_oldest(self) -> None:
+        for key in list(islice(self._cache, MOST_CACHED // 2)):
+            del self._cache[key]
 
     def _number(self) -> int:
         # Numbers are taken from the store by the thousand; those left over at a restart are never used.

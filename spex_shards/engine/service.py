@@ -25,8 +25,12 @@ class SpexService:
         engine: Carries it out.
     """
 
+    next_due: Callable[[], int | None]
+    """Return when `tick` has something to do: a time (0: at once), or None."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.next_due = engine.timers.next_due
         self.operations: Mapping[Operation, Callable[..., Any]] = {
             ops.INIT: self._init,
             ops.TRANSITION: self._transition,
@@ -75,10 +79,6 @@ class SpexService:
     def done(self, key: bytes, result: str) -> None:
         """Take the verdict of a long check."""
         self.engine.checks.found(key, Verdict(result))
-
-    def next_due(self) -> int | None:
-        """Return when `tick` has something to do: a time (0: at once), or None."""
-        return self.engine.timers.next_due()
 
     def tick(self, now: int) -> None:
         """Do a portion of what is due."""

@@ -1,4 +1,4 @@
-"""Which attributes of a log make the case, the action, the state and the time of an event."""
+"""Selects the attributes of a log that give the case, the action, the state and the time of an event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .source import LogError, format_of
 
 Names = tuple[str, ...]
 Moment = int | Fraction
-"""Nanoseconds since 1970 in UTC; a `Fraction` only where a timestamp is finer than that."""
+"""Nanoseconds since 1970 in UTC; a `Fraction` only if a timestamp is finer than that."""
 
 _XES_DEFAULTS: Final = {"case": "concept:name", "action": "concept:name", "timestamp": "time:timestamp"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ class BadAttribute(ValueError):
 
 
 class LogEvent(NamedTuple):
-    """An event as it stands in the log, its case aside."""
+    """An event of the log, without its case."""
 
     action: str
     state: str
@@ -38,7 +38,7 @@ class LogEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The names of the attributes that are read; the values of several are joined by ``/``."""
+    """The names of the attributes to read; the values of several names are joined by ``/``."""
 
     case: Names
     action: Names
@@ -58,14 +58,15 @@ class Attributes:
         """Return the attributes to read from the log at `path`.
 
         Args:
-            path: The log; its suffix decides on the defaults.
-            case: Names joined by ``+``, like all that follow. XES: of the trace, by default ``concept:name``.
-            action: XES: of the event, by default ``concept:name``.
-            state: By default the action's.
+            path: The log; its suffix decides the defaults.
+            case: Attribute names joined by ``+``, as in the following arguments. XES: attributes of the trace, by
+                default ``concept:name``.
+            action: XES: attributes of the event, by default ``concept:name``.
+            state: By default the same as the action.
             timestamp: XES: by default ``time:timestamp``.
 
         Raises:
-            LogError: The format is not supported, a name is empty, or one without a default is not given.
+            LogError: The format is not supported, a name is empty, or an argument without a default is missing.
         """
         given = {"case": case, "action": action, "timestamp": timestamp}
         format_name = format_of(path)
@@ -78,7 +79,7 @@ class Attributes:
         return cls(state=names["action"] if state is None else _names("state", state), **names)
 
     def case_of(self, values: Mapping[str, object]) -> str:
-        """Return the name of the case.
+        """Return the case's name.
 
         Raises:
             BadAttribute: An attribute is missing or has no text.
@@ -103,9 +104,9 @@ class Attributes:
 
 
 def moment_of(text: str) -> Moment:
-    """Return the moment that a timestamp stands for, to its last digit.
+    """Return the exact moment that a timestamp stands for.
 
-    A time without a zone is taken as UTC, a plain number as seconds since 1970, a date as its first instant.
+    A time without a zone counts as UTC, a plain number as seconds since 1970, a date as its first instant.
 
     Raises:
         ValueError, OverflowError: It is neither ISO 8601 nor a number.
@@ -117,7 +118,7 @@ def moment_of(text: str) -> Moment:
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     nanoseconds = (time - _EPOCH) // _MICROSECOND * 1000
-    # `fromisoformat` drops what is below microseconds; shorter texts cannot have it.
+    # `fromisoformat` drops digits below microseconds; a text of up to 22 characters cannot have any.
     finer = _BELOW_MICROSECONDS.match(text) if len(text) > 22 else None
     if finer is None:
         return nanoseconds
@@ -126,7 +127,7 @@ def moment_of(text: str) -> Moment:
 
 
 def shown(value: object) -> str:
-    """Return `value` for a message, not longer than a line."""
+    """Return `value` as text for a message, at most one line long."""
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
 

@@ -1,4 +1,4 @@
-"""`EventLog`, and the collector that makes one from events as they come."""
+"""`EventLog`, and the collector that builds one from events in the order of the file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .attributes import LogEvent, Moment
 
 @dataclass(frozen=True, slots=True)
 class EventLog:
-    """What an event log tells.
+    """The content of an event log.
 
     Attributes:
-        cases: The names of the cases, in the order in which they first stand in the file. A case may have no events.
-        events: (index into `cases`, action, state), in time order across cases; at the same time, in file order.
+        cases: The names of the cases, in the order of their first appearance in the file. A case may have no events.
+        events: (index into `cases`, action, state), in time order across all cases; events of equal time in file order.
     """
 
     cases: list[str]
@@ -22,9 +22,9 @@ class EventLog:
 
 @dataclass(slots=True)
 class Collector:
-    """Gathers cases and events in file order.
+    """Collects cases and events in file order.
 
-    Equal texts are kept once: a log has few actions and very many events.
+    Equal texts are stored once, because a log has few actions and very many events.
     """
 
     _cases: dict[str, int] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Collector:
     _moments: list[Moment] = field(default_factory=list)
 
     def case(self, name: str) -> int:
-        """Return the index of the case of that name, which is new if there is none."""
+        """Return the index of the case with that name, adding the case if it is new."""
         return self._cases.setdefault(name, len(self._cases))
 
     def add(self, case: int, event: LogEvent) -> None:
@@ -43,12 +43,12 @@ class Collector:
         self._moments.append(event.moment)
 
     def count(self, name: str) -> int:
-        """Return how many events the case of that name has so far; looks through all of them."""
+        """Return how many events the case of that name has so far; takes time in proportion to all events."""
         index = self._cases.get(name)
         return sum(event[0] == index for event in self._events)
 
     def result(self) -> EventLog:
         """Return the log in time order."""
-        # `sorted` is stable, which keeps the file's order among equal moments.
+        # `sorted` is stable, so events of equal time stay in file order.
         order = sorted(range(len(self._events)), key=self._moments.__getitem__)
         return EventLog(list(self._cases), [self._events[position] for position in order])

@@ -1,10 +1,10 @@
-"""Replaying an event log: every case becomes an instance, every event a transition.
+"""Replays an event log: every case becomes an instance, every event a transition.
 
 ::
 
     EventLog ── _send ──▶ manager (nowait, time order) ── flush ──▶ model ── check ──▶ Replayed
                   │
-                  └── progress(events sent), which may end it between two events
+                  └── progress(events sent), which may stop the replay between two events
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class ReplayedModel:
-    """What a replay learned, and what that is to its specification (None: it was not judged)."""
+    """The model that a replay learned, and its verdict (None: it was not judged)."""
 
     model: ImplModel
     verdict: Verdict | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the result as a dict for JSON."""
         return {
             "specification": self.model.specification,
             "transitions": len(self.model.transitions),
@@ -49,14 +49,14 @@ class ReplayedModel:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay did.
+    """The result of a replay.
 
     Attributes:
         events, instances: How many were observed.
-        deviations: Deviations counted by the shards meanwhile; none where every model learns.
+        deviations: How many deviations the shards counted; none if every model learns.
         restarts: How often a shard was restarted.
-        seconds: From the first observation until all were applied.
-        models: The model of the log, in learning mode off.
+        seconds: The time from the first observation until all were applied.
+        models: The model learned from the log, with learning mode off.
     """
 
     events: int
@@ -68,16 +68,16 @@ class Replayed:
 
     @property
     def events_per_second(self) -> float:
-        """Events by seconds."""
+        """The number of events per second."""
         return self.events / self.seconds if self.seconds else 0.0
 
     @property
     def conforms(self) -> bool:
-        """Whether every model that was judged is equivalent."""
+        """Whether every judged model is equivalent."""
         return all(model.verdict in (None, Verdict.EQUIVALENT) for model in self.models)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the result as a dict for JSON."""
         return {
             "events": self.events,
             "instances": self.instances,
@@ -90,10 +90,10 @@ class Replayed:
 
 
 def check_log(log: EventLog) -> None:
-    """Check, before anything is sent, that all of a log can be observed.
+    """Check, before anything is sent, that the whole log can be replayed.
 
     Raises:
-        LogError: A case's name or an action cannot be used; names the case, and the event in it.
+        LogError: A case's name or an action cannot be used; the text names the case, and the event in it.
     """
     for name in log.cases:
         try:
@@ -115,21 +115,21 @@ def replay(
     judge: bool = True,
     progress: Progress | None = None,
 ) -> Replayed:
-    """Observe what a log tells through a manager, and learn the log's model.
+    """Send the events of a log to a manager, and return the model learned from the log.
 
-    A case becomes an instance, with its name as identifier, right before its first event; cases without events follow
-    at the end. Nothing is waited for but the last flush.
+    A case becomes an instance with the case's name as identifier, right before its first event; cases without events
+    follow at the end. Only the final flush waits.
 
     Args:
         log: The log.
-        manager: A started manager in which models learn (``learning_mode=True``) and no case is held yet.
-        specification: What the cases are instances of.
+        manager: A started manager whose models learn (``learning_mode=True``) and that has no instance of any case yet.
+        specification: The specification of the cases.
         judge: Whether to judge the model.
-        progress: Called after each event with the number of events sent. What it raises ends the replay: each history
-            is a prefix of its case's events then.
+        progress: Called after each event with the number of events sent. An exception that it raises ends the replay:
+            each history is then a prefix of its case's events.
 
     Raises:
-        ExceptionGroup: Observations that could not be applied.
+        ExceptionGroup: The errors of observations that could not be applied.
         SpexError: A shard cannot be reached, or was given up.
     """
     stored = any(m.specification == specification.name and m.transitions for m in manager.all_impl_models())
@@ -169,7 +169,7 @@ def _learned(manager: InstanceManager, specification: type[Specification]) -> Im
 
 
 def _from_histories(log: EventLog, manager: InstanceManager, specification: type[Specification]) -> ImplModel:
-    """Return the model of this log's cases alone, where the directory knows more than them."""
+    """Return the model of this log's cases alone, for a directory that also holds other instances."""
     cases = set(log.cases)
     seen: set[Transition] = set()
     for instance in manager.iter_instances(specification):

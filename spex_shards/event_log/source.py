@@ -1,4 +1,4 @@
-"""The bytes of an event log: which format a file has, and its content, unpacked and within limits."""
+"""Opens an event log: detects its format, unpacks it, and enforces size limits."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 FORMATS: Final = ("xes", "csv", "jsonl")
-"""The formats, by suffix; each may be packed as ``.gz``."""
+"""The formats, by suffix; each may be compressed as ``.gz``."""
 MAX_UNPACKED_BYTES: Final = 4 * 1024**3
-"""What a log may unpack to; a file of 4 MB can claim this much."""
+"""The largest size of an unpacked log; a compressed file of 4 MB can reach it."""
 MAX_PIECE_BYTES: Final = 64 * 1024**2
-"""What one line, row or XML tag may take, as it is held in memory as a whole."""
+"""The largest size of one line, row or XML tag, which is held in memory as a whole."""
 CHUNK_BYTES: Final = 256 * 1024
 
 Progress = Callable[[int], None]
 
 
 class LogError(ValueError):
-    """An event log, or what is asked of it, is not usable.
+    """An event log, or a request about it, is not usable.
 
-    The text names the file, where in it (case and event, or line), the rule, and what was found instead.
+    The text names the file, the place in it (case and event, or line), the rule, and what was found instead.
     """
 
 
 def format_of(path: Path) -> str:
-    """Return the format of the log at `path` by its name.
+    """Return the format of the log at `path`, by its suffix.
 
     Raises:
-        LogError: The suffix is that of no supported format; lists them.
+        LogError: The suffix belongs to no supported format; the text lists them.
     """
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix.removeprefix(".")
     if suffix in FORMATS:
@@ -43,15 +43,15 @@ def format_of(path: Path) -> str:
 
 @contextmanager
 def opened(path: Path, progress: Progress | None = None) -> Iterator[BinaryIO]:
-    """Open the log at `path` for reading, unpacked if its name ends in ``.gz``.
+    """Open the log at `path` for reading; a file whose name ends in ``.gz`` is unpacked.
 
     Args:
         path: The file.
-        progress: Called now and then with the number of bytes of the file (as it is on disk) read so far.
+        progress: Called now and then with the number of bytes read so far, counted in the file on the disk.
 
     Raises:
-        LogError: On opening or, from within the block, on reading: the file cannot be read, is not in gzip format,
-            is cut short, or unpacks to more than `MAX_UNPACKED_BYTES`.
+        LogError: The file cannot be read, is not in gzip format, is cut short, or unpacks to more than
+            `MAX_UNPACKED_BYTES`. Raised on opening or while the block reads.
     """
     try:
         with path.open("rb") as file:
@@ -67,7 +67,7 @@ def opened(path: Path, progress: Progress | None = None) -> Iterator[BinaryIO]:
 
 
 class _Watched(io.RawIOBase):
-    """The unpacked content, watched for its size and for progress."""
+    """The unpacked content; checks its size and reports progress."""
 
     def __init__(self, path: Path, file: BinaryIO, content: Any, progress: Progress | None) -> None:
         super().__init__()
@@ -91,10 +91,10 @@ class _Watched(io.RawIOBase):
 
 
 def lines(path: Path, stream: BinaryIO) -> Iterator[str]:
-    """Yield the lines of a UTF-8 text, with their ends; a byte order mark at its start is left out.
+    """Yield the lines of a UTF-8 text, with their line ends, and without a byte order mark at the start.
 
     Raises:
-        LogError: A line is longer than `MAX_PIECE_BYTES`, or not UTF-8; names it.
+        LogError: A line is longer than `MAX_PIECE_BYTES`, or is not UTF-8; the text names the line.
     """
     number = 0
     while line := stream.readline(MAX_PIECE_BYTES + 1):

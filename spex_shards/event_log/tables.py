@@ -1,4 +1,4 @@
-"""Logs with one event per row: CSV with a header, and JSON Lines."""
+"""Readers for logs with one event per row: CSV with a header, and JSON Lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _field_limit_lock = RLock()
 def read_csv(path: Path, stream: BinaryIO, attributes: Attributes, collector: Collector) -> None:
     """Read comma-separated values (RFC 4180, UTF-8) whose first row names the columns.
 
-    Blank lines are skipped; any other row has exactly the header's number of fields.
+    Blank lines are skipped; every other row must have as many fields as the header.
 
     Raises:
         LogError: See `read_log`.
@@ -39,7 +39,7 @@ def read_csv(path: Path, stream: BinaryIO, attributes: Attributes, collector: Co
 def read_jsonl(path: Path, stream: BinaryIO, attributes: Attributes, collector: Collector) -> None:
     """Read JSON Lines (UTF-8): one object per line, whose keys are the attributes. Blank lines are skipped.
 
-    Numbers keep the text that they have in the file; true and false are that as text.
+    A number becomes the text that it has in the file; true and false become the texts "true" and "false".
 
     Raises:
         LogError: See `read_log`.
@@ -69,7 +69,7 @@ def _add(path: Path, line: int, values: Mapping[str, Any], attributes: Attribute
 
 
 def _rows(path: Path, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not blank, with the number of the line on which it begins."""
+    """Yield each row that is not blank, with the number of its first line."""
     reader = csv.reader(_without_nul(path, stream), strict=True)
     while True:
         number = reader.line_num + 1
@@ -100,9 +100,9 @@ def _check_header(path: Path, header: list[str], attributes: Attributes) -> None
 
 @contextmanager
 def _wide_fields() -> Iterator[None]:
-    """Allow fields as long as a line may be.
+    """Within a ``with`` block, allow fields up to the size of a line.
 
-    The limit of `csv` is one for the whole process; the lock keeps two readers from restoring it under each other.
+    The limit of `csv` applies to the whole process. The lock keeps two readers from restoring it under each other.
     """
     with _field_limit_lock:
         before = csv.field_size_limit()

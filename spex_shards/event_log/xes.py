@@ -1,7 +1,7 @@
-"""XES logs (IEEE 1849): XML, read as a stream of tags.
+"""A reader for XES logs (IEEE 1849): XML, read as a stream of tags.
 
-Entities cannot expand and nothing outside the file is read, as a document type declaration is refused. The tags come
-straight from `xml.parsers.expat`: an element tree, even one cleared as it grows, takes more than twice the time.
+A document type declaration is refused, so entities cannot expand and nothing outside the file is read. The tags come
+straight from `xml.parsers.expat`: an element tree takes more than twice the time, even if it is cleared while it grows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .collector import Collector
 from .source import CHUNK_BYTES, MAX_PIECE_BYTES, LogError
 
 MAX_DEPTH: Final = 1000
-"""How deep elements may be nested: the parser remembers each that is open."""
+"""How deep elements may be nested; the parser keeps each open element in memory."""
 
 _LOG, _TRACE, _EVENT, _ATTRIBUTE = 1, 2, 3, 4  # depths
 
@@ -23,9 +23,8 @@ _LOG, _TRACE, _EVENT, _ATTRIBUTE = 1, 2, 3, 4  # depths
 def read_xes(path: Path, stream: BinaryIO, attributes: Attributes, collector: Collector) -> None:
     """Read a XES log, with or without a namespace.
 
-    Traces of the same name are one case. The defaults of ``<global>`` are not used: they describe the log and stand
-    for no event's value. Attributes nested in other attributes are not looked at; of two with the same key the last
-    counts.
+    Traces of the same name are one case. The defaults in ``<global>`` are not used: they describe the log and are no
+    event's values. Attributes nested in other attributes are ignored; if two have the same key, the last one counts.
 
     Raises:
         LogError: See `read_log`.
@@ -135,7 +134,7 @@ class _XesReader:
         try:
             before = self._collector.count(self._attributes.case_of(self._trace))
         except BadAttribute:
-            pass  # the case has no name (yet): counted within its trace
+            pass  # the case has no name (yet): the event is counted within its trace
         event = before + len(self._events)
         if self._event is not None:
             return f"{case}, event {event + 1}"
@@ -149,7 +148,7 @@ class _XesReader:
 
 
 def _note(values: dict[str, object], attrs: list[str]) -> None:
-    """Note the attribute of an element like ``<string key="…" value="…"/>``; the order there is free."""
+    """Store the attribute of an element like ``<string key="…" value="…"/>``, in either order."""
     if len(attrs) == 4 and attrs[0] == "key" and attrs[2] == "value":
         values[attrs[1]] = attrs[3]
         return

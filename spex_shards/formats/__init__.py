@@ -1,4 +1,4 @@
-"""One text form of systems and models each."""
+"""The text forms of systems and models, one module each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMS: Final = frozenset(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a form when it is first used: most programs write none, and they are a part of every import."""
+    """Import a form when it is first used: most programs use none, and this keeps the package quick to import."""
     if name not in _FORMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module(f".{name}", __name__)

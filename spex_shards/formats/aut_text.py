@@ -7,12 +7,12 @@ r"""Models as Aldebaran ``.aut`` text, which CADP, mCRL2 and LTSmin read.
     (1, "ship", 2)
     (1, i, 0)
 
-The header has the initial state, the number of transitions and that of states; states are numbers from 0.
+The header holds the initial state, the number of transitions and the number of states; states are numbers from 0.
 
-There ``i`` (CADP) and ``tau`` (mCRL2) are the silent action; here `INTERNAL` alone is. So names are mapped on the way:
-`INTERNAL` becomes ``i`` or ``tau``, and an action that is called so gets an apostrophe before it, as does one that has
-such a name after apostrophes; on the way back both words are silent, and one apostrophe goes. In quotes ``\``, ``"``
-and control characters are written as in JSON. The names of states do not survive; the initial one is 0.
+In this format ``i`` (CADP) and ``tau`` (mCRL2) are the silent action; in this library only `INTERNAL` is. So writing
+maps `INTERNAL` to ``i`` or ``tau``. It puts an apostrophe before an action that is called ``i`` or ``tau``, or that is
+one of these words after apostrophes. Reading maps both words to `INTERNAL` and removes one apostrophe. In quotes,
+``\``, ``"`` and control characters are written as in JSON. The names of states are lost; the initial state becomes 0.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _ESCAPED: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\]))')
 
 
 def write(transitions: Iterable[Transition], silent: Silent = "i") -> str:
-    """Return the text of a model.
+    """Return a model as text.
 
     Args:
-        transitions: The model's; exactly one of them is an initialisation.
-        silent: What the internal action is called: ``"i"`` for CADP, ``"tau"`` for mCRL2.
+        transitions: The model's transitions; exactly one of them is an initialisation.
+        silent: The name of the internal action: ``"i"`` for CADP, ``"tau"`` for mCRL2.
 
     Raises:
         ValueError: There is not exactly one initialisation, or a name contains a lone surrogate.
@@ -50,10 +50,10 @@ def write(transitions: Iterable[Transition], silent: Silent = "i") -> str:
 
 
 def parse(text: str) -> frozenset[Transition]:
-    """Read a text; states are called as they are numbered, the initialisation is added.
+    """Return the transitions of a text, with an initialisation added; the states' names are their numbers.
 
     Raises:
-        DeserialisationFailed: It is malformed. The message names the line (from 1) and the rule; context: `line`.
+        DeserialisationFailed: The text is malformed. The message names the line (from 1) and the rule; context: `line`.
     """
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
@@ -78,12 +78,12 @@ def _text(starts: list[str], edges: list[Transition], silent: Silent) -> str:
     outgoing: dict[str, list[Transition]] = {}
     for edge in edges:
         outgoing.setdefault(str(edge.source), []).append(edge)
-    for state in (queue := [starts[0]]):  # grows while it is gone through
+    for state in (queue := [starts[0]]):  # the list grows while the loop runs
         for edge in outgoing.get(state, ()):
             if edge.target not in numbers:
                 numbers[edge.target] = len(numbers)
                 queue.append(edge.target)
-    for edge in edges:  # what no run reaches
+    for edge in edges:  # then the states that cannot be reached
         numbers.setdefault(str(edge.source), len(numbers))
         numbers.setdefault(edge.target, len(numbers))
     listed = sorted((numbers[str(e.source)], _label(e.action, silent), numbers[e.target]) for e in edges)
@@ -107,7 +107,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _edge(number: int, line: str, states: int) -> Transition:
-    # The first and the last comma part the label from the states; it may have some itself.
+    # The first and the last comma separate the label from the states; the label itself may contain commas.
     source, first, rest = line[1:-1].partition(",")
     label, last, target = rest.rpartition(",")
     source, label, target = source.strip(), label.strip(), target.strip()

@@ -1,4 +1,4 @@
-r"""Models as Graphviz dot text, and the part of that language that says as much.
+r"""Models as Graphviz dot text, and a reader for the part of that language that can describe a model.
 
 ::
 
@@ -12,11 +12,11 @@ r"""Models as Graphviz dot text, and the part of that language that says as much
       s0 -> s1 [label="pay"];
     }
 
-A node of ``shape=point`` is a start mark: its edges, which have no label, lead to the initial states. Any other node is
-a state, called by its label, or by its identifier where it has none; any other edge is a transition, its label the
-action. What else is written (colours, ranks, defaults) is read and does not count. Subgraphs, ports, undirected edges
-and HTML labels are refused. In labels ``\`` and ``"`` are escaped by ``\``, and ``&`` and control characters are
-written as entities.
+A node with ``shape=point`` is a start mark; its edges have no label and lead to the initial states. Any other node is a
+state, named by its label, or by its identifier if it has no label. Any other edge is a transition, and its label is the
+action. Other attributes (colours, ranks, defaults) are read and ignored. Subgraphs, ports, undirected edges and HTML
+labels are refused. In labels, ``\`` and ``"`` are escaped by ``\``; ``&`` and control characters are written as
+entities.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _DEFAULTS: Final = ("graph", "node", "edge")
 
 
 def write(name: str, transitions: Iterable[Transition]) -> str:
-    """Return the text of a model; equal ones give equal texts.
+    """Return a model as text; equal models have equal texts.
 
     Args:
         name: The graph's name.
-        transitions: The model's.
+        transitions: The model's transitions.
 
     Raises:
         ValueError: A name contains a lone surrogate.
@@ -71,7 +71,7 @@ def write(name: str, transitions: Iterable[Transition]) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return a name as a label.
+    """Return a name as a quoted label.
 
     Raises:
         ValueError: It contains a lone surrogate.
@@ -84,10 +84,11 @@ def quoted(name: str) -> str:
 
 
 def parse(text: str) -> tuple[str, frozenset[Transition]]:
-    """Read a text; return the graph's name (empty where it has none) and the transitions, initialisations among them.
+    """Return the graph's name (empty if it has none) and the transitions, including initialisations.
 
     Raises:
-        DeserialisationFailed: It is malformed, or no model. The message names the line and the rule; context: `line`.
+        DeserialisationFailed: The text is malformed, or does not describe a model. The message names the line and the
+            rule; context: `line`.
     """
     reader = _Reader(list(_tokens(text)))
     name = reader.graph()

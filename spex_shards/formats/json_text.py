@@ -30,7 +30,7 @@ _WORDS: Final = {str: "a text", bool: "true or false", list: "a list"}
 
 
 def write(specification: str, learning_mode: bool, transitions: Iterable[Transition]) -> str:
-    """Return the text of a model; equal models have equal texts."""
+    """Return a model as text; equal models have equal texts."""
     listed = in_order(set(transitions))
     head = {"format": FORMAT, "version": VERSION, "specification": specification, "learning_mode": learning_mode}
     states = [t.target for t in listed if t.source is None]
@@ -41,11 +41,11 @@ def write(specification: str, learning_mode: bool, transitions: Iterable[Transit
 
 
 def parse(text: str) -> Parsed:
-    """Read a text.
+    """Return the model that a text describes.
 
     Raises:
-        DeserialisationFailed: It is malformed. The message names the entry and the rule; context: `line`, that of the
-            first error for what is no JSON, else 1.
+        DeserialisationFailed: The text is malformed. The message names the entry and the rule; context: `line`, the
+            line of the first error if the text is not JSON, else 1.
     """
     try:
         plain = json.loads(text)

@@ -1,4 +1,4 @@
-"""Models as Mermaid state diagrams, which many viewers of Markdown and JupyterLab draw."""
+"""Models as Mermaid state diagrams, which JupyterLab and many Markdown viewers draw."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from ..domain.difference import in_order
 from ..domain.transition import INTERNAL, Transition
 
 TAU: Final = "τ"
-"""How the internal action is drawn."""
+"""The label of the internal action."""
 
 
 def write(transitions: Iterable[Transition]) -> str:
-    """Return the text of a diagram; equal sets of transitions give equal texts.
+    """Return a model as a diagram's text; equal sets of transitions have equal texts.
 
-    Initialisations are arrows from the start mark. States get short identifiers and their names as descriptions; every
-    character of a name that is no letter or digit is written as an entity, so that no name is taken for syntax.
+    Initialisations are arrows from the start mark. States get short identifiers, with their names as descriptions.
+    Every character of a name that is not a letter or digit is written as an entity, so that no name can be read as
+    syntax.
     """
     listed = in_order(set(transitions))
     names: dict[str, str] = {}
@@ -38,6 +39,6 @@ def write(transitions: Iterable[Transition]) -> str:
 def _escaped(name: str) -> str:
     if not name.strip():
         return "#quot;" + "#nbsp;" * len(name) + "#quot;"
-    # Mermaid takes "direction LR" for its statement wherever in a line it stands.
+    # Mermaid reads "direction LR" as a statement anywhere in a line: so a space in such a name is escaped too.
     plain = "_." if "direction" in name.lower() else " _."
     return "".join(c if c.isalnum() or c in plain else f"#{ord(c)};" for c in name)

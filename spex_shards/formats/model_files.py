@@ -1,7 +1,8 @@
-"""The directory of model files: reading all, and replacing one atomically.
+"""The directory of model files: reads all of them, and replaces one atomically.
 
-A file ends in ``.spex`` and is not hidden; everything else in the directory is left alone. Which specification a file
-is for is said by its header, not by its name; a model written back goes into the file that it has.
+A model file's name ends in ``.spex`` and has no leading dot; all other files in the directory are ignored. The header
+of a file, not its name, says which specification the model belongs to. A model is written back to the file that it came
+from.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from .spex_text import specification_named_in
 SUFFIX: Final = ".spex"
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 MAX_NAME_BYTES: Final = 200
-_HEAD_BYTES: Final = 64 * 1024  # the header's first line is in there
+_HEAD_BYTES: Final = 64 * 1024  # the first line of the header lies within this many bytes
 
 
 class ModelFiles(NamedTuple):
-    """What a directory holds, by name of the specification; no name is in both."""
+    """The models of a directory and the errors of its malformed files, by specification name; no name is in both."""
 
     models: dict[str, ImplModel]
     malformed: dict[str, DeserialisationFailed]
 
 
 def read_models(directory: Path) -> ModelFiles:
-    """Read all model files of a directory; one that is missing holds none, and is not made: nothing is written.
+    """Read all model files of a directory; a missing directory has none. Nothing is written.
 
-    A file that is malformed or cannot be read harms no other. Its error names the file; context: `file`, `line`. It
-    belongs to the specification that the file's header names or, if that cannot be read either, to the one that the
-    file is named after.
+    A file that is malformed or cannot be read does not affect the others. Its error names the file; context: `file`,
+    `line`. The error belongs to the specification that the header names; if the header cannot be read either, to the
+    one that the file is named after.
 
     Raises:
-        ImplModelError: Two files are for one specification (context: `files`), or the directory cannot be read.
+        ImplModelError: Two files belong to one specification (context: `files`), or the directory cannot be read.
     """
     models: dict[str, ImplModel] = {}
     malformed: dict[str, DeserialisationFailed] = {}
@@ -73,13 +74,13 @@ def read_model(path: Path) -> ImplModel:
 
 
 def write_model(directory: Path, model: ImplModel) -> Path:
-    """Write a model into its file, ``NAME.spex`` if it has none yet, and return that.
+    """Write a model to its file, or to ``NAME.spex`` if it has no file yet; return the path.
 
-    The file is replaced atomically: whatever happens, it has the old content or the new one, and has the new one
-    on the disk when this returns. A missing directory is made.
+    The file is replaced atomically and durably: it always has either the old or the new content, and the new content is
+    on the disk when this returns. A missing directory is created.
 
     Raises:
-        ImplModelError: The specification's name cannot name a file, or cannot be written.
+        ImplModelError: The specification's name cannot be a file name, or cannot be written.
         OSError: The file cannot be written; a note names it.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -87,11 +88,11 @@ def write_model(directory: Path, model: ImplModel) -> Path:
 
 
 def write_models(directory: Path, models: Iterable[ImplModel]) -> list[Path]:
-    """Write many models, each as `write_model` does, and return their files.
+    """Write several models, each as `write_model` does; return their paths.
 
     Raises:
-        ExceptionGroup: Of everything that `write_model` raised; all other models have been written.
-        OSError: The directory cannot be made or read.
+        ExceptionGroup: The errors of all models that could not be written; the others have been written.
+        OSError: The directory cannot be created or read.
     """
     directory.mkdir(parents=True, exist_ok=True)
     places = paths_by_name(directory)
@@ -111,7 +112,7 @@ def file_name(specification: str) -> str:
     """Return the name of a specification's model file.
 
     Raises:
-        ImplModelError: No file can be called so.
+        ImplModelError: The specification's name cannot be a file name.
     """
     size = len(specification.encode(errors="replace"))
     if not 1 <= size <= MAX_NAME_BYTES or specification.startswith(".") or not {"/", "\0"}.isdisjoint(specification):
@@ -138,7 +139,7 @@ def _spex_files(directory: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> tuple[str | None, ImplModel | DeserialisationFailed]:
-    """Return the name that a file's header gives, as far as it can be read, and the model or the error."""
+    """Return the specification's name from a file's header (None: unreadable), and the model or the error."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -162,12 +163,12 @@ def _error(path: Path, line: int, rule: str) -> DeserialisationFailed:
 
 
 def _sound(text: str) -> str:
-    """Return a part of a path as text that can be sent and stored, also where the file's name is no UTF-8."""
+    """Return a part of a path as text that can be sent and stored, even if the file's name is not UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _name_in(raw: bytes) -> str | None:
-    """Return the specification's name if the header's line is sound, whatever follows it."""
+    """Return the specification's name if the header's first line is valid, whatever follows it."""
     line = raw[:_HEAD_BYTES].lstrip().partition(b"\n")[0]
     try:
         return specification_named_in(line.decode())
@@ -176,14 +177,14 @@ def _name_in(raw: bytes) -> str | None:
 
 
 def paths_by_name(directory: Path) -> dict[str, Path]:
-    """Return which specification has which file of a directory, from the files' first lines."""
+    """Return specification name → file for a directory, read from the files' first lines."""
     places: dict[str, Path] = {}
     for path in _spex_files(directory):
         try:
             with path.open("rb") as file:
                 name = _name_in(file.read(_HEAD_BYTES))
         except OSError:
-            continue  # what cannot be read has no name; writing it will say why, if it comes to that
+            continue  # an unreadable file has no name; an attempt to write it will raise the reason
         if name is not None:
             places.setdefault(name, path)
     return places
@@ -210,12 +211,12 @@ def _write(directory: Path, model: ImplModel, places: dict[str, Path]) -> Path:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file atomically: it has the old content or the new one, and the new one on the disk on return.
+    """Replace a file's content atomically and durably: it always has either the old or the new content.
 
     Raises:
         OSError: It cannot be written.
     """
-    # Hidden, and not ending in .spex: never read as a model, should it stay behind.
+    # If the temporary file is left behind, it is not read as a model: it is hidden and does not end in .spex.
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         with temporary.open("xb") as file:

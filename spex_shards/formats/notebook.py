@@ -1,4 +1,4 @@
-"""What a notebook shows of a model: a table as HTML, which needs no script, and the diagram for those who draw it."""
+"""What a notebook shows of a model: an HTML table without a script, and a diagram for front ends that draw Mermaid."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..domain.transition import Transition
 from . import mermaid_text
 
 MOST_ROWS: Final = 500
-"""A longer table is cut, and says so."""
+"""The longest table; a longer one is cut, with a note."""
 MERMAID_TYPE: Final = "text/vnd.mermaid"
 _MOST_DRAWN: Final = 100
 
 
 def table(title: str, transitions: Collection[Transition]) -> str:
-    """Return an HTML table of transitions under a title that opens and closes it."""
+    """Return an HTML table of transitions, under a title that folds and unfolds it."""
     listed = in_order(transitions)
     rows = "".join(
         f"<tr><td>{_cell(source)}</td><td>{_cell(None if source is None else action)}</td><td>{_cell(target)}</td></tr>"
@@ -30,7 +30,7 @@ def table(title: str, transitions: Collection[Transition]) -> str:
 
 
 def bundle(plain: str, title: str, transitions: Collection[Transition]) -> dict[str, str]:
-    """Return what is shown by type: text, HTML and, where it is small enough to be drawn, the Mermaid diagram."""
+    """Return MIME type → content: text, HTML and, for a small model, the Mermaid diagram."""
     found = {"text/plain": plain, "text/html": table(title, transitions)}
     if len(transitions) <= _MOST_DRAWN:
         found[MERMAID_TYPE] = mermaid_text.write(transitions)
@@ -38,7 +38,7 @@ def bundle(plain: str, title: str, transitions: Collection[Transition]) -> dict[
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and what it counts."""
+    """Return a number and its noun, in the plural unless the number is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -8,22 +8,23 @@ r"""The text form of an implementation model, the content of a `.spex` file.
     nil --[__initialisation__]-> s0
     s0 --[a]-> s1
 
-Three header lines in this order, then one transition a line; ``nil`` stands for "no state". Only a line feed ends a
-line. Blanks around a line do not count, so that files with CRLF are read as well, and lines of blanks are skipped.
+It has three header lines in this order, then one transition per line; ``nil`` means "no state". Only a line feed ends a
+line. Blanks around a line are ignored, so that files with CRLF can be read; blank lines are skipped.
 
-A name is *plain* and stands as it is, backslashes included, unless it
+A name is *plain* and written as it is, backslashes included, unless it
 
 - is empty, or begins or ends with a blank,
 - begins with a quotation mark,
-- contains `` --[`` or ``]-> ``, which could make two lines of one,
+- contains `` --[`` or ``]-> ``, because two different transitions could then have the same line,
 - contains a line break or another control character (a tab may stand inside a name),
 - is ``nil``, for a state.
 
-Any other name is *quoted*: a JSON string, recognised by its first character. So every plain line means what it always
-meant, and every name can be said except one with a lone surrogate, which has no bytes. Where a plain name can only be
-read in one way it is read so, even if it would be quoted when written.
+Any other name is *quoted*: a JSON string, recognised by its first character. So a plain line keeps the meaning that it
+always had, and every name can be written except one with a lone surrogate, which has no UTF-8 form. The reader accepts
+a plain name that would be quoted when written, if it can be read in only one way.
 
-Written lines of transitions are sorted by code point, as ``LC_ALL=C sort`` does; the text ends in one line feed.
+Lines of transitions are written in the order of their code points, as ``LC_ALL=C sort`` sorts them; the text ends in
+one line feed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _BEFORE_ACTION: Final = " --["
 _AFTER_ACTION: Final = "]-> "
 _QUOTE: Final = '"'
 _MODES: Final = {"true": True, "false": False}
-# C0 without the tab, C1, and the separators that Unicode takes for the end of a line or paragraph.
+# The control characters C0 (without the tab) and C1, and Unicode's line and paragraph separators.
 _CONTROLS: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _decode_json = json.JSONDecoder().raw_decode
 
@@ -54,7 +55,7 @@ Line = tuple[int, str]
 
 
 class Parsed(NamedTuple):
-    """What a text says."""
+    """The content of a text."""
 
     specification: str
     learning_mode: bool
@@ -62,7 +63,7 @@ class Parsed(NamedTuple):
 
 
 def write(specification: str, learning_mode: bool, transitions: Iterable[Transition]) -> str:
-    """Return the text of a model; equal models have equal texts.
+    """Return a model as text; equal models have equal texts.
 
     Raises:
         ValueError: A name contains a lone surrogate; names it.
@@ -78,10 +79,10 @@ def write(specification: str, learning_mode: bool, transitions: Iterable[Transit
 
 
 def parse(text: str) -> Parsed:
-    """Read a text.
+    """Return the content of a text.
 
     Raises:
-        DeserialisationFailed: It is malformed. The message names the line (from 1) and the rule; context: `line`.
+        DeserialisationFailed: The text is malformed. The message names the line (from 1) and the rule; context: `line`.
     """
     lines = _lines(text)
     end = text.rstrip().count("\n") + 1
@@ -96,7 +97,7 @@ def parse(text: str) -> Parsed:
 
 
 def specification_named_in(text: str) -> str | None:
-    """Return the name in the first line of a text that may be malformed elsewhere, or None."""
+    """Return the name in the first line of a text, which may be malformed elsewhere; None if that line is malformed."""
     try:
         return _parse_name(*_header(_lines(text), NAME_HEADER, 1))
     except DeserialisationFailed:
@@ -138,7 +139,7 @@ def _lines(text: str) -> Iterator[Line]:
 
 
 def _header(lines: Iterator[Line], header: str, end: int) -> Line:
-    """Return what follows `header` in the next line, and the number of that line."""
+    """Return the next line's number and the text that follows `header` in it."""
     number, line = next(lines, (end, ""))
     if line.startswith(header):
         return number, line.removeprefix(header).lstrip()
@@ -148,7 +149,7 @@ def _header(lines: Iterator[Line], header: str, end: int) -> Line:
 
 
 def _parse_name(number: int, text: str) -> str:
-    """Read a name that takes the rest of its line."""
+    """Return a name that takes the rest of its line."""
     if not text.startswith(_QUOTE):
         return _checked(number, text)
     name, end = _parse_quoted(number, text)
@@ -177,7 +178,7 @@ def _parse_transition(number: int, line: str) -> Transition:
 
 
 def _parse_up_to(separator: str, number: int, text: str) -> tuple[str, str]:
-    """Read a name that ends before `separator`; return it and what follows that."""
+    """Return the name that ends before `separator`, and the text after `separator`."""
     if text.startswith(_QUOTE):
         name, end = _parse_quoted(number, text)
         if text.startswith(separator, end):
@@ -190,14 +191,14 @@ def _parse_up_to(separator: str, number: int, text: str) -> tuple[str, str]:
 
 
 def _checked(number: int, name: str) -> str:
-    """Return a plain name as it was read."""
+    """Return a plain name, after checking that it is not empty."""
     if name == "":
         raise _malformed(number, 'an empty name must be written ""')
     return name
 
 
 def _parse_quoted(number: int, text: str) -> tuple[str, int]:
-    """Read the JSON string that `text` begins with; return it and where it ends."""
+    """Return the JSON string at the start of `text`, and where it ends."""
     try:
         name, end = _decode_json(text)
         name.encode()

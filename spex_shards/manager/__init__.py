@@ -1,4 +1,4 @@
-"""What users hold: instance managers."""
+"""Instance managers: the objects that users hold."""
 
 from .base import InstanceManager
 from .sharded import AttachedInstanceManager, ShardedInstanceManager, connect

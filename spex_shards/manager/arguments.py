@@ -1,4 +1,4 @@
-"""The arguments of a manager's calls, checked in the calling thread before anything is sent."""
+"""Checks the arguments of a manager's calls in the calling thread, before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def action_name(action: Any) -> str:
     """Return an action as a `str`.
 
     Raises:
-        TypeError: It is no `str` and no `str`-valued Enum member.
-        ValueError: It is the reserved ``__initialisation__``, or has lone surrogates.
+        TypeError: It is neither a `str` nor a `str`-valued Enum member.
+        ValueError: It is the reserved ``__initialisation__``, or contains lone surrogates.
     """
     name = _name(action, "action")
     if name == INITIALISATION:
@@ -28,15 +28,15 @@ def action_name(action: Any) -> str:
 
 
 def state_name(state: Any, what: str = "state") -> str:
-    """Return a state as a `str`; as `action_name`, without a reserved one."""
+    """Return a state as a `str`; checked as in `action_name`, except that no name is reserved."""
     return _name(state, what)
 
 
 def specification_of(value: Any) -> type[Specification]:
-    """Return a specification class.
+    """Return `value`, after checking that it is a specification class.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not.
     """
     if not is_specification(value):
         raise TypeError(f"the specification must be a Specification class, got: {value!r}")
@@ -44,10 +44,10 @@ def specification_of(value: Any) -> type[Specification]:
 
 
 def limit_of(history_limit: Any) -> int:
-    """Return how many newest entries are wanted.
+    """Return how many of the newest entries to read, for a `history_limit`.
 
     Raises:
-        TypeError: It is no int and not None.
+        TypeError: It is neither an int nor None.
         ValueError: It is negative.
     """
     if history_limit is None:

@@ -1,4 +1,4 @@
-"""The instance manager: one, over whatever way there is to shards."""
+"""The instance manager. There is one class; the transports below it differ."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from .settings import load_specifications
 
 
 class InstanceManager(Lifetime):
-    """Takes observations of instances, keeps them, and judges what the models do not know.
+    """Receives observations of instances, stores them, and judges transitions that the models do not have.
 
-    Arguments are checked in the calling thread before anything is sent: a state or action that is no `str` (or
-    `str`-valued Enum member) is a `TypeError`, the reserved action a `ValueError`, a specification that is no
-    class a `TypeError`, no initial state known a `ValueError`; in all forms.
+    All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
+    `str` nor a `str`-valued Enum member is a `TypeError`; so is a specification that is not a specification class. The
+    reserved action, or a missing initial state, is a `ValueError`.
 
-    Thread-safe. Any call before `start` or after `close` raises `ManagerClosed`; any call from within a handler
-    raises `RuntimeError`.
+    Thread-safe. A call before `start` or after `close` raises `ManagerClosed`; a call from within a handler raises
+    `RuntimeError`.
 
-    `SimpleInstanceManager`, `ShardedInstanceManager` and `connect` make one.
+    Create one through `SimpleInstanceManager`, `ShardedInstanceManager` or `connect`.
 
     Args:
-        connect: Opens the way to the shards, when the manager is started.
-        options: Every option's value.
+        connect: Opens and returns the transport; called when the manager is started.
+        options: The value of every option.
 
     Attributes:
-        options: Every option's value.
-        specifications: The classes that are declared from the start.
+        options: The value of every option.
+        specifications: The classes that are declared to the shards from the start.
     """
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class InstanceManager(Lifetime):
         return Reader(self._open)
 
     def spex_options(self) -> SpexOptions:
-        """Return what shards that are started now are told of the options."""
+        """Return the options for shards that are started now."""
         options, interval = self.options, self.options["prune_interval"]
         return SpexOptions(
             impl_models_dir=Path(options["impl_models_dir"]).absolute(),
@@ -84,17 +84,17 @@ class InstanceManager(Lifetime):
         meta: dict[str, Any] | None = None,
         initial_state: str | None = None,
     ) -> None:
-        """Make an instance and move it into its initial state; durable when it returns.
+        """Create an instance in its initial state; it is durable when this returns.
 
         Args:
-            specification: What it is an instance of.
-            identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum
-                members and specification classes, nested as you like.
+            specification: The specification of the instance.
+            identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum members
+                and specification classes, nested as you like.
             meta: None, or a dict with `str` keys and such values.
-            initial_state: By default the specification's.
+            initial_state: By default the specification's initial state.
 
         Raises:
-            SpexError: What the specification's handler let through, or what kept it from being applied.
+            SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.call(key, ops.INIT, arguments)
@@ -106,13 +106,13 @@ class InstanceManager(Lifetime):
         meta: dict[str, Any] | None = None,
         initial_state: str | None = None,
     ) -> SpexError | None:
-        """Do as `init_instance`, but return the `SpexError` instead of raising it."""
+        """Create an instance as `init_instance` does, but return the `SpexError` instead of raising it."""
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
             transport.call(key, ops.INIT, arguments)
         except SpexError as error:
             if interruption(error) is not None:
-                raise  # it is what a signal handler of the application has raised
+                raise  # a signal handler of the application raised it: it does not belong to this call
             return error
         return None
 
@@ -123,49 +123,51 @@ class InstanceManager(Lifetime):
         meta: dict[str, Any] | None = None,
         initial_state: str | None = None,
     ) -> None:
-        """Do as `init_instance`, without waiting; see `transition_nowait`."""
+        """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.post(key, ops.INIT, arguments)
 
     def transition(self, identifier: Any, action: str, to_state: str) -> None:
-        """Observe that an instance went to `to_state` by `action`; durable when it returns.
+        """Observe that an instance went to `to_state` by `action`; this is durable when the call returns.
 
         Raises:
-            SpexError: What the specification's handler let through, or what kept it from being applied.
+            SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.call(key, ops.TRANSITION, arguments)
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
-        """Do as `transition`, but return the `SpexError` instead of raising it."""
+        """Observe a transition as `transition` does, but return the `SpexError` instead of raising it."""
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         try:
             transport.call(key, ops.TRANSITION, arguments)
         except SpexError as error:
             if interruption(error) is not None:
-                raise  # it is what a signal handler of the application has raised
+                raise  # a signal handler of the application raised it: it does not belong to this call
             return error
         return None
 
     def transition_nowait(self, identifier: Any, action: str, to_state: str) -> None:
-        """Do as `transition`, without waiting. Handlers' errors go to the handler only.
+        """Observe a transition as `transition` does, without waiting for the result.
 
-        Per process and instance the order is that of the calls, mixed with the waiting ones. What could not be
-        applied for another reason is logged, and raised by the next `flush` or `close`.
+        Observations of a process about one instance are applied in the order of its calls, together with the calls that
+        wait. Errors that the handler decides about reach only the handler. Any other failure is logged, and raised by
+        the next `flush` or `close`.
 
         Raises:
-            CallTimeout: The window was full for `call_timeout`; nothing was sent (`maybe_executed` is False).
+            CallTimeout: Too many observations were on their way for `call_timeout`; nothing was sent (`maybe_executed`
+                is False).
             ShardFailed: The shard is given up.
         """
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything that any thread of this process sent without waiting is applied and durable.
+        """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: What could not be applied since the last `flush`.
+            ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
         """
         raise_unapplied(self._open.flush(timeout))
 
@@ -175,7 +177,7 @@ class InstanceManager(Lifetime):
         """Return an instance, with the newest `history_limit` entries of its history (None: all), oldest first.
 
         Raises:
-            InstanceNotFound: There is none; no handler is asked.
+            InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
         key = canonical(identifier)
@@ -184,10 +186,10 @@ class InstanceManager(Lifetime):
     def all_instances(
         self, specification: type[Specification] | None = None, history_limit: int | None = None
     ) -> list[Instance]:
-        """Return all instances, or those of one specification; an empty list when there are none.
+        """Return all instances, or those of one specification.
 
         Raises:
-            SpexError: A shard cannot answer; never a partial answer.
+            SpexError: A shard cannot answer; there is never a partial result.
         """
         limit, name = limit_of(history_limit), _name_or_none(specification)
         return self._reader.instances(name, limit)
@@ -195,7 +197,9 @@ class InstanceManager(Lifetime):
     def iter_instances(
         self, specification: type[Specification] | None = None, history_limit: int | None = None
     ) -> Iterator[Instance]:
-        """Iterate over instances with bounded memory; one that is there all the time appears exactly once.
+        """Iterate over instances with bounded memory.
+
+        An instance that exists during the whole iteration appears exactly once.
 
         Raises:
             SpexError: A shard cannot answer.
@@ -204,7 +208,10 @@ class InstanceManager(Lifetime):
         return self._reader.pages(name, limit)
 
     def all_impl_models(self) -> list[ImplModel]:
-        """Return the implementation models, merged over shards: transitions united, learning if any learns."""
+        """Return the implementation models, merged over all shards.
+
+        A merged model has the transitions of all shards, and learns if it learns on any shard.
+        """
         return self._reader.models()
 
     def export_impl_models(self) -> list[tuple[str, str]]:
@@ -212,22 +219,22 @@ class InstanceManager(Lifetime):
         return [(f"{model.specification}.spex", model.serialise()) for model in self.all_impl_models()]
 
     def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
-        """Return the deviations seen, merged over shards, of one specification or all."""
+        """Return the deviations of one specification or of all, merged over all shards."""
         name = _name_or_none(specification)
         return self._reader.deviations(name)
 
     # ------------------------------------------------------------------ processes
 
     def shards(self) -> list[ShardInfo]:
-        """Return what is known of each shard's process, by index."""
+        """Return the status of each shard's process, by index."""
         return self._open.shards()
 
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard, by index.
 
         Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `deviations`; `timeouts`; `queue_depth`
-        (requests that waited when the newest batch began); `bytes_in`, `bytes_out`; `store_size` (bytes);
-        `unapplied` (requests sent without waiting that could not be applied); `messages_dropped`.
+        (requests that waited when the newest batch began); `bytes_in`, `bytes_out`; `store_size` (bytes); `unapplied`
+        (requests sent without waiting that could not be applied); `messages_dropped`.
         """
         dropped = self.mailbox.dropped
         return [
@@ -236,16 +243,19 @@ class InstanceManager(Lifetime):
         ]
 
     def revive(self, index: int) -> None:
-        """Start a FAILED shard again, with its restart intensity counted anew; waits until it is ready."""
+        """Restart a FAILED shard, count its deaths from zero again, and wait until it is ready."""
         transport = self._open
         if type(index) is not int or not 0 <= index < transport.shard_count:
             raise ValueError(f"index must be a shard's, 0 to {transport.shard_count - 1}, got: {index!r}")
         transport.revive(index)
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
-        """Give out messages that handlers sent, and those that arrive within `timeout` seconds of the newest taken.
+        """Iterate over messages that handlers sent; only for managers without `on_message`.
 
-        Without `on_message` only; at most 10,000 wait, then the oldest go.
+        At most 10,000 messages wait; beyond that, the oldest are dropped.
+
+        Args:
+            timeout: Seconds to wait for each further message.
         """
         self._open.check()
         return self.mailbox.messages(timeout)
@@ -255,7 +265,7 @@ class InstanceManager(Lifetime):
     def mock_instance(
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
-        """Put an instance into a state, over whatever was there: history empty, deadline void, model untouched."""
+        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
         cls = specification_of(specification)
         key = canonical(identifier)
         data = encode_meta(meta)
@@ -265,19 +275,20 @@ class InstanceManager(Lifetime):
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
-        """Delete an instance, its history and its deadline; it is no error when there is none."""
+        """Delete an instance with its history and deadline; do nothing if it does not exist."""
         key = canonical(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
-        """Delete the instances for which `predicate` is true; return how many.
+        """Delete the instances for which `predicate` returns a true value; return their number.
 
         Args:
             predicate: Any function of an instance, closures included; it runs in the shards.
 
         Raises:
             TypeError: It is not callable, or cannot be sent.
-            PredicateError: It raised. Nothing was deleted on that shard; ``context["deleted"]`` counts the others.
+            PredicateError: It raised. Nothing was deleted on that shard; ``context["deleted"]`` is the number deleted
+                on the other shards.
         """
         if not callable(predicate):
             raise TypeError(f"the predicate must be callable, got: {predicate!r}")
@@ -298,7 +309,7 @@ class InstanceManager(Lifetime):
     def _declare(self, cls: type[Specification], transport: Transport) -> None:
         if cls not in self._known:
             transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
-            # Not before: another thread that finds it known sends its request at once.
+            # Only after the declaration: another thread that finds the class here sends its request at once.
             self._known.add(cls)
 
     def _init_arguments(

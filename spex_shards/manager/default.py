@@ -1,4 +1,4 @@
-"""The default manager behind the module-level calls: made at first use, flushed and closed at exit."""
+"""The default manager for the module-level calls: started at first use, flushed and closed at exit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def configure(**options: Any) -> None:
         **options: ``manager`` (``"simple"``, the default, or ``"sharded"``) and the options of the managers.
 
     Raises:
-        TypeError: An unknown option.
-        ValueError: A value against its rule.
-        RuntimeError: The default manager is running already.
+        TypeError: An option is unknown.
+        ValueError: A value breaks its option's rule.
+        RuntimeError: The default manager is already running.
     """
     with _lock:
         if _manager is not None:
@@ -36,7 +36,11 @@ def configure(**options: Any) -> None:
 
 
 def default_manager() -> InstanceManager:
-    """Return the default manager, started by the first call."""
+    """Return the default manager; the first call starts it.
+
+    Raises:
+        RuntimeError: The caller is a handler that runs inside a shard.
+    """
     global _manager
     manager = _manager
     if manager is not None:
@@ -55,7 +59,7 @@ def default_manager() -> InstanceManager:
 
 
 def use(manager: InstanceManager | None) -> InstanceManager | None:
-    """Have the module-level calls go to `manager`; return the one before, which is not closed."""
+    """Make the module-level calls use `manager`; return the one before, which is not closed."""
     global _manager
     with _lock:
         before, _manager = _manager, manager
@@ -63,7 +67,7 @@ def use(manager: InstanceManager | None) -> InstanceManager | None:
 
 
 def close() -> None:
-    """Flush and close the default manager; the next call starts another."""
+    """Flush and close the default manager; the next module-level call starts another."""
     manager = use(None)
     if manager is not None:
         manager.close()

@@ -1,4 +1,4 @@
-"""The options of a manager: names, rules, defaults, and how a value is chosen. Pure."""
+"""The options of a manager: names, rules, defaults, and where a value is taken from. Does no input or output."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..runtime.protocol.requests import DEFAULT_MAX_FRAME_BYTES
 ENVIRONMENT_PREFIX: Final = "SPEX_SHARDS_"
 TABLE: Final = "[tool.spex_shards]"
 LONGEST: Final = timedelta(days=365_000)
-"""A longer interval counts as this one: it fits into 64 bits of microseconds."""
+"""The longest interval, which fits into 64 bits of microseconds; a longer one is replaced by it."""
 
 
 LONGEST_SECONDS: Final = 30 * 86400
-"""Nobody waits longer for anything; what is longer is more likely milliseconds, or a wish for no limit at all."""
+"""The longest wait that is accepted. A larger number is probably meant as milliseconds, or as "no limit"."""
 
 
 class Unset(Enum):
@@ -34,11 +34,11 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""An option that was not given, so that the environment, pyproject.toml or the default decides."""
+"""Stands for an option that was not given: the environment, pyproject.toml or the default decides."""
 
 
 class ManagerOptions(TypedDict, total=False):
-    """The options of a manager, as its constructor takes them; see `ShardedInstanceManager`."""
+    """The options of a manager's constructor; see `ShardedInstanceManager`."""
 
     distribution_factor: int
     data_dir: str | os.PathLike[str]
@@ -61,7 +61,14 @@ class ManagerOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: `check` returns the value as it is used, or raises ValueError with the rule; `parse` reads text."""
+    """One option.
+
+    Attributes:
+        default: Its default value.
+        rule: Its rule, for error messages.
+        check: Returns a given value in the form in which it is used; raises ValueError if it breaks the rule.
+        parse: Returns the value of a text from the environment; raises ValueError if the text has none.
+    """
 
     default: Any
     rule: str
@@ -72,17 +79,17 @@ class Option:
 def resolve(
     arguments: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str
 ) -> dict[str, Any]:
-    """Choose every option's value: argument, else environment, else pyproject.toml, else default.
+    """Choose every option's value: from the arguments, else the environment, else pyproject.toml, else the default.
 
     Args:
-        arguments: What the call gave; `UNSET` stands for nothing.
+        arguments: The arguments of the call; `UNSET` stands for an option that was not given.
         environment: The process's environment.
         table: The table ``[tool.spex_shards]`` of the nearest pyproject.toml.
-        table_origin: How to name that file in an error.
+        table_origin: The name of that file in errors.
 
     Raises:
-        TypeError: An argument that is no option.
-        ValueError: A value against its rule, or an unknown key; names the option, the rule, the value and the origin.
+        TypeError: An argument is not an option.
+        ValueError: A value breaks its rule, or a key is unknown; names the option, the rule, the value and the origin.
     """
     given = {name: (value, "") for name, value in arguments.items() if value is not UNSET}
     unknown = set(given) - set(OPTIONS)

@@ -1,4 +1,4 @@
-"""What shards answer, merged and completed: instances, models, deviations."""
+"""Reads instances, models and deviations from all shards, and merges them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from ..runtime.protocol.records import decode_value
 from ..runtime.transport import Transport
 
 AT_ONCE: Final = 8192
-"""So many older entries of a history are asked for at a time."""
+"""How many older entries of a history one request asks for."""
 
 
 class Reader:
     """Reads through a transport.
 
     Args:
-        transport: The way to the shards.
+        transport: The transport to the shards.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def instance(self, key: bytes, limit: int) -> Instance:
-        """Return the instance of canonical bytes, with its newest `limit` entries.
+        """Return the instance with these canonical bytes, and its newest `limit` history entries.
 
         Raises:
-            InstanceNotFound: There is none.
+            InstanceNotFound: There is no such instance.
         """
         while True:
             instance = self._complete(key, Item.of(self._transport.call(key, ops.GET, (key, limit))), limit)
@@ -59,7 +59,10 @@ class Reader:
         return [instance for part in found for instance in part]
 
     def pages(self, name: str | None, limit: int) -> Iterator[Instance]:
-        """Iterate over instances with bounded memory; one that is there all the time appears exactly once."""
+        """Iterate over instances with bounded memory.
+
+        An instance that exists during the whole iteration appears exactly once.
+        """
         for shard in range(self._transport.shard_count):
             after = None
             while True:
@@ -109,7 +112,11 @@ class Reader:
             return None
 
     def _complete(self, key: bytes, item: Item, limit: int) -> Instance | None:
-        """Make an instance of what a shard returned, fetching older entries; None: it became another meanwhile."""
+        """Return the instance of a shard's answer, fetching older history entries.
+
+        Returns:
+            The instance, or None if it was deleted or replaced meanwhile, so that it must be read again.
+        """
         number, seq, plain = item
         history = plain.history
         first = seq - len(history) + 1

@@ -1,4 +1,4 @@
-"""Where options come from beside the call: the environment and the nearest pyproject.toml."""
+"""Reads options from the environment and the nearest pyproject.toml."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .options import TABLE, ManagerOptions, resolve
 
 
 def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose every option's value for a call made here and now.
+    """Return every option's value, for a call made now in the current directory.
 
     Raises:
-        TypeError: An argument that is no option.
-        ValueError: A value against its rule, or an unknown key; names the origin.
+        TypeError: An argument is not an option.
+        ValueError: A value breaks its rule, or a key is unknown; names the origin.
     """
     try:
         here: Path | None = Path.cwd()
-    except FileNotFoundError:  # it was removed
+    except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
     return resolve(arguments, os.environ, table, str(file))
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose every option's value for a manager that is made here and now; as `options_from`, without ``manager``."""
+    """Return every option's value as `options_from` does; the option ``manager`` is not allowed."""
     unknown = arguments.keys() - ManagerOptions.__annotations__.keys()
     if unknown:
         known = ", ".join(ManagerOptions.__annotations__)
@@ -60,10 +60,10 @@ def nearest_table(folder: Path) -> tuple[Path | None, dict[str, Any]]:
 
 
 def load_specifications(specifications: Iterable[Any]) -> tuple[type[Specification], ...]:
-    """Return the classes that are given, or named as ``module:Name``, importing the modules named.
+    """Return the given classes; an item ``module:Name`` is imported.
 
     Raises:
-        ValueError: One cannot be imported, or is no specification; names it and says why.
+        ValueError: An item cannot be imported, or is not a specification; names it and says why.
     """
     return tuple(_load(item) for item in specifications)
 

@@ -15,35 +15,36 @@ from .options import UNSET, ManagerOptions
 from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
-"""What a supervisor runs on its shards; nothing of it is imported here."""
+"""The function that creates the host, for the supervisor; this process does not import it."""
 
 
 class ShardedInstanceManager(InstanceManager):
-    """An instance manager on several processes; the same calls as `SimpleInstanceManager`.
+    """An instance manager with several processes; it has the same calls as `SimpleInstanceManager`.
 
-    The constructor validates and starts nothing; ``with`` or `start` does, once. A forked child uses the same
-    object as a new client of the same shards.
+    The constructor checks its arguments and starts nothing; ``with`` or `start` does, once. A forked child uses the
+    same object as a new client of the same shards.
 
     Args:
-        distribution_factor: Number of shards, 1 to 1024; fixed for a data directory. Default 4.
-        data_dir: Where everything is kept. Default ``./spex_data``.
-        impl_models_dir: Where model files are read from. Default ``./spex_impl_models``.
-        check_transition_timeouts_on_start: Whether timeouts that fell due while nothing ran are reported.
-        prune_interval: Time between pruning passes; None: only the one at the start. Default 6 hours.
-        durability: ``"process"`` (survives the death of any process) or ``"disk"`` (a power loss as well).
-        specifications: Classes or ``"module:Name"``; fails early on import errors, refreshes stored data.
-        learning_mode: Whether every model learns, and missing ones are made without asking the handler.
-        max_restarts, max_seconds: A shard that dies more often within that time is FAILED.
-        retry_failed: Seconds after which a FAILED shard is tried again, doubled each time up to 60; None: never.
+        distribution_factor: The number of shards, 1 to 1024; fixed for a data directory. Default 4.
+        data_dir: The directory that holds all state. Default ``./spex_data``.
+        impl_models_dir: The directory that model files are read from. Default ``./spex_impl_models``.
+        check_transition_timeouts_on_start: Whether to report timeouts that fell due while no process ran.
+        prune_interval: Time between pruning passes; None: only one at the start. Default 6 hours.
+        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss).
+        specifications: Classes or ``"module:Name"``. They are imported at once, so that import errors appear early, and
+            their stored data is updated at the start.
+        learning_mode: Whether every model learns, and missing models are created without asking the handler.
+        max_restarts, max_seconds: A shard that dies more than `max_restarts` times within `max_seconds` becomes FAILED.
+        retry_failed: Seconds after which a FAILED shard is started again, doubled each time up to 60; None: never.
         call_timeout: Seconds that a call waits for its answer.
-        max_unacknowledged: Most requests on their way to a shard that nobody waits for.
-        max_frame_bytes: Most bytes of one request.
-        hang_timeout: Seconds after which a shard without progress counts as hung; None: never.
-        shutdown_timeout: Seconds that shards have to finish when the manager closes.
+        max_unacknowledged: The most requests without a waiting caller that may be on their way to a shard.
+        max_frame_bytes: The most bytes of one request.
+        hang_timeout: Seconds without progress after which a shard counts as hung; None: never.
+        shutdown_timeout: Seconds that shards get to finish when the manager closes.
         on_message: Called with each message that a handler sends.
 
     Raises:
-        ValueError: A value against its option's rule; names the option, the rule, the value and where it came from.
+        ValueError: A value breaks its option's rule; names the option, the rule, the value and its origin.
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
@@ -51,19 +52,19 @@ class ShardedInstanceManager(InstanceManager):
 
 
 class AttachedInstanceManager(InstanceManager):
-    """An instance manager on the shards of a supervisor that runs by itself; `connect` makes one.
+    """An instance manager that uses the shards of another process's supervisor; create it with `connect`.
 
-    It attaches when it is started, and detaches when it is closed. When the supervisor is followed by another, it
-    attaches to that by itself, and what was on its way is sent again.
+    It attaches when it is started, and detaches when it is closed. When the supervisor is replaced, it attaches to the
+    new one by itself and sends its unanswered requests again.
 
     Args:
-        data_dir: The data directory that is served.
+        data_dir: The data directory that the other process serves.
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
 
     Raises:
-        ValueError: A value against its option's rule.
+        ValueError: A value breaks its option's rule.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ def connect(
     call_timeout: float = 5.0,
     on_message: Callable[[Any], None] | None = None,
 ) -> AttachedInstanceManager:
-    """Return a started manager on the shards that another process serves; its `close` detaches.
+    """Return a started manager that uses the shards of another process; its `close` detaches.
 
     Args:
         data_dir: The data directory that ``spex-shards serve``, or a manager in another process, has open.
@@ -95,7 +96,7 @@ def connect(
 
     Raises:
         DataDirError: There is no data directory.
-        ShardDown: Nothing serves it.
+        ShardDown: No process serves it.
     """
     return AttachedInstanceManager(
         data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message
@@ -103,14 +104,14 @@ def connect(
 
 
 def _own(manager: InstanceManager) -> Transport:
-    """Start a supervisor, and attach to it."""
+    """Start a supervisor, and return a client that is attached to it."""
     of_client = _client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
     return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
 
 
 def _attach(manager: InstanceManager) -> Transport:
-    """Attach to the supervisor of another process."""
+    """Return a client that is attached to the supervisor of another process."""
     shards = manager.directory.shards()
     if shards is None:
         raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
@@ -124,7 +125,6 @@ def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
         call_timeout=options["call_timeout"],
         max_unacknowledged=options["max_unacknowledged"],
         max_frame_bytes=options["max_frame_bytes"],
-        hang_timeout=options["hang_timeout"],
         declared=[(cls.name, declaration_arguments(cls, ships=True)) for cls in manager.specifications],
         undeclared=undeclared_handlers,
     )

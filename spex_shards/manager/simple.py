@@ -1,4 +1,4 @@
-"""`SimpleInstanceManager`: a manager without processes."""
+"""`SimpleInstanceManager`: a manager that starts no process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ logger.addFilter(locate)
 
 
 class SimpleInstanceManager(InstanceManager):
-    """An instance manager without processes: the same calls and options as `ShardedInstanceManager`.
+    """An instance manager without processes: it has the same calls and options as `ShardedInstanceManager`.
 
-    Its data directory is one of one shard, which either manager opens. Options about processes are checked and then
-    ignored. A daemon thread does what timers and pruning ask for. A forked child cannot use it: its first call raises
-    `DataDirLocked`.
+    Its data directory has one shard, and a `ShardedInstanceManager` with one shard can open it as well. Options about
+    processes are checked and then ignored. A daemon thread carries out timers and pruning. A forked child cannot use
+    it: its first call raises `DataDirLocked`.
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
@@ -28,7 +28,7 @@ class SimpleInstanceManager(InstanceManager):
 
 
 def _open_here(manager: InstanceManager) -> Transport:
-    # The engine and the store: what a process needs that has a shard within itself, and no other.
+    # Imported here: only a process that has a shard of its own needs the engine and the store.
     from ..engine.hosting import prepare
     from ..runtime.local.local_shard import LocalOptions
     from ..runtime.local.transport import LocalTransport

@@ -1,1 +1,1 @@
-"""What managers and shards say to one another about specifications and instances."""
+"""The operations and values that managers and shards exchange about specifications and instances."""

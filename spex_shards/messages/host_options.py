@@ -1,4 +1,4 @@
-"""The options of Spex on a data directory, as its owner tells them to whoever runs the shards."""
+"""The options of Spex on a data directory, in the form in which the owner sends them to the supervisor."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SpexOptions:
 
     Attributes:
         impl_models_dir: The folder of model files.
-        learning_mode: Whether every model learns, and missing ones are made without asking the handler.
+        learning_mode: Whether every model learns, and missing models are created without asking the handler.
         prune_interval_us: Microseconds between pruning passes, or None (only the pass at the start).
-        silent_before_us: Timeouts due before that time are done in silence; 0: none.
-        specifications: Specifications to refresh before anything else happens, in their plain form.
+        silent_before_us: Timeouts that fell due before this time are not reported; 0: all are reported.
+        specifications: Specifications in their plain form, to be updated in the store before anything else happens.
     """
 
     impl_models_dir: Path
@@ -28,12 +28,12 @@ class SpexOptions:
     specifications: Sequence[Any] = ()
 
     def plain(self) -> list[Any]:
-        """Return the plain form; the path is bytes there, as it need be no UTF-8."""
+        """Return the plain form. The path becomes bytes there, because it need not be valid UTF-8."""
         place = os.fsencode(self.impl_models_dir)
         return [place, self.learning_mode, self.prune_interval_us, self.silent_before_us, list(self.specifications)]
 
     @classmethod
     def of(cls, plain: list[Any]) -> SpexOptions:
-        """Return what a plain form says."""
+        """Return the options that a plain form stands for."""
         place, *rest = plain
         return cls(Path(os.fsdecode(place)), *rest)

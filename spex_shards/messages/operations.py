@@ -1,6 +1,6 @@
-"""The operations of Spex: what managers ask shards for, with the check of every argument before it reaches the engine.
+"""The operations of Spex: the requests of managers to shards, and the checks of their arguments before the engine runs.
 
-Their numbers on the wire are for ever: versions next to one another speak to each other.
+The numbers on the wire must never change, because processes of different versions talk to each other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _check_transition(arguments: list[Any]) -> None:
         identifier, action, state = arguments
         strings = type(action) is str and type(state) is str and action != INITIALISATION
         if strings and type(identifier) is bytes and 0 < len(identifier) <= MAX_CANONICAL_BYTES:
-            return  # the hot path
+            return  # the fast path, for nearly every request
     _transition_rules(arguments)
 
 
@@ -50,7 +50,7 @@ def _check_mock(arguments: list[Any]) -> None:
 
 
 def _check_values(identifier: bytes, meta: bytes | None) -> None:
-    # What is stored now is read for as long as the directory lives.
+    # Stored bytes are read as long as the directory exists, so malformed ones must not get into it.
     if canonical(identifier_of(identifier)) != identifier:
         raise ValueError("the identifier is not in its canonical form")
     if meta is not None and type(decode(meta)) is not dict:

@@ -1,4 +1,4 @@
-"""Specifications as data: what travels to a shard, and is stored there."""
+"""Specifications as data, in the form in which they are sent to shards and stored there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from ..runtime.system.importing import importable
 from .values import LATEST
 
 SPECIFICATION_VERSION: Final = 1
+WITH_JUDGE: Final = 2
+"""The form of a specification that says what it is judged by; all others have the one that earlier versions read."""
 _US: Final = timedelta(microseconds=1)
 
 
 class HandlerReference(NamedTuple):
-    """Where a specification's own handler is: `kind` is "default", "import" (`module:qualname`) or "shipped".
+    """The place of a specification's own handler: `kind` is "default", "import" (`module:qualname`) or "shipped".
 
-    A shipped handler cannot be imported by name (``__main__``, a notebook); its bytes are sent, never stored.
+    A shipped handler cannot be imported by name (``__main__``, a notebook); its bytes are sent, but never stored.
     """
 
     kind: str = "default"
@@ -33,7 +35,7 @@ class HandlerReference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredSpecification:
-    """A specification as a shard knows it: its declaration and where its handler is."""
+    """A specification as a shard stores it: its declaration, and the place of its handler."""
 
     declaration: Declaration
     handler: HandlerReference
@@ -43,7 +45,7 @@ class StoredSpecification:
         d = self.declaration
         prunable = d.prunable_states
         return [
-            SPECIFICATION_VERSION,
+            SPECIFICATION_VERSION if d.judge == "model" else WITH_JUDGE,
             d.name,
             [list(t) for t in d.transitions],
             d.initial_state,
@@ -52,14 +54,15 @@ class StoredSpecification:
             prunable.value if isinstance(prunable, Prunable) else list(prunable),
             d.equivalence,
             list(self.handler),
+            *([] if d.judge == "model" else [d.judge]),
         ]
 
     @classmethod
     def of(cls, plain: Any) -> StoredSpecification:
-        """Read the plain form.
+        """Return the specification of a plain form.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The form is malformed.
         """
         try:
             return cls._of(plain)
@@ -70,8 +73,8 @@ class StoredSpecification:
 
     @classmethod
     def _of(cls, plain: Any) -> StoredSpecification:
-        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler = plain
-        if version != SPECIFICATION_VERSION:
+        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler, *judge = plain
+        if (version, len(judge)) not in ((SPECIFICATION_VERSION, 0), (WITH_JUDGE, 1)):
             raise ValueError(f"a specification of an unknown form: {version!r}")
         if len(handler) != 3 or not all(isinstance(part, str) for part in handler):
             raise ValueError(f"a malformed handler reference: {handler!r}")
@@ -83,11 +86,12 @@ class StoredSpecification:
             prune_timeout=None if prune_us is None else prune_us * _US,
             prunable_states=Prunable(prunable) if isinstance(prunable, str) else prunable,
             equivalence=equivalence,
+            judge=judge[0] if judge else "model",
         )
         return cls(declaration, HandlerReference._make(handler))
 
     def digest(self) -> bytes:
-        """Return 16 bytes that change with anything in it."""
+        """Return 16 bytes that change if any part of it changes."""
         return xxhash.xxh3_128_digest(codec.pack(self.plain()))
 
 
@@ -96,13 +100,13 @@ def _microseconds(timeout: timedelta | None) -> int | None:
 
 
 def lts_digest(declaration: Declaration) -> bytes:
-    """Return 16 bytes that change with what is judged: transitions, initial state, equivalence."""
+    """Return 16 bytes that change with anything that is judged: transitions, initial state, equivalence."""
     judged = [sorted(map(list, declaration.transitions)), declaration.initial_state, declaration.equivalence]
     return xxhash.xxh3_128_digest(codec.pack(judged))
 
 
 def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:
-    """Return a class as data, and what must be shipped beside it: None, or a handler that cannot be imported."""
+    """Return a class as data, and the handler that must be shipped with it, or None if the shard can find it."""
     if not has_own_handler(cls):
         return StoredSpecification(cls.declaration, HandlerReference()), None
     function = cls.__dict__.get("error_handler")
@@ -116,7 +120,7 @@ def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:
 
 
 def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification, bytes | None]:
-    """Return a class as data, and the bytes of its handler where that cannot be imported by name.
+    """Return a class as data, and the bytes of its handler if it cannot be imported by name, or None.
 
     Raises:
         TypeError: The handler cannot be shipped.
@@ -126,11 +130,11 @@ def describe_for_shipping(cls: type[Specification]) -> tuple[StoredSpecification
 
 
 def declaration_arguments(cls: type[Specification], *, ships: bool) -> tuple[Any, ...]:
-    """Return what a shard is told of a class: its plain form, and the bytes of a handler that must be sent.
+    """Return the arguments that declare a class to a shard: its plain form, and the bytes of a shipped handler or None.
 
     Args:
         cls: The class.
-        ships: Whether handlers must be sent; else they are taken from the class itself, in this process.
+        ships: Whether handlers must be sent; if not, the shard takes them from the class in this process.
 
     Raises:
         TypeError: The handler cannot be shipped.
@@ -140,14 +144,14 @@ def declaration_arguments(cls: type[Specification], *, ships: bool) -> tuple[Any
 
 
 def undeclared_handlers(declared: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yield the declarations of classes whose handlers only this process can supply, since shards do not store them.
+    """Yield the declarations of undeclared classes whose handlers only this process has, as shards do not store them.
 
     Args:
-        declared: Names of those that are declared already.
+        declared: The names of the classes that are already declared.
     """
     for name, cls in all_registered().items():
         if name not in declared and describe(cls)[0].handler.kind == "shipped":
             try:
                 yield name, declaration_arguments(cls, ships=True)
             except (TypeError, ValueError):
-                continue  # it is an error where the class is used
+                continue  # the error is raised when the class is used

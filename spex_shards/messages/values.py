@@ -1,7 +1,4 @@
-"""The values of Spex on the wire and in rows: what the runtime must be told to send them.
-
-Importing this module tells it.
-"""
+"""The values of Spex on the wire and in rows. Importing this module registers them with the runtime's codec."""
 
 from __future__ import annotations
 
@@ -22,11 +19,11 @@ __all__ = [
 SPECIFICATION: Final = 6
 _INSTANCE, _TRANSITION, _RECORD = codec.FIRST_FREE, codec.FIRST_FREE + 2, codec.FIRST_FREE + 3
 LATEST: Final = (1 << 62) - 1
-"""The latest time and the longest timeout, in microseconds: some 146,000 years. What is later counts as this."""
+"""The latest time and the longest timeout, in microseconds (some 146,000 years); a later time is replaced by it."""
 
 
 class PlainInstance(NamedTuple):
-    """An instance as it is sent: its identifier and meta encoded, its history as (microseconds, action, state)."""
+    """An instance as it is sent: identifier and meta encoded, the history as (microseconds, action, state)."""
 
     specification: str
     identifier: bytes
@@ -36,7 +33,7 @@ class PlainInstance(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An instance as a shard gives it out: its number there, how many entries it has, and the newest of them."""
+    """An instance as a shard returns it: its number there, the length of its history, and the newest entries."""
 
     number: int
     seq: int
@@ -44,7 +41,7 @@ class Item(NamedTuple):
 
     @classmethod
     def of(cls, plain: Any) -> Self:
-        """Return the item of what came from a shard."""
+        """Return the item of a shard's plain answer."""
         number, seq, instance = plain
         return cls(number, seq, PlainInstance._make(instance))
 
@@ -58,7 +55,7 @@ class PlainModel(NamedTuple):
 
 
 class PlainDeviation(NamedTuple):
-    """A deviation as it is sent: its times are encoded."""
+    """A deviation as it is sent, with encoded times."""
 
     specification: str
     transition: Any
@@ -81,10 +78,14 @@ def instance_plain(instance: Instance) -> PlainInstance:
 
 
 def instance_of(plain: Any, declaration: Declaration | None = None) -> Instance:
-    """Make the instance of a plain form.
+    """Return the instance of a plain form.
+
+    Args:
+        plain: The plain form.
+        declaration: The stored declaration of its specification, if the class may be unknown.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The form is malformed.
     """
     try:
         name, identifier, meta, state, history = plain
@@ -101,7 +102,7 @@ def instance_of(plain: Any, declaration: Declaration | None = None) -> Instance:
 
 
 def record_of(entry: Any) -> TransitionRecord:
-    """Make a history entry of its plain form, (microseconds, action, state)."""
+    """Return the history entry of a plain form (microseconds, action, state)."""
     microseconds, action, state = entry
     return TransitionRecord(action, state, to_datetime(microseconds))
 

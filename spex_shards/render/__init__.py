@@ -1,4 +1,4 @@
-"""Models in other forms: files that other tools read, drawings, and the HTML report."""
+"""Models in other forms: files for other tools, drawings, and the HTML report."""
 
 from __future__ import annotations
 

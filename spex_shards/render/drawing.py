@@ -1,4 +1,4 @@
-"""One side of the report as SVG: states in boxes, one line for all transitions between two of them."""
+"""One side of the report as SVG: states are boxes, and all transitions between two states share one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import Point, Size, place
 
 TAU: Final = "τ"
 LONGEST_NAME: Final = 28
-"""A longer name is cut in the drawing; its tooltip and the table have it whole."""
+"""The longest name in a drawing; a longer one is cut there, and complete in the tooltip and the table."""
 _CHARACTER: Final = 7.4
 _LINE: Final = 16.0
 _HEIGHT: Final = 42.0
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A transition with its number in the report, and what it is: "shown", "missing", "extra" or "plain"."""
+    """A transition with its number in the report and its kind: "shown", "missing", "extra" or "plain"."""
 
     number: int
     transition: Transition
@@ -37,10 +37,10 @@ def drawn(title: str, shown: Sequence[Shown], classes: dict[str, int], hues: dic
     """Return the SVG of one system.
 
     Args:
-        title: What a screen reader says of it.
-        shown: Its transitions, initialisations among them.
-        classes: The class of each state that has one.
-        hues: The colour of each class that has one.
+        title: The text that a screen reader reads out.
+        shown: The system's transitions, including initialisations.
+        classes: State → equivalence class, for the states that have one.
+        hues: Class → colour, for the classes that have one.
     """
     groups: dict[Pair, list[Shown]] = {}
     for one in shown:
@@ -68,13 +68,13 @@ def drawn(title: str, shown: Sequence[Shown], classes: dict[str, int], hues: dic
 
 
 def short(name: str) -> str:
-    """Return a name as it stands in a drawing."""
+    """Return a name, cut to the length that fits into a drawing."""
     text = TAU if name == INTERNAL else one_line(name)
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def _in_reach(transitions: Iterable[Transition]) -> list[str]:
-    """Return all states, breadth first from the initial ones; those that no run reaches come last."""
+    """Return all states, breadth first from the initial ones, with unreachable states last."""
     listed = in_order(transitions)
     outgoing: dict[str, list[str]] = {}
     for source, _, target in listed:
@@ -82,7 +82,7 @@ def _in_reach(transitions: Iterable[Transition]) -> list[str]:
             outgoing.setdefault(source, []).append(target)
     order = dict.fromkeys(t.target for t in listed if t.source is None)
     queue = list(order)
-    for state in queue:  # grows while it is gone through
+    for state in queue:  # the list grows while the loop runs
         fresh = [target for target in dict.fromkeys(outgoing.get(state, ())) if target not in order]
         order.update(dict.fromkeys(fresh))
         queue += fresh
@@ -97,7 +97,7 @@ def _size(state: str, loops: dict[str, Size]) -> Size:
     width, height = _box(state)
     if state not in loops:
         return width, height
-    # A loop and its label stand at the right; the node stays in the middle.
+    # A loop and its label stand at the right. The same room is added at the left, so that the node stays centred.
     beside = loops[state]
     return width + 2 * (_BUFFER + beside[0]), max(height, beside[1])
 
@@ -149,7 +149,7 @@ def _group(group: Sequence[Shown], path: str, label: Point, anchor: str) -> str:
 
 
 def _curve(points: Sequence[Point]) -> str:
-    """Return a smooth path through all points, upright at each."""
+    """Return a smooth path through all points, vertical at each point."""
     (x, y), *rest = points
     path = [f"M{x:.1f} {y:.1f}"]
     for next_x, next_y in rest:

@@ -1,4 +1,4 @@
-"""The forms that a model can be read from and written in; each file ending names one."""
+"""The forms in which models can be read and written; a file's ending selects one."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Form(StrEnum):
 
 
 READ: Final = (Form.SPEX, Form.AUT, Form.DOT, Form.JSON)
-"""What can be read."""
+"""The forms that can be read."""
 DRAWN: Final = (Form.SVG, Form.HTML)
-"""What is drawn, and takes more than a model's text."""
+"""The forms that are drawings, for which `written_as` has no text."""
 _ENDINGS: Final = {
     ".spex": Form.SPEX, ".aut": Form.AUT, ".dot": Form.DOT, ".gv": Form.DOT, ".mmd": Form.MERMAID,
     ".mermaid": Form.MERMAID, ".json": Form.JSON, ".svg": Form.SVG, ".html": Form.HTML,
@@ -38,10 +38,10 @@ _ENDINGS: Final = {
 
 
 def form_of(path: Path) -> Form:
-    """Return the form that a file's ending names.
+    """Return the form that a file's ending stands for.
 
     Raises:
-        ValueError: It names none.
+        ValueError: The ending is unknown.
     """
     try:
         return _ENDINGS[path.suffix.lower()]
@@ -51,16 +51,17 @@ def form_of(path: Path) -> Form:
 
 
 def read_as(path: Path, form: Form, name: str | None = None) -> ImplModel:
-    """Read a file.
+    """Return the model in a file.
 
     Args:
         path: The file.
-        form: What it is.
-        name: What the model's specification is called; by default what the file says, or the file's own name.
+        form: The file's form.
+        name: The name of the model's specification; by default the name in the file, or else the file's own name.
 
     Raises:
-        DeserialisationFailed: It is malformed or cannot be read; names file, line and rule. Context: `file`, `line`.
-        ValueError: There is no reader for that form.
+        DeserialisationFailed: The file is malformed or cannot be read; names file, line and rule. Context: `file`,
+            `line`.
+        ValueError: Files of that form cannot be read.
     """
     if form not in READ:
         raise ValueError(f"{path}: what is read must be {', '.join(READ)}, got: {form}")
@@ -80,11 +81,11 @@ def written_as(model: ImplModel, form: Form, silent: Silent = "i") -> str:
 
     Args:
         model: The model.
-        form: Not one of `DRAWN`.
-        silent: What the internal action is called in `.aut`.
+        form: A form that is not in `DRAWN`.
+        silent: The name of the internal action in `.aut`.
 
     Raises:
-        ValueError: The model cannot be written so, or there is no such text.
+        ValueError: The form cannot hold this model, or is a drawing.
     """
     if form is Form.SPEX:
         return model.serialise()
@@ -100,7 +101,7 @@ def written_as(model: ImplModel, form: Form, silent: Silent = "i") -> str:
 
 
 def model_of(cls: type[Specification]) -> ImplModel:
-    """Return what a specification allows, as a model that has seen all of it."""
+    """Return a model that has all transitions of a specification."""
     starts = [] if cls.initial_state is None else [Transition(None, INITIALISATION, cls.initial_state)]
     return ImplModel(specification=cls.name, transitions=frozenset([*starts, *cls.transitions]))
 

@@ -1,4 +1,4 @@
-"""SVG, drawn by Graphviz, which is a program of the system's and need not be there."""
+"""Draws SVG with Graphviz, a program that may be installed on the system."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import subprocess
 from ..domain.impl_model import ImplModel
 
 LONGEST = 120.0
-"""Seconds that a drawing may take."""
+"""The longest time for a drawing, in seconds."""
 
 
 def drawn_svg(model: ImplModel) -> str:
-    """Return a drawing of a model.
+    """Return a drawing of a model as SVG.
 
     Raises:
-        FileNotFoundError: There is no Graphviz.
-        ValueError: It could not draw the model.
+        FileNotFoundError: Graphviz is not installed.
+        ValueError: Graphviz could not draw the model.
     """
     program = shutil.which("dot")
     if program is None:

@@ -1,7 +1,8 @@
-"""The report: one HTML file with everything in it, that asks nobody for anything.
+"""The report: one HTML file that contains everything and fetches nothing.
 
-Drawings, styles and script stand in the file. A content security policy lets that one script run, by its digest, and
-nothing be fetched. Every text from a model is escaped; the steps are JSON in which no tag can end.
+Drawings, styles and the script are part of the file. A content security policy allows only that script, named by its
+digest, and forbids fetching anything. Every text from a model is escaped. The steps are JSON in which ``<`` is escaped,
+so that no tag can end the script element.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _ARROWS: Final = "".join(
 
 
 def report(views: Sequence[View], title: str) -> str:
-    """Return the report.
+    """Return the report as HTML.
 
     Args:
-        views: What to show of each model; at least one.
+        views: The views of the models; at least one.
         title: The page's title.
     """
     script, style = _static("report.js"), _static("report.css")
@@ -153,7 +154,7 @@ def _broken(text: str) -> str:
 
 
 def _formula(view: View) -> str:
-    """Return the formula, folded away: it is for those who know what it means."""
+    """Return the formula, folded away because only experts need it."""
     explanation = None if view.result is None else view.result.explanation
     if explanation is None or explanation.formula is None:
         return ""

@@ -1,13 +1,13 @@
-"""Where to draw a graph: in ranks from top to bottom, by Sugiyama, Tagawa and Toda's method (1981).
+"""Lays a graph out in ranks from top to bottom, by the method of Sugiyama, Tagawa and Toda (1981).
 
 ::
 
     break cycles ─▶ ranks (longest path) ─▶ a place in each rank for passing edges and labels
                                          ─▶ order (barycentres, some sweeps) ─▶ coordinates
 
-Every edge passes at least one rank of its own, where its label has its place, so that labels lie on nothing. Within a
-rank the coordinates nearest to the neighbours' that keep the distances are found exactly, by pooling adjacent
-violators. All of it is deterministic, and takes a second or so for a thousand edges.
+Every edge passes at least one rank of its own, and its label has its place there, so that labels cover nothing. Within
+a rank, the coordinates must keep their distances and be as near as possible to those of the neighbours; pooling
+adjacent violators finds the exact solution. The layout is deterministic, and takes about a second for a thousand edges.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Final
 
 SWEEPS: Final = 12
 GAP: Final = 26.0
-"""Between neighbours in a rank."""
+"""The space between neighbours in a rank."""
 RANK_GAP: Final = 22.0
 THIN: Final = 10.0
 """The width of an edge that passes a rank."""
 MOST_PLACES: Final = 60_000
-"""With more of them, long edges are drawn straight."""
+"""The most places for passing edges; a graph that needs more gets straight long edges."""
 
 Size = tuple[float, float]
 Point = tuple[float, float]
@@ -32,7 +32,7 @@ Point = tuple[float, float]
 
 @dataclass(slots=True)
 class Placed:
-    """A drawing: centres of nodes, points of edges from source to target, centres of labels, and the whole's size."""
+    """A layout: centres of nodes, points of edges from source to target, centres of labels, and the total size."""
 
     nodes: dict[Hashable, Point] = field(default_factory=dict)
     edges: dict[tuple[Hashable, Hashable], list[Point]] = field(default_factory=dict)
@@ -41,12 +41,13 @@ class Placed:
 
 
 def place(nodes: dict[Hashable, Size], edges: dict[tuple[Hashable, Hashable], Size]) -> Placed:
-    """Place nodes and edges.
+    """Return the layout of nodes and edges.
 
     Args:
-        nodes: The size of each node; roots first, for an edge that leads back is one against this order.
-        edges: The size of each edge's label. Edges from a node to itself are not placed: they belong to their node,
-            which must be wide enough.
+        nodes: The size of each node, roots first: an edge that leads back in a search from the first nodes is drawn
+            upwards.
+        edges: The size of each edge's label. Edges from a node to itself are not laid out; their node must be wide
+            enough for them.
     """
     return _Layout(nodes, {pair: size for pair, size in edges.items() if pair[0] != pair[1]}).run()
 
@@ -77,7 +78,7 @@ class _Layout:
         return (target, source) if number in self._back else (source, target)
 
     def _fill(self, rank: list[int]) -> None:
-        """Give each node and each passing edge its place; nodes have the even ranks."""
+        """Give each node and each passing edge a place; the nodes have the even ranks."""
         self._ranks = [[] for _ in range(2 * max(rank) + 1)]
         for node, own in enumerate(rank):
             self._ranks[2 * own].append(node)
@@ -104,7 +105,7 @@ class _Layout:
         return number
 
     def _sort(self, *, downwards: bool) -> None:
-        """Order each rank by the mean position of the neighbours in the one before it."""
+        """Order each rank by the mean position of its nodes' neighbours in the rank before it."""
         position = [0.0] * len(self._sizes)
         neighbours = self._up if downwards else self._down
         for row in self._ranks if downwards else reversed(self._ranks):
@@ -156,7 +157,8 @@ class _Layout:
         for (source, target, _), (chain, label) in zip(self._edges, self._chains, strict=True):
             pair = (self._names[source], self._names[target])
             points = [at[n] for n in chain]
-            # Out at the bottom and in at the top, or the other way round for an edge that leads back.
+            # An edge leaves its source at the bottom and enters its target at the top; an edge that leads back does the
+            # opposite.
             down = 1.0 if points[0][1] < points[-1][1] else -1.0
             points[0] = (points[0][0], points[0][1] + down * self._sizes[source][1] / 2)
             points[-1] = (points[-1][0], points[-1][1] - down * self._sizes[target][1] / 2)
@@ -165,7 +167,7 @@ class _Layout:
 
 
 def _back_edges(size: int, edges: Sequence[tuple[int, int]]) -> set[int]:
-    """Return the numbers of edges that close a cycle in a depth-first search from the first nodes on."""
+    """Return the numbers of the edges that close a cycle in a depth-first search which starts at the first nodes."""
     outgoing: list[list[tuple[int, int]]] = [[] for _ in range(size)]
     for number, (source, target) in enumerate(edges):
         outgoing[source].append((number, target))
@@ -197,7 +199,7 @@ def _ranked(size: int, edges: Sequence[tuple[int, int]]) -> list[int]:
         missing[target] += 1
     rank = [0] * size
     free = [node for node in range(size) if not missing[node]]
-    for node in free:  # grows while it is gone through
+    for node in free:  # the list grows while the loop runs
         for target in outgoing[node]:
             rank[target] = max(rank[target], rank[node] + 1)
             missing[target] -= 1
@@ -207,7 +209,7 @@ def _ranked(size: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _nondecreasing(values: Sequence[float]) -> list[float]:
-    """Return the nondecreasing sequence that is nearest in the sum of squares (pool adjacent violators)."""
+    """Return the nondecreasing sequence with the least sum of squared differences (pool adjacent violators)."""
     pools: list[tuple[float, int]] = []
     for value in values:
         total, count = value, 1

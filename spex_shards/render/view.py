@@ -1,4 +1,4 @@
-"""What the report shows of one model: two drawings, their transitions, and the steps of the explanation."""
+"""The content of the report for one model: two drawings, their transitions, and the explanation's steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .walk import walk
 _ROOT: Final = "root"
 _GOLDEN: Final = 137.5
 MOST_DRAWN: Final = 20_000
-"""So many transitions of a side are drawn; of more nobody would see anything."""
+"""The most transitions per side; a larger drawing would be unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +33,14 @@ class View:
 
     Attributes:
         model: The model.
-        specification: The class, None where it is not known: then there is one drawing.
+        specification: The class; None if it is unknown: then there is only one drawing.
         result: The verdict.
-        coverage: What the model has shown.
-        sides: "spec" and "impl", each with its transitions; they are numbered through.
-        classes: For each side the class of each state: that of equivalent states of both is the same.
-        hues: The colour of each class that has two states or more.
+        coverage: How much of the specification the model covers.
+        sides: "spec" and "impl", each with its transitions; the numbers run through both.
+        classes: For each side, state → equivalence class; equivalent states of both sides have the same class.
+        hues: Class → colour, for classes with two or more states.
         steps: The explanation's steps.
-        deviations: What instances did, where a data directory was given.
+        deviations: The deviations of the instances, if a data directory was given.
     """
 
     model: ImplModel
@@ -60,16 +60,16 @@ def view_of(
     result: Result | None = None,
     deviations: list[Deviating] | None = None,
 ) -> View:
-    """Put together what is to be shown of a model.
+    """Return the view of a model.
 
     Args:
-        model: It.
-        specification: What it is judged by.
-        result: The verdict; given exactly where `specification` is.
-        deviations: Those of its instances.
+        model: The model.
+        specification: The specification that the model is judged by.
+        result: The verdict; given exactly if `specification` is.
+        deviations: The deviations of the model's instances.
 
     Raises:
-        ValueError: There are more than `MOST_DRAWN` transitions on a side.
+        ValueError: A side has more than `MOST_DRAWN` transitions.
     """
     size = max(len(model.transitions), 0 if specification is None else len(specification.transitions))
     if size > MOST_DRAWN:
@@ -107,7 +107,7 @@ def _numbered(transitions: Iterable[tuple[Transition, str]], first: int) -> list
 def _classes(
     model: ImplModel, specification: type[Specification] | None, equivalence: str
 ) -> dict[str, dict[str, int]]:
-    """Return the classes of both sides' states; a model with no initialisation, or two, has none."""
+    """Return the equivalence classes of both sides' states; a model without exactly one initial state has none."""
     systems = {"impl": (model.initialisations, model.transitions)}
     if specification is not None and specification.initial_state is not None:
         systems["spec"] = ((specification.initial_state,), frozenset(specification.transitions))
@@ -129,7 +129,7 @@ def _classes(
 
 
 def _numbered_by_size(both: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Number the classes from 1 on, those of two states or more first."""
+    """Number the classes from 1, those with two or more states first."""
     sizes = Counter(number for states in both.values() for number in states.values())
     order = sorted(sizes, key=lambda number: (sizes[number] < 2, number))
     fresh = {number: at for at, number in enumerate(order, 1)}
@@ -161,7 +161,7 @@ def _told(
     run: Sequence[Transition], side: str, sides: dict[str, list[Shown]], number_of: dict[str, dict[Transition, int]],
     *, again: bool,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Tell one run step by step, with what the other side does meanwhile."""
+    """Return the steps of one run, with the other side's answers."""
     words = {"impl": "implementation", "spec": "specification"}
     other = "spec" if side == "impl" else "impl"
     lacks = "does not allow that" if side == "impl" else "was not seen to do that"

@@ -1,4 +1,4 @@
-"""The run that an explanation tells, step by step, with what the other side does meanwhile."""
+"""Follows the run of an explanation step by step, with the steps by which the other side can answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ..domain.transition import INTERNAL, Transition
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a run: a transition of one side, and those of the other side that answer it, if it has any."""
+    """One step of a run: a transition of one side, and the other side's transitions that answer it.
+
+    `answered` is False if the other side has no answer; an answer to a silent step may be empty.
+    """
 
     transition: Transition
     answer: tuple[Transition, ...]
@@ -19,21 +22,21 @@ class Step:
 
 
 def walk(trace: Sequence[Transition], other: Iterable[Transition], start: str | None) -> list[Step]:
-    """Follow a run on the other side, as far as that can go.
+    """Return the steps of a run, with the other side's answers as far as there are any.
+
+    The answer to a visible step is a transition with the same action, after any number of silent ones. The answer to a
+    silent step may be a silent step or nothing. Of several ways, one that gets furthest is chosen.
 
     Args:
         trace: The run.
         other: The other side's transitions.
-        start: Its initial state, None where it has none.
-
-    An answer to a visible step is that action, after silent steps; to a silent one nothing need happen. Of several ways
-    the one that gets furthest is taken.
+        start: The other side's initial state; None: it has none.
     """
     steps: dict[str, list[Transition]] = {}
     for transition in in_order(other):
         if transition.source is not None:
             steps.setdefault(transition.source, []).append(transition)
-    # For each number of steps taken: each state that the other side may be in, with the way there.
+    # After each step of the run: the states that the other side may be in, each with the answers that led there.
     layers: list[dict[str, tuple[tuple[Transition, ...], ...]]] = [{} if start is None else {start: ()}]
     for transition in trace:
         ahead: dict[str, tuple[tuple[Transition, ...], ...]] = {}
@@ -54,7 +57,7 @@ def _answers(action: str, state: str, steps: dict[str, list[Transition]]) -> lis
     found: list[tuple[tuple[Transition, ...], str]] = []
     ways: dict[str, tuple[Transition, ...]] = {state: ()}
     queue = [state]
-    for own in queue:  # grows while it is gone through
+    for own in queue:  # the list grows while the loop runs
         for transition in steps.get(own, ()):
             if transition.action == action:
                 found.append(((*ways[own], transition), transition.target))

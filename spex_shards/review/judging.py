@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checking.conformance import Result, Verdict
+from ..checking.relabelling import Relabelling
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, all_registered, registered
 from ..errors import DeserialisationFailed, SpexError
@@ -16,6 +17,7 @@ from .coverage import Coverage, cover
 from .locating import Places, locate
 from .sidecar import Changed, changed_since
 
+AS_IT_IS = Relabelling()
 UNKNOWN = "no imported module has this specification; name it with --specification MODULE:NAME"
 
 
@@ -57,12 +59,23 @@ class Reviewed:
         return self.result is not None and self.result.equivalent
 
 
-def review(path: Path, *, names_must_agree: bool = False) -> list[Reviewed]:
+def review(path: Path, view: Relabelling = AS_IT_IS, *, names_must_agree: bool = False) -> list[Reviewed]:
     """Judge a model file, or all of a directory, by name.
 
     Args:
-        path: The file, or the directory.
+        path: The file or directory.
+        view: Which actions of models and specifications are hidden or renamed first.
         names_must_agree: Whether states must be called as the specification calls them; see `spex_shards.check`.
+
+    Raises:
+        ImplModelError: Two files are for one specification, or the directory cannot be read.
+        FileNotFoundError: There is no such place.
+    """
+    return [_review(*entry, view, strict=names_must_agree) for entry in stored_models(path)]
+
+
+def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFailed, Path]]:
+    """Return a model file, or all of a directory: name, model or why there is none, and file.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
@@ -74,12 +87,12 @@ def review(path: Path, *, names_must_agree: bool = False) -> list[Reviewed]:
         models, malformed = read_models(path)
         found: dict[str, ImplModel | DeserialisationFailed] = {**models, **malformed}
         paths = paths_by_name(path)
-        return [_review(name, found[name], paths.get(name, path), strict=names_must_agree) for name in sorted(found)]
+        return [(name, found[name], paths.get(name, path)) for name in sorted(found)]
     try:
         model = read_model(path)
-        return [_review(model.specification, model, path, strict=names_must_agree)]
+        return [(model.specification, model, path)]
     except DeserialisationFailed as error:
-        return [_review(path.stem, error, path, strict=names_must_agree)]
+        return [(path.stem, error, path)]
 
 
 def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -> list[type[Specification]]:
@@ -96,14 +109,18 @@ def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -
     return [cls for name, cls in sorted(found.items()) if name not in known and cls.transitions]
 
 
-def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, *, strict: bool) -> Reviewed:
+def _review(
+    name: str, found: ImplModel | DeserialisationFailed, path: Path, view: Relabelling, *, strict: bool
+) -> Reviewed:
     if isinstance(found, DeserialisationFailed):
         return Reviewed(specification=name, path=_file(found, path), error=str(found), line=found.context["line"])
     cls = registered(name)
     if cls is None:
         return Reviewed(specification=name, path=path, model=found, error=UNKNOWN, unknown=True)
+    seen = view.model(found)
     try:
-        result = check(found, names_must_agree=strict)
+        judge = view.specification(cls)
+        result = check(seen, judge, names_must_agree=strict)
     except SpexError as error:
         return Reviewed(specification=name, path=path, model=found, error=str(error))
     changed, note = None, None
@@ -112,10 +129,17 @@ def _review(name: str, found: ImplModel | DeserialisationFailed, path: Path, *, 
     except (OSError, ValueError) as error:
         note = str(error)
     return Reviewed(
-        specification=name, path=path, model=found, result=result,
-        coverage=cover(found, cls.declaration, result), changed=changed, places=locate(cls), note=note,
-        naming=None if strict else _naming(found, cls, result),
+        specification=name, path=path, model=seen, result=result,
+        coverage=cover(seen, judge.declaration, result), changed=changed, places=_places(cls, view), note=note,
+        naming=None if strict else _naming(seen, judge, result),
     )  # fmt: skip
+
+
+def _places(cls: type[Specification], view: Relabelling) -> Places:
+    """Return where the transitions stand, by what they are called in the view; the first of those that become one."""
+    places = locate(cls)
+    listed = reversed(places.transitions.items())
+    return Places(places.declared, {t._replace(action=view.action(t.action)): place for t, place in listed})
 
 
 def _naming(model: ImplModel, cls: type[Specification], result: Result) -> str | None:

@@ -15,8 +15,7 @@ from ..runtime.data_dir import DataDir, OwnerLock
 from ..runtime.protocol import routing
 from ..runtime.protocol.codec import canonical
 from ..runtime.store import Batch
-from ..runtime.store.meta_pages import DATA
-from ..runtime.store.opening import open_view
+from ..runtime.store.opening import LocalStores
 
 
 def shards_of(path: Path) -> int | None:
@@ -69,10 +68,11 @@ def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
     shards = directory.shards()
     if shards is None:
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+    stores = LocalStores(directory)
     with OwnerLock(directory, reading=True):
         for index in range(shards):
-            if (directory.shard(index) / DATA).exists():
-                store = open_view(directory.shard(index))
+            if stores.exists(index):
+                store = stores.view(index)
                 try:
                     yield index, Batch(store)
                 finally:

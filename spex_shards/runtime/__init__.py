@@ -1,7 +1,7 @@
 """The shard runtime: durable, supervised, sharded state for multi-core Python, each call applied exactly once.
 
-It knows no specification. `Shards` runs a `Service` of the application's on processes of its own; Spex is such a
-service.
+`Shards` runs an application's `Service` in processes of its own. Spex is one such service; the runtime itself knows
+nothing of specifications.
 """
 
 from __future__ import annotations

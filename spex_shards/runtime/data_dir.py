@@ -1,10 +1,10 @@
-"""A data directory: what it was made for, who owns it, and where things are in it.
+"""A data directory: its layout record, its owner's lock, and the paths in it.
 
 ::
 
-    DIR/layout          what it was made for: format, number of shards, hash (msgpack + checksum)
-    DIR/lock            flock: held by the owner and inherited by its workers; names them
-    DIR/run/socket      where clients attach (folder 0700)
+    DIR/layout          the layout record: format, number of shards, hash function (msgpack + checksum)
+    DIR/lock            flock: held by the owner and inherited by its workers; the file names them
+    DIR/run/socket      the socket that clients attach to (folder 0700)
     DIR/shard-000/ …    one LMDB environment per shard
 """
 
@@ -29,8 +29,11 @@ from .system.private import make_private, open_file, read_file, replace_file, sy
 from .system.waits import milliseconds
 
 FORMAT: Final = 1
-"""Of all that is stored. Whoever raises it has older ones migrated when they are opened, and says so in the log; the
-tests ask for a stored example of each."""
+"""The format of everything that is stored.
+
+A change that raises it must migrate older directories when they are opened, and log that. The tests require a stored
+example of each format.
+"""
 COPYING: Final = "copying"
 DELETING: Final = "deleting"
 WAIT_FOR_HOLDER: Final = 3.0
@@ -39,12 +42,13 @@ _STEP: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a directory is made for.
+    """The layout record: the number of shards, and the state of an unfinished change of that number.
 
     Attributes:
-        shards: The number of shards whose layout holds.
-        step: None; or what a change of that number is at: `COPYING` (what moves is copied, `shards` is the number
-            before) or `DELETING` (what moved is deleted where it was, `shards` is the number after).
+        shards: The number of shards that currently counts.
+        step: None; or the state of a change of the number. `COPYING`: rows are being copied to their new shards, and
+            `shards` is the old number. `DELETING`: moved rows are being deleted from their old shards, and `shards` is
+            the new number.
         other: The other number of that change.
     """
 
@@ -54,19 +58,19 @@ class Layout:
 
     @property
     def change(self) -> tuple[int, int]:
-        """The number of shards before and after the change."""
+        """The numbers of shards before and after the change."""
         return (self.other, self.shards) if self.step == DELETING else (self.shards, self.other)
 
 
 @dataclass(frozen=True, slots=True)
 class DataDir:
-    """The places in a data directory."""
+    """The paths in a data directory."""
 
     path: Path
 
     @property
     def layout(self) -> Path:
-        """The layout record."""
+        """The layout record's file."""
         return self.path / "layout"
 
     @property
@@ -80,14 +84,14 @@ class DataDir:
         return self.path / "run" / "socket"
 
     def shard(self, index: int) -> Path:
-        """The environment of a shard."""
+        """Return the folder of a shard's environment."""
         return self.path / f"shard-{index:03}"
 
     def make(self) -> None:
-        """Make the folders that are missing.
+        """Create the missing folders.
 
         Raises:
-            DataDirError: It cannot be done, or another user owns what is there or can write to it.
+            DataDirError: A folder cannot be created, or another user owns an existing one or can write to it.
         """
         try:
             if not self.path.exists():
@@ -102,7 +106,7 @@ class DataDir:
         """Return the number of shards that the directory was made for, or None when it is new.
 
         Raises:
-            DataDirError: The layout record is damaged, or of a newer format; or the directory is between two numbers.
+            DataDirError: The layout record is damaged or has a newer format, or a change of the number is unfinished.
         """
         layout = self.read_layout()
         if layout is None:
@@ -117,10 +121,10 @@ class DataDir:
         return layout.shards
 
     def read_layout(self) -> Layout | None:
-        """Return what the directory was made for, or None when it is new.
+        """Return the layout record, or None when the directory is new.
 
         Raises:
-            DataDirError: The layout record is damaged, or of a newer format.
+            DataDirError: The layout record is damaged or has a newer format.
         """
         try:
             row = read_file(self.layout)
@@ -153,10 +157,10 @@ class DataDir:
         return DataDirError(text, path=str(self.path))
 
     def check_layout(self, shards: int) -> None:
-        """Record what a new directory is made for; check it of one that is there.
+        """Write the layout record of a new directory, or compare an existing one with `shards`.
 
         Raises:
-            LayoutMismatch: It was made for another number of shards.
+            LayoutMismatch: The directory was made for another number of shards.
             DataDirError: The record is damaged or cannot be written.
         """
         found = self.shards()
@@ -171,7 +175,7 @@ class DataDir:
             )
 
     def write_layout(self, layout: Layout) -> None:
-        """Record what the directory is made for, at once and for good.
+        """Replace the layout record atomically and durably.
 
         Raises:
             DataDirError: It cannot be written.
@@ -191,15 +195,16 @@ class DataDir:
 
 
 class OwnerLock:
-    """The ownership of a data directory: one open file description with a lock on it.
+    """The lock that makes a process the owner of a data directory.
 
-    Workers inherit it on purpose, and nobody ever unlocks it for another: the directory is free only when its owner
-    and all its workers are gone, or when an owner without workers has closed it.
+    It is one open file description, which the workers inherit on purpose, and no process ever unlocks it for another.
+    So the directory is free only when its owner and all of its workers have ended, or when an owner without workers has
+    released it.
 
     Args:
         directory: The directory.
-        reading: Whether it is only read: then one that cannot be written to, as on a file system for reading only, is
-            locked as far as it has a lock file, and the file is left as it is.
+        reading: Whether the directory is only read. Then a directory that cannot be written to, such as one on a
+            read-only file system, is locked if it has a lock file, and that file is not changed.
     """
 
     def __init__(self, directory: DataDir, *, reading: bool = False) -> None:
@@ -209,16 +214,16 @@ class OwnerLock:
         self.descriptor = -1
 
     def acquire(self, wait: float = WAIT_FOR_HOLDER, watched: Iterable[int] = ()) -> None:
-        """Take the directory, waiting for a holder that is on its way out.
+        """Lock the directory, waiting for a holder that is about to end.
 
-        A holder whose owner is dead but whose workers are not is helped on: its workers are killed.
+        If the holder's owner has died but its workers still run, half the wait is given to them; then they are killed.
 
         Args:
             wait: Seconds to wait.
-            watched: Descriptors; when one becomes readable meanwhile, nobody waits for the directory any more.
+            watched: Descriptors; the wait ends with `EOFError` when one of them becomes readable.
 
         Raises:
-            DataDirLocked: Another process owns it.
+            DataDirLocked: Another process owns the directory.
             DataDirError: The lock file cannot be opened.
             EOFError: A watched descriptor became readable.
         """
@@ -246,7 +251,7 @@ class OwnerLock:
         try:
             return open_file(path, os.O_RDONLY)
         except FileNotFoundError:
-            return -1  # and nobody can make one
+            return -1  # there is no lock file, and nobody can create one on a read-only file system
         except OSError as error:
             raise DataDirError(f"the lock file cannot be opened: {error}", path=str(path.parent)) from error
 
@@ -278,19 +283,19 @@ class OwnerLock:
         self.release()
 
     def note(self, workers: list[int]) -> None:
-        """Write down who holds the directory, for whoever finds it locked."""
+        """Write the owner's and the workers' process ids into the lock file, for a process that finds it locked."""
         text = json.dumps({"owner": _identity(os.getpid()), "workers": [_identity(pid) for pid in workers]}).encode()
         os.pwrite(self.descriptor, text.ljust(64), 0)
         os.ftruncate(self.descriptor, max(len(text), 64))
 
     def release(self) -> None:
-        """Give the directory back, as an owner that has no workers."""
+        """Release the lock; only for an owner that has no workers."""
         if self.descriptor >= 0:
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
             self.drop()
 
     def drop(self) -> None:
-        """Close this process's copy, as a forked child does; the lock stays with the owner."""
+        """Close this process's descriptor, as a forked child does; the owner keeps the lock."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -306,7 +311,10 @@ class OwnerLock:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot, or None when there is none of that id."""
+    """Return when a process started, in clock ticks since boot, or None if no such process runs.
+
+    Together with the process id this identifies a process, even after the system has reused the id.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return None if fields[0] in (b"Z", b"X") else int(fields[19])
@@ -315,7 +323,7 @@ def start_time(pid: int) -> int | None:
 
 
 def process_state(pid: int) -> str:
-    """Return the state of a process as /proc says it ("D": it waits for a disk), or "" when it is not known."""
+    """Return the state of a process from /proc ("D": it waits for a disk), or "" if it is unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
     except (OSError, IndexError):

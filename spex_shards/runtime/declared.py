@@ -1,11 +1,11 @@
-"""Services as an application declares them: a class, and what it can be asked for.
+"""Services of an application: the base class `Service`, and the operations that a subclass declares.
 
 ::
 
     class Ledger(Service):
-        @command  # changes something: carried out once, whatever happens
+        @command  # changes state: applied exactly once
         def deposit(self, key, amount: int): ...
-        @query  # reads: carried out again when it is sent again
+        @query  # reads state: may run again when a request is sent again
         def balance(self, key): ...
 """
 
@@ -29,42 +29,39 @@ _PLAIN: Final = (int, str, bytes, float, bool, type(None), list, tuple, dict)
 
 
 def command(function: _Function) -> _Function:
-    """Mark a method of a service as an operation that changes something.
+    """Mark a method of a service as an operation that changes state.
 
-    It is applied exactly once, however often the shard or the application dies meanwhile; its answer is remembered
-    until
-    the caller has it.
+    It is applied exactly once, however often the shard or the application dies meanwhile. The shard stores its answer
+    until the caller has received it.
     """
     setattr(function, _MARK, True)
     return function
 
 
 def query(function: _Function) -> _Function:
-    """Mark a method of a service as an operation that changes nothing; it may be carried out more than once."""
+    """Mark a method of a service as an operation that changes nothing; it may run more than once per call."""
     setattr(function, _MARK, False)
     return function
 
 
 class Service:
-    """What runs on each shard: subclass it, and mark its operations with `command` and `query`.
+    """The base class of a service: subclass it, and mark its operations with `command` and `query`.
 
-    An operation whose first parameter is called ``key`` belongs to that key's shard; the others are asked of all
-    shards.
-    A parameter ``call`` (by keyword) gets the `Call`: who asks, and when. Arguments and answers are values as `Rows`
-    has
-    them; annotations of simple types are checked before anything is sent, and once more in the shard.
+    An operation whose first parameter is called ``key`` runs on the shard of that key. An operation without ``key``
+    runs on all shards. A parameter ``call`` (passed by keyword) receives the `Call`: the calling process and the time.
+    Arguments and answers are of the same types as the values of `Rows`. Parameters that are annotated with simple types
+    are checked before the request is sent, and again in the shard.
 
-    All state that must last belongs into `rows`. What an operation raises undoes what it did there, and nothing
-    else: so
-    an attribute may hold only what can be made anew from the rows. One operation runs at a time on a shard, and others
-    wait: long work does not belong here.
+    Keep all state that must last in `rows`. When an operation raises, its changes of the rows are undone, and nothing
+    else is. So an attribute may hold only what can be computed again from the rows. A shard runs one operation at a
+    time and the others wait, so do no long work in an operation.
 
     Args:
-        rows: The table without a name; `rows.table` gives others.
+        rows: The shard's table without a name; `rows.table` returns others.
 
     Attributes:
-        rows: The same.
-        errors: Subclasses of `ServiceError` that reach the caller as themselves.
+        rows: The table without a name.
+        errors: Subclasses of `ServiceError` that reach the caller as the same class.
     """
 
     errors: ClassVar[tuple[type[ServiceError], ...]] = ()
@@ -74,18 +71,21 @@ class Service:
         self.rows = rows
 
     def tick(self, now: float) -> float | None:  # noqa: ARG002
-        """Do what is due by itself; called when the shard starts, and whenever the time has come that it returned.
+        """Do what is due by itself.
+
+        The shard calls it once when it starts, and again at the time that it returned. A `tick` that raises is undone,
+        logged, and called again one second later.
 
         Args:
             now: Seconds since the epoch.
 
         Returns:
-            When it is to be called next, or None: not by itself. `due` may say something earlier meanwhile.
+            When to call it next, in seconds since the epoch, or None: not until `due` names a time.
         """
         return None
 
     def due(self, at: float) -> None:
-        """Have `tick` called at that time, if nothing earlier is due: seconds since the epoch."""
+        """Have `tick` called at the time `at` (seconds since the epoch), unless an earlier call is already due."""
         self._next_tick = at if self._next_tick is None else min(at, self._next_tick)
 
 
@@ -93,10 +93,13 @@ _declared: weakref.WeakKeyDictionary[type, Declared] = weakref.WeakKeyDictionary
 
 
 def declared(cls: type[Service]) -> Declared:
-    """Return the operations of a service's class; the same ones each time: operations are compared by identity.
+    """Return the operations of a service class.
+
+    The same class always gives the same object, because operations are compared by identity.
 
     Raises:
-        TypeError: It is no service, or an operation cannot be one; names it and says why.
+        TypeError: `cls` is not a service, or one of its operations has a form that is not allowed; the text says which
+            and why.
     """
     found = _declared.get(cls) if isinstance(cls, type) else None
     if found is None:
@@ -106,13 +109,14 @@ def declared(cls: type[Service]) -> Declared:
 
 
 class Declared:
-    """The operations of a service's class; see `declared`.
+    """The operations of a service class; create it through `declared`.
 
     Args:
         cls: The class.
 
     Raises:
-        TypeError: It is no service, or an operation cannot be one; names it and says why.
+        TypeError: `cls` is not a service, or one of its operations has a form that is not allowed; the text says which
+            and why.
     """
 
     def __init__(self, cls: type[Service]) -> None:
@@ -128,10 +132,14 @@ class Declared:
             raise TypeError(f"the service {cls.__qualname__} has no operations: mark methods with command or query")
 
     def operation(self, name: str, *, keyed: bool) -> OperationOf:
-        """Return an operation.
+        """Return the operation of that name.
+
+        Args:
+            name: The method's name.
+            keyed: Whether the caller addresses the shard of a key (True) or all shards (False).
 
         Raises:
-            AttributeError: There is none of that name, or it is asked of one key's shard, or of all, and must not be.
+            AttributeError: The service has no operation of that name, or the operation is addressed the other way.
         """
         found = self.operations.get(name)
         if found is None:
@@ -145,12 +153,12 @@ class Declared:
 
 
 class OperationOf:
-    """One operation of a class.
+    """One operation of a service class.
 
     Attributes:
-        wire: What stands for it on the wire.
-        keyed: Whether it belongs to a key.
-        takes_call: Whether it wants the `Call`.
+        wire: The `Operation` that is sent for it.
+        keyed: Whether it runs on the shard of a key.
+        takes_call: Whether it has the parameter ``call``.
     """
 
     def __init__(self, cls: type[Service], name: str, function: Any) -> None:
@@ -167,10 +175,11 @@ class OperationOf:
         self.wire = Operation(name, CALL, getattr(function, _MARK), posts=self.keyed, check=_wire_rules)
 
     def bound(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
-        """Return the arguments of a call in order, checked, with those that have defaults.
+        """Return the checked arguments of a call in the order of the parameters, with defaults filled in.
 
         Raises:
-            TypeError: They are not what the operation takes; names the argument, the rule and the value.
+            TypeError: The arguments do not match the parameters or their annotations; names the argument, the rule and
+                the value.
         """
         try:
             call = self._signature.bind(*arguments, **named)
@@ -188,10 +197,11 @@ class OperationOf:
         return values
 
     def unpacked(self, packed: bytes) -> list[Any]:
-        """Return the key, if it has one, and the arguments of a call as a client has sent it.
+        """Return the key, if the operation has one, and the checked arguments from the bytes that a client sent.
 
         Raises:
-            ValueError: They are not what the operation takes; names the argument, the rule and the value.
+            ValueError: The arguments do not match the parameters or their annotations; names the argument, the rule and
+                the value.
         """
         values = decode(packed)
         if type(values) is not list or (self.keyed and not values):
@@ -206,7 +216,7 @@ _wire_rules: Final = checked_by("an operation", BYTES)
 
 
 def _types_of(function: Any) -> dict[str, tuple[type, ...]]:
-    """Return the simple types that annotations allow; what is annotated otherwise is not checked."""
+    """Return parameter → allowed simple types; a parameter with any other annotation is not checked."""
     try:
         hints = typing.get_type_hints(function)
     except (NameError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""Services of an application as what runs on shards: found by name or sent, one of them on each shard."""
+"""Runs an application's service on a shard: finds its class, creates it, and carries its operations out."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .system.user_code import in_handler
 
 HOST: Final = f"{__name__}:prepare"
 SERVICE: Final = b"service"
-"""Names what runs on a shard, in its store; where it is not, that is Spex."""
+"""The key in a shard's store under which its service's name is kept; a store without this row belongs to Spex."""
 _US: Final = 1_000_000
 _AGAIN: Final = 1.0
 logger = logging.getLogger("spex_shards")
 
 
 def reference_to(cls: type[Service]) -> list[Any]:
-    """Return how a shard finds a class: by its name, or from bytes where it cannot be imported.
+    """Return a description by which a shard can find a class: its name, or its bytes if it cannot be imported.
 
     Raises:
-        TypeError: It cannot be sent.
+        TypeError: The class can neither be imported by its name nor be sent as bytes.
     """
     if importable(cls):
         return [cls.__module__, cls.__qualname__, None]
@@ -41,7 +41,7 @@ def reference_to(cls: type[Service]) -> list[Any]:
 
 
 def prepare(reference: list[Any], stores: StoreReader) -> HostOf:  # noqa: ARG001 - hosts are prepared like that
-    """Return the host of a service that is found in each shard: the supervisor imports nothing of the application's."""
+    """Return the host for a service. The class is loaded in each shard: the supervisor imports no application code."""
     return HostOf(partial(_found, reference), f"{reference[0]}:{reference[1]}")
 
 
@@ -58,11 +58,11 @@ def _found(reference: list[Any]) -> type[Service]:
 
 
 class HostOf:
-    """Makes the service of each shard.
+    """Creates the service of each shard.
 
     Args:
-        find: Returns the class, in the shard.
-        name: Its name, which the directory keeps: it belongs to one service.
+        find: Returns the service class; called in the shard.
+        name: The service's name. It is stored in the data directory, which belongs to that service from then on.
     """
 
     warnings: Final = ()
@@ -75,31 +75,31 @@ class HostOf:
         """Return the service of one shard.
 
         Raises:
-            DataDirError: The class cannot be had, or the directory is another service's.
+            DataDirError: The class cannot be loaded, or the directory belongs to another service.
         """
         check_service(batch, self._name)
         return Hosted(declared(self._find()), batch)
 
 
 def service_of(batch: Batch) -> str | None:
-    """Return the name of the service that a store belongs to; None: Spex.
+    """Return the name of the service that a store belongs to; None stands for Spex.
 
     Raises:
-        StoreError: The row that names it is damaged.
+        StoreError: The row with the name is damaged.
     """
     row = batch.get("layout", SERVICE)
     return None if row is None else str(records.unseal(row, "the name of the service"))
 
 
 def check_service(batch: Batch, name: str | None) -> None:
-    """Have a store belong to a service for good.
+    """Check that a store belongs to a service; a new store belongs to it from then on.
 
     Args:
         batch: The store's batch.
-        name: The service's name; None: Spex.
+        name: The service's name; None stands for Spex.
 
     Raises:
-        DataDirError: It belongs to another.
+        DataDirError: The store belongs to another service.
     """
     found = service_of(batch)
     if found == name:
@@ -112,10 +112,10 @@ def check_service(batch: Batch, name: str | None) -> None:
 
 
 class Hosted:
-    """A service of the application's, as a shard calls it.
+    """An application's service in the form in which a shard calls it.
 
     Args:
-        declared: Its class and operations.
+        declared: The service's class and operations.
         batch: The shard's batch.
     """
 
@@ -148,19 +148,19 @@ class Hosted:
             raise failure from failure.__cause__
 
     def declare(self, arguments: list[Any]) -> None:  # noqa: ARG002
-        """Refuse it: there is nothing to declare."""
+        """Raise `ValueError`: an application's service takes no declarations."""
         raise ValueError("this service takes no declarations")
 
     def done(self, key: bytes, result: str) -> None:
-        """Do nothing: it defers nothing."""
+        """Do nothing: an application's service never defers a call."""
 
     def next_due(self) -> int | None:
-        """Return when `tick` has something to do."""
+        """Return when to call `tick`, in microseconds since the epoch, or None."""
         at = self._service._next_tick
         return None if at is None else max(0, int(at * _US))
 
     def tick(self, now: int) -> None:
-        """Have the service do what is due by itself; what it raises is logged, and undone."""
+        """Call the service's `tick`; if it raises, log the error, undo its changes, and try again one second later."""
         self._service._next_tick = None
         mark = self._batch.mark()
         try:
@@ -175,5 +175,5 @@ class Hosted:
             self._service.due(at)
 
     def stats(self) -> dict[str, Any]:
-        """Return nothing: the shard counts what there is to count."""
+        """Return no counters: the shard itself counts requests and rows."""
         return {}

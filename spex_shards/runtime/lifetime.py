@@ -1,4 +1,4 @@
-"""Whoever has shards, from the start to the end: the way to them, the end at exit, and forked children."""
+"""The lifetime of a manager or of `Shards`: start, close, close at exit, and forked children."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .system.user_code import handler_running
 from .transport import Transport
 
 MESSAGES_WITHIN: Final = 0.1
-"""Seconds that `on_message` has at least, when a manager closes, for what has arrived."""
+"""When a manager closes, `on_message` gets at least this many seconds to handle the messages that have arrived."""
 logger = logging.getLogger("spex_shards")
 _all: weakref.WeakSet[Lifetime] = weakref.WeakSet()
 
 
 class Life(Enum):
-    """Where it is."""
+    """The state of a `Lifetime`; the values are used in error messages."""
 
     NEW = "not started yet"
     STARTING = "just being started"
@@ -36,23 +36,23 @@ class Life(Enum):
 
 
 class Lifetime:
-    """What a manager, or `Shards`, is between its start and its end, whatever it is asked.
+    """The common part of managers and `Shards`: opening the transport, closing it, and refusing calls outside of that.
 
     Args:
-        connect: Opens the way to the shards, when it is started.
+        connect: Opens and returns the transport; called by `start`.
         data_dir: The data directory.
-        shutdown_timeout: Seconds that shards have to finish when it is closed.
-        on_message: Called with each message that arrives; None: they wait in the mailbox.
+        shutdown_timeout: Seconds that shards get to finish when it is closed.
+        on_message: Called with each message that arrives; None: messages wait in the mailbox.
 
     Attributes:
-        transport: The way to the shards; None before the start.
+        transport: The transport to the shards; None before the start.
         directory: The data directory.
-        mailbox: Where messages are until they are taken.
+        mailbox: Holds messages until they are taken.
     """
 
     transport: Transport | None = None
     what: ClassVar[str] = "manager"
-    """What it is called in errors."""
+    """The word for this object in error messages."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class Lifetime:
     # ------------------------------------------------------------------ life
 
     def start(self) -> Self:
-        """Start; returns when everything is ready. Once.
+        """Open the transport, and return this object when all shards are ready. It can start only once.
 
         Raises:
-            DataDirError: The directory is locked, damaged or of another layout.
-            ShardDown: Nothing serves it, where it is served by another process.
-            ManagerClosed: It was closed already.
+            DataDirError: The directory is locked, damaged or has another layout.
+            ShardDown: For a `connect`: no process serves the directory.
+            ManagerClosed: It was already started or closed.
         """
         with self._changing:
             if self._life is not Life.NEW:
@@ -102,17 +102,18 @@ class Lifetime:
 
     @property
     def data_dir(self) -> Path:
-        """The data directory."""
+        """The data directory's path."""
         return self.directory.path
 
     def close(self) -> None:
-        """Flush, stop, and return when all is gone and the directory is free; idempotent; also done at exit.
+        """Flush, stop the shards, and return when they have ended and the directory is free.
 
-        A close that was cut off by an exception, or that is interrupted by a signal handler which closes as well, is
-        done again from its beginning: each of its steps may be repeated.
+        It can be called again, and is called at exit. If an exception cut a close off, or a signal handler interrupts
+        one with another close, the close is repeated from its beginning: each of its steps may be repeated.
 
         Raises:
-            ExceptionGroup: Observations sent without waiting that could not be applied and were not reported yet.
+            ExceptionGroup: The errors of observations sent without waiting that could not be applied and were not yet
+                raised.
         """
         timeout = self._shutdown_timeout
         deadline = time.monotonic() + timeout
@@ -129,13 +130,13 @@ class Lifetime:
             try:
                 errors = transport.close(timeout)
             except DataDirLocked:
-                self._life = Life.STARTED  # it is the parent's of this forked child
+                self._life = Life.STARTED  # this is a forked child, and the transport belongs to its parent
                 raise
             except SpexError as error:
                 failure = error
             atexit.unregister(self._at_exit)
             self._life = Life.CLOSED
-        # Not within: `on_message` may call `close` as well.
+        # Outside the lock, because `on_message` may call `close` as well.
         self.mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         if failure is not None:
             raise failure
@@ -145,7 +146,7 @@ class Lifetime:
         try:
             self.close()
         except DataDirLocked:
-            pass  # a forked child has nothing to close
+            pass  # a forked child owns nothing that it could close
         except ExceptionGroup as group:
             for error in group.exceptions:
                 logger.error("%s", error)
@@ -158,21 +159,22 @@ class Lifetime:
 
     @property
     def _open(self) -> Transport:
-        """The way to the shards, for one call; one that closes meanwhile has it still."""
+        """The transport, for one call; a `close` in another thread meanwhile does not take it away from that call."""
         self._check()
         assert self.transport is not None
         self.transport.check()
         return self.transport
 
     def _check(self) -> None:
-        # In this order: what a handler sees of its own manager, in a shard, is a closed one.
+        # The handler is checked first: a manager that was shipped to a shard is closed there (`__reduce__`), and
+        # "closed" would be the wrong explanation.
         if handler_running():
             raise RuntimeError(f"a handler must not call a {self.what}: it runs inside the shard")
         if self._life is not Life.STARTED:
             raise ManagerClosed(f"the {self.what} is {self._life.value}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A handler that is shipped may refer to its manager; in the shard that is one that cannot be called.
+        # A handler that is sent to a shard may refer to its manager; in the shard it gets a manager that refuses calls.
         return _elsewhere, (type(self),)
 
 
@@ -185,16 +187,16 @@ def _elsewhere(cls: type[Lifetime]) -> Lifetime:
 
 def _after_fork_in_child() -> None:
     for one in list(_all):
-        one._changing = threading.RLock()  # a thread that is not here may have it
+        one._changing = threading.RLock()  # a thread that does not exist in the child may hold the old lock
         if one._life is Life.CLOSING:
-            one._life = Life.CLOSED  # which it was doing
+            one._life = Life.CLOSED  # the thread that was closing it does not exist in the child
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def raise_unapplied(errors: Iterable[SpexError]) -> None:
-    """Raise what could not be applied, as one group; nothing when there is nothing."""
+    """Raise `errors` as one `ExceptionGroup`; do nothing if there are none."""
     listed = list(errors)
     if listed:
         raise ExceptionGroup("observations sent without waiting could not be applied", listed)

@@ -1,4 +1,4 @@
-"""The state of a service of the application's: tables of values under keys, kept with the call that changed them."""
+"""The state of an application's service: tables of values, committed together with the call that changes them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from .protocol.codec import canonical, decode, encode, identifier_of
 from .store import Batch
 
 MOST_KEY_BYTES: Final = 480
-"""Of the canonical form of a key and its table's name; LMDB's keys end at 511 bytes."""
+"""The limit for a key's canonical form together with its table's name; LMDB's own limit is 511 bytes."""
 
 
 class Rows(MutableMapping[Any, Any]):
-    """One table of a shard: a mapping whose changes are kept with the call that makes them, or not at all.
+    """One table of a shard: a mapping whose changes are committed with the call that makes them, or not at all.
 
-    Keys are what identifiers may be (see `InstanceManager.init_instance`), in the order of their canonical bytes: that
-    of their values for non-negative integers, and for texts and bytes of one length. Values are None, bool, int, float,
-    str, bytes, lists, tuples, dicts, UUID, datetime, Decimal and Enum members; a value that is read is a copy.
+    Keys are of the types that identifiers may have (see `InstanceManager.init_instance`). They are ordered by their
+    canonical bytes. That is the order of the values for non-negative integers, and for texts or bytes of equal length.
+    Values are None, bool, int, float, str, bytes, lists, tuples, dicts, UUID, datetime, Decimal and Enum members. A
+    value that is read is a copy: to change a row, assign it.
 
     Args:
         batch: The batch of the shard.
@@ -33,7 +34,7 @@ class Rows(MutableMapping[Any, Any]):
         """Return another table of the same shard.
 
         Raises:
-            ValueError: The name has more than 255 bytes, or none.
+            ValueError: The name is empty or has more than 255 bytes.
         """
         if not 0 < len(name.encode()) <= 255:
             raise ValueError(f"the name of a table must have 1 to 255 bytes, got: {name!r}")
@@ -64,7 +65,7 @@ class Rows(MutableMapping[Any, Any]):
         return f"Rows(table={self._prefix[1:].decode()!r})"
 
     def after(self, key: Any = None) -> Iterator[tuple[Any, Any]]:
-        """Iterate over the keys and values behind `key` in order; None: over all.
+        """Iterate over the keys behind `key`, with their values, in order of the keys; None: over all keys.
 
         The table must not be changed while the iterator is in use.
         """

@@ -1,4 +1,4 @@
-"""The port between a shard and what runs on it: the calls that a service carries out, and what is due by itself."""
+"""The port between a shard and its service: calls that the service carries out, and work that becomes due by itself."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Call:
     """A call that a service carries out: who made it, and when.
 
     Attributes:
-        pid: The process.
-        thread: The thread (`threading.get_ident`).
-        client_id: The client, a hex string that no other has.
-        now: Microseconds since the epoch.
+        pid: The calling process.
+        thread: The calling thread (`threading.get_ident`).
+        client_id: The client's unique id, a hex string.
+        now: When the call is carried out, in microseconds since the epoch.
     """
 
     __slots__ = ("_messages", "client_id", "now", "pid", "thread")
@@ -32,19 +32,19 @@ class Call:
 
     @property
     def is_here(self) -> bool:
-        """Whether this process has made it."""
+        """Whether this very process made the call."""
         return self.pid == os.getpid()
 
     def send(self, message: Any) -> None:
-        """Send a message to the caller's process, where `on_message` or `messages` gives it out.
+        """Send a message to the calling process, which receives it through `on_message` or `messages`.
 
-        It leaves when what the call did is kept, and only then.
+        The message is sent when the changes of the call are committed, and only then.
 
         Args:
-            message: Any value of identifiers' types, lists and dicts, or a `SpexError`.
+            message: A value of a type that identifiers may have, a list or dict of such values, or a `SpexError`.
 
         Raises:
-            TypeError: A part of it cannot be sent.
+            TypeError: A part of the message cannot be sent.
         """
         self._messages.append(encode_value(message))
 
@@ -53,13 +53,14 @@ class Call:
 
 
 class Deferred(BaseException):
-    """A call must wait for some work; it is to be rolled back, and carried out again when the work is done.
+    """Raised by a service when a call must wait for long work.
 
-    No `Exception`: nothing that handles errors may handle it.
+    The shard rolls the call back, and carries it out again when the work is done. This is not an `Exception`, so that
+    code which handles errors does not catch it.
 
     Attributes:
-        key: What the work is for: calls that raise it with the same key wait for the same work.
-        work: Does it, in a process of its own; takes long, changes nothing, and returns a text.
+        key: Identifies the work: calls that raise the same key wait for the same work.
+        work: The work. It runs in a process of its own, changes nothing, and returns a text.
     """
 
     def __init__(self, key: bytes, work: Callable[[], str]) -> None:
@@ -69,23 +70,23 @@ class Deferred(BaseException):
 
 
 class Watch:
-    """Told, and asked, about what a service does by itself and about long work. This one does nothing."""
+    """Receives notes about timed and long work of a service, and answers questions about it. This one does nothing."""
 
     def timing(self, key: bytes) -> None:
-        """What is due under this key is about to be done."""
+        """Note that the work due under `key` is about to run."""
 
     def clear(self) -> None:
-        """Nothing is executed any more."""
+        """Note that the work has ended."""
 
     def bump(self) -> None:
-        """Long work gets on."""
+        """Note that long work makes progress."""
 
     def deaths(self, key: bytes) -> int:  # noqa: ARG002
-        """Return how often the shard has died while what is due under this key was done."""
+        """Return how often the shard has died while running the work due under `key`."""
         return 0
 
     def refusal(self, key: bytes) -> str | None:  # noqa: ARG002
-        """Return why what is due under this key is not to be done any more, or None."""
+        """Return why the work due under `key` must not run any more, or None if it may."""
         return None
 
 
@@ -93,15 +94,15 @@ NOBODY = Watch()
 
 
 class Service(Protocol):
-    """What runs on a shard. It works in the shard's batch; whoever calls it keeps the batch, or rolls it back.
+    """The code that runs on a shard. It makes its changes in the shard's batch, which its caller commits or rolls back.
 
-    What a call raises is rolled back, and reaches the caller: a `SpexError` as itself. A `SpexError` that is returned
-    reaches the caller too, and what the call has done is kept.
+    If a call raises, its changes are rolled back and the caller receives the error, a `SpexError` as the same class. If
+    a call *returns* a `SpexError`, the caller receives that error too, but the changes are kept.
 
     Attributes:
-        operations: What it can be asked for, and who carries it out: called with the arguments, and `call`.
-        held: Set by the shard: whether nothing is to be done just now that logs something and can wait.
-        defers: Set by the shard: whether it takes `Deferred`; else long work is to be done at once.
+        operations: Operation → the function that carries it out, called with the arguments and `call`.
+        held: Set by the shard: True while work that writes log records and can wait must not be done.
+        defers: Set by the shard: whether calls may raise `Deferred`; if not, long work is done at once.
     """
 
     operations: Mapping[Operation, Callable[..., Any]]
@@ -109,36 +110,44 @@ class Service(Protocol):
     defers: bool
 
     def declare(self, arguments: list[Any]) -> None:
-        """Take what a client declares, ahead of its requests.
+        """Take a declaration of a client, which arrives before the client's requests.
 
         Raises:
             ValueError: It is malformed.
-            StoreError: It cannot be kept.
+            StoreError: It cannot be stored.
         """
 
     def done(self, key: bytes, result: str) -> None:
-        """Take the result of deferred work."""
+        """Take the result of deferred work.
+
+        Args:
+            key: The key that `Deferred` was raised with.
+            result: The text that the work returned.
+        """
 
     def next_due(self) -> int | None:
-        """Return when `tick` has something to do: a time in microseconds since the epoch (0: at once), or None."""
+        """Return when `tick` has work: microseconds since the epoch (0: at once), or None if there is none."""
 
     def tick(self, now: int) -> None:
-        """Do what is due, a bounded portion of it.
+        """Do a bounded portion of the work that is due.
+
+        Args:
+            now: Microseconds since the epoch.
 
         Raises:
-            StoreError: It could not be done.
+            StoreError: The store failed; the caller rolls the portion back and calls again later.
         """
 
     def stats(self) -> dict[str, Any]:
-        """Return its own counters."""
+        """Return the service's own counters."""
 
 
 class Host(Protocol):
-    """What all shards of a start have in common: made once, before them."""
+    """Creates the services of all shards; made once per start, before any shard."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What there is to be said about it, for the owner's log."""
+        """Warnings for the owner's log."""
 
     def service(self, batch: Batch, watch: Watch, now: int) -> Service:
         """Return the service of one shard.
@@ -149,4 +158,4 @@ class Host(Protocol):
 
 
 StoreReader = Callable[[Callable[[Batch], Any]], list[Any]]
-"""Has something read, as a plain value, from the store of each shard that is there; what cannot be read is left out."""
+"""Calls a function with the batch of each existing shard; returns its plain results, leaving out unreadable shards."""

@@ -1,14 +1,12 @@
-"""A shard that is open: its store, the batch that gathers changes, and the service that works in it."""
+"""An open shard: its store, the batch that gathers changes, and the service that makes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .service import Host, Service, Watch
 from .store import Batch
-from .store.logged_store import LoggedStore
-from .store.opening import StoreOptions, open_store
+from .store.port import ShardStore, StoreOptions, Stores
 
 
 @dataclass(slots=True, eq=False)
@@ -16,24 +14,24 @@ class Shard:
     """One shard, open in this process.
 
     Attributes:
-        store: Where batches are kept.
-        batch: What gathers the changes of the requests at hand.
-        service: What carries requests out, in the batch.
+        store: Keeps the committed batches.
+        batch: Gathers the changes of the requests that are being carried out.
+        service: Carries requests out, in the batch.
     """
 
-    store: LoggedStore
+    store: ShardStore
     batch: Batch
     service: Service
 
 
-def open_shard(path: Path, host: Host, options: StoreOptions, watch: Watch, now: int) -> Shard:
-    """Open a shard's store and have its service made.
+def open_shard(stores: Stores, index: int, host: Host, options: StoreOptions, watch: Watch, now: int) -> Shard:
+    """Open a shard's store, and return the shard with its service; a failure closes the store again.
 
     Raises:
         DataDirError: The environment or its log cannot be opened.
         StoreError: A row that must be read at the start is damaged.
     """
-    store = open_store(path, options)
+    store = stores.open(index, options)
     try:
         return shard_over(store, host, watch, now)
     except BaseException:
@@ -41,8 +39,8 @@ def open_shard(path: Path, host: Host, options: StoreOptions, watch: Watch, now:
         raise
 
 
-def shard_over(store: LoggedStore, host: Host, watch: Watch, now: int) -> Shard:
-    """Return a shard over a store that is open.
+def shard_over(store: ShardStore, host: Host, watch: Watch, now: int) -> Shard:
+    """Return a shard over a store that is already open.
 
     Raises:
         StoreError: A row that must be read at the start is damaged.

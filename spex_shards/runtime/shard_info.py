@@ -1,4 +1,4 @@
-"""What a manager says about its shards."""
+"""The status of a shard, as managers report it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 
 class ShardStatus(StrEnum):
-    """Where a shard is in its life."""
+    """The state of a shard's process.
+
+    `STARTING` until it is ready for the first time, then `READY`. `RESTARTING` after a death. `FAILED` when it died too
+    often and was given up. `STOPPED` when its supervisor has ended it on purpose, as an attached process sees it.
+    """
 
     STARTING = "STARTING"
     READY = "READY"
@@ -18,7 +22,10 @@ class ShardStatus(StrEnum):
 
 
 class ShardInfo(NamedTuple):
-    """One shard: `pid` is None while no process runs; `last_exit` says how the process before ended, or None."""
+    """The status of one shard.
+
+    `pid` is None while no process runs. `last_exit` says how the previous process ended, or is None.
+    """
 
     index: int  # type: ignore[assignment]  # the contract's name, which tuples have a method of
     pid: int | None
@@ -28,8 +35,11 @@ class ShardInfo(NamedTuple):
 
 
 def describe_exit(wait_status: int, sender: str = "the supervisor") -> str:
-    """Return how a process ended, from its wait status, with the likely cause of a SIGKILL not sent by `sender`."""
-    # The two halves of a wait status, as WIFSIGNALED and WEXITSTATUS read them.
+    """Return a description of how a process ended, from its wait status.
+
+    A SIGKILL that `sender` did not send gets its likely cause added.
+    """
+    # The low seven bits of a wait status are the signal, the next byte is the exit code.
     number = wait_status & 0x7F
     if not number:
         return f"exit code {wait_status >> 8 & 0xFF}"

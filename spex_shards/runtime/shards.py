@@ -1,4 +1,4 @@
-"""Shards with a service of the application's on them: what `runtime` offers to those who want no specification."""
+"""`Shards`: runs a service of the application, for users of the runtime who need no specifications."""
 
 from __future__ import annotations
 
@@ -24,34 +24,31 @@ logger = logging.getLogger("spex_shards")
 
 
 class Shards(Lifetime):
-    """A service on a number of shards: processes that own a part of its state each, and are restarted alone.
+    """Runs a service on a number of shards: processes that each own a part of the state and are restarted on their own.
 
-    Each command is applied exactly once, and durable when `call` returns; a shard that is killed goes on with
-    everything
-    that was acknowledged. The constructor checks its arguments and starts nothing; ``with`` or `start` does.
-    Thread-safe;
-    a forked child uses the same object as a new client. Where the program's main module starts it, that must be guarded
-    by ``if __name__ == "__main__"`` only as far as the program itself needs it: shards never import it.
+    Each command is applied exactly once, and is durable when `call` returns. A shard that is killed continues with
+    everything that was acknowledged. The constructor checks its arguments and starts nothing; ``with`` or `start` does.
+    Thread-safe. A forked child uses the same object as a new client. A program that creates one needs no ``if __name__
+    == "__main__"`` guard for it: shards never import the program's main module.
 
     Args:
-        service: A subclass of `Service`; one that cannot be imported by its name is sent to the shards.
-        data_dir: Where everything is kept: a directory of this service alone.
-        shards: Their number, 1 to 1024; fixed for a data directory.
-        processes: False: the one shard is open in this process, without any other; `shards` must be 1 then.
-        durability: ``"process"`` (survives the death of any process) or ``"disk"`` (a power loss as well).
+        service: A subclass of `Service`; a class that cannot be imported by its name is sent to the shards.
+        data_dir: The directory that holds all state; it belongs to this service alone.
+        shards: The number of shards, 1 to 1024; fixed for a data directory.
+        processes: False: run one shard in this process and start no other process; `shards` must be 1.
+        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss).
         call_timeout: Seconds that a call waits for its answer.
-        max_unacknowledged: Most calls on their way to a shard that nobody waits for.
-        max_frame_bytes: Most bytes of one call.
-        max_restarts, max_seconds: A shard that dies more often within that time is given up, and tried again with
-        growing
-            pauses.
-        hang_timeout: Seconds after which a shard without progress counts as hung, and is killed; None: never.
-        shutdown_timeout: Seconds that shards have to finish when they are closed.
-        on_message: Called with each message that a service sends to the caller, on one thread.
+        max_unacknowledged: The most calls of `post` that may be on their way to a shard.
+        max_frame_bytes: The most bytes of one call.
+        max_restarts, max_seconds: A shard that dies more than `max_restarts` times within `max_seconds` is given up,
+            and started again after pauses that grow.
+        hang_timeout: Seconds without progress after which a shard counts as hung and is killed; None: never.
+        shutdown_timeout: Seconds that shards get to finish when they are closed.
+        on_message: Called on one thread with each message that a service sends to this process.
 
     Raises:
-        TypeError: `service` is no service, or an operation of it cannot be one.
-        ValueError: A value against its rule; names it, the rule and the value.
+        TypeError: `service` is not a service, or one of its operations has a form that is not allowed.
+        ValueError: An argument breaks its rule; the text names the argument, the rule and the value.
     """
 
     what: ClassVar[str] = "shard runtime"
@@ -97,20 +94,22 @@ class Shards(Lifetime):
     # ------------------------------------------------------------------ calls
 
     def call(self, key: Any, operation: str, *arguments: Any, **named: Any) -> Any:
-        """Have the shard of a key carry an operation out; return its answer. A command is durable then.
+        """Have the shard of a key carry out an operation, and return its answer.
+
+        A command is durable when this returns.
 
         Args:
-            key: What the operation is about; what identifiers may be.
-            operation: Its name.
-            arguments: Its arguments behind the key.
-            named: More of them, by name.
+            key: What the operation is about; its types are those of identifiers.
+            operation: The operation's name.
+            arguments: The operation's arguments after the key.
+            named: More arguments, by name.
 
         Raises:
-            AttributeError: The service has no such operation, or it belongs to no key.
-            TypeError: The arguments are not what it takes.
-            ServiceError: What the service raised, as a class that it declares in `errors`.
-            OperationFailed: It raised something else; the remote traceback is the ``__cause__``.
-            ShardError: A shard could not be reached; `maybe_executed` says whether it may be applied all the same.
+            AttributeError: The service has no such operation, or the operation takes no key.
+            TypeError: The arguments do not match the operation's parameters.
+            ServiceError: The service raised one of the classes that it declares in `errors`; this is that class.
+            OperationFailed: The service raised something else; the remote traceback is the ``__cause__``.
+            ShardError: The shard gave no answer; `maybe_executed` says whether the operation may still be applied.
         """
         found = self._declared.operation(operation, keyed=True)
         packed = encode([key, *found.bound(arguments, named)])
@@ -118,12 +117,15 @@ class Shards(Lifetime):
             return decode_value(self._open.call(canonical(key), found.wire, (packed,)))
 
     def post(self, key: Any, operation: str, *arguments: Any, **named: Any) -> None:
-        """Do as `call` without waiting: in the order of the calls of this process to that key.
+        """Send an operation as `call` does, without waiting for its answer.
 
-        What could not be applied is logged, and raised by the next `flush` or `close`.
+        Calls of this process to the same key are carried out in their order. Errors are logged, and raised by the next
+        `flush` or `close`.
 
         Raises:
-            CallTimeout: Too much was on its way for `call_timeout`; nothing was sent.
+            AttributeError: The service has no such operation, or the operation takes no key.
+            TypeError: The arguments do not match the operation's parameters.
+            CallTimeout: Too many calls were on their way for `call_timeout` seconds; nothing was sent.
         """
         found = self._declared.operation(operation, keyed=True)
         packed = encode([key, *found.bound(arguments, named)])
@@ -134,27 +136,27 @@ class Shards(Lifetime):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: What could not be applied since the last `flush`.
+            ExceptionGroup: The errors of calls that could not be applied since the last `flush`.
         """
         raise_unapplied(self._open.flush(timeout))
 
     def call_all(self, operation: str, *arguments: Any, **named: Any) -> list[Any]:
-        """Have all shards carry an operation out that belongs to no key; return the answers by shard.
+        """Have all shards carry out an operation that takes no key; return their answers in the order of the shards.
 
         Raises:
-            SpexError: One could not; the others may have.
+            SpexError: A shard failed; other shards may have carried the operation out.
         """
         found = self._declared.operation(operation, keyed=False)
         return self._of_all(found, found.bound(arguments, named))
 
     def iterate(self, operation: str, *arguments: Any, **named: Any) -> Iterator[Any]:
-        """Iterate over what all shards hold, in pages, with bounded memory.
+        """Iterate over items of all shards, one page at a time, so that memory stays bounded.
 
         Args:
-            operation: A query that belongs to no key, with a parameter ``after`` (at first None), which returns a page
-                and the ``after`` of the next one: ``([…], after)``, with None for the last.
-            arguments: Its other arguments.
-            named: More of them, by name.
+            operation: A query that takes no key but a parameter ``after`` (at first None). It returns a page and the
+                ``after`` of the next page, ``([…], after)``, with None for the last page.
+            arguments: The query's other arguments.
+            named: More arguments, by name.
         """
         found = self._declared.operation(operation, keyed=False)
         for shard in range(self._open.shard_count):
@@ -167,14 +169,18 @@ class Shards(Lifetime):
                     break
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
-        """Give out what the service has sent by ``call.send``, and what arrives soon; as those of managers."""
+        """Iterate over messages that the service sent by ``call.send``; see `InstanceManager.messages`.
+
+        Args:
+            timeout: Seconds to wait for another message.
+        """
         self._open.check()
         return self.mailbox.messages(timeout)
 
     # ------------------------------------------------------------------ processes
 
     def shards(self) -> list[ShardInfo]:
-        """Return what is known of each shard's process."""
+        """Return the status of each shard's process."""
         return self._open.shards()
 
     def stats(self) -> list[dict[str, Any]]:
@@ -182,7 +188,7 @@ class Shards(Lifetime):
         return [{"shard": index, **report} for index, report in enumerate(self._open.stats())]
 
     def revive(self, index: int) -> None:
-        """Start a shard again that was given up, and wait until it is ready."""
+        """Restart a shard that was given up, and wait until it is ready."""
         count = self._open.shard_count
         _rule("index", index, f"a shard's, 0 to {count - 1}", type(index) is int and 0 <= index < count)
         self._open.revive(index)
@@ -221,8 +227,7 @@ class Shards(Lifetime):
         from .client import ClientOptions
 
         options = self._options
-        limits = options["max_unacknowledged"], options["max_frame_bytes"], options["hang_timeout"]
-        return ClientOptions(shards, options["call_timeout"], *limits)
+        return ClientOptions(shards, options["call_timeout"], options["max_unacknowledged"], options["max_frame_bytes"])
 
     def _open_here(self) -> Transport:
         from .hosting import HostOf, reference_to
@@ -250,11 +255,11 @@ def connect(
     call_timeout: float = 5.0,
     on_message: Callable[[Any], None] | None = None,
 ) -> Shards:
-    """Return started `Shards` on those that another process runs; `close` detaches.
+    """Return started `Shards` that use the shards of another process; `close` detaches from them.
 
     Raises:
         DataDirError: There is no data directory.
-        ShardDown: No process runs them.
+        ShardDown: No process runs the shards.
     """
     shards = Shards(service, data_dir=data_dir, call_timeout=call_timeout, on_message=on_message)
     shards._connect = shards._attach
@@ -268,7 +273,7 @@ def _declared(service: type[Service]) -> Declared:
 
 
 class _TheirErrors:
-    """Makes a service's errors what they were, where the service declares their classes."""
+    """Within a ``with`` block, raises a service's errors as the classes that the service declares."""
 
     def __init__(self, declared: Declared) -> None:
         self._classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in declared.cls.errors}

@@ -1,4 +1,4 @@
-"""The seam between a manager and shards: how operations reach them, whatever lies in between."""
+"""The seam between a manager and shards: how requests reach the shards, over pipes or in the same process."""
 
 from __future__ import annotations
 
@@ -11,97 +11,104 @@ from .shard_info import ShardInfo
 
 
 class Transport(Protocol):
-    """A way to a number of shards, open from the moment that it is there. Thread-safe.
+    """A way to send requests to shards. It is open from the moment it exists. Thread-safe.
 
     Attributes:
-        shard_count: How many shards there are.
-        ships: Whether functions and classes must be sent as bytes; else they are taken as they are.
+        shard_count: The number of shards.
+        ships: Whether functions and classes must be sent as bytes; if not, the objects themselves are passed.
     """
 
     @property
     def shard_count(self) -> int:
-        """How many shards there are."""
+        """The number of shards."""
 
     @property
     def ships(self) -> bool:
-        """Whether functions must be sent as bytes."""
+        """Whether functions and classes must be sent as bytes."""
 
     def check(self) -> None:
-        """Do nothing where it can be used.
+        """Raise if this process must not use the transport.
 
         Raises:
-            DataDirLocked: It is the parent's of this forked child.
+            DataDirLocked: This is a forked child, and the transport belongs to its parent.
         """
 
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
-        """Have the shard of a key carry an operation out, durably; return its plain answer.
+        """Have the shard of a key carry out an operation; return its plain answer once the changes are durable.
 
         Args:
-            key: Canonical bytes, by which the shard is found.
-            operation: What to do.
+            key: The key's canonical bytes, which select the shard.
+            operation: The operation.
             arguments: Plain values.
 
         Raises:
-            SpexError: What the service answered, or what kept it from answering.
+            SpexError: The service answered with an error, or the shard gave no answer.
         """
 
     def post(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
-        """Have the shard of a key carry an operation out, without waiting; in the order of the calls.
+        """Send an operation to the shard of a key without waiting for its answer; order is kept per key.
+
+        Args:
+            key: The key's canonical bytes, which select the shard.
+            operation: The operation.
+            arguments: Plain values.
 
         Raises:
-            CallTimeout: Too much is on its way already; nothing was sent.
+            CallTimeout: Too many requests are on their way; nothing was sent.
             ShardFailed: The shard is given up.
         """
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Have shards carry an operation out at the same time.
+        """Have several shards carry out an operation at the same time.
 
         Args:
-            operation: What to do.
-            arguments: By shard.
+            operation: The operation.
+            arguments: Shard → its arguments.
 
         Returns:
-            Shard → its plain answer, or the `SpexError` that it ended with.
+            Shard → its plain answer, or the `SpexError` that it failed with.
         """
 
     def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Make something known to all shards, ahead of whatever is sent after this; what had the name before goes.
+        """Make something known to all shards, before any request that is sent later.
+
+        A new declaration replaces an earlier one of the same name.
 
         Raises:
             ValueError: It is larger than a request may be.
         """
 
     def flush(self, timeout: float | None) -> list[SpexError]:
-        """Wait until everything posted is applied; return what could not be, and was not returned before.
+        """Wait until everything posted is applied; return the errors that were not returned before.
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
         """
 
     def shards(self) -> list[ShardInfo]:
-        """Return what is known of each shard's process."""
+        """Return the status of each shard's process."""
 
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard."""
 
     def revive(self, index: int) -> None:
-        """Have a shard that was given up started again, and wait until it answers."""
+        """Restart a shard that was given up, and wait until it answers."""
 
     def close(self, timeout: float) -> list[SpexError]:
-        """Flush, and let go; return what could not be applied and was not returned before.
+        """Flush, and release everything; return the errors that were not returned before.
 
-        A close that was cut off, or is interrupted by another, may be repeated: so may each of its steps.
+        If an exception cuts a close off, or another close interrupts it, it can be repeated: so can each of its steps.
 
         Args:
-            timeout: Seconds that what is on its way has.
+            timeout: Seconds that requests on their way get to finish.
 
         Raises:
-            StoreError: Everything is applied, but not everything could be written out.
+            StoreError: Everything is applied, but not everything could be written to the disk.
         """
 
 
 def unapplied(kept: list[SpexError], missing: int, where: str, **context: Any) -> list[SpexError]:
-    """Return errors that are kept, and one more for those that are not."""
+    """Return the kept errors, plus one that stands for the `missing` errors that were not kept."""
     if not missing:
         return kept
     text = f"{missing} more {where} could not be applied; the first and the newest of them are told one by one"

@@ -1,4 +1,4 @@
-"""Backups are taken from running shards, are of one moment each, and are whole or not there."""
+"""Backups: each shard is copied at one moment, also while it runs, and a backup is complete or not there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ while True:
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    """Return a data directory of three shards in which nothing runs."""
+    """Return a data directory of three shards that no process uses."""
     path = tmp_path / "data"
     with _manager(path) as manager:
         for number in range(60):
@@ -83,7 +83,7 @@ def _entries(path: Path, shards: int = 3) -> dict[Any, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("durability", [pytest.param("process", marks=pytest.mark.long), "disk"])
 def test_what_was_acknowledged_before_a_backup_is_in_it(tmp_path: Path, durability: str, no_process_left: None) -> None:
-    """Under load, with a shard killed on the way: each backup is clean, opens, and has all of it."""
+    """Under load, and with a shard killed during it, each backup is clean, opens, and has all acknowledged changes."""
     told: dict[int, int] = {}
     stop = threading.Event()
 
@@ -123,7 +123,7 @@ def test_what_was_acknowledged_before_a_backup_is_in_it(tmp_path: Path, durabili
 
 @pytest.fixture(params=["process", "disk"])
 def writer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Run a process that writes batches as fast as it can, with a checkpoint after every few; say what is kept."""
+    """Start a process that writes batches as fast as it can, with many checkpoints, and reports each commit."""
     folder, acknowledged = tmp_path / "shard", tmp_path / "acknowledged"
     acknowledged.write_bytes(b"%08d" % 0)
     process = subprocess.Popen([sys.executable, "-c", WRITER, folder, acknowledged, request.param, "40"])
@@ -138,7 +138,7 @@ def writer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Pat
 @pytest.mark.process
 @pytest.mark.slow
 def test_copies_of_a_shard_race_with_its_log_files_reuse(writer: tuple[Path, Path], tmp_path: Path) -> None:
-    """Files are read while they are written, closed and begun anew: still it is a whole prefix of the batches."""
+    """Files are read while they are written, closed and reused: the copy still has a whole prefix of the batches."""
     folder, acknowledged = writer
     for _ in range(60):
         before = int(acknowledged.read_bytes())
@@ -155,9 +155,9 @@ def test_copies_of_a_shard_race_with_its_log_files_reuse(writer: tuple[Path, Pat
 @given(seed=st.integers(0, 2**32), sync_each=st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_log_that_was_read_slowly_gives_a_whole_prefix_or_an_error(seed: int, sync_each: bool) -> None:
-    """Each file is read at another moment, in pieces, and the store last: nothing acknowledged before is missing.
+    """Each file is read at another moment and in pieces, the store last: no batch acknowledged before is missing.
 
-    The error is the one that has the copy be taken again.
+    The error is the one that makes `backup` copy the shard again.
     """
     random = Random(seed)
     disk, base, clock = SimDisk(), SimBase(), Clock()
@@ -201,7 +201,7 @@ def test_a_log_that_was_read_slowly_gives_a_whole_prefix_or_an_error(seed: int, 
 
 
 def test_a_stopped_directory_is_copied_and_restored(filled: Path, tmp_path: Path) -> None:
-    """Twice over: what comes out is what went in; neither source is changed."""
+    """Backup and restore, twice in a row, keep the content, and change neither source."""
     before = {path: path.read_bytes() for path in filled.rglob("*") if path.is_file() and path.suffix != ".mdb"}
     before |= {path: path.read_bytes() for path in filled.rglob("data.mdb")}
     assert len(backup(filled, tmp_path / "backup")) == 3
@@ -218,7 +218,7 @@ def test_a_stopped_directory_is_copied_and_restored(filled: Path, tmp_path: Path
 
 @pytest.mark.process
 def test_what_is_in_a_log_only_is_copied_and_restored(tmp_path: Path, no_process_left: None) -> None:
-    """Of a killed worker; a backup of a backup too."""
+    """The log is that of a killed worker; a backup of a backup has it too."""
     with _manager(tmp_path / "data", 1, max_restarts=0) as manager:
         for number in range(10):
             manager.init_instance(Order, number, initial_state="new")
@@ -231,7 +231,7 @@ def test_what_is_in_a_log_only_is_copied_and_restored(tmp_path: Path, no_process
 
 
 def test_a_destination_that_is_in_use_is_refused(filled: Path, tmp_path: Path) -> None:
-    """Before anything is copied; a file, a directory with something in it, and the directory itself."""
+    """A file, a directory with content, and the data directory itself are refused before anything is copied."""
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("")
@@ -247,7 +247,7 @@ def test_a_destination_that_is_in_use_is_refused(filled: Path, tmp_path: Path) -
 
 
 def test_what_is_no_data_directory_is_neither_copied_nor_restored(filled: Path, tmp_path: Path) -> None:
-    """Nor one that is between two numbers of shards."""
+    """Neither is a directory that is between two numbers of shards."""
     for call in (backup, restore):
         with pytest.raises(spex.DataDirError, match="is no data directory"):
             call(tmp_path / "nowhere", tmp_path / "new")
@@ -272,7 +272,7 @@ def test_a_damaged_directory_is_not_copied_and_a_damaged_backup_not_restored(fil
 
 
 def test_a_backup_on_which_a_manager_runs_is_not_restored(filled: Path, tmp_path: Path) -> None:
-    """Its files change meanwhile; the error names the process."""
+    """Its files may change meanwhile; the error names the process."""
     backup(filled, tmp_path / "backup")
     with _manager(tmp_path / "backup"), pytest.raises(spex.DataDirLocked, match="belongs to process"):
         restore(tmp_path / "backup", tmp_path / "new")
@@ -280,7 +280,7 @@ def test_a_backup_on_which_a_manager_runs_is_not_restored(filled: Path, tmp_path
 
 @pytest.mark.process
 def test_a_backup_that_is_killed_is_never_taken_for_one(filled: Path, tmp_path: Path) -> None:
-    """Whatever lies beside has another name, and no layout record; the next one works."""
+    """Its remains have another name and no layout record; the next backup works."""
     script = (
         "import os, sys, spex_shards.audit.copies as b\n"
         "real = b.copy_shard\n"
@@ -303,7 +303,7 @@ def test_a_backup_that_is_killed_is_never_taken_for_one(filled: Path, tmp_path: 
 
 @pytest.mark.process
 def test_what_killed_backups_leave_is_swept_and_what_others_are_at_is_not(filled: Path, tmp_path: Path) -> None:
-    """By the next backup or restore to that place; a running one's folder, and what only has such a name, stays."""
+    """The next backup or restore to that place removes it, but not a running one's folder or one that looks alike."""
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     of_dead, of_other = (
         tmp_path / f".there.partial-{int(dead.stdout)}-1-a",
@@ -337,7 +337,7 @@ def models_in(folder: Path) -> dict[str, str]:
 
 
 def test_the_model_files_are_copied_and_come_back(filled: Path, tmp_path: Path) -> None:
-    """Into the folder of the new directory, or where they are wanted; never over others."""
+    """They are restored into the folder of the new directory, or to a given place, and never overwrite others."""
     models = tmp_path / "configured"
     (models / "folder.spex").mkdir(parents=True)
     for name in ("Order.spex", "Order.spex.json", "README", ".hidden.spex"):
@@ -361,7 +361,7 @@ def test_the_model_files_are_copied_and_come_back(filled: Path, tmp_path: Path) 
 
 
 def test_the_commands_take_the_models_along(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the option, or of the directory that is named; which must be there then."""
+    """The commands copy the models of the option, or of a given directory, which must exist."""
     models = tmp_path / "configured"
     models.mkdir()
     (models / "Order.spex").write_text("a model")
@@ -380,7 +380,7 @@ def test_the_commands_take_the_models_along(filled: Path, tmp_path: Path, monkey
 
 
 def test_progress_reaches_its_end(filled: Path, tmp_path: Path) -> None:
-    """In bytes; never beyond the whole."""
+    """Progress is counted in bytes and never exceeds the total."""
     for call, name in ((backup, "one"), (restore, "two")):
         told: list[tuple[int, int]] = []
         call(filled, tmp_path / name, progress=lambda done, total, told=told: told.append((done, total)))
@@ -389,7 +389,7 @@ def test_progress_reaches_its_end(filled: Path, tmp_path: Path) -> None:
 
 
 def test_the_commands_copy_and_restore(filled: Path, tmp_path: Path) -> None:
-    """A line each; exit code 2 and one line when it cannot be done."""
+    """Each command prints one line; a failure is exit code 2 and one line."""
     assert run("backup", filled, tmp_path / "b") == (0, f"{tmp_path / 'b'}: 3 shards copied\n", "")
     assert run("restore", tmp_path / "b", tmp_path / "d") == (
         0,

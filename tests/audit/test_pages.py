@@ -1,4 +1,4 @@
-"""The pages of LMDB's file: each used once or free; whatever LMDB says nothing of is found by `verify`."""
+"""The pages of LMDB's file: each is used once or free, and `verify` finds the faults that LMDB does not report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ META_AT = 16 + 24
 
 
 class File:
-    """LMDB's file of a shard, to be tampered with."""
+    """LMDB's file of a shard, for tampering."""
 
     def __init__(self, shard: Path) -> None:
         self.path = shard / "data.mdb"
@@ -32,7 +32,7 @@ class File:
         self.last = self.number(self.meta + 2 * 48)
 
     def number(self, at: int) -> int:
-        """Return the eight bytes there."""
+        """Return the eight bytes at a position as a number."""
         return int(struct.unpack_from("@Q", self.data, at)[0])
 
     def put(self, at: int, value: int) -> None:
@@ -41,11 +41,11 @@ class File:
         self.path.write_bytes(self.data)
 
     def tree(self, index: int) -> int:
-        """Return where the page begins that is the root of the tree "free" (0) or "main" (1)."""
+        """Return the position of the root page of the tree "free" (0) or "main" (1)."""
         return PAGE * self.number(self.meta + index * 48 + 40)
 
     def nodes(self, page: int) -> list[int]:
-        """Return where the data of a leaf's nodes begin."""
+        """Return the positions of the data of a leaf's nodes."""
         lower = struct.unpack_from("@H", self.data, page + 12)[0]
         offsets = struct.unpack_from(f"@{(lower - 16) // 2}H", self.data, page + 16)
         found = []
@@ -56,17 +56,17 @@ class File:
         return found
 
     def free_list(self) -> int:
-        """Return where the longest list of free pages begins: how many there are, and then they."""
+        """Return the position of the longest list of free pages: their count, followed by the pages."""
         return max(self.nodes(self.tree(0)), key=self.number)
 
     def table(self, name: bytes) -> int:
-        """Return where the tree of a table is described."""
+        """Return the position of a table's tree."""
         main = self.tree(1)
         return next(at for at in self.nodes(main) if self.data[at - len(name) : at] == name)
 
 
 def fill(shard: Path, batches: int = 60) -> None:
-    """Write and delete small and large values, so that there are trees of several levels, and pages are freed."""
+    """Write and delete small and large values, so that there are deep trees and free pages."""
     random = Random(1)
     store = LmdbStore(shard, sync=False)
     for _ in range(batches):
@@ -91,7 +91,7 @@ def shard(tmp_path: Path) -> Path:
 
 
 def findings(shard: Path) -> list[tuple[str, str, str]]:
-    """Return what is found."""
+    """Return the findings."""
     found: list[tuple[str, str, str]] = []
     audit_pages(shard, lambda *finding: found.append(finding))
     return found
@@ -99,27 +99,27 @@ def findings(shard: Path) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("batches", [0, 1, 200])
 def test_a_sound_file_has_no_findings(tmp_path: Path, batches: int) -> None:
-    """From an empty one to one whose free list has overflow pages itself."""
+    """The files range from an empty one to one whose free list has overflow pages."""
     fill(tmp_path / "shard-000", batches)
     assert findings(tmp_path / "shard-000") == []
 
 
 def both(file: File) -> tuple[int, str, str]:
-    """A used page is free as well: the next transaction would write over it."""
+    """Make a used page free as well: the next transaction would overwrite it."""
     page = file.number(file.table(b"instances") + 40)
     file.put(file.free_list() + 8, page)
     return page, ONCE, "it is in the tree instances and in the free list"
 
 
 def free_twice(file: File) -> tuple[int, str, str]:
-    """A page is free twice: it would be used twice."""
+    """Make a page free twice: it would be used twice."""
     at = file.free_list()
     file.put(at + 8, page := file.number(at + 16))
     return page, ONCE, "it is in the free list and in the free list"
 
 
 def lost(file: File) -> tuple[int, str, str]:
-    """A page that was free is not any more, and nobody uses it."""
+    """Remove a page from the free list, so that it is neither free nor used."""
     at = file.free_list()
     page = file.number(at + 8 * file.number(at))
     file.put(at, file.number(at) - 1)
@@ -127,33 +127,33 @@ def lost(file: File) -> tuple[int, str, str]:
 
 
 def beyond(file: File) -> tuple[int, str, str]:
-    """A free page that there is not."""
+    """Add a free page that does not exist."""
     file.put(file.free_list() + 8, file.last + 7)
     return file.last + 7, FORM, f"in the free list: it lies behind the last page, {file.last}"
 
 
 def far_beyond(file: File) -> tuple[int, str, str]:
-    """The highest number that can be written."""
+    """Add the highest possible page number."""
     file.put(file.table(b"history") + 40, 2**64 - 2)
     return 2**64 - 2, FORM, f"in the tree history: it lies behind the last page, {file.last}"
 
 
 def other_number(file: File) -> tuple[int, str, str]:
-    """A page that says that it is another."""
+    """Give a page another page's number."""
     page = file.number(file.table(b"instances") + 40)
     file.put(page * PAGE, page + 1)
     return page, FORM, f"in the tree instances: number {page + 1}, flags 0x1"
 
 
 def shared(file: File) -> tuple[int, str, str]:
-    """Two tables lead to the same pages."""
+    """Let two tables use the same pages."""
     page = file.number(file.table(b"instances") + 40)
     file.put(file.table(b"history") + 40, page)
     return page, ONCE, "it is in the tree instances and in the tree history"
 
 
 def too_few(file: File) -> tuple[str, str, str]:
-    """A table that says that it has more rows than it has."""
+    """Let a table claim more rows than it has."""
     at = file.table(b"instances") + 32
     file.put(at, count := file.number(at) + 1)
     return "the tree instances", COUNTED, f"{count - 1} entries of {count}"
@@ -161,13 +161,13 @@ def too_few(file: File) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("spoil", [both, free_twice, lost, beyond, far_beyond, other_number, shared, too_few])
 def test_whatever_is_wrong_with_a_page_is_found(shard: Path, spoil: Callable[[File], tuple[object, str, str]]) -> None:
-    """With its number, the rule, and what was found."""
+    """The finding has the page's number, the rule, and what was found."""
     page, rule, value = spoil(File(shard))
     assert (str(page), rule, value) in findings(shard)
 
 
 def test_any_flipped_bit_in_trees_and_free_list_is_survived(shard: Path) -> None:
-    """Findings or none, and never anything else; bounded in number."""
+    """There are findings or none, bounded in number, and never an exception."""
     file = File(shard)
     sound = bytes(file.data)
     random = Random(2)
@@ -182,7 +182,7 @@ def test_any_flipped_bit_in_trees_and_free_list_is_survived(shard: Path) -> None
 
 
 def test_many_findings_are_cut_short(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And counted."""
+    """The rest is counted."""
     monkeypatch.setattr(audited, "MOST_TOLD", 5)
     file = File(shard)
     at = file.free_list()
@@ -194,7 +194,7 @@ def test_many_findings_are_cut_short(shard: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_verify_tells_of_pages_and_goes_on_with_the_rows(tmp_path: Path) -> None:
-    """As findings of the table "pages"."""
+    """They are findings of the table "pages"."""
     path = tmp_path / "data"
     with spex.SimpleInstanceManager(data_dir=path, impl_models_dir=tmp_path / "m", learning_mode=True) as manager:
         for number in range(50):

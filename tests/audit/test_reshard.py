@@ -1,4 +1,4 @@
-"""`reshard`: only what must move does, nothing is lost, and it may be killed at any point and goes on."""
+"""`reshard`: moves only instances that must move, loses nothing, and continues after being killed at any point."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NOW = 1_700_000_000 * SECOND
 
 
 class Timed(spex.Specification):
-    """Has due times; nothing is due while the tests run."""
+    """Has due times; nothing becomes due while the tests run."""
 
     name = "reshard.Timed"
     transition_timeout = 1e6
@@ -51,7 +51,7 @@ class Timed(spex.Specification):
 
 
 class Lenient(spex.Specification):
-    """Accepts everything that its model does not know."""
+    """Accepts everything that its model does not have."""
 
     name = "reshard.Lenient"
     transitions = [("a", "go", "b")]
@@ -67,7 +67,7 @@ FIXED = spex.ImplModel(
 
 
 def fill(path: Path, shards: int, seed: int, instances: int = 60, longest: int = 12) -> None:
-    """Make a directory with something of everything in every shard, by the engines themselves."""
+    """Make a directory with every kind of row in every shard, by the engines themselves."""
     random = Random(seed)
     directory = DataDir(path)
     directory.make()
@@ -109,7 +109,7 @@ def fill(path: Path, shards: int, seed: int, instances: int = 60, longest: int =
 
 
 def content(path: Path, shards: int) -> dict[str, Any]:
-    """Return what a directory holds, without regard to where and under what number."""
+    """Return the content of a directory, without shard numbers and row numbers."""
     instances: dict[bytes, Any] = {}
     models: dict[str, set[Any]] = {}
     deviations: dict[Any, Any] = {}
@@ -136,7 +136,7 @@ def content(path: Path, shards: int) -> dict[str, Any]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[Any]:
-    """Return what differs between two contents, short enough to be read."""
+    """Return the differences of two contents in a short form."""
     found = []
     for name in one:
         if isinstance(one[name], dict):
@@ -160,7 +160,7 @@ MORE_SHARDS = [(2, 1), (3, 5), (4, 7), (1, 6), (16, 15)]
     [(1, 2), (5, 3), (7, 1), *(pytest.param(*both, marks=pytest.mark.long) for both in MORE_SHARDS)],
 )
 def test_everything_is_there_afterwards_and_where_it_routes_to(tmp_path: Path, before: int, after: int) -> None:
-    """Instances with history, meta and due times; models, deviations counted together, log records; verify is clean."""
+    """Instances keep history, meta and due times; models, counts and log records are kept; verify is clean."""
     fill(tmp_path / "data", before, seed=before * 100 + after)
     expected = content(tmp_path / "data", before)
     done = reshard(tmp_path / "data", after)
@@ -182,7 +182,7 @@ def test_everything_is_there_afterwards_and_where_it_routes_to(tmp_path: Path, b
 def test_any_numbers_of_shards_one_after_the_other(
     tmp_path_factory: pytest.TempPathFactory, before: int, after: int, further: int, seed: int
 ) -> None:
-    """Also there and back; the content is what it was."""
+    """The content stays the same, also after going back."""
     path = tmp_path_factory.mktemp("any") / "data"
     fill(path, before, seed, instances=25)
     expected = content(path, before)
@@ -193,7 +193,7 @@ def test_any_numbers_of_shards_one_after_the_other(
 
 
 def test_it_moves_only_what_must(tmp_path: Path) -> None:
-    """From 8 to 9 shards about a ninth of the instances; the others keep their numbers."""
+    """From 8 to 9 shards, about a ninth of the instances move; the others keep their numbers."""
     fill(tmp_path / "data", 8, seed=1, instances=300 if LONG else 100, longest=1)
     count = len(content(tmp_path / "data", 8)["instances"])
     done = reshard(tmp_path / "data", 9)
@@ -201,7 +201,7 @@ def test_it_moves_only_what_must(tmp_path: Path) -> None:
 
 
 def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
-    """More entries than one batch has: what is there of it meanwhile counts as garbage."""
+    """A history longer than a batch counts as garbage while it is partly copied."""
     path = tmp_path / "data"
     fill(path, 1, seed=3, instances=5, longest=9000)
     expected = content(path, 1)
@@ -215,7 +215,7 @@ def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
 
 
 def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
-    """As a crash leaves it, on shards that give and shards that take."""
+    """The log is that of a crash, on source and target shards."""
     from spex_shards.runtime.store.files import OsFiles
     from spex_shards.runtime.store.logged_store import LoggedStore
 
@@ -240,7 +240,7 @@ def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
 
 
 def test_timeouts_that_wait_for_a_handler_still_do(tmp_path: Path) -> None:
-    """Parked rows move as parked where the handler is one that only a client can supply."""
+    """Parked rows stay parked if only a client can supply the handler."""
     path = tmp_path / "data"
     fill(path, 1, seed=8, instances=30)
     store = LmdbStore(DataDir(path).shard(0), sync=True)
@@ -263,7 +263,7 @@ def test_timeouts_that_wait_for_a_handler_still_do(tmp_path: Path) -> None:
 
 
 def test_due_times_are_computed_anew_where_two_shards_knew_another_specification(tmp_path: Path) -> None:
-    """The shard that takes keeps its own, and settles what it took."""
+    """The target shard keeps its specification, and computes the moved instances' due times again."""
     path = tmp_path / "data"
     fill(path, 2, seed=9)
     store = LmdbStore(DataDir(path).shard(1), sync=True)
@@ -329,7 +329,7 @@ def _killed_at(step: int, path: Path, shards: int) -> bool:
     ("before", "after"), [(2, 3), *(pytest.param(*both, marks=pytest.mark.long) for both in [(3, 2), (3, 1)])]
 )
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
-    """Before each write, rename and unlink (a third of them in a short run): clean, and ended by another run."""
+    """It is killed before each write, rename and unlink (or a third of them); another run completes it."""
     fill(tmp_path / "sound", before, seed=before + after, instances=8)
     expected = content(tmp_path / "sound", before)
     path, step, ended = tmp_path / "data", 0, False
@@ -357,7 +357,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
 
 @pytest.mark.parametrize(("before", "after"), [(2, 4), pytest.param(4, 2, marks=pytest.mark.long)])
 def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int, after: int) -> None:
-    """By asking for the number that there was; later it is finished first."""
+    """Asking for the old number undoes it; after a deletion, the change must be finished first."""
     fill(tmp_path / "sound", before, seed=2, instances=12)
     expected = content(tmp_path / "sound", before)
     undone = refused = 0
@@ -387,7 +387,7 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("before", "after"), [(2, 5), pytest.param(5, 2, marks=pytest.mark.long)])
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
-    """The real process, by SIGKILL, over and over: clean after each, and the same in the end."""
+    """The real process is killed again and again: the directory is clean each time, and complete at the end."""
     path = tmp_path / "data"
     fill(path, before, seed=7, instances=500 if LONG else 60)
     expected = content(path, before)
@@ -413,7 +413,7 @@ def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, a
 
 
 def test_ctrl_c_stops_it_at_a_good_place(tmp_path: Path) -> None:
-    """The message says how to go on."""
+    """The message says how to continue."""
     path = tmp_path / "data"
     fill(path, 2, seed=4)
     with pytest.raises(KeyboardInterrupt, match=f"nothing is lost.*spex-shards reshard {path} --to 3"):
@@ -429,7 +429,7 @@ def test_ctrl_c_stops_it_at_a_good_place(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_changed_is_refused(tmp_path: Path) -> None:
-    """Each with its rule; nothing is changed."""
+    """Each refusal names its rule; nothing is changed."""
     path = tmp_path / "data"
     fill(path, 2, seed=4, instances=10)
     for bad in (0, 1025, "3", 2.0, True):
@@ -448,7 +448,7 @@ def test_what_cannot_be_changed_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_in_between_opens_by_nothing_else(tmp_path: Path) -> None:
-    """Neither a manager, of any number, nor backup, export or connect."""
+    """Managers of any number of shards, backup, export and connect refuse it."""
     path = tmp_path / "data"
     fill(path, 2, seed=4, instances=10)
     with pytest.raises(KeyboardInterrupt):
@@ -470,7 +470,7 @@ def test_a_directory_in_between_opens_by_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_damaged_instance_is_told_before_anything_is_deleted(tmp_path: Path) -> None:
-    """And then it can be undone, so that the rest stays usable."""
+    """The change can then be undone, so that the rest stays usable."""
     path = tmp_path / "data"
     fill(path, 2, seed=4)
     store = LmdbStore(DataDir(path).shard(1), sync=True)
@@ -489,7 +489,7 @@ def test_a_damaged_instance_is_told_before_anything_is_deleted(tmp_path: Path) -
 
 @pytest.mark.process
 def test_a_client_that_lives_through_it_never_routes_by_the_old_number(tmp_path: Path, no_process_left: None) -> None:
-    """It is told to be made anew, and nothing of its reaches a wrong shard."""
+    """Its error says to make a new manager, and none of its requests reaches a wrong shard."""
     places = {"data_dir": tmp_path / "data", "impl_models_dir": tmp_path / "models", "learning_mode": True}
     with spex.ShardedInstanceManager(**places, distribution_factor=2) as manager:
         manager.init_instance(Order, 0, initial_state="new")
@@ -518,7 +518,7 @@ def test_a_client_that_lives_through_it_never_routes_by_the_old_number(tmp_path:
 
 @pytest.mark.process
 def test_managers_find_everything_afterwards(tmp_path: Path, no_process_left: None) -> None:
-    """Instances, what was learned, and deviations; the error for the old number names the command."""
+    """They find instances, models and deviations; the error for the old number names the command."""
     places = {"data_dir": tmp_path / "data", "impl_models_dir": tmp_path / "models", "learning_mode": True}
     with spex.ShardedInstanceManager(**places, distribution_factor=4) as manager:
         for number in range(50):
@@ -544,7 +544,7 @@ def test_managers_find_everything_afterwards(tmp_path: Path, no_process_left: No
 
 
 def test_the_command_says_what_it_did(tmp_path: Path) -> None:
-    """One line; nothing to do is no error; wrong numbers are exit code 2."""
+    """It prints one line; having nothing to do is no error; wrong numbers are exit code 2."""
     path = tmp_path / "data"
     fill(path, 2, seed=4, instances=10)
     moved = [key for key in content(path, 2)["instances"] if routing.table(3)[routing.slot_of(key)] == 2]

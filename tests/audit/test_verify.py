@@ -1,4 +1,4 @@
-"""`verify`: a sound directory is clean, and whatever is wrong in one is found, named and survived."""
+"""`verify`: a sound directory has no findings, and every fault is found, named and survived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import spex_shards as spex
 from spex_shards.audit import Finding, verify
-from spex_shards.engine.rows import InstanceRow, instance_row, key_of
+from spex_shards.engine.rows import InstanceRow, instance_row, key_of, row_bytes
 from spex_shards.runtime.data_dir import DataDir, Layout, OwnerLock
 from spex_shards.runtime.protocol import records, routing
 from spex_shards.runtime.protocol.codec import canonical
@@ -39,7 +39,7 @@ class Watched(spex.Specification):
 
 
 def fill(manager: Any) -> None:
-    """Make a bit of everything: long identifiers, garbage, metas, models, deviations."""
+    """Make every kind of row: long identifiers, garbage, metas, models, deviations."""
     for name in ("one", "two", LONG):
         manager.init_instance(Watched, name, meta={"name": name[:5]}, initial_state="a")
         manager.transition(name, "go", "b")
@@ -52,7 +52,7 @@ def fill(manager: Any) -> None:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Return a data directory of one shard, in which nothing runs."""
+    """Return a data directory of one shard that no process uses."""
     path = tmp_path / "data"
     model = spex.ImplModel(
         specification=Strict.name, transitions=[(None, spex.INITIALISATION, "a"), ("a", "go", "b"), ("b", "stop", "c")]
@@ -70,7 +70,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(directory: Path) -> Iterator[LmdbStore]:
-    """Return the store of that directory, to be tampered with."""
+    """Return the store of that directory, for tampering."""
     made = LmdbStore(directory / "shard-000", sync=False)
     close, open_ = made.close, [True]
     made.close = lambda: close() if open_ and open_.pop() else None  # type: ignore[method-assign]
@@ -88,7 +88,7 @@ def row_of(store: LmdbStore, identifier: Any) -> InstanceRow:
 def put_instance(store: LmdbStore, identifier: Any, **fields: Any) -> None:
     """Change fields of an instance's row, and nothing else."""
     row = row_of(store, identifier)._replace(**fields)
-    store.apply({"instances": {key_of(canonical(identifier)): seal_flat(row)}})
+    store.apply({"instances": {key_of(canonical(identifier)): row_bytes(row)}})
 
 
 def first(store: LmdbStore, table: str) -> tuple[bytes, bytes]:
@@ -101,11 +101,40 @@ def flip(row: bytes) -> bytes:
     return bytes([row[0] ^ 1]) + row[1:]
 
 
+class Judged(spex.Specification):
+    """Its runs are judged."""
+
+    name = "verify.Judged"
+    judge = "run"
+    transitions = [("a", "go", "b"), ("b", "stop", "a")]
+
+
+def test_a_run_that_is_not_where_its_history_leads_is_found(places: dict[str, Path]) -> None:
+    """A position of an older specification is none: it is computed anew when it is needed."""
+    with spex.SimpleInstanceManager(**places) as manager:
+        manager.init_instance(Judged, 1)
+        manager.transition(1, "go", "b")
+        manager.mock_instance(Judged, 2, "b")
+        manager.transition(2, "stop", "a")
+    assert verify(places["data_dir"]) == []
+    store = LmdbStore(DataDir(places["data_dir"]).shard(0), sync=False)
+    run = row_of(store, 1).run
+    assert run is not None
+    put_instance(store, 1, run=run._replace(position=0))
+    store.close()
+    [finding] = verify(places["data_dir"])
+    assert (finding.table, finding.rule) == ("instances", "its run is where its history leads, at 1")
+    store = LmdbStore(DataDir(places["data_dir"]).shard(0), sync=False)
+    put_instance(store, 1, run=run._replace(digest=b"of another"))
+    store.close()
+    assert verify(places["data_dir"]) == []
+
+
 # ---------------------------------------------------------------------- what is sound
 
 
 def test_a_directory_that_was_closed_is_clean(directory: Path) -> None:
-    """With every kind of row in it; also through any path that leads there, and twice."""
+    """It has every kind of row; it is clean through any path to it, and at a second run."""
     assert verify(directory) == []
     assert verify(str(directory)) == []
     assert verify(os.path.relpath(directory)) == []
@@ -113,7 +142,7 @@ def test_a_directory_that_was_closed_is_clean(directory: Path) -> None:
 
 @pytest.mark.process
 def test_a_directory_whose_shards_were_killed_is_clean(places: dict[str, Path], no_process_left: None) -> None:
-    """What is still in the redo log counts; it is not written anywhere by being looked at."""
+    """The content of the redo log counts; verify does not write it anywhere."""
     manager = spex.ShardedInstanceManager(**places, distribution_factor=3, learning_mode=True, max_restarts=0).start()
     for number in range(500):
         manager.init_instance_nowait(Watched, number, initial_state="a")
@@ -131,7 +160,7 @@ def test_a_directory_whose_shards_were_killed_is_clean(places: dict[str, Path], 
 
 
 def test_timeouts_that_wait_for_a_handler_are_clean(directory: Path, store: LmdbStore) -> None:
-    """A parked row stands for the deadline where the handler is one that only a client can supply."""
+    """A parked row replaces the deadline's row if only a client can supply the handler."""
     key, value = first(store, "deadlines")
     number = instance_row(store.get("instances", value) or b"").specification
     store.apply({"deadlines": {key: None}, "parked": {u32(number) + key: value}})
@@ -283,7 +312,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_whatever_is_wrong_is_found(name: str, directory: Path, store: LmdbStore) -> None:
-    """One thing at a time, with the table, the rule and the value."""
+    """Each fault is found with the table, the rule and the value."""
     damage, table, rule = DAMAGES[name]
     damage(store)
     store.close()
@@ -292,7 +321,7 @@ def test_whatever_is_wrong_is_found(name: str, directory: Path, store: LmdbStore
 
 
 def test_an_instance_is_found_on_a_shard_that_it_does_not_route_to(directory: Path) -> None:
-    """It would never be found again by its identifier."""
+    """A request for its identifier would never find it there."""
     (directory / "shard-000").rename(directory / "shard-001")
     DataDir(directory).write_layout(Layout(2))
     elsewhere = [
@@ -305,7 +334,7 @@ def test_an_instance_is_found_on_a_shard_that_it_does_not_route_to(directory: Pa
 
 
 def test_a_row_is_named_by_its_identifier(directory: Path, store: LmdbStore) -> None:
-    """An operator knows what to look at; what cannot be read is shown as it is."""
+    """The finding shows the identifier; if that cannot be read, it shows the key."""
     put_instance(store, "one", deadline=77)
     _flip("metas")(store)
     store.close()
@@ -315,7 +344,7 @@ def test_a_row_is_named_by_its_identifier(directory: Path, store: LmdbStore) -> 
 
 
 def test_thousands_of_findings_are_cut_short(directory: Path, store: LmdbStore) -> None:
-    """The first thousand of a table, and a word about the rest."""
+    """The first thousand of a table are listed, and one more stands for the rest."""
     store.apply({"metas": {u64(number): b"" for number in range(5000, 8000)}})
     store.close()
     findings = verify(directory)
@@ -324,7 +353,7 @@ def test_thousands_of_findings_are_cut_short(directory: Path, store: LmdbStore) 
 
 
 def make_deadly(data: Path, key: bytes) -> None:
-    """Damage the page of a key, in every version that lies in the file, so that reading it runs beyond the map."""
+    """Damage the page of a key, in every version in the file, so that reading it runs beyond the map."""
     content = bytearray(data.read_bytes())
     entry = len(key).to_bytes(2, sys.byteorder) + key
     place = content.find(entry)
@@ -338,7 +367,7 @@ def make_deadly(data: Path, key: bytes) -> None:
 
 @pytest.mark.process
 def test_a_store_whose_reading_kills_the_process_is_a_finding(directory: Path, no_process_left: None) -> None:
-    """It names the table that was read. What comes before that is still told."""
+    """The finding names the table; earlier findings are still reported."""
     make_deadly(directory / "shard-000" / "data.mdb", u32(1) + u64(1))
     finding = verify(directory)[-1]
     assert (finding.shard, finding.table) == (0, "models")
@@ -348,7 +377,7 @@ def test_a_store_whose_reading_kills_the_process_is_a_finding(directory: Path, n
 
 @pytest.mark.process
 def test_a_shard_whose_store_kills_it_leaves_the_others_alone(places: dict[str, Path], no_process_left: None) -> None:
-    """Its models are read before any shard starts, in a process that may die of it; then it is given up alone."""
+    """A helper process reads its models before any shard starts, and may crash; then only this shard is given up."""
     options = {**places, "distribution_factor": 3, "learning_mode": True}
     with spex.ShardedInstanceManager(**options) as manager:
         for number in range(30):
@@ -363,7 +392,7 @@ def test_a_shard_whose_store_kills_it_leaves_the_others_alone(places: dict[str, 
 
 @pytest.mark.process
 def test_any_damage_to_the_file_is_survived(directory: Path, no_process_left: None) -> None:
-    """Random bytes over random pages: findings or none, but never a crash of the caller, and the file stays."""
+    """Random bytes over random pages give findings or none, but no crash of the caller, and the file is not changed."""
     path = directory / "shard-000" / "data.mdb"
     sound = path.read_bytes()
     found = 0
@@ -400,7 +429,7 @@ def test_a_directory_that_somebody_owns_is_left_alone(directory: Path, tmp_path:
 
 
 def test_what_is_no_data_directory_is_refused(tmp_path: Path) -> None:
-    """And nothing is made there."""
+    """Nothing is created there."""
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(spex.DataDirError, match="is no data directory"):
             verify(path)
@@ -408,7 +437,7 @@ def test_what_is_no_data_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_flipped_byte_in_the_layout_record_is_an_error_at_opening(directory: Path) -> None:
-    """Each byte of it: the error says what, where and what to do."""
+    """For each byte, the error says what is damaged, where, and what to do."""
     layout = directory / "layout"
     sound = layout.read_bytes()
     for place in range(len(sound)):
@@ -419,7 +448,7 @@ def test_a_flipped_byte_in_the_layout_record_is_an_error_at_opening(directory: P
 
 
 def test_a_newer_format_is_an_error_at_opening(directory: Path) -> None:
-    """With the format that was found."""
+    """The error names the format that was found."""
     (directory / "layout").write_bytes(records.seal([2, 1, routing.HASH_NAME, "something", "new"]))
     with pytest.raises(spex.DataDirError, match="has format 2"):
         verify(directory)
@@ -437,14 +466,14 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_the_command_says_that_all_is_well(directory: Path) -> None:
-    """Exit code 0, as text and as JSON."""
+    """It exits with 0, with text and with JSON output."""
     assert run("verify", directory) == (0, "all is well\n", "")
     code, out, _ = run("verify", directory, "--format", "json")
     assert (code, json.loads(out)) == (0, {"clean": True, "findings": []})
 
 
 def test_the_command_tells_each_finding(directory: Path, store: LmdbStore) -> None:
-    """Exit code 1; a line each, or an object each."""
+    """It exits with 1, and prints one line or one object per finding."""
     put_instance(store, "one", prune=77)
     store.close()
     code, out, _ = run("verify", directory)
@@ -459,7 +488,7 @@ def test_the_command_tells_each_finding(directory: Path, store: LmdbStore) -> No
 
 
 def test_the_command_cannot_look_at_what_is_not_there_or_owned(directory: Path, tmp_path: Path) -> None:
-    """Exit code 2 and one line."""
+    """It exits with 2 and prints one line."""
     code, out, err = run("verify", tmp_path / "nowhere")
     assert (code, out) == (2, "")
     assert "is no data directory" in err
@@ -470,7 +499,7 @@ def test_the_command_cannot_look_at_what_is_not_there_or_owned(directory: Path, 
 
 
 def test_a_finding_is_plain_data(directory: Path) -> None:
-    """It compares, shows and travels as what it says."""
+    """It can be compared, shown and serialised."""
     finding = Finding(1, "metas", "", "a rule", "a value")
     assert str(finding) == "shard 1, metas: a rule; found: a value"
     assert finding.plain() == {"shard": 1, "table": "metas", "key": "", "rule": "a rule", "value": "a value"}

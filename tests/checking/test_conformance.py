@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spex_shards.checking import conformance, extension
-from spex_shards.checking.bisimulation import Equivalence, bisimilar
+from spex_shards.checking.bisimulation import Equivalence, bisimilar, minimised
 from spex_shards.checking.conformance import ConformanceChecker, Result, Verdict, check_model, compare
+from spex_shards.checking.large import judged_at_scale, minimised_at_scale
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INITIALISATION, INTERNAL, Transition
@@ -231,3 +232,75 @@ def test_what_a_checker_remembers_is_bounded(monkeypatch):
     for number in range(20):
         checker.judge(frozenset([INIT]), Transition("paid", "ship", str(number)))
     assert len(checker._known[frozenset([INIT])].verdicts) == 3
+
+
+STEPS = [Transition(source, action, target) for source in "pqr" for action in ("a", "b", T) for target in "pqr"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([step for step in STEPS if step.action != T]), max_size=7, unique=True),
+    st.lists(st.sampled_from(STEPS), min_size=1, max_size=12, unique=True),
+    st.sampled_from([BRANCHING, STRONG]),
+)
+def test_a_model_that_grows_is_judged_as_one_that_was_looked_at_anew(specified, observed, equivalence):
+    """Each step is asked of a checker that has seen the model grow, and of a fresh one."""
+    spec = LTS("p", specified)
+    growing = ConformanceChecker(spec, equivalence)
+    known = frozenset([Transition(None, INITIALISATION, "p")])
+    growing.judge(known, observed[0])
+    for step in observed:
+        after = known | {step}
+        growing.grow(known, step, after)
+        known = after
+        fresh = ConformanceChecker(spec, equivalence)
+        for extra in STEPS:
+            assert growing.judge(known, extra) is fresh.judge(known, extra), (known, extra)
+
+
+def test_a_model_that_has_grown_is_not_looked_at_as_a_whole(monkeypatch):
+    """Where everything follows from what was known before."""
+    checker = ConformanceChecker(ORDER)
+    before = frozenset([INIT, PAY])
+    assert checker.judge(before, SHIP) is INCOMPLETE
+    monkeypatch.setattr(ConformanceChecker, "check", None)
+    after = before | {SHIP}
+    checker.grow(before, SHIP, after)
+    assert checker.judge(after, CANCEL) is EQUIVALENT
+    assert checker.judge(after, Transition("paid", "refund", "new")) is VIOLATION
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.lists(st.sampled_from(STEPS), max_size=8, unique=True),
+    st.lists(st.sampled_from(STEPS), max_size=8, unique=True),
+    st.sampled_from([BRANCHING, STRONG, PRESERVING]),
+)
+def test_large_systems_are_judged_as_small_ones_are(observed, specified, equivalence):
+    """The way on arrays gives the same verdict wherever it gives one, and does so for all deterministic ones."""
+    impl, spec = LTS("p", observed), LTS("p", specified)
+    kind = Equivalence(equivalence)
+    judged = judged_at_scale(impl, spec, kind)
+    smallest = minimised_at_scale(spec, kind)
+    assert bisimilar(smallest, spec, kind)
+    assert len(smallest.transitions) == len(minimised(spec, kind).transitions)
+    expected = compare(impl, spec, equivalence)
+    assert judged.equivalent is expected.equivalent
+    plain = not any(action == T for _, action, _ in observed + specified)
+    deterministic = len({(source, action) for source, action, _ in specified}) == len(specified)
+    if judged.extensible is not None:
+        assert judged.extensible is (expected.verdict is not VIOLATION)
+    else:
+        assert not (plain and deterministic and equivalence != PRESERVING)
+
+
+def test_a_large_violation_and_a_large_incomplete_model_are_told_apart():
+    """Thousands of steps, over a deterministic specification that is not minimal."""
+    ring = [(str(n), action, str((n + 1) % 2000)) for n in range(2000) for action in "ab"]
+    spec = LTS("0", ring)
+    assert compare(LTS("0", ring[:-1]), spec).verdict is INCOMPLETE
+    assert compare(LTS("0", [*ring, ("7", "c", "8")]), spec).verdict is VIOLATION
+    assert compare(LTS("x", [("x", "a", "x"), ("x", "b", "x")] * 3000), spec).verdict is EQUIVALENT
+    alternating = LTS("0", [(str(n), "ab"[n % 2], str((n + 1) % 4000)) for n in range(4000)])
+    assert compare(LTS("x", [("x", "a", "y")]), alternating).verdict is INCOMPLETE
+    assert compare(LTS("x", [("x", "a", "x")]), alternating).verdict is VIOLATION

@@ -60,7 +60,7 @@ XES = """<?xml version="1.0" encoding="UTF-8"?>
 
 @dataclass
 class Done:
-    """How a run of the command line ended."""
+    """The result of a run of the command line."""
 
     code: int
     out: str
@@ -68,19 +68,19 @@ class Done:
 
     @property
     def plain(self) -> Any:
-        """What stdout has as JSON: one object, on one line."""
+        """The JSON on stdout: one object, on one line."""
         assert self.out.count("\n") == 1
         return json.loads(self.out)
 
     @property
     def headlines(self) -> list[str]:
-        """The lines of stdout without the details that stand below them."""
+        """The lines of stdout without the details below them."""
         return [line for line in self.out.splitlines() if not line.startswith("  ")]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with a log and a module of specifications, entered; the module is forgotten at the end."""
+    """Return a folder with a log and a module of specifications, as the current directory."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "log.csv").write_text(CSV)
@@ -135,7 +135,7 @@ GOOD = [("start", "pay", "p"), ("p", "ship", "s"), ("p", "cancel", "c")]
 
 @pytest.mark.process
 def test_the_program_shows_its_version_and_its_commands(project: Path) -> None:
-    """As a module and as a console script."""
+    """This works as a module and as a console script."""
     assert run_process("--version") == Done(0, f"spex-shards {spex.__version__}\n", "")
     script = Path(sys.executable).with_name("spex-shards")
     if script.exists():
@@ -157,28 +157,28 @@ def test_the_program_shows_its_version_and_its_commands(project: Path) -> None:
     ids=" ".join,
 )
 def test_wrong_usage_exits_with_2(run: Callable[..., Done], arguments: tuple[str, ...]) -> None:
-    """Nothing of it goes to stdout but the help of the bare command."""
+    """Nothing goes to stdout, except the help of the bare command."""
     done = run(*arguments)
     assert done.code == 2
     assert not arguments or (done.out == "" and "Usage:" in done.err)
 
 
 def test_a_value_against_an_options_rule_is_one_clear_line(run: Callable[..., Done]) -> None:
-    """From wherever it comes; no traceback."""
+    """This holds for every source of the value; there is no traceback."""
     done = run("replay", "log.csv", "--learn", "Order", *READ_CSV, "--shards", "0")
     assert done == Done(2, "", "error: the option distribution_factor must be an int from 1 to 1024, got: 0\n")
 
 
 @pytest.mark.process
 def test_a_wrong_environment_is_one_clear_line(project: Path) -> None:
-    """The origin is named."""
+    """The line names the variable."""
     done = run_process("check", SPEX_SHARDS_MAX_RESTARTS="many")
     assert (done.code, done.out) == (2, "")
     assert re.fullmatch(r"error: the option max_restarts must be .*SPEX_SHARDS_MAX_RESTARTS\)\n", done.err)
 
 
 def test_what_nobody_expected_is_one_line_too(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says how to see the traceback."""
+    """An unexpected error's line says how to see the traceback."""
     monkeypatch.setattr(spex_shards.cli.check, "options_from", lambda _: {}["nothing"])
     done = run("check")
     assert (done.code, done.out) == (2, "")
@@ -190,7 +190,7 @@ def test_what_nobody_expected_is_one_line_too(run: Callable[..., Done], monkeypa
 
 
 def test_check_says_how_many_models_are_equivalent(run: Callable[..., Done], project: Path) -> None:
-    """Exit code 0; a line for each, and one for all."""
+    """It exits with 0 and prints a line for each model, and one for all."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     done = run("check", path, "--specification", "shop:Order")
     shown = "shop.Order: equivalent\n  3 of 3 specified transitions shown (100 %)\n"
@@ -208,7 +208,7 @@ STRICT = f"shop.Strict: violation: p --[cancel]-> c was seen and is not specifie
 
 
 def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done], project: Path) -> None:
-    """Exit code 1; what is missing and what is wrong are told apart."""
+    """It exits with 1, and distinguishes what is missing from what is wrong."""
     write_model(project / "models", "shop.Order", *GOOD)
     write_model(project / "models", "shop.Eager", *GOOD)
     write_model(project / "models", "shop.Strict", *GOOD)
@@ -224,14 +224,14 @@ def test_check_names_each_failing_model_and_counts_them(run: Callable[..., Done]
 
 
 def test_check_takes_one_file(run: Callable[..., Done], project: Path) -> None:
-    """Whatever else lies beside it."""
+    """Other files beside it are ignored."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     write_model(project / "models", "shop.Strict", *GOOD)
     assert run("check", path, "--specification", "shop:Order").code == 0
 
 
 def test_check_as_json_is_exactly_one_object(run: Callable[..., Done], project: Path) -> None:
-    """With the same exit codes."""
+    """The exit codes are the same."""
     write_model(project / "models", "shop.Order", *GOOD)
     write_model(project / "models", "shop.Strict", *GOOD)
     done = run("check", "models", "--specification", "shop:Order", "--format", "json")
@@ -292,7 +292,7 @@ def test_check_notes_a_state_of_another_name_and_fails_where_names_must_agree(
 
 
 def test_a_malformed_file_is_no_equivalent_model(run: Callable[..., Done], project: Path) -> None:
-    """It is named with its line, counted, and harms no other; exit code 1."""
+    """It is named with its line and counted, and does not affect the others; the exit code is 1."""
     write_model(project / "models", "shop.Order", *GOOD)
     bad = write_model(project / "models", "shop.Refund", ("a", "grant", "b"))
     bad.write_text(bad.read_text().replace("false", "maybe"))
@@ -310,7 +310,7 @@ def test_a_malformed_file_is_no_equivalent_model(run: Callable[..., Done], proje
 def test_a_model_of_an_unknown_specification_is_reported_with_what_to_do(
     run: Callable[..., Done], project: Path
 ) -> None:
-    """Exit code 2: it cannot be checked; the others are all the same."""
+    """The exit code is 2 because it cannot be checked; the others are checked."""
     write_model(project / "models", "shop.Strict", *GOOD)
     write_model(project / "models", "elsewhere.Gone", *GOOD)
     done = run("check", "models", "--specification", "shop:Strict")
@@ -338,7 +338,7 @@ def test_a_model_of_an_unknown_specification_is_reported_with_what_to_do(
 def test_a_specification_that_cannot_be_imported_exits_with_2(
     run: Callable[..., Done], project: Path, name: str, text: str
 ) -> None:
-    """Also where its module ends the program with success."""
+    """This holds even if its module ends the program with success."""
     (project / "quits.py").write_text("import sys\nsys.exit(0)\n")
     (project / "broken.py").write_text("class\n")
     write_model(project / "models", "shop.Order", *GOOD)
@@ -350,7 +350,7 @@ def test_a_specification_that_cannot_be_imported_exits_with_2(
 
 
 def test_nothing_to_check_exits_with_2_and_says_so(run: Callable[..., Done], project: Path) -> None:
-    """An empty directory is not a success, and a missing one is not made."""
+    """An empty directory is not a success, and a missing one is not created."""
     (project / "models").mkdir()
     (project / "models" / "README").touch()
     assert run("check", "models") == Done(2, "", "error: there is no model in models: no file there ends in .spex\n")
@@ -360,14 +360,14 @@ def test_nothing_to_check_exits_with_2_and_says_so(run: Callable[..., Done], pro
 
 
 def test_an_error_as_json_is_one_object_and_on_stderr_as_well(run: Callable[..., Done]) -> None:
-    """So that a program can always read stdout."""
+    """So a program can always read stdout."""
     done = run("check", "gone", "--format", "json")
     assert (done.code, done.plain) == (2, {"error": "gone: there is no such file or directory of models"})
     assert done.err == "error: gone: there is no such file or directory of models\n"
 
 
 def test_two_files_for_one_specification_exit_with_2(run: Callable[..., Done], project: Path) -> None:
-    """Both are named."""
+    """The error names both files."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     path.with_name("copy.spex").write_text(path.read_text())
     done = run("check", "models", "--specification", "shop:Order")
@@ -378,7 +378,7 @@ def test_two_files_for_one_specification_exit_with_2(run: Callable[..., Done], p
 @pytest.mark.process
 @pytest.mark.parametrize("where", ["pyproject", "environment"])
 def test_check_needs_no_flag_in_a_project(project: Path, where: str) -> None:
-    """`specifications` and `impl_models_dir` are options like the others; modules are found here."""
+    """`specifications` and `impl_models_dir` are options; modules are imported from the current directory."""
     write_model(project / "kept", "shop.Order", *GOOD)
     environment = {}
     if where == "pyproject":
@@ -421,7 +421,7 @@ def learned(project: Path) -> Path:
 @pytest.mark.process
 @pytest.mark.usefixtures("learned")
 def test_export_writes_the_united_models_of_all_shards(project: Path) -> None:
-    """Whatever the number of shards; as a manager over the same directory would export them."""
+    """It works for any number of shards, and writes what a manager over the same directory would export."""
     done = run_process("export", "--data-dir", "data", "--models-dir", "models")
     assert done == Done(0, "models/Order.spex\nmodels/Refund.spex\n2 files written\n", "")
     with spex.ShardedInstanceManager(data_dir="data", impl_models_dir="none", distribution_factor=3) as manager:
@@ -433,7 +433,7 @@ def test_export_writes_the_united_models_of_all_shards(project: Path) -> None:
 @pytest.mark.process
 @pytest.mark.usefixtures("learned")
 def test_export_adds_to_a_learning_file_and_keeps_one_that_is_not(run: Callable[..., Done], project: Path) -> None:
-    """As the manager itself reads them."""
+    """It treats existing files as a manager does."""
     order = write_model(project / "models", "Order", ("new", "steal", "gone"), learning=True)
     refund = write_model(project / "models", "Refund", ("x", "y", "z"))
     kept = refund.read_text()
@@ -449,7 +449,7 @@ def test_export_adds_to_a_learning_file_and_keeps_one_that_is_not(run: Callable[
 @pytest.mark.process
 @pytest.mark.usefixtures("learned")
 def test_export_writes_nothing_over_a_malformed_file(run: Callable[..., Done], project: Path) -> None:
-    """Exit code 2, and the line that is wrong."""
+    """It exits with 2 and names the malformed line."""
     path = write_model(project / "models", "Order", *GOOD)
     path.write_text("Specification: Order\nnonsense\n")
     done = run("export", "--data-dir", "data", "--models-dir", "models")
@@ -460,7 +460,7 @@ def test_export_writes_nothing_over_a_malformed_file(run: Callable[..., Done], p
 
 @pytest.mark.process
 def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., Done], project: Path) -> None:
-    """One clear line each, and nothing is made."""
+    """Each error is one clear line, and nothing is created."""
     done = run("export", "--data-dir", "gone", "--models-dir", "models")
     assert done == Done(2, "", "error: gone is no data directory: it has no layout record\n")
     with spex.SimpleInstanceManager(data_dir=project / "data", impl_models_dir=project / "none"):
@@ -481,7 +481,7 @@ def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., 
 
 @pytest.mark.process
 def test_replay_learns_a_model_and_writes_it(project: Path) -> None:
-    """Learning off, exit code 0; what is shown has the counts and the place."""
+    """The model has learning off, the exit code is 0, and the output has the counts and the file."""
     done = run_process(
         "replay", "log.csv", "--learn", "Order", *READ_CSV, "--state", "result", "--models-dir", "models"
     )
@@ -500,7 +500,7 @@ def test_replay_learns_a_model_and_writes_it(project: Path) -> None:
 
 @pytest.mark.process
 def test_replay_checks_a_fresh_model(run: Callable[..., Done], project: Path) -> None:
-    """Exit code 0 or 1; a model that lies in the models directory is neither read nor touched."""
+    """It exits with 0 or 1; a model in the models directory is neither read nor changed."""
     path = write_model(project / "spex_impl_models", "shop.Order", ("x", "steal", "y"))
     before = path.read_text()
     done = run("replay", "log.csv", "--specification", "shop:Order", *READ_CSV)
@@ -515,7 +515,7 @@ def test_replay_checks_a_fresh_model(run: Callable[..., Done], project: Path) ->
 
 @pytest.mark.process
 def test_replay_as_json_is_exactly_one_object(project: Path) -> None:
-    """With the keys of the contract."""
+    """The object has the documented keys."""
     done = run_process("replay", "log.csv", "--specification", "shop:Strict", *READ_CSV, "--format", "json")
     assert (done.code, done.err) == (1, "")
     plain = done.plain
@@ -531,7 +531,7 @@ def test_replay_as_json_is_exactly_one_object(project: Path) -> None:
 
 
 def test_replay_needs_exactly_one_of_learn_and_specification(run: Callable[..., Done]) -> None:
-    """Neither or both: exit code 2."""
+    """With neither or both it exits with 2."""
     expected = "error: give either --specification MODULE:NAME (to check) or --learn NAME (to learn a model)\n"
     assert run("replay", "log.csv", *READ_CSV) == Done(2, "", expected)
     assert run("replay", "log.csv", *READ_CSV, "--learn", "A", "--specification", "shop:Order") == Done(2, "", expected)
@@ -539,7 +539,7 @@ def test_replay_needs_exactly_one_of_learn_and_specification(run: Callable[..., 
 
 @pytest.mark.process
 def test_replay_reads_xes_by_its_defaults_and_jsonl(run: Callable[..., Done], project: Path) -> None:
-    """Attributes are joined; a case without events is an instance."""
+    """Several attributes are joined; a case without events is an instance."""
     (project / "log.xes").write_text(XES)
     plain = run("replay", "log.xes", "--learn", "Plain", "--models-dir", "models", "--format", "json").plain
     assert (plain["events"], plain["instances"], plain["models"][0]["transitions"]) == (2, 2, 3)
@@ -570,7 +570,7 @@ def test_replay_reads_xes_by_its_defaults_and_jsonl(run: Callable[..., Done], pr
 def test_replay_of_a_log_that_cannot_be_used_says_where(
     run: Callable[..., Done], project: Path, content: str, arguments: tuple[str, ...], text: str
 ) -> None:
-    """Exit code 2, nothing is written."""
+    """It exits with 2 and writes nothing."""
     (project / "log.csv").write_text(content)
     done = run("replay", "log.csv", *arguments, "--learn", "Order", "--data-dir", "data", "--models-dir", "models")
     assert (done.code, done.out) == (2, "")
@@ -581,7 +581,7 @@ def test_replay_of_a_log_that_cannot_be_used_says_where(
 
 
 def test_replay_of_no_log_or_under_no_name_exits_with_2(run: Callable[..., Done]) -> None:
-    """Before anything is started."""
+    """This happens before anything is started."""
     done = run("replay", "gone.csv", *READ_CSV, "--learn", "Order")
     assert done == Done(2, "", "error: gone.csv: the file must be readable, got: No such file or directory\n")
     done = run("replay", "log.txt", *READ_CSV, "--learn", "Order")
@@ -595,7 +595,7 @@ def test_replay_of_no_log_or_under_no_name_exits_with_2(run: Callable[..., Done]
 def test_a_data_directory_that_is_given_is_kept_and_used_again_with_its_shards(
     run: Callable[..., Done], project: Path
 ) -> None:
-    """--shards is not needed the second time; a temporary one leaves nothing behind."""
+    """The second run does not need --shards; a temporary directory leaves nothing behind."""
     first = run("replay", "log.csv", *READ_CSV, "--learn", "Order", "--data-dir", "data", "--shards", "2")
     assert first.code == 0
     (project / "more.csv").write_text(CSV.replace("\na,", "\nc,").replace("\nb,", "\nd,"))
@@ -611,7 +611,7 @@ def test_a_data_directory_that_is_given_is_kept_and_used_again_with_its_shards(
 def test_a_data_directory_that_holds_the_logs_cases_is_refused_before_anything_is_written(
     run: Callable[..., Done], project: Path
 ) -> None:
-    """Exit code 2: not a byte of the stores changes, nor does the model."""
+    """It exits with 2; no byte of the stores changes, nor does the model."""
     arguments = ("replay", "log.csv", *READ_CSV, "--learn", "Order", "--data-dir", "data", "--models-dir", "models")
     assert run(*arguments).code == 0
     (project / "log.csv").write_text(CSV + "new,pay,paid,2024-05-02T10:00:00Z\n")
@@ -635,7 +635,7 @@ def test_a_data_directory_that_holds_the_logs_cases_is_refused_before_anything_i
 @pytest.mark.process
 @pytest.mark.parametrize("durability", ["process", pytest.param("disk", marks=pytest.mark.long)])
 def test_a_temporary_data_directory_is_removed_at_the_end(project: Path, durability: str, tmp_path: Path) -> None:
-    """Whatever comes of the replay; no process is left."""
+    """This holds for every result of the replay; no process is left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     before = children()
@@ -648,7 +648,7 @@ def test_a_temporary_data_directory_is_removed_at_the_end(project: Path, durabil
 
 @pytest.mark.process
 def test_log_records_of_shards_go_to_stderr(project: Path) -> None:
-    """The observations of a specification that times out are reported there, and stdout stays one object."""
+    """A timeout is reported there, and stdout stays one object."""
     (project / "slow.py").write_text(
         "import spex_shards as spex\nclass Slow(spex.Specification):\n    transition_timeout = 0.001\n"
         "    transitions = [('new', 'pay', 'paid'), ('paid', 'ship', 'end'), ('paid', 'cancel', 'end')]\n"
@@ -684,7 +684,7 @@ def size_of(data_dir: Path) -> int:
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_replay_leaves_a_consistent_data_directory(project: Path, number: signal.Signals) -> None:
-    """Exit code 130, a message, nothing on stdout; each history is a prefix of its case's events."""
+    """It exits with 130 and a message, with nothing on stdout; each history is a prefix of its case's events."""
     expected = big_log(project / "log.csv")
     command = [sys.executable, "-m", "spex_shards.cli", "replay", "log.csv", *READ_CSV, "--learn", "Big"]
     process = subprocess.Popen(
@@ -728,7 +728,7 @@ def test_an_interrupted_reading_exits_with_130_too(project: Path) -> None:
 
 @pytest.mark.process
 def test_a_terminal_gets_a_progress_bar_that_is_removed(project: Path) -> None:
-    """On stderr; stdout has the result alone."""
+    """The bar is on stderr; stdout has only the result."""
     big_log(project / "log.csv", events=30_000)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -794,7 +794,7 @@ def test_a_replay_survives_workers_killed_from_outside(project: Path) -> None:
 def test_the_real_logs_are_replayed(
     project: Path, run: Callable[..., Done], log: str, action: str, counts: tuple[int, int]
 ) -> None:
-    """Every event and case of them, through four shards; the model is that of a reference without the library."""
+    """Every event and case goes through four shards; the model equals that of a reference without the library."""
     path = SHARED / "data" / log
     arguments = ("--learn", "Real", "--action", action, "--models-dir", "models", "--shards", "4", "--format", "json")
     done = run("replay", path, *arguments)
@@ -812,7 +812,7 @@ DOCS = ROOT / "docs"
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "least"), [("cli.md", 20), ("review.md", 9)])
 def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, page: str, least: int) -> None:
-    """Each command of the page, in order, in a folder with its files; speeds aside."""
+    """Each command of the page runs in order in a folder with its files, and prints that output, except for speeds."""
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
     for name, arguments in (("spex-shards", "-m spex_shards.cli"), ("python", "-W error")):

@@ -1,4 +1,4 @@
-"""The formats of reports, read by the readers that they are for."""
+"""The formats of reports, checked with the readers that they are made for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mixed(project: Path, run: Callable[..., Done]) -> Callable[[str], Done]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_exit_codes_are_the_same_in_each_format(run: Callable[..., Done], project: Path, form: str) -> None:
-    """0, 1 and 2."""
+    """They are 0, 1 and 2."""
     check = ("check", "models", "--specification", "shop:Order", "--format", form)
     (project / "models").mkdir()
     assert run(*check).code == 2
@@ -63,7 +63,7 @@ def test_github_annotations_have_file_and_line_of_the_specifications_transition(
 
 
 def test_github_escapes_what_would_end_a_command() -> None:
-    """A line break in a name makes no second annotation, nor a comma a second property."""
+    """A line break in a name starts no second annotation, and a comma no second property."""
     finding = Finding(Rule.VIOLATION, Level.ERROR, "x", "100 %\n::error::no", Place("a,b:c.py", 3))
     report = Report(command="check", cases=(Case(name="x", outcome=Outcome.FAILED, summary="s", findings=(finding,)),))
     first, *rest = written(ReportFormat.GITHUB, report).splitlines()
@@ -72,7 +72,7 @@ def test_github_escapes_what_would_end_a_command() -> None:
 
 
 def test_sarif_is_valid_and_has_the_places(mixed: Callable[[str], Done]) -> None:
-    """By the schema of SARIF 2.1.0."""
+    """It is valid by the schema of SARIF 2.1.0."""
     plain = json.loads(mixed("sarif").out)
     VALIDATOR.validate(plain)
     results = plain["runs"][0]["results"]
@@ -86,7 +86,7 @@ def test_sarif_is_valid_and_has_the_places(mixed: Callable[[str], Done]) -> None
 
 
 def test_sarif_of_a_failure_and_of_a_strange_path_is_valid_too() -> None:
-    """A path becomes a URI."""
+    """The path becomes a URI."""
     plain = json.loads(written(ReportFormat.SARIF, failed("check", "nothing is there")))
     VALIDATOR.validate(plain)
     assert plain["runs"][0]["invocations"][0]["executionSuccessful"] is False
@@ -98,7 +98,7 @@ def test_sarif_of_a_failure_and_of_a_strange_path_is_valid_too() -> None:
 
 
 def test_the_schema_refuses_what_is_no_sarif() -> None:
-    """So that the tests above can fail."""
+    """This shows that the tests above can fail."""
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({"version": "2.1.0", "runs": [{"tool": {}}]})
 
@@ -109,7 +109,7 @@ def junit(text: str) -> Any:
 
 
 def test_junit_is_read_by_a_reader(mixed: Callable[[str], Done]) -> None:
-    """Each model is a test case; one without model is skipped."""
+    """Each model is a test case; a specification without a model is a skipped one."""
     (suite,) = junit(mixed("junit").out)
     assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (4, 3, 0, 0)
     cases = {case.name: case for case in suite}
@@ -132,7 +132,7 @@ def test_junit_survives_what_xml_cannot_hold() -> None:
 
 
 def test_markdown_has_a_row_for_each_model_and_lets_no_name_break_it(mixed: Callable[[str], Done]) -> None:
-    """Nor a fence in a detail end its block."""
+    """A fence in a detail does not end its block either."""
     lines = mixed("markdown").out.splitlines()
     assert "| ❌ | shop.Strict | violation | 100 % |" in lines
     assert "| ✅ | shop.Order | equivalent | 100 % |" in lines
@@ -147,7 +147,7 @@ def test_markdown_has_a_row_for_each_model_and_lets_no_name_break_it(mixed: Call
 def test_a_changed_specification_and_a_lacking_model_are_reported_and_fail_only_when_strict(
     run: Callable[..., Done], project: Path
 ) -> None:
-    """With the transitions that came and went."""
+    """The report lists the transitions added and removed."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     import spex_shards as spex
 
@@ -169,7 +169,7 @@ def test_a_changed_specification_and_a_lacking_model_are_reported_and_fail_only_
 
 
 def test_a_malformed_sidecar_is_a_warning(run: Callable[..., Done], project: Path) -> None:
-    """The verdict stands."""
+    """The verdict does not change."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     path.with_name("shop.Order.spex.json").write_text("{}")
     done = run("check", path, "--specification", "shop:Order")
@@ -178,7 +178,7 @@ def test_a_malformed_sidecar_is_a_warning(run: Callable[..., Done], project: Pat
 
 
 def test_what_has_no_place_in_a_source_is_reported_at_the_models_file(run: Callable[..., Done], project: Path) -> None:
-    """A specification made from data has none; code scanning takes no result without a place."""
+    """A specification made from data has no source line, and code scanning refuses results without a place."""
     (project / "made.py").write_text(
         "import spex_shards as spex\nS = spex.Specification.define('made', [('a', 'b', 'c')])\n"
     )
@@ -190,7 +190,7 @@ def test_what_has_no_place_in_a_source_is_reported_at_the_models_file(run: Calla
 
 
 def test_a_model_without_formula_has_none_in_json(run: Callable[..., Done], project: Path) -> None:
-    """Where there is no initialisation there is nothing to say in a formula."""
+    """A model without an initialisation has no distinguishing formula."""
     import spex_shards as spex
 
     (project / "models").mkdir()

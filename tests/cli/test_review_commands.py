@@ -36,7 +36,7 @@ def two(project: Path) -> Path:
 
 
 def test_diff_shows_what_was_added_and_removed_with_the_verdicts(run: Callable[..., Done], two: Path) -> None:
-    """Exit code 1, as of diff(1); 0 without a difference."""
+    """It exits with 1, as diff(1) does, and with 0 without a difference."""
     done = run("diff", "old", "new", "--specification", "shop:Order")
     assert (done.code, done.err) == (1, "")
     assert done.out.splitlines() == [
@@ -62,7 +62,7 @@ def test_diff_shows_what_was_added_and_removed_with_the_verdicts(run: Callable[.
 
 @pytest.mark.parametrize("form", [form.value for form in ReportFormat])
 def test_diff_is_the_same_in_each_format(run: Callable[..., Done], two: Path, form: str) -> None:
-    """Exit codes as well; what is read by programs is valid."""
+    """The exit codes are the same too, and the formats for programs are valid."""
     assert run("diff", "new", "new", "--format", form).code == 0
     assert run("diff", "new", "gone", "--format", form).code == 2
     done = run("diff", "old", "new", "--specification", "shop:Order", "--format", form)
@@ -82,7 +82,7 @@ def test_diff_is_the_same_in_each_format(run: Callable[..., Done], two: Path, fo
 
 
 def test_diff_refuses_what_it_cannot_compare(run: Callable[..., Done], two: Path) -> None:
-    """A directory and a file, an empty pair, a malformed file."""
+    """It refuses a directory with a file, an empty pair, and a malformed file."""
     done = run("diff", "old", "new/shop.Order.spex")
     assert done == Done(2, "", "error: both must be directories, or neither: old, new/shop.Order.spex\n")
     (two / "empty").mkdir()
@@ -96,7 +96,7 @@ def test_diff_refuses_what_it_cannot_compare(run: Callable[..., Done], two: Path
 
 
 def test_merge_unites_the_models_of_each_specification(run: Callable[..., Done], two: Path) -> None:
-    """Of files and directories; with learning off unless it is asked for."""
+    """Sources are files and directories; learning is off unless it is requested."""
     write_model(two / "third", "shop.Order", ("start", "fail", "f"), learning=True)
     done = run("merge", "old", "new", "third/shop.Order.spex", "-o", "all")
     assert done == Done(
@@ -115,7 +115,7 @@ def test_merge_unites_the_models_of_each_specification(run: Callable[..., Done],
 
 
 def test_merge_keeps_a_sidecar_that_all_share_and_no_other(run: Callable[..., Done], two: Path) -> None:
-    """What the parts do not share cannot be said of the whole."""
+    """A sidecar that the sources do not share would be wrong for the result."""
     for folder in ("old", "new"):
         sidecar_of(two / folder / "shop.Order.spex").write_text('{"same": 1}')
     sidecar_of(two / "new" / "shop.Refund.spex").write_text('{"other": 1}')
@@ -128,7 +128,7 @@ def test_merge_keeps_a_sidecar_that_all_share_and_no_other(run: Callable[..., Do
 
 
 def test_merge_writes_nothing_when_a_source_is_malformed_or_missing(run: Callable[..., Done], two: Path) -> None:
-    """Exit code 2."""
+    """It exits with 2."""
     (two / "new" / "shop.Refund.spex").write_text("nonsense")
     done = run("merge", "old", "new", "-o", "all")
     assert (done.code, done.out) == (2, "")
@@ -143,7 +143,7 @@ def test_merge_writes_nothing_when_a_source_is_malformed_or_missing(run: Callabl
 
 
 def test_minimise_lists_the_classes_and_writes_the_quotient(run: Callable[..., Done], project: Path) -> None:
-    """The states that nothing reaches are left out and named."""
+    """Unreachable states are left out and named."""
     path = write_model(project / "models", "shop.Order", *GOOD, ("x", "go", "y"))
     done = run("minimise", path, "small.spex", "--specification", "shop:Order")
     assert done == Done(
@@ -162,7 +162,7 @@ def test_minimise_lists_the_classes_and_writes_the_quotient(run: Callable[..., D
 
 
 def test_minimise_takes_the_specifications_equivalence_and_its_name(run: Callable[..., Done], project: Path) -> None:
-    """MODULE:NAME stands for all that a specification allows."""
+    """MODULE:NAME stands for all transitions of a specification."""
     (project / "strong.py").write_text(
         "import spex_shards as spex\n\nclass S(spex.Specification):\n    equivalence = 'strong'\n"
         f"    transitions = [('a', '{spex.INTERNAL}', 'b'), ('b', 'go', 'c')]\n"
@@ -177,7 +177,7 @@ def test_minimise_takes_the_specifications_equivalence_and_its_name(run: Callabl
 
 
 def test_convert_goes_through_every_form_and_back(run: Callable[..., Done], project: Path) -> None:
-    """All but .aut keep the model as it is."""
+    """All forms but .aut keep the model as it is."""
     path = write_model(project / "models", "shop.Order", *GOOD)
     chain = [path, "a.json", "b.dot", "c.spex"]
     for source, target in itertools.pairwise(chain):
@@ -192,7 +192,7 @@ def test_convert_goes_through_every_form_and_back(run: Callable[..., Done], proj
 
 
 def test_convert_says_that_silent_actions_are_mapped(run: Callable[..., Done], project: Path) -> None:
-    """For CADP or for mCRL2."""
+    """This holds for CADP and for mCRL2."""
     path = write_model(project / "models", "x", ("a", spex.INTERNAL, "b"), ("a", "tau", "c"))
     done = run("convert", path, "x.aut", "--silent", "tau")
     assert done.out.splitlines()[1] == "  __internal__ and the actions i and tau are mapped"
@@ -215,7 +215,7 @@ def test_convert_says_that_silent_actions_are_mapped(run: Callable[..., Done], p
 def test_convert_refuses_with_one_clear_line(
     run: Callable[..., Done], project: Path, arguments: tuple[str, str], error: str
 ) -> None:
-    """Exit code 2, and nothing is written."""
+    """It exits with 2 and writes nothing."""
     (project / "bad.aut").write_text("des (0, 1, 1)\nnonsense\n")
     (project / "two.json").write_text(
         '{"format": "spex_shards.model", "version": 1, "specification": "x", "learning_mode": false,'
@@ -229,7 +229,7 @@ def test_convert_refuses_with_one_clear_line(
 
 @pytest.mark.process
 def test_an_explanation_is_the_same_in_every_process(project: Path) -> None:
-    """A set's order differs from process to process; what is printed does not."""
+    """The order of a set differs between processes, but the output does not."""
     write_model(project / "models", "shop.Eager", *GOOD)
     command = [sys.executable, "-m", "spex_shards.cli", "check", "models", "--specification", "shop:Eager"]
     outputs = {

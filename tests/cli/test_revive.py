@@ -1,4 +1,4 @@
-"""`spex-shards revive`: shards that were given up are started again from outside."""
+"""`spex-shards revive`: restarts shards that were given up, from another process."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def served(places: dict[str, Path]) -> Any:
 
 
 def give_up(manager: Any, index: int) -> None:
-    """Have a shard given up."""
+    """Kill a shard, so that it is given up."""
     kill_worker(manager, index)
     wait_until(lambda: manager.shards()[index].status is spex.ShardStatus.FAILED, f"shard {index} is given up")
 
 
 def test_all_shards_that_were_given_up_are_started_again(served: Any, places: dict[str, Path]) -> None:
-    """And the third is the process that it was."""
+    """The third shard keeps its process."""
     pid = served.shards()[1].pid
     for index in (0, 2):
         give_up(served, index)
@@ -50,7 +50,7 @@ def test_all_shards_that_were_given_up_are_started_again(served: Any, places: di
 
 
 def test_one_shard_alone_is_started_again(served: Any, places: dict[str, Path]) -> None:
-    """The other stays as it is; as JSON."""
+    """The other shard stays FAILED; the output is JSON."""
     for index in (0, 2):
         give_up(served, index)
     code, out, _ = run(places["data_dir"], 2, "--format", "json")
@@ -60,7 +60,7 @@ def test_one_shard_alone_is_started_again(served: Any, places: dict[str, Path]) 
 
 
 def test_a_shard_that_cannot_be_started_is_exit_code_one_and_says_why(served: Any, places: dict[str, Path]) -> None:
-    """The cause is still there; when it is mended, it starts."""
+    """The cause is still there; once it is removed, the shard starts."""
     layout = places["data_dir"] / "shard-001" / "data.mdb"
     layout.chmod(0o666)
     give_up(served, 1)
@@ -76,7 +76,7 @@ def test_a_shard_that_cannot_be_started_is_exit_code_one_and_says_why(served: An
 
 
 def test_what_cannot_be_done_is_exit_code_two(served: Any, places: dict[str, Path], tmp_path: Path) -> None:
-    """No such shard; nothing there; nothing that serves it."""
+    """There is no such shard, no directory, or no process that serves it."""
     code, out, error = run(places["data_dir"], 3)
     assert (code, out, error) == (2, "", "error: INDEX must be a shard's, 0 to 2, got: 3\n")
     code, out, error = run(tmp_path / "nothing", "--format", "json")

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
 
 
 class Server:
-    """A running `spex-shards serve`, and what it says."""
+    """A running `spex-shards serve`, and its output."""
 
     def __init__(self, places: dict[str, Path], *options: str) -> None:
         arguments = ["serve", "--data-dir", places["data_dir"], "--models-dir", places["impl_models_dir"], "--learn"]
@@ -79,7 +79,7 @@ def serve(places: dict[str, Path]) -> Iterator[Callable[..., Server]]:
 def test_it_says_that_it_is_ready_and_stops_gracefully(
     serve: Callable[..., Server], places: dict[str, Path], number: int
 ) -> None:
-    """What clients sent is carried out first; exit code 0; everything is gone."""
+    """It carries out the requests that clients have sent, exits with 0, and leaves no process."""
     server = serve("--shards", "2").ready()
     assert len(server.said[0]["shards"]) == 2
     assert server.said[0]["data_dir"] == str(places["data_dir"])
@@ -95,10 +95,31 @@ def test_it_says_that_it_is_ready_and_stops_gracefully(
         assert len(manager.all_instances()) == 500
 
 
+def test_an_attached_process_sees_that_the_shards_were_stopped_on_purpose(
+    serve: Callable[..., Server], places: dict[str, Path]
+) -> None:
+    """Their status is STOPPED until another server's shards are ready."""
+    server = serve("--shards", "2").ready()
+    with spex.connect(places["data_dir"], call_timeout=30) as client:
+        assert {shard.status for shard in client.shards()} == {spex.ShardStatus.READY}
+        assert server.end(signal.SIGTERM) == 0
+        stopped = wait_until(
+            lambda: [shard for shard in client.shards() if shard.status is spex.ShardStatus.STOPPED], "they are stopped"
+        )
+        assert [(shard.index, shard.pid, shard.last_exit) for shard in stopped] == [
+            (0, None, "exit code 0"),
+            (1, None, "exit code 0"),
+        ]
+        serve("--shards", "2").ready()
+        wait_until(
+            lambda: {shard.status for shard in client.shards()} == {spex.ShardStatus.READY}, "it is attached again"
+        )
+
+
 def test_clients_attach_by_themselves_to_the_one_that_follows(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server is killed and started anew by its user; what was on its way is applied once."""
+    """The server is killed and started again by its user; unanswered requests are applied once."""
     monkeypatch.setattr(connection, "CONNECT_WITHIN", 60.0)  # on a busy machine its user takes longer than ten seconds
     server = serve("--shards", "2").ready()
     with spex.connect(places["data_dir"], call_timeout=30) as client:
@@ -115,7 +136,7 @@ def test_clients_attach_by_themselves_to_the_one_that_follows(
 
 
 def test_a_second_server_over_the_directory_exits_with_2(serve: Callable[..., Server]) -> None:
-    """It names the owner."""
+    """The error names the owner."""
     first = serve("--shards", "1").ready()
     second = serve("--shards", "1")
     assert second.process.wait(20) == 2
@@ -126,7 +147,7 @@ def test_a_second_server_over_the_directory_exits_with_2(serve: Callable[..., Se
 
 
 def test_a_pool_of_processes_observes_shared_instances(serve: Callable[..., Server], places: dict[str, Path]) -> None:
-    """Four workers of a process pool, each with a connection of its own: totals are exact."""
+    """Four workers of a process pool each have a connection of their own: the totals are exact."""
     serve("--shards", "2").ready()
     script = f"""
 import concurrent.futures, multiprocessing, os

@@ -1,9 +1,9 @@
 """Make the stored example of a data directory: ``python -m tests.data.make_example``, from the root of the project.
 
-Two shards, killed with everything that ran on them: a first run was closed, so that it lies in LMDB; a second one was
-killed, so that it lies in the redo log alone, with the answers of a client that never said that it had them. There is
-one example per format of the layout record. It is made once, by the last commit of that format, and never again: it
-shows that what an earlier version wrote is read.
+It has two shards. A first run was closed, so its data lies in LMDB. A second run was killed with all its processes, so
+its data lies only in the redo log, together with the answers of a client that never confirmed them. There is one
+example per format of the layout record. It is made once, by the last commit of that format, and never again: it proves
+that the library reads what an earlier version wrote.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def open_manager(folder: Path) -> spex.ShardedInstanceManager:
 
 
 def first_run(folder: Path) -> None:
-    """What LMDB holds."""
+    """Write the data that LMDB holds."""
     (folder / "models").mkdir()
     strict = [(None, spex.INITIALISATION, "a"), ("a", "go", "b"), ("b", "stop", "c")]
     for model in (
@@ -71,7 +71,7 @@ def first_run(folder: Path) -> None:
 
 
 def second_run(folder: Path) -> None:
-    """What the log holds, alone; this process and all its own are killed."""
+    """Write the data that only the log holds, and kill this process with all its children."""
     manager = open_manager(folder).start()
     for number in range(10):
         manager.transition(("parcel", number), "deliver", "there")
@@ -87,7 +87,7 @@ def second_run(folder: Path) -> None:
 
 
 def main() -> None:
-    """Make it."""
+    """Make the example."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         first_run(folder)

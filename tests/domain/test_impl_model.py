@@ -30,7 +30,7 @@ def test_models_are_compared_by_value():
 
 
 def test_a_model_is_frozen_and_built_by_keyword():
-    """No field can be set afterwards, and none given by position."""
+    """No field can be set afterwards, and no argument can be positional."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         ImplModel(specification="Order").learning_mode = True
     with pytest.raises(TypeError):
@@ -38,21 +38,21 @@ def test_a_model_is_frozen_and_built_by_keyword():
 
 
 def test_transitions_become_named_triples():
-    """Lists, tuples and generators are taken."""
+    """Lists, tuples and generators are accepted."""
     model = ImplModel(specification="Order", transitions=(list(step) for step in STEPS))
     assert {t.target for t in model.transitions} == {"new", "paid"}
     assert all(type(t) is Transition for t in model.transitions)
 
 
 def test_enum_members_count_as_their_value():
-    """The names in a model are exact `str`."""
+    """All names in a model are exactly `str`."""
     model = ImplModel(specification="Order", transitions=[(None, INITIALISATION, Status.NEW)])
     assert [type(t.target) for t in model.transitions] == [str]
     assert model == ImplModel(specification="Order", transitions=STEPS[:1])
 
 
 def test_initialisations_are_the_sorted_initial_states():
-    """None, one, or more."""
+    """There may be none, one, or more."""
     two = [(None, INITIALISATION, "b"), *STEPS, (None, INITIALISATION, "a")]
     assert ImplModel(specification="X").initialisations == ()
     assert ImplModel(specification="X", transitions=two).initialisations == ("a", "b", "new")
@@ -72,21 +72,21 @@ def test_initialisations_are_the_sorted_initial_states():
     ],
 )
 def test_wrong_arguments_are_errors_that_name_the_rule(arguments, error, text):
-    """Types and shapes are checked when a model is made."""
+    """Types and shapes are checked when a model is created."""
     with pytest.raises(error) as caught:
         ImplModel(**{"specification": "X", **arguments})
     assert text in str(caught.value)
 
 
 def test_a_model_survives_serialising():
-    """Learning mode included."""
+    """So does its learning mode."""
     for learning in (True, False):
         model = ImplModel(specification="Order", transitions=STEPS, learning_mode=learning)
         assert ImplModel.deserialise(model.serialise()) == model
 
 
 def test_malformed_text_is_an_error_with_its_line():
-    """The text form has its own tests; here only that its error comes through."""
+    """The text form has tests of its own; this one checks only that its error is raised."""
     with pytest.raises(DeserialisationFailed, match=r"^line 1: the header 'Specification:' is missing") as caught:
         ImplModel.deserialise("x")
     assert caught.value.context["line"] == 1

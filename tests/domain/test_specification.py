@@ -1,4 +1,4 @@
-"""Declaring specifications: what follows from the entries, and an error for everything malformed."""
+"""The declaration of specifications: values derived from the entries, and errors for everything malformed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Word(enum.Enum):
 
 
 def test_everything_is_derived_in_order_of_first_appearance() -> None:
-    """Without duplicates; terminal states are no transition's source."""
+    """There are no duplicates; terminal states are the source of no transition."""
     cls = spex.Specification.define(
         "t.Derived", [["b", "x", "a"], ("a", "y", "c"), ("b", "x", "a"), ("a", Word.PAY, "b")]
     )
@@ -36,14 +36,14 @@ def test_everything_is_derived_in_order_of_first_appearance() -> None:
 
 
 def test_without_entries_there_are_no_states() -> None:
-    """And no initial state."""
+    """There is no initial state either."""
     cls = spex.Specification.define("t.Empty", [])
     assert (cls.states, cls.actions, cls.transitions, cls.terminal_states) == ((), (), (), ())
     assert cls.initial_state is None
 
 
 def test_a_subclass_inherits_transitions_under_its_own_name() -> None:
-    """Options too; what it gives itself goes first."""
+    """It inherits options too, and its own values override them."""
 
     class Special(Order):
         transition_timeout = 5
@@ -59,7 +59,7 @@ def test_a_subclass_inherits_transitions_under_its_own_name() -> None:
 
 
 def test_timeouts_read_back_as_timedelta() -> None:
-    """Given as a timedelta, seconds, or None."""
+    """They may be given as a timedelta, seconds, or None."""
     for given, read in [(timedelta(minutes=1), timedelta(minutes=1)), (0.5, timedelta(seconds=0.5)), (None, None)]:
         cls = spex.Specification.define("t.Timeouts", [("a", "b", "c")], transition_timeout=given, prune_timeout=given)
         assert (cls.transition_timeout, cls.prune_timeout) == (read, read)
@@ -100,7 +100,7 @@ def test_the_empty_string_and_the_internal_action_are_names_like_any_other() -> 
     ],
 )
 def test_a_malformed_declaration_names_entry_rule_and_value(entries: Any, options: dict[str, Any], text: str) -> None:
-    """It is a SpecificationError, which is a ValueError, and names the specification."""
+    """The SpecificationError is a ValueError, and also names the specification."""
     with pytest.raises(spex.SpecificationError, match=text) as caught:
         spex.Specification.define("t.Malformed", entries, **options)
     assert isinstance(caught.value, ValueError)
@@ -109,19 +109,19 @@ def test_a_malformed_declaration_names_entry_rule_and_value(entries: Any, option
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "tab\t", "x" * 201, "ü" * 101, 5, "\ud800"])
 def test_a_name_has_rules(name: Any) -> None:
-    """1 to 200 bytes, printable, no slash, no leading dot."""
+    """It has 1 to 200 bytes, is printable, and has no slash and no leading dot."""
     with pytest.raises(spex.SpecificationError, match="the name of a specification must be"):
         spex.Specification.define(name, [])
 
 
 def test_an_unknown_option_of_define_is_a_type_error() -> None:
-    """It names the option."""
+    """The error names the option."""
     with pytest.raises(TypeError, match="timeout"):
         spex.Specification.define("t.Unknown", [], timeout=3)
 
 
 def test_derived_names_and_wrong_handlers_are_refused_at_class_creation() -> None:
-    """Not later, in a shard."""
+    """The error does not wait until the class is used in a shard."""
 
     async def asynchronous(error: Any, caller: Any) -> None: ...
 
@@ -139,7 +139,7 @@ def test_derived_names_and_wrong_handlers_are_refused_at_class_creation() -> Non
 
 
 def test_a_later_class_of_a_name_replaces_the_earlier_one() -> None:
-    """As in a notebook; an instance's class is looked up when it is read."""
+    """This happens in notebooks; an instance's class is looked up when it is read."""
     first = spex.Specification.define("t.Twice", [("a", "b", "c")])
     instance = spex.Instance(specification=first, identifier=1)
     second = spex.Specification.define("t.Twice", [("x", "y", "z")])
@@ -147,7 +147,7 @@ def test_a_later_class_of_a_name_replaces_the_earlier_one() -> None:
 
 
 def test_values_are_frozen_and_compared_by_value() -> None:
-    """Instances, models and deviations."""
+    """The values are instances, models and deviations."""
     one = spex.Instance(specification=Order, identifier=(1,), meta={"a": [1]}, current_state="new")
     other = spex.Instance(specification=Order, identifier=(1,), meta={"a": [1]}, current_state="new")
     assert one == other
@@ -159,7 +159,7 @@ def test_values_are_frozen_and_compared_by_value() -> None:
 
 
 def test_specifications_pickle_by_name_or_by_value() -> None:
-    """A class that can be imported travels as its name, another one with its entries."""
+    """A class that can be imported is pickled as its name, another one with its entries."""
     assert pickle.loads(pickle.dumps(Order)) is Order
     made = spex.Specification.define("t.ByValue", [("a", "b", "c")], prune_timeout=3)
     again = pickle.loads(pickle.dumps(made))
@@ -179,7 +179,7 @@ REASONS = {
 
 @pytest.mark.parametrize("cls", errors.CLASSES)
 def test_every_error_has_its_reason_and_survives_pickle_and_copy(cls: type[spex.SpexError]) -> None:
-    """Class, text, context and the text of the cause."""
+    """Class, text, context and the text of the cause survive."""
     snake = "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
     assert cls.reason == REASONS.get(cls, snake)
     error = cls("it's so", shard=1, pid=2, exit="SIGKILL", maybe_executed=True)
@@ -192,7 +192,7 @@ def test_every_error_has_its_reason_and_survives_pickle_and_copy(cls: type[spex.
 
 
 def test_the_tree_of_errors_is_what_the_contract_says() -> None:
-    """Builtin classes included."""
+    """Builtin base classes are included."""
     for cls, bases in {
         spex.SpecificationError: (ValueError,),
         spex.InstanceNotFound: (spex.InstanceError, KeyError),
@@ -207,7 +207,7 @@ def test_the_tree_of_errors_is_what_the_contract_says() -> None:
 
 
 def test_an_initial_state_goes_with_the_transitions_it_was_given_for() -> None:
-    """Inherited together; with other transitions it is their first source again."""
+    """Both are inherited together; with other transitions, the initial state is their first source again."""
 
     class Middle(spex.Specification):
         transitions = [("a", "x", "b"), ("b", "y", "c")]
@@ -229,7 +229,7 @@ def test_an_initial_state_goes_with_the_transitions_it_was_given_for() -> None:
 
 
 def test_options_may_be_given_in_any_form_that_means_them() -> None:
-    """Collections of states, generators of entries, enum members, and None for what is not given."""
+    """The forms include collections of states, generators of entries, enum members, and None."""
     cls = spex.Specification.define(
         Word.NEW.value,
         (entry for entry in [("a", "b", "c")]),
@@ -244,7 +244,7 @@ def test_options_may_be_given_in_any_form_that_means_them() -> None:
 
 
 def test_a_specification_defined_from_data_has_a_handler_like_any_other() -> None:
-    """A function, a static or class method; anything that cannot be called is refused."""
+    """It may be a function, a static method or a class method; a value that cannot be called is refused."""
     error = spex.InstanceNotFound("x", identifier=1)
     for handler in (lambda e, _: e, staticmethod(lambda e, _: e), classmethod(lambda _cls, e, _: e)):
         assert spex.Specification.define("t.Handler", [], error_handler=handler).error_handler(error, None) is error

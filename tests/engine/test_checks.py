@@ -1,4 +1,4 @@
-"""Long checks: made in a helper process while the shard goes on, remembered on the disk, and made once."""
+"""Long checks: a helper process makes each once while the shard continues, and the verdict is stored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_model(folder: Path, steps: list[tuple[str, str, str]]) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the judgements that are made in this process."""
+    """Count the judgements that this process makes."""
     made: list[int] = []
     judge = ConformanceChecker.judge
 
@@ -56,7 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_same_deviation_is_checked_once_and_counted(places: dict[str, Path], counted: list[int]) -> None:
-    """Also after a restart of the manager: the verdict is on the disk, by what it was judged with."""
+    """This holds after a restart too: the verdict is stored with a digest of what it depends on."""
     write_model(places["impl_models_dir"], STEPS[:-1])
     for run in (1, 2):
         with spex.SimpleInstanceManager(**places) as manager:
@@ -69,7 +69,7 @@ def test_the_same_deviation_is_checked_once_and_counted(places: dict[str, Path],
 
 
 def test_another_model_is_judged_anew(places: dict[str, Path], counted: list[int]) -> None:
-    """A verdict holds for the model, the specification and the accepted deviations that it was found with."""
+    """A verdict holds only for its model, specification and accepted deviations."""
     for steps, verdict in ((STEPS[:-1], spex.Verdict.EQUIVALENT), (STEPS[:-2], spex.Verdict.INCOMPLETE)):
         write_model(places["impl_models_dir"], steps)
         with spex.SimpleInstanceManager(**places) as manager:
@@ -83,7 +83,7 @@ def test_another_model_is_judged_anew(places: dict[str, Path], counted: list[int
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_others_go_on_while_a_long_check_is_made(places: dict[str, Path]) -> None:
-    """The deviating caller waits, its later requests behind it; another process' requests do not."""
+    """The caller of the deviation waits, and so do its later requests; requests of another process do not."""
     write_model(places["impl_models_dir"], STEPS[:-1])
     with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
         manager.init_instance(Large, 1)
@@ -104,7 +104,7 @@ def test_others_go_on_while_a_long_check_is_made(places: dict[str, Path]) -> Non
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_check_whose_helper_is_killed_is_made_all_the_same(places: dict[str, Path]) -> None:
-    """In the shard's own process then; the caller notices nothing."""
+    """The shard's own process makes it, and the caller notices nothing."""
     write_model(places["impl_models_dir"], STEPS[:-1])
     with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
         manager.init_instance(Large, 1)
@@ -135,7 +135,7 @@ def test_a_check_whose_helper_is_killed_is_made_all_the_same(places: dict[str, P
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_client_that_dies_while_its_check_is_made_leaves_the_shard_unharmed(places: dict[str, Path]) -> None:
-    """The verdict comes, finds nobody, and serves the next."""
+    """The verdict has no recipient, and is used for the next request."""
     write_model(places["impl_models_dir"], STEPS[:-1])
     with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
         manager.init_instance(Large, 1)
@@ -150,7 +150,7 @@ def test_a_client_that_dies_while_its_check_is_made_leaves_the_shard_unharmed(pl
 
 
 def stop(pid: int) -> bool:
-    """SIGSTOP a process; return whether it is stopped, and not gone."""
+    """SIGSTOP a process; return whether it is stopped, and has not ended."""
 
     def state() -> str:
         try:
@@ -170,7 +170,7 @@ def stop(pid: int) -> bool:
 def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
     places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It ends by itself, though the helper is stopped and a client waits; the observation is of its next process."""
+    """It ends by itself although the helper is stopped and a client waits; its next process applies the observation."""
     write_model(places["impl_models_dir"], STEPS[:-1])
     with spex.ShardedInstanceManager(**places, distribution_factor=1, call_timeout=30) as manager:
         manager.init_instance(Large, 1)
@@ -189,7 +189,7 @@ def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
 
 
 def test_small_models_are_checked_at_once() -> None:
-    """Nobody waits for a helper where the check itself takes less."""
+    """No helper is used when the check itself takes less time."""
     checks = engine_checks.Checks()
     checks.elsewhere = True
     verdict = spex.Verdict.VIOLATION

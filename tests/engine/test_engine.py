@@ -1,4 +1,4 @@
-"""The engine on stores in memory and on disk, with time as an argument."""
+"""The engine on stores in memory and on disk; the time is an argument."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONE = canonical(1)
 
 
 class Counting(MemoryStore):
-    """Counts reads and writes, and fails on demand."""
+    """A store that counts reads and writes, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_the_engine_needs_nothing_but_a_store(store: Any) -> None:
-    """The same calls on a dict and on LMDB, with the same answers."""
+    """The same calls give the same answers on a dict and on LMDB."""
     engine = engine_on(store, model(Lenient, ("a", "go", "b")))
     assert engine.transition(ONE, "go", "b", SECOND) is None
     assert engine.transition(ONE, "stop", "c", 2 * SECOND) is None
@@ -97,7 +97,7 @@ def test_the_engine_needs_nothing_but_a_store(store: Any) -> None:
 @pytest.mark.parametrize("known", [None, model(Lenient, ("a", "go", "b"))])
 @pytest.mark.parametrize("action", ["go", "explode"])
 def test_cost_does_not_depend_on_the_length_of_the_history(known: Any, action: str) -> None:
-    """Operations and bytes of one transition at 200 and at 10,000 entries (short: 2,000), deviating ones included."""
+    """A transition has the same cost at 200 and at 10,000 entries (short: 2,000), also for deviations."""
     store = Counting()
     engine = engine_on(store, known)
     for number in range(200):
@@ -133,7 +133,7 @@ def test_starting_reads_no_instance_and_no_history() -> None:
 
 
 def test_a_batch_that_cannot_be_kept_leaves_no_trace_in_memory() -> None:
-    """Instances, models, deviations, specifications and timers are as they were."""
+    """Instances, models, deviations, specifications and timers are as before."""
     store = Counting()
     engine = engine_on(store, model(Lenient, ("a", "go", "b")))
     rows = {table: dict(rows) for table, rows in store.tables.items()}
@@ -157,7 +157,7 @@ def test_a_batch_that_cannot_be_kept_leaves_no_trace_in_memory() -> None:
 
 
 def test_one_request_can_be_rolled_back_within_a_batch() -> None:
-    """What went before it in the batch stays."""
+    """Earlier requests of the batch stay."""
     engine = engine_on(MemoryStore())
     engine.transition(ONE, "first", "b", 1)
     mark = engine.batch.mark()
@@ -173,7 +173,7 @@ def test_one_request_can_be_rolled_back_within_a_batch() -> None:
 
 
 def test_times_never_decrease_within_an_instance(store: Any) -> None:
-    """A clock that goes back gives the newest entry's time again."""
+    """If the clock goes back, an entry gets the time of the one before it."""
     engine = engine_on(store)
     engine.transition(ONE, "go", "b", 100)
     engine.transition(ONE, "go", "b", 50)
@@ -182,7 +182,7 @@ def test_times_never_decrease_within_an_instance(store: Any) -> None:
 
 
 def timed(store: Any, **options: Any) -> Engine:
-    """Return an engine with an instance whose timeout is one second, and which may be pruned after two."""
+    """Return an engine with an instance whose timeout is one second and which may be pruned after two."""
     cls = spex.Specification.define(
         "engine.Timed", [("a", "go", "b")], transition_timeout=1, prune_timeout=2, prunable_states=spex.ALL
     )
@@ -195,7 +195,7 @@ def timed(store: Any, **options: Any) -> Engine:
 
 
 def run_due(engine: Engine, now: int) -> None:
-    """Tick until nothing is due any more."""
+    """Tick until nothing is due."""
     for _ in range(1000):
         due = engine.timers.next_due()
         if due is None or due > now:
@@ -206,7 +206,7 @@ def run_due(engine: Engine, now: int) -> None:
 
 
 def test_a_timeout_is_due_strictly_after_its_time_and_reported_once(store: Any) -> None:
-    """At the due time nothing happens; a microsecond later it does; then never again."""
+    """At the due time nothing happens, a microsecond later it is reported, and never again."""
     engine = timed(store)
     run_due(engine, SECOND)
     assert engine.timers.timeouts_seen == 0
@@ -221,7 +221,7 @@ def test_a_timeout_is_due_strictly_after_its_time_and_reported_once(store: Any) 
 
 
 def test_pruning_is_strict_and_by_interval(store: Any) -> None:
-    """Older than the timeout, at the pass that follows."""
+    """An instance older than the timeout is pruned at the following pass."""
     engine = timed(store, prune_interval_us=SECOND)
     run_due(engine, 2 * SECOND)
     assert engine.get_instance(ONE, 0).seq == 1
@@ -232,7 +232,7 @@ def test_pruning_is_strict_and_by_interval(store: Any) -> None:
 
 
 def test_without_an_interval_only_the_pass_at_the_start_prunes(store: Any) -> None:
-    """The next engine over the store prunes what is idle by then."""
+    """The next engine over the store prunes what has become idle."""
     engine = timed(store)
     run_due(engine, 50 * SECOND)
     assert engine.get_instance(ONE, 0).seq == 1
@@ -243,7 +243,7 @@ def test_without_an_interval_only_the_pass_at_the_start_prunes(store: Any) -> No
 
 
 def test_what_was_due_in_a_batch_that_was_not_kept_is_due_still() -> None:
-    """Timeouts, passes of pruning, portions and counters are as before the tick."""
+    """Timeouts, pruning passes, portions and counters are as before the tick."""
     store = Counting()
     engine = timed(store, prune_interval_us=SECOND)
     store.failing = True
@@ -261,7 +261,7 @@ def test_what_was_due_in_a_batch_that_was_not_kept_is_due_still() -> None:
 
 
 def test_a_specification_declared_in_a_batch_that_was_not_kept_judges_nothing() -> None:
-    """What is judged afterwards is judged by the one before."""
+    """Later judgements use the specification before it."""
     store = Counting()
     engine = engine_on(store, model(Lenient, ("a", "go", "b")))
     stricter = spex.Specification.define(Lenient.name, [("a", "go", "b")], error_handler=lambda error, _: None)
@@ -302,7 +302,7 @@ def test_a_long_history_is_removed_in_portions() -> None:
 
 
 def test_numbers_of_instances_are_never_used_twice() -> None:
-    """A restart goes on behind those that may have been used."""
+    """After a restart, new numbers follow those that may have been used."""
     store = MemoryStore()
     engine = engine_on(store)
     again = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
@@ -314,7 +314,7 @@ def test_numbers_of_instances_are_never_used_twice() -> None:
 
 
 def test_numbers_taken_in_a_batch_that_was_not_kept_are_taken_anew() -> None:
-    """What counts is what is stored: after a restart nobody has them a second time."""
+    """Only stored numbers count: after a restart no number is used twice."""
     store = Counting()
     engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
     engine.register(describe(Lenient)[0], None)
@@ -332,7 +332,7 @@ def test_numbers_taken_in_a_batch_that_was_not_kept_are_taken_anew() -> None:
 
 
 def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
-    """Timeouts of its specification are kept aside, and reported when it has come."""
+    """Timeouts of its specification are parked, and reported when the handler arrives."""
     store = MemoryStore()
     got: list[str] = []
 
@@ -368,7 +368,7 @@ def test_a_handler_that_only_a_client_can_send_is_waited_for() -> None:
 
 
 def test_a_damaged_row_is_a_store_error_that_says_what_it_is() -> None:
-    """Checksums are read with every row; other instances are served."""
+    """The checksum of each row is checked; other instances are served."""
     store = MemoryStore()
     engine = engine_on(store)
     engine.init_instance(Lenient.name, canonical(2), None, None, 0)
@@ -382,7 +382,7 @@ def test_a_damaged_row_is_a_store_error_that_says_what_it_is() -> None:
 
 
 def test_judgements_are_remembered_until_something_changes() -> None:
-    """The accepted set is part of the question."""
+    """A change of the accepted set counts too."""
     engine = engine_on(MemoryStore(), model(Strict, ("a", "go", "b")))
     engine.register(describe(Strict)[0], None)
     engine.init_instance(Strict.name, canonical(5), None, None, 0)
@@ -394,7 +394,7 @@ def test_judgements_are_remembered_until_something_changes() -> None:
 
 
 def test_a_batch_is_an_overlay(store: Any) -> None:
-    """Reads see what was put; ranges are merged, both ways; rollback to a mark undoes what came after."""
+    """Reads see the puts; ranges are merged in both directions; a rollback to a mark undoes later changes."""
     batch = Batch(store)
     for key in (b"a", b"c", b"e"):
         batch.put("metas", key, b"old")

@@ -1,4 +1,4 @@
-"""The engine against a model in plain Python: whatever happens, in whatever order, with failures and restarts."""
+"""The engine compared with a model in plain Python, for any order of calls, failures and restarts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ IDENTIFIERS = [1, ("x", 2), "y" * 600]
 
 @dataclass
 class Expected:
-    """What one instance must be."""
+    """The expected state of one instance."""
 
     specification: type[spex.Specification]
     state: str
@@ -56,7 +56,7 @@ class Expected:
 
     @property
     def deadline(self) -> int | None:
-        """When its timeout falls due."""
+        """When its timeout is due."""
         timeout = self.specification.transition_timeout
         if timeout is None or not self.history or self.reported:
             return None
@@ -75,7 +75,7 @@ class Expected:
 
 @dataclass
 class World:
-    """What the engine must hold."""
+    """The expected content of the engine."""
 
     instances: dict[Any, Expected] = field(default_factory=dict)
     learned: dict[str, set[Any]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class EngineMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ requests
 
     def observed(self, identifier: Any, source: str | None, action: str, target: str) -> None:
-        """Have an instance move in the model."""
+        """Move an instance in the model."""
         expected = self.world.instances[identifier]
         last = expected.history[-1][0] if expected.history else 0
         expected.history.append((max(self.now, last), action, target))
@@ -122,7 +122,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(identifier=st.sampled_from(IDENTIFIERS), cls=st.sampled_from(SPECIFICATIONS), meta=st.booleans())
     def init(self, identifier: Any, cls: Any, meta: bool) -> None:
-        """Initialise an instance, or find it in use."""
+        """Initialise an instance, or find that its identifier is in use."""
         data = b"\x81\xa1a\x01" if meta else None
         word = self.engine.init_instance(cls.name, canonical(identifier), data, None, self.now)
         assert word is None
@@ -152,13 +152,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(identifier=st.sampled_from(IDENTIFIERS))
     def delete(self, identifier: Any) -> None:
-        """Delete an instance, if it is there."""
+        """Delete an instance, if it exists."""
         self.engine.delete_instance(canonical(identifier))
         self.world.instances.pop(identifier, None)
 
     @rule(state=st.sampled_from("abcx"))
     def delete_where(self, state: str) -> None:
-        """Delete all in a state."""
+        """Delete all instances in a state."""
         doomed = [key for key, expected in self.world.instances.items() if expected.state == state]
         assert self.engine.delete_instances(lambda instance: instance.current_state == state) == len(doomed)
         for key in doomed:
@@ -175,13 +175,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """Keep the batch."""
+        """Commit the batch."""
         self.engine.batch.commit()
         self.kept = deepcopy(self.world)
 
     @rule()
     def fail(self) -> None:
-        """Have the store refuse the batch."""
+        """Let the store refuse the batch."""
         dirty = self.engine.batch.dirty
         self.store.failing = True
         if dirty:
@@ -201,7 +201,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Lose what was not kept, and go on from the store."""
+        """Lose what was not committed, and continue from the store."""
         self.world = deepcopy(self.kept)
         self.open()
 
@@ -240,7 +240,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def instances_are_as_expected(self) -> None:
-        """Each reads as in the model, alone and in pages."""
+        """Each instance reads as in the model, alone and in pages."""
         found = {}
         items, after = self.engine.page(None, None, 1 << 60)
         assert after is None
@@ -258,7 +258,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def models_and_counts_are_as_expected(self) -> None:
-        """What was learned and what deviated."""
+        """Learned transitions and deviations are as in the model."""
         learned = {m.specification: m.transitions for m in self.engine.impl_models() if m.specification not in KNOWN}
         expected = {name: set(transitions) for name, transitions in self.world.learned.items()}
         for name, of_file in LEARNING.items():
@@ -269,7 +269,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_over_in_the_indexes(self) -> None:
-        """Every row of an index belongs to an instance, and every due time has its row."""
+        """Every index row belongs to an instance, and every due time has its row."""
         rows = {key: instance_row(row) for key, row in self.engine.batch.range("instances", b"")}
         numbers = {row.number for row in rows.values()}
         assert len(numbers) == len(rows)

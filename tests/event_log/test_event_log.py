@@ -1,4 +1,4 @@
-"""Event logs are read completely, in time order, and refuse what is unusable with its place."""
+"""Event logs are read completely and in time order; errors in a log name the place."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_xes_namespace_may_have_a_prefix(tmp_path: Path) -> None:
 
 
 def test_events_stand_in_time_order_across_cases(tmp_path: Path) -> None:
-    """Traces interleave in real time, so their events do."""
+    """The events of different traces interleave in real time."""
     content = log(
         trace("a", event("1", day(1)), event("4", day(4))),
         trace("b", event("2", day(2)), event("3", day(3))),
@@ -115,17 +115,17 @@ def test_events_of_the_same_time_keep_the_order_of_the_file(tmp_path: Path) -> N
 
 
 def test_a_case_without_events_is_a_case(tmp_path: Path) -> None:
-    """An instance is there from its case's start, whatever follows."""
+    """Its instance exists from the start of the case."""
     assert EventLog(["a", "b"], []) == read(tmp_path / "log.xes", log(trace("a"), trace("b")))
 
 
 def test_a_log_without_cases_is_a_log(tmp_path: Path) -> None:
-    """Nothing happened; that is no error of the file's."""
+    """It is not an error of the file."""
     assert EventLog([], []) == read(tmp_path / "log.xes", "<log/>")
 
 
 def test_traces_of_the_same_name_are_one_case(tmp_path: Path) -> None:
-    """A case that is told in two traces is one instance."""
+    """A case in two traces is one instance."""
     content = log(trace("a", event("1", day(1))), trace("b"), trace("a", event("2", day(2))))
 
     assert EventLog(["a", "b"], [(0, "1", "1"), (0, "2", "2")]) == read(tmp_path / "log.xes", content)
@@ -144,7 +144,7 @@ def test_the_values_of_several_attributes_are_joined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["string", "int", "float", "boolean", "date", "id"])
 def test_any_xes_value_gives_its_text(tmp_path: Path, kind: str) -> None:
-    """A number, too, may be a state; its text stays as it is in the file."""
+    """A number may be a state too; its text stays as it is in the file."""
     content = log(trace("a", event("open", day(1), f'<{kind} value="1.50" key="x"/>')))
 
     assert read(tmp_path / "log.xes", content, state="x").events == [(0, "open", "1.50")]
@@ -156,7 +156,7 @@ def test_an_empty_value_is_a_name_like_any_other(tmp_path: Path) -> None:
 
 
 def test_nested_attributes_are_not_the_events_own(tmp_path: Path) -> None:
-    """XES attributes may carry attributes; these describe them, not the event or trace."""
+    """XES attributes may have attributes; those describe them, not the event or trace."""
     nested = '<string key="other" value="x"><string key="concept:name" value="inner"/></string>'
     content = log(f'<trace><string key="concept:name" value="a"/>{nested}{event("open", day(1), nested)}</trace>')
 
@@ -171,7 +171,7 @@ def test_the_name_of_a_trace_may_follow_its_events(tmp_path: Path) -> None:
 
 
 def test_globals_do_not_stand_in_for_missing_attributes(tmp_path: Path) -> None:
-    """A global declares that all events have an attribute; an event without it is in error all the same."""
+    """A global declares that all events have an attribute; an event without it is still an error."""
     declared = '<global scope="event"><string key="concept:name" value="UNKNOWN"/></global>'
     content = log(declared, trace("a", f'<event><date key="time:timestamp" value="{day(1)}"/></event>'))
 
@@ -241,7 +241,7 @@ XES_ERRORS = {
 
 @pytest.mark.parametrize(("content", "message"), XES_ERRORS.values(), ids=XES_ERRORS.keys())
 def test_an_error_in_a_xes_log_names_file_case_and_event(tmp_path: Path, content: str, message: str) -> None:
-    """Whatever is wrong, the text leads to it."""
+    """The text leads to the place for every kind of error."""
     with pytest.raises(LogError) as caught:
         read(tmp_path / "log.xes", content)
 
@@ -258,7 +258,7 @@ def test_a_xes_log_may_have_another_encoding(tmp_path: Path) -> None:
 
 
 def test_a_xes_tag_larger_than_memory_should_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parser would have to hold the whole tag; text between tags it does not hold."""
+    """The parser holds a whole tag in memory, but not the text between tags."""
     monkeypatch.setattr(xes, "MAX_PIECE_BYTES", 1000)
     monkeypatch.setattr(xes, "CHUNK_BYTES", 100)
 
@@ -271,7 +271,7 @@ def test_a_xes_tag_larger_than_memory_should_hold_is_refused(tmp_path: Path, mon
 
 
 def test_a_packed_log_cut_short_is_refused(tmp_path: Path) -> None:
-    """What was read before the cut is not taken for the whole."""
+    """The part before the cut is not taken for the whole log."""
     path = tmp_path / "log.xes.gz"
     path.write_bytes(gzip.compress(log(trace("a")).encode())[:-9])
 
@@ -280,7 +280,7 @@ def test_a_packed_log_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_packed_log_is_refused(tmp_path: Path) -> None:
-    """A flipped byte is found by the format or by its checksum."""
+    """The format or its checksum reveals a flipped byte."""
     path = tmp_path / "log.xes.gz"
     data = bytearray(gzip.compress(random.Random(1).randbytes(5000)))
     data[2000:2100] = bytes(100)
@@ -301,7 +301,7 @@ def test_a_log_that_is_not_packed_as_its_name_says_is_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["log.xes.gz", "log.csv.gz", "log.jsonl.gz"])
 def test_a_log_that_unpacks_to_too_much_is_refused(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small file may claim a thousand times its size; the limit holds for what comes out."""
+    """A small file may unpack to a thousand times its size; the limit applies to the unpacked size."""
     monkeypatch.setattr(source, "MAX_UNPACKED_BYTES", 1_000_000)
     content = "<log>" if "xes" in name else "case,action,time\n" if "csv" in name else ""
 
@@ -310,7 +310,7 @@ def test_a_log_that_unpacks_to_too_much_is_refused(tmp_path: Path, name: str, mo
 
 
 def test_a_missing_file_is_an_error_of_the_log(tmp_path: Path) -> None:
-    """The caller has one type of error to expect."""
+    """The caller has to expect only one type of error."""
     path = tmp_path / "none.xes"
 
     with pytest.raises(LogError, match=r"none\.xes: the file must be readable, got: No such file or directory"):
@@ -337,7 +337,7 @@ def test_progress_tells_how_much_of_the_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["log.txt", "log", "log.gz", "log.xes.zip", "xes", ".csv"])
 def test_an_unknown_format_is_refused_with_the_list_of_the_known(name: str) -> None:
-    """The user sees what would do."""
+    """The error shows the user the supported formats."""
     with pytest.raises(LogError, match=r"must be one of \.xes, \.xes\.gz, \.csv, \.csv\.gz, \.jsonl, \.jsonl\.gz, got"):
         Attributes.of(Path(name))
 
@@ -352,7 +352,7 @@ def test_csv_and_jsonl_have_no_default_attributes() -> None:
 
 @pytest.mark.parametrize("option", ["case", "action", "state", "timestamp"])
 def test_an_empty_attribute_name_in_an_option_is_refused(option: str) -> None:
-    """Two + in a row, or one at an end, are a slip."""
+    """Two + in a row, or one at an end, are a mistake."""
     with pytest.raises(LogError, match=rf"the --{option} option must be attribute names joined by '\+', got: 'a\+\+b'"):
         Attributes.of(Path("log.xes"), **{option: "a++b"})
     with pytest.raises(LogError, match=f"the --{option} option must"):
@@ -363,7 +363,7 @@ def test_an_empty_attribute_name_in_an_option_is_refused(option: str) -> None:
 
 
 def test_a_csv_log_is_read(tmp_path: Path) -> None:
-    """Quotes, line breaks in fields, other columns, CRLF and blank lines are as RFC 4180 has them."""
+    """Quotes, line breaks in fields, other columns, CRLF and blank lines follow RFC 4180."""
     content = 'x,case,action,time\r\n1,a,"say ""hi"",\r\nthen",2024-01-02\r\n\r\n2,b,go,2024-01-01\r\n'
 
     expected = EventLog(["a", "b"], [(1, "go", "go"), (0, 'say "hi",\r\nthen', 'say "hi",\r\nthen')])
@@ -376,14 +376,14 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> No
 
 
 def test_date_and_time_may_stand_in_two_columns(tmp_path: Path) -> None:
-    """Joined by / they are still one time."""
+    """Joined by / they are still a timestamp."""
     content = "case,action,date,clock\na,2,2024-01-01,09:00\na,1,2024-01-01,08:00\n"
 
     assert [e[1] for e in read_csv(tmp_path, content, timestamp="date+clock").events] == ["1", "2"]
 
 
 def test_fields_may_be_long_and_the_limit_of_csv_is_put_back(tmp_path: Path) -> None:
-    """The limit is one for the whole process, whose it stays."""
+    """The limit belongs to the whole process, and is restored."""
     before = csv.field_size_limit()
     long = "x" * (before + 1)
 
@@ -433,7 +433,7 @@ CSV_ERRORS = {
 
 @pytest.mark.parametrize(("content", "message"), CSV_ERRORS.values(), ids=CSV_ERRORS.keys())
 def test_an_error_in_a_csv_log_names_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
-    """Whatever is wrong, the text leads to it."""
+    """The text leads to the place for every kind of error."""
     with pytest.raises(LogError) as caught:
         read_csv(tmp_path, content)
 
@@ -462,7 +462,7 @@ def test_a_jsonl_log_is_read(tmp_path: Path) -> None:
 
 
 def test_json_numbers_and_booleans_give_their_text(tmp_path: Path) -> None:
-    """As it stands in the file: 1.10 is not 1.1, and a long number does not lose digits."""
+    """The text is that of the file: 1.10 does not become 1.1, and a long number keeps all digits."""
     lines = [
         f'{{"case": {value}, "action": "go", "time": 1}}' for value in ("1.10", "9" * 5000, "true", "false", '"1"')
     ]
@@ -492,7 +492,7 @@ JSONL_ERRORS = {
 
 @pytest.mark.parametrize(("content", "message"), JSONL_ERRORS.values(), ids=JSONL_ERRORS.keys())
 def test_an_error_in_a_jsonl_log_names_file_and_line(tmp_path: Path, content: object, message: str) -> None:
-    """Whatever is wrong, the text leads to it."""
+    """The text leads to the place for every kind of error."""
     with pytest.raises(LogError) as caught:
         read_jsonl(tmp_path, content)
 
@@ -501,7 +501,7 @@ def test_an_error_in_a_jsonl_log_names_file_and_line(tmp_path: Path, content: ob
 
 
 def test_a_long_value_does_not_fill_the_message(tmp_path: Path) -> None:
-    """An error is a line to read."""
+    """An error stays one readable line."""
     with pytest.raises(LogError) as caught:
         read_jsonl(tmp_path, {"case": "a", "action": "b", "time": "x" * 10_000})
 
@@ -557,14 +557,14 @@ def test_timestamps_are_read_to_the_last_digit(text: str, nanoseconds: int) -> N
     ],
 )
 def test_what_is_no_timestamp_is_refused(text: str) -> None:
-    """Nothing is guessed."""
+    """The reader does not guess."""
     with pytest.raises(ValueError):
         attributes.moment_of(text)
 
 
 @given(st.lists(st.text("0123456789", min_size=1, max_size=15)))
 def test_fractions_of_any_length_are_ordered_exactly(fractions: list[str]) -> None:
-    """Also where they are finer than a nanosecond."""
+    """This holds even for fractions finer than a nanosecond."""
     moments = [attributes.moment_of(f"2024-01-01T00:00:00.{fraction}+02:00") for fraction in fractions]
 
     by_digits = sorted(range(len(fractions)), key=lambda n: fractions[n].rstrip("0"))
@@ -583,7 +583,7 @@ ROWS = st.lists(st.tuples(NAMES, NAMES, NAMES, TIMES))
 
 
 def expected_of(rows: list[tuple[str, str, str, datetime]]) -> EventLog:
-    """Return what a log with these rows must give, the plain way."""
+    """Return the log that these rows must give, computed in a simple way."""
     cases = list(dict.fromkeys(row[0] for row in rows))
     ordered = sorted(rows, key=lambda row: row[3])
     return EventLog(cases, [(cases.index(case), action, state) for case, action, state, _ in ordered])
@@ -593,7 +593,7 @@ def expected_of(rows: list[tuple[str, str, str, datetime]]) -> EventLog:
 def test_what_is_written_as_jsonl_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str, datetime]]
 ) -> None:
-    """Any names, any times, in any order."""
+    """This holds for any names and any times, in any order."""
     objects = [{"case": c, "action": a, "state": s, "time": t.isoformat()} for c, a, s, t in rows]
 
     assert expected_of(rows) == read_jsonl(tmp_path_factory.getbasetemp(), *objects, state="state")
@@ -603,7 +603,7 @@ def test_what_is_written_as_jsonl_is_read_back(
 def test_what_is_written_as_csv_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str, datetime]]
 ) -> None:
-    """Any names but those with NUL or a lone carriage return (which `csv` would split lines at), any times."""
+    """This holds for any times, and for any names without NUL or a lone carriage return (where `csv` splits lines)."""
     rows = [(*(text.replace("\0", "").replace("\r", "\r\n") for text in row[:3]), row[3]) for row in rows]  # type: ignore[misc]
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)

@@ -1,4 +1,4 @@
-"""Replaying event logs: what is observed and learned, and that nothing is lost while workers are killed."""
+"""Replaying event logs: what is observed and learned, without loss while workers are killed."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ LOG = EventLog(
 
 
 class Shop(spex.Specification):
-    """What LOG shows, told with other states."""
+    """The behaviour that LOG shows, with other names of states."""
 
     name = "tests.replay.Shop"
     transitions = [("new", "pay", "paid"), ("paid", "ship", "gone"), ("paid", "pay", "gone")]
 
 
 class Strict(spex.Specification):
-    """Nobody pays twice."""
+    """Forbids paying twice."""
 
     name = "tests.replay.Strict"
     transitions = [("new", "pay", "paid"), ("paid", "ship", "gone")]
 
 
 class Large(spex.Specification):
-    """More than LOG shows."""
+    """Allows more than LOG shows."""
 
     name = "tests.replay.Large"
     transitions = [*Shop.transitions, ("gone", "return", "new")]
 
 
 def steps(instance: spex.Instance) -> list[tuple[str, str]]:
-    """Return an instance's history without times, its initialisation aside."""
+    """Return an instance's history without times and without its initialisation."""
     assert instance.history[0][:2] == (spex.INITIALISATION, "start")
     return [(entry.action, entry.to_state) for entry in instance.history[1:]]
 
 
 @pytest.mark.process
 def test_every_case_becomes_an_instance_and_every_event_a_transition(make_manager: Any) -> None:
-    """Also a case without events; identifiers are the names of the cases, the initial state is `start`."""
+    """This includes a case without events; identifiers are the names of the cases, the initial state is `start`."""
     manager = make_manager(learning_mode=True)
     done = replay(LOG, manager, Shop)
     assert {instance.identifier: steps(instance) for instance in manager.all_instances(Shop)} == {
@@ -69,7 +69,7 @@ def test_every_case_becomes_an_instance_and_every_event_a_transition(make_manage
 
 @pytest.mark.process
 def test_the_model_is_learned_and_judged(make_manager: Any) -> None:
-    """It has one initialisation and each step once, and is equivalent though its states are called otherwise."""
+    """It has one initialisation and each step once, and is equivalent although its states have other names."""
     done = replay(LOG, make_manager(learning_mode=True), Shop)
     [learned] = done.models
     assert learned.model.transitions == {
@@ -88,7 +88,7 @@ def test_the_model_is_learned_and_judged(make_manager: Any) -> None:
 def test_a_log_that_shows_too_much_or_too_little_does_not_conform(
     specification: Any, verdict: str, places: dict[str, Path]
 ) -> None:
-    """Each with its own verdict."""
+    """Each has its own verdict."""
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         done = replay(LOG, manager, specification)
     assert done.models[0].verdict == verdict
@@ -96,7 +96,7 @@ def test_a_log_that_shows_too_much_or_too_little_does_not_conform(
 
 
 def test_a_model_that_is_not_judged_has_no_verdict(places: dict[str, Path]) -> None:
-    """As when it is only to be learned."""
+    """This is the case if it is only to be learned."""
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         done = replay(LOG, manager, Strict, judge=False)
     assert done.models[0].verdict is None
@@ -104,14 +104,14 @@ def test_a_model_that_is_not_judged_has_no_verdict(places: dict[str, Path]) -> N
 
 
 def test_a_log_without_cases_teaches_nothing(places: dict[str, Path]) -> None:
-    """The model is empty, and not complete."""
+    """The model is empty, and incomplete."""
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         done = replay(EventLog([], []), manager, Shop)
     assert (done.events, done.instances, done.models[0].verdict) == (0, 0, "incomplete")
 
 
 def test_the_model_is_that_of_the_log_though_the_directory_knows_more(places: dict[str, Path]) -> None:
-    """What other cases showed before is left out."""
+    """Transitions of other cases are left out."""
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         manager.init_instance(Strict, "before", initial_state="elsewhere")
         manager.transition("before", "steal", "gone")
@@ -122,7 +122,7 @@ def test_the_model_is_that_of_the_log_though_the_directory_knows_more(places: di
 
 
 def test_deviations_of_before_are_not_counted(places: dict[str, Path]) -> None:
-    """Only those that the shards counted during the replay."""
+    """Only deviations during the replay are counted."""
     places["impl_models_dir"].mkdir()
     model = spex.ImplModel(specification=Strict.name, transitions=[(None, spex.INITIALISATION, "start")])
     (places["impl_models_dir"] / f"{Strict.name}.spex").write_text(model.serialise())
@@ -163,7 +163,7 @@ def test_what_cannot_be_observed_is_found_before_anything_is_sent() -> None:
 
 @pytest.mark.process
 def test_a_directory_is_read_offline_whatever_its_number_of_shards(make_manager: Any, places: dict[str, Path]) -> None:
-    """What all shards learned, united, and which identifiers they hold."""
+    """The result has the united models of all shards, and the known identifiers."""
     manager = make_manager(learning_mode=True)
     shards = len(manager.shards())
     replay(LOG, manager, Shop)
@@ -175,7 +175,7 @@ def test_a_directory_is_read_offline_whatever_its_number_of_shards(make_manager:
 
 
 def test_a_place_without_a_layout_is_no_data_directory(tmp_path: Path) -> None:
-    """Nothing is made there."""
+    """Nothing is created there."""
     assert shards_of(tmp_path / "nothing") is None
     with pytest.raises(spex.DataDirError, match=r"nothing is no data directory: it has no layout record$"):
         learned_models(tmp_path / "nothing")
@@ -183,7 +183,7 @@ def test_a_place_without_a_layout_is_no_data_directory(tmp_path: Path) -> None:
 
 
 def reference(path: Path, keys: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return case → actions in time order, without any of the library: one process, one dict."""
+    """Return case → actions in time order, computed without the library: one process, one dict."""
     cases: dict[str, list[str]] = {}
     with gzip.open(path) as file:
         for _, trace in ET.iterparse(file):
@@ -204,7 +204,7 @@ def reference(path: Path, keys: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def model_of(cases: dict[str, list[str]]) -> Iterator[tuple[str | None, str, str]]:
-    """Yield the transitions that a reference's cases show."""
+    """Yield the transitions that the reference's cases show."""
     yield None, spex.INITIALISATION, "start"
     for actions in cases.values():
         yield from zip(["start", *actions], actions, actions, strict=False)
@@ -216,7 +216,7 @@ def model_of(cases: dict[str, list[str]]) -> Iterator[tuple[str | None, str, str
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")
 def test_the_incidents_survive_a_worker_killed_after_every_3000_events(places: dict[str, Path]) -> None:
-    """7,554 instances, each with exactly its events in order, 65,533 in all, and the model of the reference."""
+    """All 7,554 instances have exactly their 65,533 events in order, and the model equals the reference."""
     path, keys = SHARED / "data" / "bpic2013_incidents.xes.gz", ("concept:name", "lifecycle:transition")
     log = read_log(path, Attributes.of(path, action="+".join(keys)))
     chance, kills = random.Random(2013), Counter[int]()

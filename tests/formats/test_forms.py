@@ -1,4 +1,4 @@
-"""Models in other forms: .aut, dot, JSON and Mermaid, there and back, and what is refused."""
+"""Models in other forms (.aut, dot, JSON and Mermaid): round trips, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ starts = st.lists(states, min_size=1, max_size=2)
 
 
 def model(transitions: list[T], initial: list[str], name: str = "shop.Order") -> spex.ImplModel:
-    """Return a model of these."""
+    """Return a model of these transitions."""
     first = [T(None, spex.INITIALISATION, state) for state in initial]
     return spex.ImplModel(specification=name, transitions=[*first, *transitions])
 
@@ -40,7 +40,7 @@ ORDER = model([T("new", "pay", "paid"), T("paid", "ship", "end"), T("paid", "can
 @settings(deadline=None)
 @given(transitions=steps, initial=starts, name=texts.filter(bool), learning=st.booleans())
 def test_json_says_everything(transitions: list[T], initial: list[str], name: str, learning: bool) -> None:
-    """And equal models have equal texts."""
+    """Besides, equal models have equal texts."""
     given_model = spex.ImplModel(
         specification=name, transitions=model(transitions, initial).transitions, learning_mode=learning
     )
@@ -52,7 +52,7 @@ def test_json_says_everything(transitions: list[T], initial: list[str], name: st
 @settings(deadline=None)
 @given(transitions=steps, initial=starts, name=texts)
 def test_dot_says_all_transitions(transitions: list[T], initial: list[str], name: str) -> None:
-    """Whatever the names contain."""
+    """This holds whatever the names contain."""
     found = model(transitions, initial).transitions
     assert dot_text.parse(dot_text.write(name, found)) == (name, found)
 
@@ -60,7 +60,7 @@ def test_dot_says_all_transitions(transitions: list[T], initial: list[str], name
 @settings(deadline=None)
 @given(transitions=steps, initial=states)
 def test_aut_says_all_but_the_names_of_states(transitions: list[T], initial: str) -> None:
-    """What comes back is the same with states renumbered, the initial one 0; once numbered it stays so."""
+    """Reading gives the same model with numbered states, the initial one 0; a second round trip changes nothing."""
     before = model(transitions, [initial])
     for silent in ("i", "tau"):
         after = aut_text.parse(aut_text.write(before.transitions, silent))
@@ -74,7 +74,7 @@ def test_aut_says_all_but_the_names_of_states(transitions: list[T], initial: str
 
 
 def test_silent_and_visible_actions_are_mapped_on_the_way_and_back() -> None:
-    """An action called i is visible here and must not be silent there."""
+    """An action called i is visible here, and must not be silent there."""
     names = ["i", "tau", "'i", spex.INTERNAL, "pay"]
     found = model([T("a", name, "b") for name in names], ["a"]).transitions
     lines = aut_text.write(found).splitlines()
@@ -104,7 +104,7 @@ def test_silent_and_visible_actions_are_mapped_on_the_way_and_back() -> None:
     ],
 )
 def test_a_malformed_aut_is_refused_with_line_and_rule(text: str, line: int, rule: str) -> None:
-    """As every malformed model is."""
+    """It is refused as every malformed model is."""
     with pytest.raises(spex.DeserialisationFailed, match=re.escape(f"line {line}: {rule}")) as caught:
         aut_text.parse(text)
     assert caught.value.context == {"line": line}
@@ -136,14 +136,14 @@ def test_a_malformed_aut_is_refused_with_line_and_rule(text: str, line: int, rul
     ],
 )
 def test_a_malformed_dot_is_refused_with_line_and_rule(text: str, line: int, rule: str) -> None:
-    """So is what dot can say and a model cannot."""
+    """So is a graph that is valid dot but no model."""
     with pytest.raises(spex.DeserialisationFailed, match=re.escape(f"line {line}: {rule}")) as caught:
         dot_text.parse(text)
     assert caught.value.context == {"line": line}
 
 
 def test_a_dot_written_by_hand_is_read() -> None:
-    """Comments, defaults, chains, attributes and identifiers without quotes."""
+    """It may have comments, defaults, chains, attributes and unquoted identifiers."""
     text = """// life of an order
     strict digraph Order { rankdir=LR; node [shape=box color="red"];
       start [shape=point]; start -> new;   /* it begins
@@ -179,7 +179,7 @@ def test_a_dot_written_by_hand_is_read() -> None:
     ],
 )
 def test_a_malformed_json_is_refused_with_line_and_rule(text: str, line: int, rule: str) -> None:
-    """It names the entry."""
+    """The error names the entry."""
     head = '{"format": "spex_shards.model", "version": 1'
     text = text.replace("HEAD", head).replace("BODY", head + ', "specification": "x", "learning_mode": false')
     with pytest.raises(spex.DeserialisationFailed, match=re.escape(f"line {line}: {rule}")):
@@ -189,7 +189,7 @@ def test_a_malformed_json_is_refused_with_line_and_rule(text: str, line: int, ru
 @settings(deadline=None)
 @given(transitions=steps, initial=starts)
 def test_no_name_is_taken_for_syntax_in_mermaid(transitions: list[T], initial: list[str]) -> None:
-    """Every line is of one of the known shapes, and there are as many as there are states and transitions."""
+    """Every line has a known shape, and there are as many lines as states and transitions."""
     found = model(transitions, initial)
     lines = found.to_mermaid().splitlines()
     safe = r"(?:[\w .]|#\w+;)+"
@@ -201,13 +201,13 @@ def test_no_name_is_taken_for_syntax_in_mermaid(transitions: list[T], initial: l
 
 
 def test_a_name_that_mermaid_reads_as_a_statement_in_any_place_is_broken_up() -> None:
-    """The others keep their blanks."""
+    """Other names keep their blanks."""
     lines = mermaid_text.write([T("a direction LR", "go on", "b")]).splitlines()
     assert lines[2:] == ["    s0 : a#32;direction#32;LR", "    s1 : b", "    s0 --> s1 : go on"]
 
 
 def test_a_small_model_as_mermaid() -> None:
-    """Read as it is drawn."""
+    """The text describes the drawing."""
     assert mermaid_text.write([*ORDER.transitions, T("end", spex.INTERNAL, "new")]).splitlines()[2:] == [
         "    s0 : new",
         "    s1 : end",
@@ -225,7 +225,7 @@ def test_a_small_model_as_mermaid() -> None:
 
 @pytest.mark.parametrize("form", [Form.SPEX, Form.AUT, Form.DOT, Form.JSON])
 def test_files_are_read_by_their_ending(tmp_path: Path, form: Form) -> None:
-    """Only .aut forgets the name and the states."""
+    """Only .aut loses the name and the states."""
     path = tmp_path / f"order.{form}"
     path.write_text(written_as(ORDER, form))
     found = read_as(path, form_of(path))
@@ -237,7 +237,7 @@ def test_files_are_read_by_their_ending(tmp_path: Path, form: Form) -> None:
 
 
 def test_what_cannot_be_read_or_written_says_why(tmp_path: Path) -> None:
-    """With the file and the line."""
+    """The error names the file and the line."""
     with pytest.raises(ValueError, match=r"x\.txt: the ending must be one of \.spex, "):
         form_of(Path("x.txt"))
     with pytest.raises(ValueError, match="what is read must be spex, aut, dot, json, got: mermaid"):
@@ -257,7 +257,7 @@ def test_what_cannot_be_read_or_written_says_why(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so much of it is."""
+    """It is read only up to the limit."""
     monkeypatch.setattr("spex_shards.render.formats.MAX_FILE_BYTES", 100)
     path = tmp_path / "big.json"
     path.write_text(" " * 101)
@@ -268,7 +268,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.tool("dot")
 @pytest.mark.parametrize("name", ["new", 'a"b', "back\\slash", "<&>", "ü τ", "{}"])
 def test_graphviz_draws_what_is_written(name: str) -> None:
-    """And shows each name as it is."""
+    """It shows each name as it is."""
     drawn = drawn_svg(model([T(name, "go", "end")], [name]))
     assert drawn.startswith("<?xml")
     assert name in unescape(drawn).replace("\xa0", " ")
@@ -283,7 +283,7 @@ def test_without_graphviz_svg_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.tool("dot")
 def test_what_graphviz_refuses_or_takes_too_long_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it said."""
+    """The error has Graphviz's own text."""
     monkeypatch.setattr(spex.ImplModel, "to_dot", lambda _: "digraph {")
     with pytest.raises(ValueError, match="Graphviz could not draw the model: Error"):
         drawn_svg(ORDER)
@@ -300,7 +300,7 @@ def test_what_graphviz_refuses_or_takes_too_long_for_is_an_error(monkeypatch: py
 
 
 def test_the_difference_of_two_models_is_what_was_added_and_removed() -> None:
-    """False when there is none; its text has a line for each."""
+    """It is false if there is none; its text has a line per transition."""
     other = model([T("new", "pay", "paid"), T("paid", "ship", "done")], ["new"])
     found = ORDER.diff(other)
     assert found.added == (T("paid", "ship", "done"),)
@@ -316,7 +316,7 @@ def test_the_difference_of_two_models_is_what_was_added_and_removed() -> None:
 def test_a_quotient_is_equivalent_minimal_and_says_its_classes(
     transitions: list[T], initial: str, equivalence: spex.Equivalence
 ) -> None:
-    """Each reachable state is in exactly one class, called as one of its members."""
+    """Each reachable state is in exactly one class, named after one of its members."""
     before = model(transitions, [initial])
     found = quotient(before, equivalence)
     small = spex.LTS(*found.model.initialisations, [t for t in found.model.transitions if t.source is not None])
@@ -330,13 +330,13 @@ def test_a_quotient_is_equivalent_minimal_and_says_its_classes(
 
 
 def test_a_quotient_needs_one_initialisation() -> None:
-    """The text says how many there are."""
+    """The error says how many there are."""
     with pytest.raises(ValueError, match=r"only a model with one initialisation can be minimised, shop\.Order has 2"):
         quotient(model([], ["a", "b"]))
 
 
 def test_a_notebook_shows_a_table_and_the_diagram() -> None:
-    """Names are escaped; without scripts; large models are not drawn, and tables are cut."""
+    """Names are escaped and no script is used; large models are not drawn, and long tables are cut."""
     shown = model([T("<b>", "a&b", "")], ["<b>"])
     html = shown._repr_html_()
     assert "<summary>shop.Order: 1 transition, learning off</summary>" in html
@@ -351,7 +351,7 @@ def test_a_notebook_shows_a_table_and_the_diagram() -> None:
 
 
 def test_a_system_can_be_drawn_and_shown_as_well() -> None:
-    """The state 1 and the state "1" stay two."""
+    """The states 1 and "1" stay different."""
     system = spex.LTS(1, [(1, "go", "1"), ("1", "go", 2)])
     assert system.to_mermaid().splitlines()[2:] == [
         "    s0 : 1 #40;int#41;",
@@ -367,6 +367,6 @@ def test_a_system_can_be_drawn_and_shown_as_well() -> None:
 
 
 def test_a_specification_as_a_model_conforms_to_itself() -> None:
-    """It has shown everything."""
+    """It covers everything."""
     order = spex.Specification.define("forms.Order", [("a", "b", "c")], initial_state="a")
     assert spex.check(model_of(order), order).equivalent

@@ -17,14 +17,14 @@ CART = ImplModel(specification="Shop.Cart", learning_mode=True)
 
 
 def test_what_was_written_is_read(tmp_path):
-    """Each model in a file of its name."""
+    """Each model has a file of its name."""
     assert write_models(tmp_path, [ORDER, CART]) == [tmp_path / "Shop.Order.spex", tmp_path / "Shop.Cart.spex"]
     assert read_models(tmp_path) == ({"Shop.Order": ORDER, "Shop.Cart": CART}, {})
     assert read_model(tmp_path / "Shop.Order.spex") == ORDER
 
 
 def test_a_missing_directory_holds_no_models_and_is_made_when_one_is_written(tmp_path):
-    """With its parents; reading writes nothing, as where nothing can be written."""
+    """Its parents are created too; reading writes nothing, and works in a read-only place."""
     assert read_models(tmp_path / "a" / "b") == ({}, {})
     assert not (tmp_path / "a").exists()
     assert write_model(tmp_path / "c" / "d", ORDER).exists()
@@ -32,7 +32,7 @@ def test_a_missing_directory_holds_no_models_and_is_made_when_one_is_written(tmp
 
 
 def test_other_files_are_left_alone(tmp_path):
-    """Hidden ones, other endings, and directories."""
+    """These are hidden files, files with other endings, and directories."""
     for name in (".hidden.spex", "README", "x.spex.bak", "y.SPEX"):
         (tmp_path / name).write_text("rubbish")
     (tmp_path / "folder.spex").mkdir()
@@ -40,7 +40,7 @@ def test_other_files_are_left_alone(tmp_path):
 
 
 def test_a_malformed_file_harms_only_its_own_specification(tmp_path):
-    """The error is that of the specification in the header, and names file and line."""
+    """The error belongs to the specification in the header, and names file and line."""
     write_model(tmp_path, ORDER)
     path = tmp_path / "x.spex"
     path.write_text("Specification: Shop.Cart\nLearning mode: perhaps")
@@ -57,7 +57,7 @@ def test_a_malformed_file_harms_only_its_own_specification(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"rubbish\n", b"Specification: \n", b"Specification: a\xffb\n", b"\xff"])
 def test_without_a_readable_header_the_name_is_that_of_the_file(tmp_path, content):
-    """Dots in it included."""
+    """The name may contain dots."""
     (tmp_path / "Shop.Cart.spex").write_bytes(content)
     models, malformed = read_models(tmp_path)
     assert models == {}
@@ -83,7 +83,7 @@ def test_bytes_that_are_no_utf_8_are_an_error_with_their_line(tmp_path):
 
 
 def test_a_file_that_is_too_large_is_an_error(tmp_path, monkeypatch):
-    """It is not read further than the limit."""
+    """It is read only up to the limit."""
     monkeypatch.setattr(model_files, "MAX_FILE_BYTES", len(ORDER.serialise()))
     write_model(tmp_path, ORDER)
     assert read_models(tmp_path).models == {"Shop.Order": ORDER}
@@ -92,7 +92,7 @@ def test_a_file_that_is_too_large_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_file_that_cannot_be_opened_is_an_error_of_its_own(tmp_path):
-    """Here a link that leads nowhere."""
+    """The file is a link that leads nowhere."""
     (tmp_path / "Shop.Cart.spex").symlink_to(tmp_path / "nowhere")
     write_model(tmp_path, ORDER)
     models, malformed = read_models(tmp_path)
@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_of_its_own(tmp_path):
 
 @pytest.mark.parametrize("second", [ORDER.serialise(), "Specification: Shop.Order\nrubbish\n"])
 def test_two_files_for_one_specification_are_an_error_that_names_both(tmp_path, second):
-    """Also where one of them is malformed."""
+    """This holds even if one of them is malformed."""
     write_model(tmp_path, ORDER)
     (tmp_path / "x.spex").write_text(second)
     with pytest.raises(ImplModelError) as caught:
@@ -113,14 +113,14 @@ def test_two_files_for_one_specification_are_an_error_that_names_both(tmp_path, 
 
 
 def test_a_directory_that_is_a_file_is_an_error(tmp_path):
-    """A typed one on reading."""
+    """Reading raises an ImplModelError."""
     (tmp_path / "models").write_text("")
     with pytest.raises(ImplModelError, match="cannot be read: Not a directory"):
         read_models(tmp_path / "models")
 
 
 def test_a_model_is_written_into_the_file_that_it_has(tmp_path):
-    """Else there would be two, which the next reading refuses."""
+    """Otherwise there would be two files, which the next reading refuses."""
     (tmp_path / "mine.spex").write_text(ORDER.serialise())
     grown = ImplModel(specification="Shop.Order", transitions=[*ORDER.transitions, ("paid", "ship", "shipped")])
     assert write_models(tmp_path, [grown]) == [tmp_path / "mine.spex"]
@@ -129,7 +129,7 @@ def test_a_model_is_written_into_the_file_that_it_has(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    """Whatever happens before the new content is on the disk."""
+    """This holds for every failure before the new content is on the disk."""
     path = write_model(tmp_path, CART)
     before = path.read_bytes()
 
@@ -145,7 +145,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 def test_all_write_errors_are_reported_together_and_the_rest_is_written(tmp_path):
-    """A name that is none, a surrogate, and a place that is taken."""
+    """The errors are an invalid name, a surrogate, and a file name that is taken."""
     (tmp_path / "taken.spex").mkdir()
     bad = [ImplModel(specification=name) for name in ("a/b", "taken")]
     bad.append(ImplModel(specification="S", transitions=[("a", "\ud800", "b")]))
@@ -164,7 +164,7 @@ def test_a_name_that_no_file_can_have_is_an_error(tmp_path, name):
 
 
 def test_a_name_of_two_hundred_bytes_is_fine(tmp_path):
-    """Blanks, backslashes and letters of any language in it."""
+    """It may contain blanks, backslashes and letters of any language."""
     for name in ("ä" * 100, " a\\b c", "x\ny"):
         assert file_name(name) == f"{name}.spex"
         model = ImplModel(specification=name)
@@ -172,7 +172,7 @@ def test_a_name_of_two_hundred_bytes_is_fine(tmp_path):
 
 
 def test_a_file_whose_name_is_no_utf_8_is_an_error_that_can_be_sent(tmp_path):
-    """Its context is text like any other."""
+    """The text in its context can be sent like any other."""
     (tmp_path / os.fsdecode(b"a\xff.spex")).write_text("rubbish")
     malformed = read_models(tmp_path).malformed
     assert list(malformed) == ["a\\udcff"]
@@ -180,7 +180,7 @@ def test_a_file_whose_name_is_no_utf_8_is_an_error_that_can_be_sent(tmp_path):
 
 
 def test_a_file_gets_the_rights_that_new_files_get(tmp_path):
-    """Those of the umask, not those of a temporary file."""
+    """The permissions follow the umask, not those of a temporary file."""
     old = os.umask(0o027)
     try:
         path = write_model(tmp_path, ORDER)

@@ -1,4 +1,4 @@
-"""The text form of models: plain files as they always were, and every other name in quotes."""
+"""The text form of models: plain names as they always were, and every other name in quotes."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def only(text):
 
 
 def test_the_example_reads_and_writes_back_to_the_same_bytes():
-    """The ancestor's form, with the initialisation first where states sort after it."""
+    """It is the ancestor's form, with the initialisation first because states sort after it."""
     parsed = spex_text.parse(EXAMPLE)
     assert parsed == ("Shop.Order", False, {(None, INITIALISATION, "s0"), ("s0", "a", "s1")})
     assert spex_text.write(*parsed) == EXAMPLE
 
 
 def test_a_model_without_transitions_is_three_lines():
-    """The header stays, and one newline ends the text."""
+    """The header stays, and one line feed ends the text."""
     assert spex_text.write("X", True, []) == "Specification: X\nLearning mode: true\nTransitions:\n"
 
 
 def test_transitions_are_written_sorted_whatever_their_order():
-    """So that a diff is a review."""
+    """So a diff of two files is readable."""
     steps = [Transition("b", "x", "c"), Transition("a", "y", "b"), Transition(None, INITIALISATION, "a")]
     assert spex_text.write("X", False, steps) == spex_text.write("X", False, steps[::-1])
     lines = spex_text.write("X", False, steps).splitlines()[3:]
@@ -62,7 +62,7 @@ def test_transitions_are_written_sorted_whatever_their_order():
 @example("", True, frozenset({Transition("", "", "")}))
 @example("a --[b]-> c", True, frozenset({Transition("a --[b]-> c", "d --[e]-> f", "g --[h]-> i")}))
 def test_every_name_survives_writing_and_reading(name, learning, steps):
-    """The specification's name as well, and with CRLF at the ends of lines."""
+    """So does the specification's name, also with CRLF at the line ends."""
     text = spex_text.write(name, learning, steps)
     assert spex_text.parse(text) == (name, learning, steps)
     assert spex_text.parse(text.replace("\n", "\r\n")) == (name, learning, steps)
@@ -75,7 +75,7 @@ def test_every_name_survives_writing_and_reading(name, learning, steps):
 @given(st.lists(st.tuples(plain, plain, plain), max_size=5))
 @settings(max_examples=300)
 def test_plain_names_stand_byte_for_byte(steps):
-    """Backslashes, brackets, quotation marks inside, anything that cannot be misread."""
+    """They may contain backslashes, brackets, quotation marks, and anything else that is unambiguous."""
     lines = sorted({f"{source} --[{action}]-> {target}" for source, action, target in steps})
     text = HEAD + "".join(line + "\n" for line in lines)
     parsed = spex_text.parse(text)
@@ -104,13 +104,13 @@ def test_plain_names_stand_byte_for_byte(steps):
     ],
 )
 def test_names_are_quoted_exactly_where_they_must_be(name, written):
-    """What is plain stays plain."""
+    """All other names stay plain."""
     text = spex_text.write("X", False, [Transition(name, "x", name)])
     assert text.split("\n")[3] == f"{written} --[x]-> {written}"
 
 
 def test_an_action_or_a_specification_may_be_called_nil_plainly():
-    """Only states are mistaken for "no state"."""
+    """Only a state of that name could be mistaken for "no state"."""
     assert "a --[nil]-> b" in spex_text.write("nil", False, [Transition("a", "nil", "b")])
     assert only(with_line("a --[nil]-> b")) == ("a", "nil", "b")
     assert spex_text.write("nil", False, []).startswith("Specification: nil\n")
@@ -126,13 +126,13 @@ def test_a_lone_surrogate_cannot_be_written(position):
 
 
 def test_blank_lines_and_blanks_around_lines_do_not_count():
-    """Before, between and after all lines."""
+    """They may stand before, between and after all lines."""
     text = "\n  \n" + EXAMPLE.replace("\n", "  \r\n\n\t") + "\n\n"
     assert spex_text.parse(text) == spex_text.parse(EXAMPLE)
 
 
 def test_only_a_line_feed_separates_lines():
-    """What else Unicode takes for a line's end is part of a name."""
+    """Unicode's other line ends are parts of names."""
     assert only(with_line("a\x0bb --[c\u2028d]-> e\x85f")) == ("a\x0bb", "c\u2028d", "e\x85f")
 
 
@@ -173,7 +173,7 @@ def test_only_a_line_feed_separates_lines():
     ],
 )
 def test_malformed_text_is_an_error_with_its_line_and_rule(text, line, rule):
-    """The number counts from 1, blank lines included."""
+    """The number counts from 1, including blank lines."""
     with pytest.raises(DeserialisationFailed) as caught:
         spex_text.parse(text)
     assert str(caught.value).startswith(f"line {line}: {rule}")
@@ -184,14 +184,14 @@ def test_malformed_text_is_an_error_with_its_line_and_rule(text, line, rule):
     ("text", "name"), [(EXAMPLE, "Shop.Order"), ("\nSpecification: X\nrubbish", "X"), ("rubbish", None), ("", None)]
 )
 def test_the_name_can_be_read_from_a_text_that_is_malformed_further_down(text, name):
-    """So that an error can be given to the specification it belongs to."""
+    """So the error can be assigned to the right specification."""
     assert spex_text.specification_named_in(text) == name
 
 
 @given(st.lists(st.sampled_from([*NASTY, HEAD, "a --[b]-> c\n", '"a" --["b"]-> "c"\n']), max_size=12).map("".join))
 @settings(max_examples=400)
 def test_any_text_is_read_or_refused_with_a_line(text):
-    """And what is read can be written and read again."""
+    """A text that is read can be written and read again."""
     try:
         parsed = spex_text.parse(text)
     except DeserialisationFailed as error:

@@ -1,1 +1,1 @@
-"""How the library behaves in other people's processes."""
+"""Tests of the library's behaviour in processes that belong to others."""

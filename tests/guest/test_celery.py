@@ -33,7 +33,7 @@ for number in range(int(sys.argv[2])):
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[str]:
-    """Return the socket of a Redis of this test's own, that keeps nothing."""
+    """Return the socket of a Redis that belongs to this test and keeps nothing."""
     path = tmp_path / "redis"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
@@ -52,17 +52,17 @@ def served(places: dict[str, Path]) -> Iterator[Any]:
 
 
 def lines(folder: Path, ending: str) -> list[str]:
-    """Return what all processes have written down."""
+    """Return the lines that all processes have written."""
     return [line for path in folder.glob(f"*.{ending}") for line in path.read_text().splitlines()]
 
 
 def test_tasks_of_prefork_workers_lose_no_observation(
     served: Any, places: dict[str, Path], broker: str, tmp_path: Path
 ) -> None:
-    """300 tasks by three processes that are replaced after 40 each, some of them and some shards killed meanwhile.
+    """Three processes, replaced after 40 tasks each, run 300 tasks while some of them and some shards are killed.
 
-    A task whose process is killed is given out again; its runs have names of their own. A run that was acknowledged is
-    in the store exactly once, one that was cut off once or not at all, and each task has one that was acknowledged.
+    A task whose process is killed is delivered again; each run has a name of its own. A run that was acknowledged is in
+    the store exactly once; a run that was cut off is there once or not at all; and each task has an acknowledged run.
     """
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -1,4 +1,4 @@
-"""A guest in other people's processes: slow log handlers, failures without end, and no thread to be had."""
+"""The library as a guest: slow log handlers, endless failures, and no thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Door(spex.Specification):
 
 @contextmanager
 def slow_log(wait: Callable[[], Any]) -> Iterator[list[str]]:
-    """Have each record of the library wait first; give out those that were logged."""
+    """Delay each log record of the library; return the records that were logged."""
     logged: list[str] = []
 
     class Slow(logging.Handler):
@@ -48,7 +48,7 @@ def slow_log(wait: Callable[[], Any]) -> Iterator[list[str]]:
 
 
 def test_a_slow_log_handler_holds_nobody_up(places: dict[str, Path]) -> None:
-    """After deaths of a worker and of the supervisor, while no record gets logged, calls are answered as ever."""
+    """After the deaths of a worker and the supervisor, while no record can be logged, calls are answered as usual."""
     go_on = threading.Event()
     with (
         slow_log(lambda: go_on.wait(100)) as logged,
@@ -71,7 +71,7 @@ def test_a_slow_log_handler_holds_nobody_up(places: dict[str, Path]) -> None:
 
 
 def test_failures_that_nobody_asks_for_take_a_bounded_room() -> None:
-    """The first and the newest are kept, and how many there were."""
+    """The first and the newest are kept, and their number."""
     failures = Failures()
     for number in range(200_000):
         failures.add(number)
@@ -83,7 +83,7 @@ def test_failures_that_nobody_asks_for_take_a_bounded_room() -> None:
 
 
 def test_observations_that_fail_without_end_cost_no_memory_and_are_told_at_the_flush(places: dict[str, Path]) -> None:
-    """Twenty thousand on a full disk: the group has the first and newest, and one error that counts the others."""
+    """After twenty thousand failures the group has the first and newest errors, and one that counts the rest."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=20.0) as manager:
         manager.init_instance(Door, 1)
         pid = manager.shards()[0].pid
@@ -109,7 +109,7 @@ def test_observations_that_fail_without_end_cost_no_memory_and_are_told_at_the_f
 def test_a_manager_that_gets_no_thread_says_so_and_leaves_nothing_behind(
     cls: Any, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can be started again when there is one."""
+    """It can be started again when there is a thread."""
     start = threading.Thread.start
 
     def refused(thread: threading.Thread) -> None:
@@ -127,6 +127,6 @@ def test_a_manager_that_gets_no_thread_says_so_and_leaves_nothing_behind(
 
 
 def test_threads_that_messages_need_are_there_before_the_first_message(places: dict[str, Path]) -> None:
-    """So that none has to be had when it comes."""
+    """So a message never needs a new thread."""
     with spex.SimpleInstanceManager(**places, learning_mode=True, on_message=lambda _: None):
         assert {"spex-shards-messages", "spex-shards-keeper"} <= {thread.name for thread in threading.enumerate()}

@@ -1,4 +1,4 @@
-"""What another user of the machine can prepare: nothing of it is read, written over, or talked to."""
+"""Files and sockets that another user may have prepared are not read, overwritten or connected to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHER = 65534
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Return a data directory of one shard, with an instance, in which nothing runs."""
+    """Return a data directory of one shard with an instance; no process uses it."""
     fill(tmp_path / "data")
     return tmp_path / "data"
 
@@ -49,7 +49,7 @@ def fill(path: Path) -> None:
 
 
 def everybody(path: Path) -> list[Callable[[], Any]]:
-    """Return all that opens a data directory."""
+    """Return every way to open a data directory."""
     return [
         lambda: opened(path).start(),
         lambda: spex.ShardedInstanceManager(
@@ -64,7 +64,7 @@ def everybody(path: Path) -> list[Callable[[], Any]]:
 
 @needs_root
 def test_a_directory_of_another_user_is_refused_by_everybody(directory: Path) -> None:
-    """Also by root, whom its owner could lead astray; and the error says whose it is, and what to do."""
+    """Root refuses it too, since its owner could mislead root; the error names the owner, and says what to do."""
     os.chown(directory, OTHER, OTHER)
     for open_it in everybody(directory):
         with pytest.raises(
@@ -75,7 +75,7 @@ def test_a_directory_of_another_user_is_refused_by_everybody(directory: Path) ->
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_directory_that_others_can_write_to_is_refused_by_everybody(directory: Path, mode: int) -> None:
-    """And the error says which, how it is open, and what to do."""
+    """The error names the directory and its mode, and says what to do."""
     directory.chmod(mode)
     for open_it in everybody(directory):
         with pytest.raises(spex.DataDirError, match=rf"by other users \(mode 0{mode:o}\): .*chmod go-w \S+data$"):
@@ -87,7 +87,7 @@ def test_a_directory_that_others_can_write_to_is_refused_by_everybody(directory:
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o755])
 def test_an_empty_directory_of_ours_is_closed_to_writers_and_used(tmp_path: Path, mode: int) -> None:
-    """As when it was made before, by a umask that lets the group write."""
+    """It may have been created before, with a umask that lets the group write."""
     path = tmp_path / "data"
     path.mkdir()
     path.chmod(mode)
@@ -96,7 +96,7 @@ def test_an_empty_directory_of_ours_is_closed_to_writers_and_used(tmp_path: Path
 
 
 def test_a_directory_that_others_may_have_put_something_into_is_not_begun(tmp_path: Path) -> None:
-    """A prepared log would be read as what was acknowledged."""
+    """A prepared log would be read as acknowledged data."""
     path = tmp_path / "data"
     (path / "shard-000").mkdir(parents=True)
     path.chmod(0o777)
@@ -108,7 +108,7 @@ def test_a_directory_that_others_may_have_put_something_into_is_not_begun(tmp_pa
 @needs_root
 @pytest.mark.parametrize("name", ["layout", "lock", "run", "shard-000"])
 def test_a_part_that_another_user_has_put_there_is_refused(directory: Path, name: str) -> None:
-    """The directory may have been open once, and is not any more."""
+    """The directory may have been writable once, and no longer is."""
     os.chown(directory / name, OTHER, OTHER)
     with pytest.raises(spex.DataDirError, match=f"{name} belongs to user {OTHER}"):
         opened(directory).start()
@@ -116,7 +116,7 @@ def test_a_part_that_another_user_has_put_there_is_refused(directory: Path, name
 
 @pytest.mark.parametrize("name", ["data.mdb", "lock.mdb", "meta", "log-0"])
 def test_a_shards_file_that_others_can_write_to_is_refused(directory: Path, name: str) -> None:
-    """Whatever it is that it holds."""
+    """This holds for every kind of file."""
     shard = directory / "shard-000"
     if name == "log-0":
         file = OsFiles(shard).open(name)
@@ -131,7 +131,7 @@ def test_a_shards_file_that_others_can_write_to_is_refused(directory: Path, name
 def test_a_link_in_a_files_place_leads_nobody_to_write_over_what_it_leads_to(
     directory: Path, name: str, kind: str
 ) -> None:
-    """Neither a symbolic link nor a hard one."""
+    """The link may be symbolic or hard."""
     victim = directory.parent / "victim"
     victim.write_text("precious")
     (directory / name).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ def test_a_link_in_a_files_place_leads_nobody_to_write_over_what_it_leads_to(
 
 
 def test_a_pipe_in_a_files_place_is_not_waited_for(directory: Path) -> None:
-    """Opening it would never return."""
+    """Opening it would block for ever."""
     os.mkfifo(directory / "shard-000" / "log-7", 0o600)
     with pytest.raises(spex.DataDirError, match="log-7 is no regular file"):
         opened(directory).start()
@@ -162,7 +162,7 @@ def test_a_pipe_in_a_files_place_is_not_waited_for(directory: Path) -> None:
 
 @needs_root
 def test_a_symbolic_link_of_ours_leads_to_the_directory_and_another_users_does_not(directory: Path) -> None:
-    """Users keep their data elsewhere; others must not choose where."""
+    """Users may keep their data elsewhere, but others must not choose the place."""
     link = directory.parent / "link"
     link.symlink_to(directory)
     with opened(link) as manager:
@@ -174,7 +174,7 @@ def test_a_symbolic_link_of_ours_leads_to_the_directory_and_another_users_does_n
 
 @pytest.mark.parametrize("kind", ["symbolic link", "open to others"])
 def test_suspects_that_another_user_may_have_named_are_none(tmp_path: Path, kind: str) -> None:
-    """What is named there would be refused as poison; and what a link leads to is not written over."""
+    """Requests named there would be refused as poison; and the target of a link is not overwritten."""
     known = Suspects()
     known.died(Suspect(b"c" * 16, 1), "SIGKILL")
     keep_suspects(tmp_path, known)
@@ -204,7 +204,7 @@ print(len(connection.recv(1000)), flush=True)
 
 @needs_root
 def test_a_false_supervisor_is_told_nothing(open_place: Path) -> None:  # noqa: F811
-    """Clients ask the kernel who listens, before they say a word."""
+    """Clients ask the kernel who is listening before they send anything."""
     open_place.chmod(0o777)
     path = open_place / "socket"
     command = [sys.executable, "-c", LISTEN.format(other=OTHER), str(path)]
@@ -220,7 +220,7 @@ def test_a_false_supervisor_is_told_nothing(open_place: Path) -> None:  # noqa: 
 
 
 def test_the_own_supervisor_is_talked_to(tmp_path: Path) -> None:
-    """Whose socket it is."""
+    """Its socket belongs to the same user."""
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
@@ -231,7 +231,7 @@ def test_the_own_supervisor_is_talked_to(tmp_path: Path) -> None:
 
 
 def test_a_copy_made_by_the_system_is_opened(directory: Path) -> None:
-    """Files that all may read are nobody else's doing."""
+    """Files that everybody may read were still not written by others."""
     copy = directory.parent / "copy"
     shutil.copytree(directory, copy, ignore=shutil.ignore_patterns("socket"))
     for path in (copy, *copy.rglob("*")):

@@ -1,4 +1,4 @@
-"""What an application hands on to the processes that it starts, and what they leave to it when they die."""
+"""Properties that an application's processes inherit, and processes that they leave to it when they die."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ os.setresuid(50_000 + os.getpid() % 10_000, 0, 0)  # the limit is the real user'
 @needs_root
 @pytest.mark.alone  # the limit counts all processes of its user
 def test_a_second_without_new_processes_or_threads_costs_nothing(tmp_path: Path) -> None:
-    """No worker dies of it, no shard is given up, what is written goes on; what died meanwhile is back afterwards."""
+    """No worker dies, no shard is given up, and writing continues; a dead process is replaced afterwards."""
     body = """
 import threading
 release, begin = threading.Event(), threading.Event()
@@ -97,7 +97,7 @@ with make() as manager:
 
 
 def run(body: str, place: Path, before: str = "") -> str:
-    """Run an application; return what it printed. `before` runs in a process that becomes the application by exec."""
+    """Run an application and return its output. `before` runs in a process that becomes the application by exec."""
     script = place / "app.py"
     script.write_text(_HEAD + body)
     command = [sys.executable, str(script), str(place)]
@@ -122,7 +122,7 @@ BLOCKED = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
 
 @pytest.mark.parametrize("before", [IGNORED, BLOCKED, f"{IGNORED}; {BLOCKED}"], ids=["ignored", "blocked", "both"])
 def test_signals_that_the_application_ignores_or_blocks_are_not_so_in_its_shards(tmp_path: Path, before: str) -> None:
-    """SIGCHLD above all: workers die, checkpoints are written, the supervisor is killed and followed by one."""
+    """With SIGCHLD above all, workers die, checkpoints are written, and the supervisor is killed and replaced."""
     body = """
 with make() as manager:
     for n in range(40):
@@ -156,7 +156,7 @@ assert not descendants()
 
 
 def test_a_supervisor_that_dies_of_an_error_says_so_in_its_owners_log(tmp_path: Path) -> None:
-    """With the traceback; and what kills it from outside is named as far as it is known."""
+    """The log has the traceback; a kill from outside is named as far as it is known."""
     body = """
 with make() as manager:
     import spex_shards.runtime.client.owner as owner
@@ -181,7 +181,7 @@ main(int''')
 
 
 def test_a_worker_that_dies_of_an_error_says_so_in_last_exit(tmp_path: Path) -> None:
-    """And not its exit code alone."""
+    """It has the error, not just the exit code."""
     body = """
 import spex_shards.runtime.client.owner as owner
 owner._BOOTSTRAP = owner._BOOTSTRAP.replace("main(int", '''
@@ -215,7 +215,7 @@ with make(distribution_factor=1) as manager:
 def test_an_application_that_inherits_orphans_reaps_those_of_its_shards_and_no_other(
     tmp_path: Path, before: str
 ) -> None:
-    """As process 1 of a container does, here by being a subreaper: no zombie after three deaths of the supervisor."""
+    """As a subreaper, like process 1 of a container, it has no zombie after three deaths of the supervisor."""
     body = """
 import subprocess
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
@@ -239,7 +239,7 @@ assert mine.wait() == 0 and mine.returncode == 0
 
 @pytest.mark.parametrize("before", ["", IGNORED], ids=["default", "ignored"])
 def test_a_directory_is_verified_whatever_becomes_of_children(tmp_path: Path, before: str) -> None:
-    """Where SIGCHLD is ignored there are no exit statuses: who has read a shard says so itself."""
+    """If SIGCHLD is ignored there are no exit statuses, so a reader reports its end itself."""
     body = """
 from spex_shards.audit import verify
 with make() as manager:

@@ -1,4 +1,4 @@
-"""Errors that a signal handler of the application raises, which are none of the library's."""
+"""Errors that a signal handler of the application raises are not mistaken for the library's own errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Light(spex.Specification):
 def test_an_alarm_that_raises_a_timeout_error_ends_the_call(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is an OSError, but none of the pipe's: it must not be taken for one and swallowed."""
+    """It is an OSError, but not one of the pipe: it must not be swallowed as such."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=5) as manager:
         manager.init_instance(Light, 1)
         only = manager.transport.channels[0]
@@ -40,7 +40,7 @@ def test_an_alarm_that_raises_a_timeout_error_ends_the_call(
 def test_a_call_made_while_the_application_handles_an_error_of_its_own_is_no_interrupted_one(
     make_manager: Any,
 ) -> None:
-    """Its errors have the application's in their context, which says nothing about where they come from."""
+    """The call's errors have the application's error in their context, which does not make them interruptions."""
     manager = make_manager(learning_mode=True)
     manager.init_instance(Light, 1)
     try:

@@ -1,4 +1,4 @@
-"""What a client leaves behind when a shard dies is gone at once, and does not wait for the garbage collector."""
+"""The resources of a client's dead channels are freed at once, without the garbage collector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def descriptors() -> int:
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_dead_shards_pipes_are_closed_without_the_collector(places: dict[str, Path]) -> None:
-    """After ten deaths there are as many descriptors as before, also where the collector never runs."""
+    """After ten deaths there are as many descriptors as before, even if the collector never runs."""
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, call_timeout=20, max_restarts=100
     ) as manager:

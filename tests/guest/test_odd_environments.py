@@ -1,4 +1,4 @@
-"""Environments that nobody has on purpose: closed standard descriptors, paths that are no text, nothing to write to."""
+"""Unusual environments: closed standard descriptors, paths that are not text, read-only places."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(params=MANAGERS)
 def observe(request: pytest.FixtureRequest, place: Path) -> Callable[..., str]:
-    """Return a function that runs an application with a manager of each kind, and returns what became of it."""
+    """Return a function that runs an application with a manager of each kind, and returns the result."""
 
     def run(before: str = "", between: str = "pass", places: str = "", cwd: Path = place) -> str:
         said = place / "said"
@@ -88,7 +88,7 @@ def print_to_all():
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1", "0, 1, 2"])
 def test_closed_standard_descriptors_are_nobodys(observe: Callable[..., str], place: Path, closed: str) -> None:
-    """Everything starts, and what the application prints to such a number goes into no file and no pipe of ours."""
+    """Everything starts, and output to such a number reaches no file or pipe of the library."""
     noise = "print_to_all()"
     before = f"for descriptor in ({closed},): os.close(descriptor)" + PRINT
     assert observe(before=before, between=noise) == "['opened']"
@@ -96,7 +96,7 @@ def test_closed_standard_descriptors_are_nobodys(observe: Callable[..., str], pl
 
 
 def test_a_path_that_is_no_utf_8_is_a_path(observe: Callable[..., str], place: Path) -> None:
-    """On `sys.path`, as the data directory and as that of the models."""
+    """It may be on `sys.path`, and be the data directory or the models directory."""
     data = os.fsdecode(os.fsencode(place) + b"/d\xff")
     before = r"sys.path.append('/nowhere/\udcff')"
     assert observe(before=before, places=f"data_dir={data!r}, impl_models_dir={data + 'm'!r}") == "['opened']"
@@ -106,7 +106,7 @@ def test_a_path_that_is_no_utf_8_is_a_path(observe: Callable[..., str], place: P
 
 
 def test_a_current_directory_that_was_removed_is_no_hindrance(observe: Callable[..., str], place: Path) -> None:
-    """Where the options name absolute paths."""
+    """The options name absolute paths."""
     places = f"data_dir={str(place / 'data')!r}, impl_models_dir={str(place / 'models')!r}"
     assert observe(before="os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')", places=places) == "['opened']"
 
@@ -130,7 +130,7 @@ assert os.get_inheritable(0) and os.get_inheritable(1)
 
 
 def test_what_comes_under_a_standard_number_leaves_the_null_device_there(place: Path) -> None:
-    """What is printed from then on goes nowhere, also from other threads; programs that are started have it, too."""
+    """Later output goes nowhere, also from other threads and from programs that are started."""
     command = [sys.executable, "-c", STANDARD]
     done = subprocess.run(command, cwd=ROOT, timeout=60, stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -138,7 +138,7 @@ def test_what_comes_under_a_standard_number_leaves_the_null_device_there(place: 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a file system of its own."""
+    """Return a file system that belongs to this test."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", str(place)], check=True)
@@ -151,13 +151,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_current_directory_that_cannot_be_written_to_is_no_hindrance(
     observe: Callable[..., str], place: Path, disk: Path
 ) -> None:
-    """The folder of models, by default in it, is made when a model is written, and not before."""
+    """The folder of models, by default in it, is created when a model is written, and not before."""
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert observe(places=f"data_dir={str(place / 'data')!r}", cwd=disk) == "['opened']"
 
 
 def test_what_can_be_no_path_is_left_out_of_the_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a character, and a path with a NUL in it; what is merely no UTF-8 stays."""
+    """A lone surrogate and a NUL are left out; a path that is merely not UTF-8 stays."""
     monkeypatch.setattr(sys, "path", ["/a", "no \ud800", "nor \0 this", "/b\udcff", ""])
     assert search_path() == ["/a", "/b\udcff", str(Path.cwd())]
 
@@ -166,7 +166,7 @@ def test_what_can_be_no_path_is_left_out_of_the_search_path(monkeypatch: pytest.
 
 
 def fill(path: Path) -> None:
-    """Make a data directory with LMDB data, and with a log that holds what LMDB does not."""
+    """Make a data directory with data in LMDB, and with a log that holds newer data."""
     options = {"data_dir": path, "impl_models_dir": path / "none", "distribution_factor": 1, "learning_mode": True}
     with spex.ShardedInstanceManager(**options) as manager:
         manager.init_instance(Door, 1)
@@ -185,7 +185,7 @@ def contents(path: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("lock", ["a lock", "no lock"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_copy_that_can_only_be_read_is_verified(place: Path, owner: int, lock: str) -> None:
-    """By a user who is not root, with root's files and with own ones; and nothing is changed."""
+    """A user other than root verifies root's files and own ones; nothing is changed."""
     fill(place / "data")
     copy = place / "copy"
     if lock == "a lock":
@@ -202,7 +202,7 @@ def test_a_copy_that_can_only_be_read_is_verified(place: Path, owner: int, lock:
 @needs_root
 @pytest.mark.tool("mount")
 def test_a_directory_on_a_file_system_for_reading_only_is_verified(disk: Path) -> None:
-    """As one that is mounted for reading only; also exported from."""
+    """On a file system that is mounted read-only, it can be exported too."""
     fill(disk / "data")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert verify(disk / "data") == []
@@ -216,7 +216,7 @@ def test_a_directory_on_a_file_system_for_reading_only_is_verified(disk: Path) -
 
 
 def test_a_supervisor_that_waits_for_its_directory_ends_with_its_owner(place: Path) -> None:
-    """It would have waited to the end, for an owner that was killed meanwhile."""
+    """Otherwise it would go on waiting for an owner that was killed."""
     (place / "data").mkdir(mode=0o700)
     with OwnerLock(DataDir(place / "data")):
         script = f"""

@@ -1,7 +1,7 @@
-"""Real peers on one data directory: a pre-forking server, process pools, forks, and very many clients at once.
+"""Real programs on one data directory: a pre-forking server, process pools, forks, and very many clients at once.
 
-The account is the same everywhere. Every observation has a name of its own. One that was acknowledged is in the store
-exactly once; one whose process was killed before it could say so is there once or not at all; nothing else is there.
+Every test checks the same. Each observation has a name of its own. An acknowledged one is in the store exactly once;
+one whose process was killed before the acknowledgement is there once or not at all; nothing else is there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def served(places: dict[str, Path]) -> Iterator[Any]:
 
 
 def check_account(manager: Any, acknowledged: set[str], unknown: set[str]) -> None:
-    """Compare the store with what was acknowledged, and with what may be there."""
+    """Compare the store with the acknowledged observations, and with those that may be there."""
     seen: Counter[str] = Counter()
     for instance in manager.all_instances():
         kind, key = instance.identifier
@@ -81,7 +81,7 @@ class Gunicorn:
         self.killed: list[int] = []
 
     def get(self, name: str) -> bool:
-        """Make a request; whether it was answered with 200. False: it is not known what became of it."""
+        """Make a request; return whether it was answered with 200. If not, its effect is unknown."""
         connection = http.client.HTTPConnection("localhost", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(60)
@@ -102,7 +102,7 @@ class Gunicorn:
         assert self.process.poll() is None
 
     def kill_a_worker(self) -> None:
-        """SIGKILL one of its workers that has answered something, unless all of those are just being replaced."""
+        """SIGKILL one of its workers that has answered a request, unless all of those are being replaced."""
         for worker in sorted(descendants(self.process.pid) & self.pids):
             try:
                 os.kill(worker, signal.SIGKILL)
@@ -125,7 +125,7 @@ class Gunicorn:
 def test_workers_of_gunicorn_observe_shared_instances_exactly(
     served: Any, places: dict[str, Path], tmp_path: Path, preload: bool
 ) -> None:
-    """600 requests of 8 HTTP clients, while workers are recycled and some are killed: the totals are those seen."""
+    """8 HTTP clients make 600 requests while workers are recycled and some are killed: the totals are exact."""
     server = Gunicorn(places["data_dir"], tmp_path, preload=preload)
     answers: dict[str, bool] = {}
 
@@ -193,12 +193,12 @@ if __name__ == "__main__":
 def test_workers_of_a_process_pool_observe_shared_instances_exactly(
     served: Any, places: dict[str, Path], tmp_path: Path, method: str, recycle: int, kill: bool
 ) -> None:
-    """Two pools of four processes; what their futures said is what is there."""
+    """With two pools of four processes, the store has what their futures returned."""
     (tmp_path / "pool.py").write_text(POOL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PEERS_DATA_DIR": str(places["data_dir"])}
     command = [sys.executable, str(tmp_path / "pool.py"), method, str(recycle), "kill" if kill else "-"]
     with (tmp_path / "said").open("w") as output, (tmp_path / "errors").open("w") as errors:
-        # Files, not pipes: a process of the pool that outlives it would hold a pipe open.
+        # Files instead of pipes: a process that outlives its pool would keep a pipe open.
         code = subprocess.Popen(command, stdout=output, stderr=errors, env=environment).wait(100)
     assert code == 0, (tmp_path / "errors").read_text()
     said = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
@@ -211,7 +211,7 @@ def test_workers_of_a_process_pool_observe_shared_instances_exactly(
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_hundred_clients_at_once(served: Any) -> None:
-    """Forked children of one process, all let go at the same moment: each has its channels and is answered."""
+    """Forked children of one process, all released at the same moment, get their channels and answers."""
     count = 200
     gate, opener = os.pipe()
     pids = []
@@ -237,7 +237,7 @@ def test_two_hundred_clients_at_once(served: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_threads_call_harms_neither_parent_nor_child(served: Any) -> None:
-    """Whatever lock a thread held at the moment of the fork, the child's own calls go through, and the parent's."""
+    """Whatever lock a thread held during the fork, the child's calls and the parent's calls succeed."""
     stop = threading.Event()
     names: list[list[str]] = [[], [], []]
 
@@ -277,7 +277,7 @@ def test_a_fork_while_threads_call_harms_neither_parent_nor_child(served: Any) -
 
 
 def test_another_process_attaches_by_a_path_longer_than_a_sockets_may_be(tmp_path: Path) -> None:
-    """Over 107 bytes, on both sides; from a current directory that is elsewhere."""
+    """The path has over 107 bytes on both sides, and the current directory is another one."""
     folder = tmp_path / ("d" * 100) / ("e" * 100)
     with spex.ShardedInstanceManager(
         data_dir=folder, impl_models_dir=tmp_path / "m", distribution_factor=1, learning_mode=True

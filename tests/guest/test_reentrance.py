@@ -1,4 +1,4 @@
-"""Signal handlers and finalisers that call the manager, with real signals and real collections of garbage."""
+"""Signal handlers and finalisers that call the manager, with real signals and real garbage collections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENDING = [name for name in SCENARIOS if " while it " in name]
 
 
 def run(kind: str, scenario: str, folder: Path) -> int:
-    """Run a scenario until its process kills itself; return how often something came in between, and audit the rest."""
+    """Run a scenario until its process kills itself, and audit the directory; return the number of interruptions."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.support.reentrance_app", kind, scenario, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
@@ -38,19 +38,19 @@ def run(kind: str, scenario: str, folder: Path) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_finalisers_that_observe_in_the_middle_of_observations_lose_nothing(kind: str, tmp_path: Path) -> None:
-    """They run at any allocation, on any thread: what they and the calls around them have acknowledged is stored."""
+    """They run at any allocation on any thread; everything that they or other calls acknowledged is stored."""
     assert run(kind, "finalisers", tmp_path) >= TIMES
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_signal_handler_that_observes_reads_and_flushes_loses_nothing(kind: str, tmp_path: Path) -> None:
-    """Hundreds of times, in the middle of observations."""
+    """It runs hundreds of times in the middle of observations."""
     assert run(kind, "handlers", tmp_path) >= TIMES
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exceptions_out_of_signal_handlers_lose_nothing_that_was_acknowledged(kind: str, tmp_path: Path) -> None:
-    """Ctrl-C, alarms and soft time limits, wherever the main thread is; then the process is killed."""
+    """Ctrl-C, alarms and soft time limits hit the main thread anywhere; then the process is killed."""
     assert run(kind, "interrupts", tmp_path) >= TIMES
 
 
@@ -59,6 +59,6 @@ def test_exceptions_out_of_signal_handlers_lose_nothing_that_was_acknowledged(ki
 def test_a_service_that_is_terminated_ends_in_its_handler_with_everything_kept(
     kind: str, scenario: str, tmp_path: Path
 ) -> None:
-    """The handler of SIGTERM closes, flushes, observes or joins threads that observe, whatever it interrupts."""
+    """The handler of SIGTERM closes, flushes, posts or joins threads that observe, whatever it interrupts."""
     for turn in range(2 if LONG else 1):
         run(kind, scenario, tmp_path / str(turn))

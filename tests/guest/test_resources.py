@@ -1,4 +1,4 @@
-"""Full and failing resources: typed errors, other requests served, full recovery, nothing acknowledged lost."""
+"""Full and failing resources: typed errors, other requests answered, full recovery, nothing acknowledged lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start(places: dict[str, Path], **options: Any) -> spex.ShardedInstanceManage
 
 
 def observe_until_refused(manager: Any, prefix: str, most: int, meta: Any) -> tuple[set[str], spex.SpexError]:
-    """Make instances until one is refused; return those acknowledged, and the refusal."""
+    """Create instances until one is refused; return the acknowledged ones and the error."""
     kept: set[str] = set()
     for number in range(most):
         error = manager.try_init_instance(Door, f"{prefix}{number}", meta=meta)
@@ -84,7 +84,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_refuses_what_changes_and_serves_what_reads(
     small_disk: Path, places: dict[str, Path], durability: str
 ) -> None:
-    """When there is room again everything goes on, in the same process; a restart finds all that was acknowledged."""
+    """When there is room again, the same process continues; a restart finds everything acknowledged."""
     places = {**places, "data_dir": small_disk / "data"}
     manager = start(places, durability=durability)
     filler = small_disk / "filler"
@@ -123,7 +123,7 @@ def test_a_full_disk_refuses_what_changes_and_serves_what_reads(
 def test_a_shard_whose_worker_dies_on_a_full_disk_comes_back_when_there_is_room(
     small_disk: Path, places: dict[str, Path], retry_failed: float | None
 ) -> None:
-    """It is FAILED meanwhile, with its reason; then it is tried again by itself, or when it is revived."""
+    """Meanwhile it is FAILED with the reason; then it is started again, automatically or by revive."""
     places = {**places, "data_dir": small_disk / "data"}
     manager = start(places, retry_failed=retry_failed)
     filler = small_disk / "filler"
@@ -159,7 +159,7 @@ def fill(path: Path) -> None:
 def test_a_shard_opens_its_store_on_a_full_disk_or_says_what_is_missing(
     small_disk: Path, places: dict[str, Path]
 ) -> None:
-    """A start without a byte of room is an error of its shard with the cause; with room everything is there."""
+    """A start without a byte of room is a shard's error with the cause; with room, everything is there."""
     places = {**places, "data_dir": small_disk / "data"}
     manager = start(places)
     for number in range(50):
@@ -188,7 +188,7 @@ def test_a_shard_opens_its_store_on_a_full_disk_or_says_what_is_missing(
 
 @pytest.mark.parametrize("durability", ["process", "disk"])
 def test_a_limit_on_the_size_of_files_refuses_and_recovers(places: dict[str, Path], durability: str) -> None:
-    """RLIMIT_FSIZE of the worker: the same as a full disk."""
+    """RLIMIT_FSIZE of the worker has the same effect as a full disk."""
     manager = start(places, durability=durability)
     try:
         pid = manager.shards()[0].pid
@@ -211,7 +211,7 @@ def test_a_limit_on_the_size_of_files_refuses_and_recovers(places: dict[str, Pat
 def test_an_input_output_error_on_the_log_refuses_the_batch_and_nothing_else(
     places: dict[str, Path], tmp_path: Path
 ) -> None:
-    """EIO from writing: each batch is refused with it; reading goes on; when the disk is well again, so is writing."""
+    """After EIO from writing, each batch is refused, and reads are answered, until the disk works again."""
     manager = start(places)
     try:
         for number in range(20):
@@ -241,7 +241,7 @@ def test_an_input_output_error_on_the_log_refuses_the_batch_and_nothing_else(
 def test_a_sync_that_fails_ends_the_worker_and_costs_nothing(
     places: dict[str, Path], tmp_path: Path, durability: str
 ) -> None:
-    """EIO from fdatasync: what is on the disk is not known, so another process reads it; every call succeeds."""
+    """After EIO from fdatasync the content of the disk is unknown, so another process reads it; every call succeeds."""
     manager = start(places, durability=durability, max_restarts=20, call_timeout=60)
     try:
         for number in range(5):
@@ -273,7 +273,7 @@ def test_a_sync_that_fails_ends_the_worker_and_costs_nothing(
 
 
 def test_an_error_of_the_map_is_named_by_the_exit_and_the_request_is_answered(places: dict[str, Path]) -> None:
-    """SIGBUS: the store's file is gone under the map for a while. `last_exit` says so; the other shard goes on."""
+    """SIGBUS: the store's file is gone for a while; `last_exit` says so, and the other shard continues."""
     manager = start(places, distribution_factor=2)
     for number in range(40):
         manager.init_instance(Door, number, meta={"text": KB * 20})
@@ -311,14 +311,14 @@ def test_an_error_of_the_map_is_named_by_the_exit_and_the_request_is_answered(pl
 
 
 def first_free(pid: int) -> int:
-    """Return the lowest number that no descriptor of a process has: with that as the limit it can open none."""
+    """Return the lowest free descriptor number of a process: with that as its limit, it can open no more."""
     taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
     return next(number for number in range(1000) if number not in taken)
 
 
 @pytest.mark.parametrize("whose", ["worker", "supervisor"])
 def test_a_process_without_descriptors_serves_those_it_has(places: dict[str, Path], whose: str) -> None:
-    """A client more waits or is told; no process dies; with descriptors again, who waited gets its channel."""
+    """A new client waits or gets an error, and no process dies; later, waiting clients get their channels."""
     manager = start(places)
     try:
         manager.init_instance(Door, 1)
@@ -354,7 +354,7 @@ def test_a_process_without_descriptors_serves_those_it_has(places: dict[str, Pat
 def test_who_asks_in_vain_does_not_keep_a_process_busy(
     places: dict[str, Path], tmp_path: Path, whose: str, call: str
 ) -> None:
-    """A client waits for a second while there is no descriptor for it: some fifty looks a second, not more."""
+    """While a client waits without a free descriptor, the process looks some fifty times a second, not more often."""
     manager = start(places)
     try:
         manager.init_instance(Door, 1)
@@ -378,7 +378,7 @@ def test_who_asks_in_vain_does_not_keep_a_process_busy(
 
 
 def test_an_application_with_thousands_of_descriptors_is_no_different(places: dict[str, Path]) -> None:
-    """Numbers over 1023 are no problem for the client, also when it must attach anew."""
+    """Numbers over 1023 work for the client, also when it attaches again."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2100:
         pytest.skip("needs a limit of 2,100 open files")
@@ -409,7 +409,7 @@ def resident_mb(pid: int) -> float:
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up_and_takes_little_memory(places: dict[str, Path]) -> None:
-    """A client asks for 150 MB and reads nothing: it is not read any more, and others are served as before."""
+    """A client asks for 150 MB and reads nothing: its shard stops reading from it, and serves the others."""
     manager = start(places)
     try:
         manager.init_instance(Door, "big", meta={"text": MB})
@@ -436,7 +436,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_takes_little_memory(places
 
 
 def test_metas_of_a_megabyte_make_the_map_grow_and_no_request_fails(places: dict[str, Path]) -> None:
-    """90 MB, written by four threads and read meanwhile, where the map begins with 64 MB."""
+    """Four threads write 90 MB, and read meanwhile, while the map begins with 64 MB."""
     manager = start(places, call_timeout=60)
     try:
 
@@ -460,7 +460,7 @@ def test_metas_of_a_megabyte_make_the_map_grow_and_no_request_fails(places: dict
 
 @pytest.mark.slow
 def test_very_many_instances_of_one_prefix(places: dict[str, Path]) -> None:
-    """Identifiers that differ at their end only: all are there, each once, after a restart as well."""
+    """Identifiers that differ only at their end are each there once, also after a restart."""
     count = 100_000 if LONG else 15_000
     prefix = "a-long-prefix-that-all-of-them-share-" * 4
     manager = start(places, distribution_factor=2, call_timeout=60)
@@ -493,7 +493,7 @@ def address_space(pid: int) -> int:
 
 
 def test_a_request_that_there_is_no_memory_for_is_refused_and_the_shard_lives(places: dict[str, Path]) -> None:
-    """In its execution or at the commit: its caller is told, and others are served by the same process."""
+    """In its execution or at the commit: its caller gets an error, and the same process serves others."""
     manager = start(places, max_restarts=0, retry_failed=None)
     try:
         manager.init_instance(Door, 1)
@@ -514,7 +514,7 @@ def test_a_request_that_there_is_no_memory_for_is_refused_and_the_shard_lives(pl
 def test_a_shard_that_cannot_be_opened_for_want_of_memory_comes_back_when_there_is_some(
     places: dict[str, Path],
 ) -> None:
-    """However long that takes, and though its deaths were many."""
+    """This holds however long that takes and however often it died."""
     manager = start(places, retry_failed=0.2)
     try:
         manager.init_instance(Door, 1)
@@ -530,7 +530,7 @@ def test_a_shard_that_cannot_be_opened_for_want_of_memory_comes_back_when_there_
 
 
 def test_a_request_larger_than_an_eighth_of_the_memory_is_refused_alone(places: dict[str, Path]) -> None:
-    """The rule names the limit; it is looked at when a worker starts."""
+    """The error's rule names the limit, which is read when a worker starts."""
     manager = start(places, max_frame_bytes=1 << 30, call_timeout=60)
     try:
         supervisor = manager.transport.ownership.pid

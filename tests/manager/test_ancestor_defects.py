@@ -1,4 +1,4 @@
-"""What the ancestor got wrong and must not come along: one test per defect, named in its docstring."""
+"""Defects of the library's ancestor that must not come back: one test per defect, named in its docstring."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_deviation_seen_again_is_not_checked_again(monkeypatch: pytest.MonkeyP
 
 
 def test_deviations_are_judged_together(make_manager: Callable[..., Any], places: dict[str, Path]) -> None:
-    """Defect: two deviations are each judged alone: both pass, together they break equivalence."""
+    """Defect: two deviations are judged separately and both pass, although together they break equivalence."""
     either = spex.Specification.define(
         "defects.Either", [("s", "a", "t"), ("s", "b", "u"), ("t", "x", "s"), ("u", "y", "s")]
     )
@@ -124,7 +124,7 @@ def test_deviations_are_judged_together(make_manager: Callable[..., Any], places
     write_model(places["impl_models_dir"], model(either, *known))
     manager = make_manager()
     one, two, three = on_one_shard(manager, 3)
-    # `p` is reached by nothing that the model knows: what leaves it changes nothing, and is accepted.
+    # No transition of the model leads to `p`: transitions that leave `p` change nothing, and are accepted.
     for identifier, action in ((one, "x"), (two, "y")):
         manager.mock_instance(either, identifier, "p")
         assert manager.try_transition(identifier, action, "s") is None
@@ -152,7 +152,7 @@ def test_a_handler_that_raises_leaves_its_shard_alive(manager: Any) -> None:
 
 
 def test_storage_errors_go_to_the_caller_and_never_to_a_handler() -> None:
-    """Defect: storage errors go through the handler, which can accept what was not kept."""
+    """Defect: storage errors go through the handler, which can accept a change that was not stored."""
     store = Counting()
     engine = engine_on(store, model(Lenient, ("a", "go", "b")))
     store.failing = True

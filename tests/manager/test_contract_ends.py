@@ -1,4 +1,4 @@
-"""The contract of ends, over all managers: closing among calls, forks, and directories that are of no use."""
+"""The contract of the end of managers of all kinds: closing during calls, forks, and unusable directories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.processes import wait_until
 
 
 def test_what_was_taken_while_another_thread_closes_is_kept_or_reported(make_manager: Callable[..., Any]) -> None:
-    """Each call that returned is in the history; what cannot be told is in the group that close raises."""
+    """Each call that returned is in the history, or has its error in the group that close raises."""
     manager = make_manager(learning_mode=True)
     taken = [0, 0, 0, 0]
     refused: list[BaseException] = []
@@ -50,7 +50,7 @@ def test_what_was_taken_while_another_thread_closes_is_kept_or_reported(make_man
 
 
 def test_an_iterator_ends_with_its_manager(make_manager: Callable[..., Any]) -> None:
-    """What it has not fetched by then is ManagerClosed, never the end of the instances."""
+    """It raises ManagerClosed instead of ending as if there were no more instances."""
     manager = make_manager(learning_mode=True)
     for number in range(600):
         manager.init_instance_nowait(Order, number)
@@ -63,7 +63,7 @@ def test_an_iterator_ends_with_its_manager(make_manager: Callable[..., Any]) -> 
 
 
 def test_on_message_may_close_its_manager(make_manager: Callable[..., Any]) -> None:
-    """The caller whose message it was has its answer."""
+    """The caller whose call sent the message gets its answer."""
     closed = threading.Event()
 
     def on_message(_: Any) -> None:
@@ -78,7 +78,7 @@ def test_on_message_may_close_its_manager(make_manager: Callable[..., Any]) -> N
 
 
 def test_of_many_threads_that_start_a_manager_one_does(places: dict[str, Path], no_process_left: None) -> None:
-    """The others are told that it starts once."""
+    """The others get the error that it starts once."""
     for cls in (spex.SimpleInstanceManager, spex.ShardedInstanceManager):
         manager = cls(**{**places, "data_dir": places["data_dir"] / cls.__name__}, distribution_factor=1)
         outcomes: list[str] = []
@@ -102,7 +102,7 @@ def test_of_many_threads_that_start_a_manager_one_does(places: dict[str, Path], 
 def test_a_directory_that_is_of_no_use_is_an_error_that_names_it_and_leaves_nothing_running(
     places: dict[str, Path], tmp_path: Path, no_process_left: None
 ) -> None:
-    """A file in its place, a layout that cannot be read, a file in the place of the models."""
+    """It is a file, has an unreadable layout, or has a file instead of the folder of models."""
     file = tmp_path / "file"
     file.touch()
     damaged = tmp_path / "damaged"
@@ -119,7 +119,7 @@ def test_a_directory_that_is_of_no_use_is_an_error_that_names_it_and_leaves_noth
 
 
 def test_every_call_of_a_forked_child_on_an_in_process_manager_is_refused(places: dict[str, Path]) -> None:
-    """The environment is the parent's: nothing of the child's is written, in no form, though it would be possible."""
+    """The environment belongs to the parent: nothing of the child is written, although it would be possible."""
     calls: dict[str, Callable[[Any], Any]] = {
         "init": lambda m: m.init_instance(Order, 2),
         "init_nowait": lambda m: m.init_instance_nowait(Order, 2),

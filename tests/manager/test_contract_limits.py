@@ -1,4 +1,4 @@
-"""The contract at its limits, over all managers: durations without end, references, values that lie deep."""
+"""The contract at its limits, for managers of all kinds: endless durations, references, deeply nested values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = [("a", "go", "b")]
 
 @pytest.mark.parametrize("timeout", [timedelta.max, 1e13, timedelta(microseconds=1)])
 def test_any_timedelta_above_zero_is_a_timeout(make_manager: Callable[..., Any], timeout: Any) -> None:
-    """The longest one never comes; the shortest one has passed at once."""
+    """The longest one never comes, and the shortest one has passed at once."""
     cls = spex.Specification.define("limits.Timed", STEPS, transition_timeout=timeout, prune_timeout=timeout)
     manager = make_manager(learning_mode=True, prune_interval=None)
     manager.init_instance(cls, 1)
@@ -37,7 +37,7 @@ def test_any_timedelta_above_zero_is_a_timeout(make_manager: Callable[..., Any],
 
 @pytest.mark.parametrize("options", [{"prune_interval": timedelta.max}, {"prune_interval": 1e12}])
 def test_any_duration_is_an_interval(make_manager: Callable[..., Any], options: dict[str, Any]) -> None:
-    """A pass that never comes is one of the start only."""
+    """With an interval that never passes, only the pass at the start happens."""
     manager = make_manager(learning_mode=True, **options)
     manager.init_instance(Order, 1)
     manager.init_instance(Timed, 2)
@@ -48,7 +48,7 @@ def test_any_duration_is_an_interval(make_manager: Callable[..., Any], options: 
 def test_the_longest_call_timeout_waits_as_long_as_it_takes(
     make_manager: Callable[..., Any], call_timeout: Any
 ) -> None:
-    """Thirty days; and `flush` takes any number."""
+    """Thirty days are allowed, and `flush` accepts any number."""
     manager = make_manager(learning_mode=True, call_timeout=call_timeout)
     manager.init_instance(Order, 1)
     manager.transition_nowait(1, "pay", "paid")
@@ -59,7 +59,7 @@ def test_the_longest_call_timeout_waits_as_long_as_it_takes(
 @pytest.mark.parametrize("name", ["prune_interval", "call_timeout", "max_seconds"])
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), "5", True, -1, timedelta(0)])
 def test_what_is_no_duration_is_a_value_error(name: str, value: Any) -> None:
-    """Numbers that no float holds included."""
+    """This includes numbers that no float can hold."""
     with pytest.raises(ValueError, match=f"the option {name} must be a number of seconds above 0"):
         spex.SimpleInstanceManager(**{name: value})
 
@@ -75,7 +75,7 @@ def test_what_is_no_duration_is_a_value_error(name: str, value: Any) -> None:
     ],
 )
 def test_a_reference_that_could_not_be_read_back_cannot_be_made(kind: str, path: Any, error: type[Exception]) -> None:
-    """One stored would have made every page with it unreadable."""
+    """A stored one would have made every page with it unreadable."""
     with pytest.raises(error, match="reference"):
         spex.Reference(kind, path)
 
@@ -103,7 +103,7 @@ class Outer:
 
 
 def test_enum_members_of_all_kinds_are_identifiers_of_their_own(manager: Any) -> None:
-    """An IntEnum's member is not its int; a combination of flags has no name and is refused."""
+    """A member of an IntEnum is not its int; a combination of flags has no name and is refused."""
     identifiers = [Number.ONE, 1, Outer.Text.A, "a", Colours.BLUE]
     for identifier in identifiers:
         manager.init_instance(Order, identifier)
@@ -121,7 +121,7 @@ def nested(value: Any, depth: int) -> Any:
 
 
 def test_what_can_be_written_can_be_read() -> None:
-    """Values as deep as they may be, errors and instances with such values within them."""
+    """The values are as deep as allowed, also inside errors and instances."""
     assert decode(encode(nested(1, 32))) == nested(1, 32)
     with pytest.raises(ValueError, match="nested deeper than 32"):
         encode(nested(1, 33))
@@ -139,7 +139,7 @@ def test_what_can_be_written_can_be_read() -> None:
 
 
 def test_an_error_that_holds_itself_ends_somewhere() -> None:
-    """It is sent with what lies on the surface."""
+    """It is sent without its inner copies."""
     error = spex.InstanceError("words", number=1)
     error.context["again"] = [error]
     again = decode_value(encode_value(error))
@@ -158,7 +158,7 @@ class Refusing(logging.Filter):
 
 
 def test_a_log_filter_that_raises_does_not_end_the_delivery_of_what_follows(make_manager: Callable[..., Any]) -> None:
-    """Messages and records go on; a timer's report that could not be logged is done."""
+    """Later messages and records arrive; a timer's report that could not be logged counts as done."""
     logger = logging.getLogger("spex_shards")
     refusing = Refusing()
     logger.addFilter(refusing)

@@ -19,7 +19,7 @@ B_C = spex.Transition("b", "stop", "c")
 
 
 def test_a_file_with_learning_off_is_the_model(make_manager: Callable[..., Any], places: dict[str, Path]) -> None:
-    """What it knows is accepted in silence; what it does not know is a deviation and is not learned."""
+    """Its transitions are accepted silently; any other is a deviation and is not learned."""
     write_model(places["impl_models_dir"], model(Strict, ("a", "go", "b")))
     manager = make_manager()
     manager.init_instance(Strict, 1)
@@ -31,7 +31,7 @@ def test_a_file_with_learning_off_is_the_model(make_manager: Callable[..., Any],
 def test_a_file_with_learning_on_is_united_with_what_is_stored(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """What was learned before, and what the file says, is one model."""
+    """The stored transitions and those of the file are one model."""
     write_model(places["impl_models_dir"], model(Strict, learning_mode=True))
     manager = make_manager()
     manager.init_instance(Strict, 1)
@@ -42,7 +42,7 @@ def test_a_file_with_learning_on_is_united_with_what_is_stored(
 
 
 def test_without_a_file_the_stored_model_goes_on(make_manager: Callable[..., Any]) -> None:
-    """What was learned survives a restart, united over shards."""
+    """Learned transitions survive a restart, united over all shards."""
     manager = make_manager()
     for number in range(12):
         manager.init_instance(Order, number)
@@ -59,7 +59,7 @@ def test_without_a_file_the_stored_model_goes_on(make_manager: Callable[..., Any
 def test_learning_mode_makes_every_model_learn_unasked(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """Missing models are made without asking the handler; those with learning off learn as well."""
+    """Missing models are created without asking the handler; models with learning off learn too."""
     write_model(places["impl_models_dir"], model(Lenient, ("a", "go", "b")))
     manager = make_manager(learning_mode=True)
     for cls in (Strict, Lenient):
@@ -72,7 +72,7 @@ def test_learning_mode_makes_every_model_learn_unasked(
 def test_a_malformed_file_affects_its_own_specification_only(
     make_manager: Callable[..., Any], places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged at the start with name and line, and its calls raise DeserialisationFailed."""
+    """It is logged at the start with name and line, and calls for its specification raise DeserialisationFailed."""
     places["impl_models_dir"].mkdir()
     (places["impl_models_dir"] / "x.spex").write_text(
         f"Specification: {Strict.name}\nLearning mode: maybe\nTransitions:\n"
@@ -97,7 +97,7 @@ def test_a_malformed_file_affects_its_own_specification_only(
 def test_two_files_for_one_name_are_an_error_at_the_start(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """It names both files; the directory is free again."""
+    """The error names both files, and the directory is free again."""
     places["impl_models_dir"].mkdir()
     for name in ("one", "two"):
         (places["impl_models_dir"] / f"{name}.spex").write_text(model(Order).serialise())
@@ -118,20 +118,20 @@ def test_export_gives_files_that_read_back(manager: Any) -> None:
 
 @pytest.fixture
 def start(make_manager: Callable[..., Any], places: dict[str, Path]) -> Callable[[], Any]:
-    """Return a function that starts a manager where Order knows one step of two, and the other is a deviation."""
+    """Return a function that starts a manager whose model of Order has one of two steps; the other is a deviation."""
     write_model(places["impl_models_dir"], model(Order, ("new", "pay", "paid"), ("paid", "ship", "shipped")))
     return make_manager
 
 
 def cancelled(manager: Any, identifier: Any) -> spex.SpexError | None:
-    """Observe an order that is paid and cancelled."""
+    """Observe an order that is paid and then cancelled."""
     manager.init_instance(Order, identifier)
     manager.transition(identifier, "pay", "paid")
     return manager.try_transition(identifier, "cancel", "cancelled")
 
 
 def test_a_deviation_that_stays_equivalent_is_accepted_and_counted(start: Callable[[], Any]) -> None:
-    """It is reported again each time, and its row says how often and when."""
+    """It is reported each time, and its row says how often and when."""
     manager = start()
     assert [cancelled(manager, 1), cancelled(manager, 2)] == [None, None]
     [seen] = manager.deviations()
@@ -146,7 +146,7 @@ def test_a_deviation_that_stays_equivalent_is_accepted_and_counted(start: Callab
 def test_the_accepted_set_survives_a_restart_and_ends_with_another_model(
     start: Callable[[], Any], places: dict[str, Path]
 ) -> None:
-    """It is tied to the model's file; with another one what was accepted no longer counts."""
+    """It belongs to the model's file; with another file, the accepted deviations no longer count."""
     manager = start()
     cancelled(manager, 1)
     manager.close()
@@ -167,7 +167,7 @@ def test_the_accepted_set_survives_a_restart_and_ends_with_another_model(
 def test_what_a_handler_refuses_or_accepts_wrongly_does_not_count_later(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """A still-equivalent one that is propagated, and a not-equivalent one that is accepted, are not added."""
+    """A refused equivalent deviation and an accepted not-equivalent one are not added to the accepted set."""
     for cls in (Strict, Lenient):
         write_model(places["impl_models_dir"], model(cls, ("a", "go", "b")))
     manager = make_manager()
@@ -183,7 +183,7 @@ def test_what_a_handler_refuses_or_accepts_wrongly_does_not_count_later(
 
 
 def test_another_specification_of_the_name_ends_the_accepted_set(start: Callable[[], Any]) -> None:
-    """What is judged by has changed, so that what was accepted is judged anew."""
+    """The specification has changed, so accepted deviations are judged again."""
     manager = start()
     cancelled(manager, 1)
     other = spex.Specification.define(Order.name, [("new", "pay", "paid"), ("paid", "ship", "shipped")])
@@ -201,7 +201,7 @@ def test_another_specification_of_the_name_ends_the_accepted_set(start: Callable
 def test_acceptances_of_all_shards_count_together_after_a_restart(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """Each was judged alone on its shard; united, they make a state that nothing of the specification can do."""
+    """Each was judged alone on its shard; united, they make a state that matches none of the specification."""
     steps = [("s", "a", "t"), ("s", "b", "u"), ("t", "x", "s"), ("u", "y", "s")]
     either = spex.Specification.define("models.Either", steps)
     write_model(places["impl_models_dir"], model(either, *steps))
@@ -226,7 +226,7 @@ def test_acceptances_of_all_shards_count_together_after_a_restart(
 def test_instances_of_a_specification_whose_file_is_malformed_can_be_read_and_go_on_when_it_is_mended(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """While it is not, nothing moves, in learning mode neither; reading, mocking and deleting need no model."""
+    """Until then they cannot move, not even in learning mode; reading, mocking and deleting need no model."""
     manager = make_manager()
     manager.init_instance(Order, 1)
     manager.init_instance(Order, 2)
@@ -266,7 +266,7 @@ def test_a_missing_directory_of_models_holds_none_and_other_files_in_one_are_lef
 def test_a_deviation_is_reported_each_time_though_it_was_accepted(
     start: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handler is asked anew; the log has each, as a warning."""
+    """The handler is asked each time, and the log has a warning each time."""
     caplog.set_level(logging.WARNING, "spex_shards")
     manager = start()
     for number in range(3):
@@ -277,7 +277,7 @@ def test_a_deviation_is_reported_each_time_though_it_was_accepted(
 def test_a_deviations_context_has_the_newest_hundred_entries(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """However long the history is; the one that deviates is the last."""
+    """This holds for histories of any length; the deviating entry is the last one."""
     write_model(places["impl_models_dir"], model(Strict, ("a", "go", "b"), ("b", "back", "a")))
     manager = make_manager()
     manager.init_instance_nowait(Strict, 1, {"big": "x" * 1000})
@@ -292,7 +292,7 @@ def test_a_deviations_context_has_the_newest_hundred_entries(
 
 
 def test_a_strict_equivalence_judges_strictly(make_manager: Callable[..., Any], places: dict[str, Path]) -> None:
-    """A silent step makes no difference for branching equivalence, and one for strong equivalence."""
+    """A silent step does not matter for branching equivalence, but does for strong equivalence."""
     manager = None
     words = {}
     for equivalence in ("branching", "strong"):
@@ -311,7 +311,7 @@ def test_a_strict_equivalence_judges_strictly(make_manager: Callable[..., Any], 
 def test_a_deviation_is_explained_by_the_model_that_the_manager_has(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """The error of the call, and the entry that counts it; nothing is left to explain where all is equivalent."""
+    """The call's error and the entry that counts it are explained; an equivalent model has no explanation."""
     write_model(places["impl_models_dir"], model(Strict, ("a", "go", "b"), ("b", "stop", "c")))
     manager = make_manager()
     manager.init_instance(Strict, 1)

@@ -1,4 +1,4 @@
-"""The contract of observing, over all managers: what is kept, what is raised, what handlers may say."""
+"""The contract of observations, for managers of all kinds: what is kept, what is raised, and what handlers decide."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def steps(manager: Any, identifier: Any) -> list[tuple[str, str]]:
 
 
 def test_an_instance_is_what_was_observed_of_it(manager: Any) -> None:
-    """Specification, identifier, meta, state and history read back; times are aware and never decrease."""
+    """Specification, identifier, meta, state and history are read back; times are aware and never decrease."""
     manager.init_instance(Order, ("order", 17), meta={"total": 12})
     manager.transition(("order", 17), "pay", "paid")
     instance = manager.get_instance(("order", 17))
@@ -42,7 +42,7 @@ def test_an_instance_is_what_was_observed_of_it(manager: Any) -> None:
 
 
 def test_the_initial_state_can_be_given(manager: Any) -> None:
-    """It goes before the specification's, and need not be one of its states."""
+    """It overrides the specification's initial state, and need not be one of its states."""
     manager.init_instance(Order, 1, initial_state="imported")
     assert manager.get_instance(1).current_state == "imported"
 
@@ -61,7 +61,7 @@ def test_states_and_actions_may_be_enum_members(manager: Any) -> None:
 
 @pytest.mark.parametrize("form", ["init_instance", "try_init_instance", "init_instance_nowait"])
 def test_arguments_of_init_are_checked_in_the_calling_thread(manager: Any, form: str) -> None:
-    """In all forms a wrong argument raises at once, and nothing is stored."""
+    """In all forms of the call, a wrong argument raises at once, and nothing is stored."""
     call = getattr(manager, form)
     empty = spex.Specification.define("contract.Empty", [])
     for arguments, error in [
@@ -84,7 +84,7 @@ def test_arguments_of_init_are_checked_in_the_calling_thread(manager: Any, form:
 
 @pytest.mark.parametrize("form", ["transition", "try_transition", "transition_nowait"])
 def test_arguments_of_transition_are_checked_in_the_calling_thread(manager: Any, form: str) -> None:
-    """In all forms a wrong argument raises at once, and the instance stays where it is."""
+    """In all forms of the call, a wrong argument raises at once, and the instance does not move."""
     manager.init_instance(Order, 1)
     call = getattr(manager, form)
     for arguments, error in [
@@ -100,7 +100,7 @@ def test_arguments_of_transition_are_checked_in_the_calling_thread(manager: Any,
 
 
 def test_an_identifier_in_use_goes_to_the_specifications_handler(manager: Any) -> None:
-    """The default one lets it through, with its reason and context; the instance is as it was."""
+    """The default handler returns the error with its reason and context; the instance is unchanged."""
     manager.init_instance(Order, 1)
     with pytest.raises(spex.IdentifierInUse, match="there is an instance 1 already") as caught:
         manager.init_instance(Order, 1)
@@ -110,7 +110,7 @@ def test_an_identifier_in_use_goes_to_the_specifications_handler(manager: Any) -
 
 
 def test_an_unknown_identifier_goes_to_the_default_handler(manager: Any) -> None:
-    """No specification is known; the error is a KeyError too, and its text a plain sentence."""
+    """Its specification is unknown; the error is a KeyError too, and its text a plain sentence."""
     with pytest.raises(spex.InstanceNotFound) as caught:
         manager.transition("nobody", "a", "b")
     assert isinstance(caught.value, KeyError)
@@ -123,7 +123,7 @@ def test_an_unknown_identifier_goes_to_the_default_handler(manager: Any) -> None
 def test_the_default_handler_logs_in_the_application_with_the_place_of_the_call(
     manager: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Accepted as a warning, returned as an error; the record names this file."""
+    """An accepted error is a warning, a returned one an error; the record names this file."""
     with caplog.at_level(logging.WARNING, "spex_shards"):
         manager.init_instance(Order, 1)
         manager.try_init_instance(Order, 1)
@@ -134,7 +134,7 @@ def test_the_default_handler_logs_in_the_application_with_the_place_of_the_call(
 
 
 def test_a_refused_missing_model_stores_nothing(manager: Any) -> None:
-    """The next try says the same, not that the identifier is in use."""
+    """The next try has the same result, and does not say that the identifier is in use."""
     for _ in range(2):
         with pytest.raises(spex.ImplModelNotFound) as caught:
             manager.init_instance(Strict, 1)
@@ -144,7 +144,7 @@ def test_a_refused_missing_model_stores_nothing(manager: Any) -> None:
 
 
 def test_an_accepted_missing_model_is_made_and_learns(manager: Any) -> None:
-    """The model knows the initialisation and what followed."""
+    """It has the initialisation and what followed."""
     manager.init_instance(Order, 1)
     manager.transition(1, "pay", "paid")
     assert manager.all_impl_models() == [model(Order, ("new", "pay", "paid"), learning_mode=True)]
@@ -162,7 +162,7 @@ def test_an_accepted_missing_model_is_made_and_learns(manager: Any) -> None:
     ],
 )
 def test_a_handler_that_misbehaves_becomes_a_handler_error(manager: Any, how: str, text: str) -> None:
-    """Its text has the original's class and words; the shard lives."""
+    """Its text has the original's class and text; the shard lives."""
     with pytest.raises(spex.HandlerError, match=text) as caught:
         manager.init_instance(Odd, how)
     if how == "raises":
@@ -178,19 +178,22 @@ def test_an_error_that_a_handler_raises_counts_as_returned(manager: Any) -> None
 
 
 def test_an_error_of_the_users_own_arrives_as_what_it_is_derived_from(manager: Any) -> None:
-    """Across processes it is its nearest library class, with the user's class in the context."""
+    """Across processes it is its nearest class of the library, with the application's class in the context."""
     error = manager.try_init_instance(WithOwnError, 1)
     assert isinstance(error, spex.TransitionError)
     assert str(error) == "my own words"
     assert error.context["detail"] == 7
-    assert type(error).__name__ == "Own" or error.context["class"].endswith("contract_specs.Own")
+    if isinstance(manager, spex.SimpleInstanceManager):
+        assert type(error).__name__ == "Own"
+    else:
+        assert error.context["class"].endswith("contract_specs.Own")
     again = pickle.loads(pickle.dumps(copy.copy(error)))
     assert (type(again), str(again), again.context) == (type(error), str(error), error.context)
 
 
 @pytest.fixture
 def judging(make_manager: Callable[..., Any], places: dict[str, Path]) -> Any:
-    """Return a manager whose models of Strict, Lenient and Order do not learn and know the first step."""
+    """Return a manager whose models of Strict, Lenient and Order do not learn and have only the first step."""
     for cls in (Strict, Lenient):
         write_model(places["impl_models_dir"], model(cls, ("a", "go", "b")))
     write_model(places["impl_models_dir"], model(Order, ("new", "pay", "paid"), ("paid", "ship", "shipped")))
@@ -198,7 +201,7 @@ def judging(make_manager: Callable[..., Any], places: dict[str, Path]) -> Any:
 
 
 def test_a_deviation_is_judged_and_the_instance_moves_all_the_same(judging: Any) -> None:
-    """The handler's word is the answer; context and text say what happened."""
+    """The handler's decision is the answer; context and text say what happened."""
     judging.init_instance(Strict, 1)
     judging.transition(1, "go", "b")
     with pytest.raises(spex.DeviationStillEquivalent, match=r"b --\[stop\]-> c") as caught:
@@ -215,14 +218,14 @@ def test_a_deviation_is_judged_and_the_instance_moves_all_the_same(judging: Any)
 
 
 def test_a_deviating_initialisation_is_kept_too(judging: Any) -> None:
-    """Initialisation into another state is a deviation like any other."""
+    """An initialisation into another state is a deviation like any other."""
     error = judging.try_init_instance(Strict, 1, None, "elsewhere")
     assert isinstance(error, spex.DeviationNotEquivalent)
     assert judging.get_instance(1).current_state == "elsewhere"
 
 
 def test_nowait_leaves_handlers_errors_to_the_handler(judging: Any) -> None:
-    """Nothing is raised, not even by flush; what was observed is there."""
+    """Nothing is raised, not even by flush; the observation is stored."""
     judging.init_instance_nowait(Strict, 1)
     judging.transition_nowait(1, "explode", "c")
     judging.transition_nowait("nobody", "a", "b")
@@ -231,7 +234,7 @@ def test_nowait_leaves_handlers_errors_to_the_handler(judging: Any) -> None:
 
 
 def test_the_order_of_calls_is_the_order_of_the_history(manager: Any) -> None:
-    """Waiting and not, mixed."""
+    """Calls that wait and calls that do not are mixed."""
     manager.init_instance_nowait(Order, 1)
     for number in range(200):
         call = manager.transition if number % 7 == 0 else manager.transition_nowait
@@ -240,7 +243,7 @@ def test_the_order_of_calls_is_the_order_of_the_history(manager: Any) -> None:
 
 
 def test_a_handlers_messages_arrive_in_order_with_errors_as_what_they_are(judging: Any) -> None:
-    """`messages` gives them out; a SpexError arrives as its class with its context."""
+    """`messages` yields them; a SpexError arrives as its class with its context."""
     judging.init_instance(Strict, 1)
     judging.transition(1, "go", "b")
     for _ in range(3):
@@ -274,7 +277,7 @@ def test_on_message_gets_messages_on_one_thread(make_manager: Callable[..., Any]
 def test_a_handler_that_cannot_be_imported_travels_by_value(
     make_manager: Callable[..., Any], places: dict[str, Path]
 ) -> None:
-    """A local class, its closure, and `super()` work; so does a handler given to `define`."""
+    """This works for a local class, its closure and `super()`, and for a handler given to `define`."""
     allowed = {"go"}
 
     class Local(spex.Specification):
@@ -315,7 +318,7 @@ def test_threads_share_a_manager(manager: Any) -> None:
 
 
 def test_threads_may_use_a_specification_for_the_first_time_at_once(manager: Any, monkeypatch: Any) -> None:
-    """Whoever comes second waits until it is declared: the shard knows it before any request of it arrives."""
+    """The shard knows the specification before any request of either thread arrives."""
     assert manager.all_instances() == []  # on open channels
     begun = threading.Event()
     if isinstance(manager, spex.ShardedInstanceManager):

@@ -1,4 +1,4 @@
-"""The contract of identifiers, meta, reading and deleting, over all managers."""
+"""The contract of identifiers, meta, reading and deleting, for managers of all kinds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ IDENTIFIERS = [
 
 
 def test_every_identifier_comes_back_equal_and_of_the_same_type(manager: Any) -> None:
-    """They are all different instances, too."""
+    """All of them are different instances, too."""
     for number, identifier in enumerate(IDENTIFIERS):
         manager.init_instance(Order, identifier, meta={"number": number})
     for number, identifier in enumerate(IDENTIFIERS):
@@ -81,7 +81,7 @@ def test_a_list_is_the_tuple_and_the_order_of_a_dict_does_not_count(manager: Any
 
 
 def test_identifiers_that_differ_at_their_end_only_are_different(manager: Any) -> None:
-    """Long ones are found by a digest, and compared in full."""
+    """Long identifiers are found by a digest, and compared in full."""
     for end in "abc":
         manager.init_instance(Order, "x" * 2000 + end)
     manager.transition("x" * 2000 + "b", "pay", "paid")
@@ -89,7 +89,7 @@ def test_identifiers_that_differ_at_their_end_only_are_different(manager: Any) -
 
 
 def test_what_no_identifier_may_be_is_refused_with_its_type_or_rule(manager: Any) -> None:
-    """Subclasses, NaN, other types; nesting and size."""
+    """Refused are subclasses, NaN, other types, deep nesting and large sizes."""
 
     class Text(str):
         __slots__ = ()
@@ -114,7 +114,7 @@ def test_what_no_identifier_may_be_is_refused_with_its_type_or_rule(manager: Any
 
 
 def test_meta_comes_back_equal_and_of_the_same_types(manager: Any) -> None:
-    """Lists as lists, tuples as tuples, NaN allowed."""
+    """Lists stay lists, tuples stay tuples, and NaN is allowed."""
     meta = {"list": [1, [2, (3, [4])]], "tuple": (1, [2]), "dict": {1: {"a": (1,)}}, "uuid": UUID(int=1), "none": None}
     manager.init_instance(Order, 1, meta=meta)
     assert repr(manager.get_instance(1).meta) == repr(meta)
@@ -136,7 +136,7 @@ def test_an_identifiers_enum_that_is_not_loaded_is_a_reference(manager: Any) -> 
 
 
 def test_get_instance_gives_the_newest_entries_oldest_first(manager: Any) -> None:
-    """A limit of 0 gives none, a large one all, a negative one an error."""
+    """A limit of 0 gives none, a large one all, and a negative one is an error."""
     manager.init_instance(Order, 1)
     for number in range(9):
         manager.transition(1, "pay", str(number))
@@ -205,7 +205,7 @@ def test_an_instance_that_is_there_all_the_time_appears_once_while_others_come_a
 
 
 def test_deleting_an_instance_takes_its_history_along(manager: Any) -> None:
-    """It is no error when there is none; a new one of that identifier starts anew."""
+    """Deleting a missing one is no error; a new instance of that identifier has an empty history."""
     manager.delete_instance(1)
     manager.init_instance(Order, 1, meta={"a": 1})
     for number in range(300):
@@ -220,7 +220,7 @@ def test_deleting_an_instance_takes_its_history_along(manager: Any) -> None:
 
 
 def test_delete_instances_takes_any_function(manager: Any) -> None:
-    """Closures included; it returns how many were deleted, over all shards."""
+    """Closures are included; it returns the number deleted on all shards."""
     limit = 60
     for number in range(100):
         manager.init_instance_nowait(Order, number)
@@ -233,7 +233,7 @@ def test_delete_instances_takes_any_function(manager: Any) -> None:
 
 
 def test_a_predicate_that_raises_deletes_nothing_on_its_shard_and_says_what_the_others_did(manager: Any) -> None:
-    """PredicateError has the remote traceback, and the count of the others."""
+    """PredicateError has the remote traceback, and the number deleted on the other shards."""
     for number in range(60):
         manager.init_instance_nowait(Order, number)
     manager.flush()
@@ -253,7 +253,7 @@ def test_a_predicate_that_raises_deletes_nothing_on_its_shard_and_says_what_the_
 
 
 def test_a_predicate_that_calls_its_manager_is_told_not_to(manager: Any) -> None:
-    """It gets a RuntimeError, and there is no deadlock."""
+    """It gets a RuntimeError, and nothing deadlocks."""
     manager.init_instance(Order, 1)
     with pytest.raises(spex.PredicateError, match="RuntimeError"):
         manager.delete_instances(lambda _: spex.all_instances())
@@ -261,7 +261,7 @@ def test_a_predicate_that_calls_its_manager_is_told_not_to(manager: Any) -> None
 
 
 def test_a_predicate_that_does_not_say_whether_deletes_nothing(manager: Any) -> None:
-    """An async function's coroutine would count as true for every instance; a truth value may raise."""
+    """An async function's coroutine would be true for every instance; a truth value may raise."""
 
     async def asynchronous(instance: Any) -> bool:
         return False
@@ -280,7 +280,7 @@ def test_a_predicate_that_does_not_say_whether_deletes_nothing(manager: Any) -> 
 
 
 def test_mock_instance_puts_an_instance_into_a_state(manager: Any) -> None:
-    """Over whatever was there, with an empty history, and no model is touched."""
+    """It replaces any earlier instance, has an empty history, and changes no model."""
     manager.mock_instance(Order, 1, "paid", meta={"a": 1})
     assert (manager.get_instance(1).current_state, manager.get_instance(1).history) == ("paid", ())
     manager.transition(1, "ship", "shipped")

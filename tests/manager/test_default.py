@@ -1,4 +1,4 @@
-"""The module-level calls: a default manager that starts on first use, ends at exit, and knows about forks."""
+"""The module-level calls: the default manager starts at first use, ends at exit, and handles forks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(body: str, folder: Path, **environment: str) -> subprocess.CompletedProc
 @pytest.mark.process
 @pytest.mark.parametrize("kind", ["simple", "sharded"])
 def test_the_default_manager_starts_on_first_use_and_is_closed_at_exit(tmp_path: Path, kind: str) -> None:
-    """What was sent without waiting, just before the program ends, is there in the next run."""
+    """Observations posted just before the program ends are there in the next run."""
     body = f"""
 spex.configure(manager={kind!r}, learning_mode=True, distribution_factor={1 if kind == "simple" else 2})
 spex.init_instance(Door, 1)
@@ -48,7 +48,7 @@ print(type(spex.manager.default.default_manager()).__name__)
 
 @pytest.mark.process
 def test_options_come_from_the_environment_and_the_projects_file(tmp_path: Path) -> None:
-    """The environment goes before pyproject.toml, a configured value before both."""
+    """The environment overrides pyproject.toml, and a configured value overrides both."""
     (tmp_path / "pyproject.toml").write_text(
         '[tool.spex_shards]\nmanager = "simple"\nlearning_mode = true\ndata_dir = "mine"'
     )
@@ -71,7 +71,7 @@ def test_a_bad_value_names_where_it_came_from(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_forked_child_of_a_sharded_default_manager_attaches_anew(tmp_path: Path) -> None:
-    """The child's calls go to the same shards; both see both."""
+    """The child's calls go to the same shards, and both see all instances."""
     body = """
 spex.configure(manager="sharded", distribution_factor=2, learning_mode=True)
 spex.init_instance(Door, "parent")
@@ -87,7 +87,7 @@ print(sorted(instance.identifier for instance in spex.all_instances()))
 
 
 def test_a_forked_child_of_an_in_process_default_manager_is_told_to_use_shards(tmp_path: Path) -> None:
-    """Its first call raises DataDirLocked, and the parent's environment is as it was."""
+    """Its first call raises DataDirLocked, and the parent's environment is unchanged."""
     body = """
 spex.configure(learning_mode=True)
 spex.init_instance(Door, "parent")
@@ -121,7 +121,7 @@ for call in (lambda: spex.configure(shards=3), lambda: (spex.all_instances(), sp
 
 
 def test_check_finds_the_specification_of_a_model_by_its_name() -> None:
-    """A name that no class has is an error that says what to do."""
+    """For an unknown name, the error says what to do."""
     from tests.support.helper_specs import Door
 
     transitions = [(None, spex.INITIALISATION, "closed"), ("closed", "open", "opened"), ("opened", "close", "closed")]

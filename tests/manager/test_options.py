@@ -1,4 +1,4 @@
-"""Options: argument, then environment, then pyproject.toml, then default; and errors that name their origin."""
+"""Options: argument, then environment, then pyproject.toml, then default; errors name the origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.contract_specs import Order
 
 
 def test_the_order_of_sources() -> None:
-    """The nearest to the call wins; UNSET is nothing."""
+    """The source nearest to the call wins; UNSET counts as not given."""
     environment = {"SPEX_SHARDS_DURABILITY": "disk", "SPEX_SHARDS_MAX_RESTARTS": "7", "HOME": "/"}
     table = {"durability": "process", "max_restarts": 8, "call_timeout": 9}
     chosen = resolve({"max_restarts": 6, "durability": UNSET}, environment, table, "pyproject.toml")
@@ -39,7 +39,7 @@ def test_the_order_of_sources() -> None:
     ],
 )
 def test_text_from_the_environment_is_read_by_the_options_type(name: str, text: str, value: Any) -> None:
-    """Numbers, booleans, durations in seconds, none, lists."""
+    """Types are numbers, booleans, durations in seconds, none, and lists."""
     assert resolve({}, {f"SPEX_SHARDS_{name.upper()}": text}, {}, "")[name] == value
 
 
@@ -75,7 +75,7 @@ def test_a_bad_value_or_key_names_option_rule_value_and_origin(
 
 
 def test_the_nearest_project_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file further up is not read; a malformed one is an error that names it."""
+    """A file further up is not read; a malformed file is an error that names it."""
     (tmp_path / "pyproject.toml").write_text("[tool.spex_shards]\nmax_restarts = 1")
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_the_nearest_project_file_counts(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_specifications_are_classes_or_names_that_can_be_imported() -> None:
-    """What cannot be, is named with the reason."""
+    """The error for another value names it with the reason."""
     assert load_specifications([Order, "tests.support.contract_specs:Order"]) == (Order, Order)
     for wrong, text in [
         ("nocolon", 'named as "module:Name"'),
@@ -118,6 +118,6 @@ def test_restart_intensity_counts_deaths_in_a_sliding_window() -> None:
 @pytest.mark.parametrize("cls", [spex.SimpleInstanceManager, spex.ShardedInstanceManager])
 @pytest.mark.parametrize("name", ["manager", "distribution_facto"])
 def test_a_manager_takes_its_own_options_and_no_others(cls: Any, name: str) -> None:
-    """Which manager it is, is an option of the default manager alone."""
+    """The option `manager` belongs to the default manager alone."""
     with pytest.raises(TypeError, match=f"unknown option: {name}; the options are distribution_factor, data_dir"):
         cls(**{name: "sharded"})

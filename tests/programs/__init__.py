@@ -1,1 +1,1 @@
-"""Long-running attacks, each a program of its own, and the tests that run their short forms."""
+"""Long-running attack programs, and the tests that run their short forms."""

@@ -21,7 +21,7 @@ PER_KILL = 150
 
 
 class Chain(spex.Specification):
-    """Anything may follow anything: what counts here is the history."""
+    """A specification without rules: this test compares histories only."""
 
     name = "tests.Chain"
     transitions = [("start", "go", "on")]
@@ -88,7 +88,7 @@ def test_every_history_is_exactly_as_issued_though_workers_are_killed_at_random(
 
 
 def kill_often(manager: spex.ShardedInstanceManager, writers: list[Writer]) -> None:
-    """Kill a random worker whenever the writers have got on a bit."""
+    """Kill a random worker whenever the writers have made some progress."""
     chance = random.Random(os.getpid())
     for kill in range(KILLS):
         goal = (kill + 1) * PER_KILL
@@ -100,7 +100,7 @@ def kill_often(manager: spex.ShardedInstanceManager, writers: list[Writer]) -> N
 
 
 def check(manager: Any, writers: list[Writer]) -> None:
-    """Compare what is stored with what was issued."""
+    """Compare the stored histories with the requested ones."""
     issued = {identifier: history for writer in writers for identifier, history in writer.issued.items()}
     stored = {
         instance.identifier: [(entry.action, entry.to_state) for entry in instance.history]

@@ -1,4 +1,4 @@
-"""The HTML report: its layout, its text, and what it does in a browser."""
+"""The HTML report: its layout, its text, and its behaviour in a browser."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ graphs = st.integers(1, 12).flatmap(
 @settings(deadline=None)
 @given(graph=graphs)
 def test_nothing_lies_on_anything_in_a_layout(graph: tuple[int, set[tuple[int, int]]]) -> None:
-    """Neither nodes nor labels, and all of it is inside; every edge goes from border to border."""
+    """Nodes and labels do not overlap, all lie inside the drawing, and every edge goes from border to border."""
     size, pairs = graph
     nodes = {n: (40.0 + 7 * n, 30.0) for n in range(size)}
     edges = dict.fromkeys(sorted(pairs), (25.0, 14.0))
@@ -66,7 +66,7 @@ def test_nothing_lies_on_anything_in_a_layout(graph: tuple[int, set[tuple[int, i
 
 
 def test_a_layout_without_cycles_goes_down() -> None:
-    """And the same input has the same layout."""
+    """Besides, the same input has the same layout."""
     edges = {(0, 1): (10.0, 10.0), (0, 2): (10.0, 10.0), (1, 3): (10.0, 10.0), (2, 3): (10.0, 10.0)}
     placed = place(dict.fromkeys(range(4), (40.0, 30.0)), edges)
     y = {n: at[1] for n, at in placed.nodes.items()}
@@ -76,7 +76,7 @@ def test_a_layout_without_cycles_goes_down() -> None:
 
 
 def test_long_edges_of_a_huge_graph_are_drawn_straight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the number of places stays bounded."""
+    """So the number of places stays bounded."""
     monkeypatch.setattr("spex_shards.render.layout.MOST_PLACES", 3)
     edges = {(n, n + 1): (10.0, 10.0) for n in range(5)} | {(0, 5): (10.0, 10.0)}
     placed = place(dict.fromkeys(range(6), (40.0, 30.0)), edges)
@@ -84,7 +84,7 @@ def test_long_edges_of_a_huge_graph_are_drawn_straight(monkeypatch: pytest.Monke
 
 
 def test_a_drawing_has_each_state_once_and_escapes_names() -> None:
-    """Also loops, long names and states that nothing reaches."""
+    """This includes loops, long names and unreachable states."""
     names = ['<img src=x onerror="alert(1)">', "x" * 100, "", "]]>", "lost"]
     steps = [T(None, spex.INITIALISATION, names[0]), T(names[0], "</svg>", names[1]), T(names[1], TAU, names[1]),
              T(names[1], "a", names[2]), T(names[1], "b", names[2]), T(names[4], "c", names[3])]  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_drawing_has_each_state_once_and_escapes_names() -> None:
 
 
 def test_a_walk_answers_each_step_as_far_as_it_can() -> None:
-    """Silently first; of several ways the one that gets furthest; a silent step needs no answer."""
+    """Silent steps come first; of several ways it takes one that gets furthest; a silent step needs no answer."""
     other = [T("p", TAU, "q"), T("q", "a", "dead"), T("q", "a", "r"), T("r", "b", "s")]
     steps = walk([T("1", "a", "2"), T("2", TAU, "3"), T("3", "b", "4"), T("4", "c", "5")], other, "p")
     assert [step.answered for step in steps] == [True, True, True, False]
@@ -116,7 +116,7 @@ HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=al
 
 
 def page_of(*steps: tuple[str, str, str], entries: list[tuple[str, str, str]] | None = None) -> str:
-    """Return the report of a model of these steps, and of a specification of these entries."""
+    """Return the report of a model with these steps and a specification with these entries."""
     order = spex.Specification.define("html.Order", GOOD if entries is None else entries)
     start = [(None, spex.INITIALISATION, steps[0][0])]
     model = spex.ImplModel(specification="html.Order", transitions=[*start, *steps])
@@ -124,7 +124,7 @@ def page_of(*steps: tuple[str, str, str], entries: list[tuple[str, str, str]] | 
 
 
 def test_a_page_is_self_contained_and_trusts_no_name() -> None:
-    """No address, no other script than its own; what is in names stays text."""
+    """It has no address and no script but its own, and names stay text."""
     page = page_of((HOSTILE, HOSTILE, "b"), entries=[(HOSTILE, "x", HOSTILE)])
     assert not re.search(r'(?:src|href)\s*=\s*"', page.replace(HOSTILE, ""))
     assert "http" not in page.replace("http-equiv", "")
@@ -135,7 +135,7 @@ def test_a_page_is_self_contained_and_trusts_no_name() -> None:
 
 
 def test_steps_end_with_where_the_two_part() -> None:
-    """They start where both start, and light what they speak of."""
+    """They begin at the initial states, and highlight the transitions that they name."""
     order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
     steps = [(None, spex.INITIALISATION, "new"), ("new", "pay", "paid"), ("paid", "steal", "gone")]
     model = spex.ImplModel(specification="html.Order", transitions=steps)
@@ -152,7 +152,7 @@ def test_steps_end_with_where_the_two_part() -> None:
 
 
 def test_equivalent_states_of_both_sides_have_one_colour() -> None:
-    """Each other state has none."""
+    """Other states have none."""
     order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
     model = spex.ImplModel(
         specification="html.Order",
@@ -166,7 +166,7 @@ def test_equivalent_states_of_both_sides_have_one_colour() -> None:
 
 
 def test_a_model_without_specification_or_with_two_starts_is_drawn_as_well() -> None:
-    """As far as it can be."""
+    """It is drawn as far as possible."""
     two = [(None, spex.INITIALISATION, "a"), (None, spex.INITIALISATION, "b"), ("a", "x", "b")]
     model = spex.ImplModel(specification="html.Two", transitions=two)
     assert "no specification is known" in report([view_of(model)], "t")
@@ -179,7 +179,7 @@ def test_a_model_without_specification_or_with_two_starts_is_drawn_as_well() -> 
 
 
 def test_what_is_too_large_to_be_drawn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to do."""
+    """The error says what to do."""
     monkeypatch.setattr("spex_shards.render.view.MOST_DRAWN", 3)
     model = spex.ImplModel(specification="html.Large", transitions=[(None, spex.INITIALISATION, "start"), *GOOD])
     with pytest.raises(ValueError, match=r"html\.Large: at most 3 transitions can be drawn, there are 4; minimise"):
@@ -191,7 +191,7 @@ def test_what_is_too_large_to_be_drawn_is_refused(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.process
 def test_deviations_name_the_instances_that_made_them(project: Path, run: Callable[..., Done]) -> None:
-    """Over all shards; at most five by name; in the report as a table."""
+    """They come from all shards, at most five by name, and form a table in the report."""
     order = spex.Specification.define("shop.Strict", GOOD[:2], error_handler=lambda error, caller: None)
     write_model(project / "models", "shop.Strict", *GOOD[:2])
     with spex.ShardedInstanceManager(
@@ -239,7 +239,7 @@ def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: P
 
 @pytest.mark.tool("dot")
 def test_render_draws_svg_by_graphviz(run: Callable[..., Done], project: Path) -> None:
-    """When it is there."""
+    """This needs Graphviz."""
     assert run("render", "shop:Order", "order.svg", "--format", "json").plain["form"] == "svg"
     assert "<svg" in Path("order.svg").read_text()
 
@@ -272,7 +272,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def shown_in(browser: Any, folder: Path, page: str) -> Any:
-    """Open a page from disk, with what was logged before forgotten."""
+    """Open a page from disk, after clearing the log."""
     path = folder / "report.html"
     path.write_text(page)
     for kind in ("browser", "performance"):
@@ -282,7 +282,7 @@ def shown_in(browser: Any, folder: Path, page: str) -> Any:
 
 
 def requests_of(browser: Any) -> list[str]:
-    """Return what was asked for since the page was opened."""
+    """Return the requests since the page was opened."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if not url.startswith("chrome")]
@@ -301,7 +301,7 @@ MODEL = [("start", "pay", "p"), ("p", "ship", "s"), ("p", "cancel", "c")]
 
 @tagged
 def test_the_page_opens_from_disk_without_a_request_or_an_error(browser: Any, tmp_path: Path) -> None:
-    """Whatever names it has to show."""
+    """This holds whatever names it shows."""
     for page in (page_of(*MODEL, entries=STRICT), page_of((HOSTILE, HOSTILE, "b"), entries=[(HOSTILE, "x", HOSTILE)])):
         shown_in(browser, tmp_path, page)
         assert browser.get_log("browser") == []
@@ -311,7 +311,7 @@ def test_the_page_opens_from_disk_without_a_request_or_an_error(browser: Any, tm
 
 @tagged
 def test_stepping_lights_up_the_drawing(browser: Any, tmp_path: Path) -> None:
-    """By button, by key and by a click on a step; each step is said to screen readers."""
+    """Steps are taken by button, key and click; each is announced to screen readers."""
     shown_in(browser, tmp_path, page_of(*MODEL, entries=STRICT))
 
     def lit() -> list[str]:
@@ -344,7 +344,7 @@ def test_stepping_lights_up_the_drawing(browser: Any, tmp_path: Path) -> None:
 
 @tagged
 def test_search_themes_zoom_and_equivalent_states_work(browser: Any, tmp_path: Path) -> None:
-    """With the keyboard alone, but for the click on a state."""
+    """All work with the keyboard alone, except the click on a state."""
     shown_in(browser, tmp_path, page_of(*GOOD))
     body = browser.find_element("tag name", "body")
     body.send_keys("/")
@@ -376,7 +376,7 @@ def test_search_themes_zoom_and_equivalent_states_work(browser: Any, tmp_path: P
 @tagged
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: str) -> None:
-    """All of its rules, contrast among them, with a step lit and the tables open."""
+    """It passes all rules, including contrast, with a step highlighted and the tables open."""
     from axe_core_python.selenium import Axe
 
     order = spex.Specification.define("html.Order", STRICT)
@@ -399,7 +399,7 @@ def test_the_page_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: 
 
 @tagged
 def test_a_choice_of_models_shows_one_at_a_time(browser: Any, tmp_path: Path) -> None:
-    """And the keys go to that one."""
+    """The keys act on the chosen one."""
     order = spex.Specification.define("html.Order", STRICT)
     model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
     shown_in(browser, tmp_path, report([view_of(model), view_of(model, order, spex.check(model, order))], "Review"))
@@ -414,7 +414,7 @@ def test_a_choice_of_models_shows_one_at_a_time(browser: Any, tmp_path: Path) ->
 
 @tagged
 def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
-    """It opens where it starts, with names at a size that can be read; search brings any state into sight."""
+    """It opens at its start with readable names; search brings any state into view."""
     choose = random.Random(3)
     entries = [(f"s{max(0, n - 1 - choose.randrange(12))}", f"a{choose.randrange(20)}", f"s{n}") for n in range(1, 500)]
     shown_in(browser, tmp_path, page_of(*entries, ("s77", "steal", "s3"), entries=entries))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("specifications_as_before")
 
 
 def coverage_of(specification: type[spex.Specification], *steps: tuple[str, str, str], start: str = "") -> Coverage:
-    """Return what a model of these steps has shown; it starts in the first one's source."""
+    """Return the coverage of a model with these steps, which starts in the first step's source."""
     first = start or steps[0][0]
     model = spex.ImplModel(specification=specification.name, transitions=[(None, spex.INITIALISATION, first), *steps])
     return cover(model, specification.declaration, spex.check(model, specification))
@@ -39,7 +39,7 @@ def define(*entries: tuple[str, str, str], equivalence: str = "branching") -> ty
 
 
 def test_coverage_counts_what_a_model_has_shown_under_other_names_of_states() -> None:
-    """Only what the model does counts, not what it calls its states."""
+    """Actions count, not the names of states."""
     order = define(("new", "pay", "paid"), ("paid", "ship", "end"), ("paid", "cancel", "end"))
     found = coverage_of(order, ("A", "pay", "B"), ("B", "ship", "C"))
     assert found.shown == (T("new", "pay", "paid"), T("paid", "ship", "end"))
@@ -48,14 +48,14 @@ def test_coverage_counts_what_a_model_has_shown_under_other_names_of_states() ->
 
 
 def test_what_no_run_reaches_counts_neither_way() -> None:
-    """It is listed by itself."""
+    """Unreachable transitions are listed separately."""
     order = define(("new", "pay", "paid"), ("lost", "find", "new"))
     found = coverage_of(order, ("A", "pay", "B"))
     assert (found.percent, found.missing, found.unreachable) == (100.0, (), (T("lost", "find", "new"),))
 
 
 def test_what_the_specification_cannot_do_is_unexplained_and_shows_nothing() -> None:
-    """Nor does what comes after it."""
+    """Transitions after it show nothing either."""
     order = define(("new", "pay", "paid"), ("paid", "ship", "end"))
     found = coverage_of(order, ("A", "pay", "B"), ("B", "steal", "C"), ("C", "ship", "D"))
     assert found.unexplained == (T("B", "steal", "C"),)
@@ -64,7 +64,7 @@ def test_what_the_specification_cannot_do_is_unexplained_and_shows_nothing() -> 
 
 
 def test_silent_steps_are_shown_by_what_follows_them() -> None:
-    """A model cannot be asked to report what cannot be observed."""
+    """A model cannot report steps that are not observable."""
     order = define(("new", spex.INTERNAL, "ready"), ("ready", "pay", "paid"), ("ready", spex.INTERNAL, "gone"))
     found = coverage_of(order, ("A", "pay", "B"))
     assert found.shown == (T("new", spex.INTERNAL, "ready"), T("ready", "pay", "paid"))
@@ -81,14 +81,14 @@ def test_a_silent_step_of_the_model_needs_no_explanation_unless_equivalence_is_s
 
 
 def test_names_of_states_decide_where_several_targets_are_possible() -> None:
-    """The one that is called as in the model is meant."""
+    """The target with the model's name is chosen."""
     order = define(("new", "go", "left"), ("new", "go", "right"), ("right", "stop", "end"))
     assert coverage_of(order, ("new", "go", "left")).shown == (T("new", "go", "left"),)
     assert len(coverage_of(order, ("new", "go", "elsewhere")).shown) == 2
 
 
 def test_a_model_without_initialisation_has_shown_nothing() -> None:
-    """And a specification without transitions has nothing to show."""
+    """A specification without transitions has nothing to show."""
     order = define(("new", "pay", "paid"))
     model = spex.ImplModel(specification="reviewed", transitions=[("new", "pay", "paid")])
     found = cover(model, order.declaration, spex.check(model, order))
@@ -97,7 +97,7 @@ def test_a_model_without_initialisation_has_shown_nothing() -> None:
 
 
 def test_a_walk_that_would_take_too_long_says_that_it_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it has found counts; nothing is called a deviation that may be none."""
+    """Its results count, and no transition is called a deviation by mistake."""
     order = define(*((f"s{n}", "go", f"s{n + 1}") for n in range(9)))
     steps = [*((f"m{n}", "go", f"m{n + 1}") for n in range(8)), ("m1", "steal", "m2")]
     assert coverage_of(order, *steps).whole
@@ -148,7 +148,7 @@ def test_the_coverage_of_an_incomplete_model_is_below_a_hundred(
 def test_coverage_divides_the_specification_and_is_whole_for_an_equivalent_model(
     entries: list[tuple[str, str, str]], steps: list[tuple[str, str, str]]
 ) -> None:
-    """Every transition is shown, missing or unreachable; the specification itself shows all of it."""
+    """Every transition is shown, missing or unreachable; the specification itself shows all."""
     order = define(*entries)
     found = coverage_of(order, *steps)
     parts = [*found.shown, *found.missing, *found.unreachable]
@@ -162,7 +162,7 @@ def test_coverage_divides_the_specification_and_is_whole_for_an_equivalent_model
 def test_a_model_that_grows_never_shows_less(
     entries: list[tuple[str, str, str]], steps: list[tuple[str, str, str]], more: list[tuple[str, str, str]]
 ) -> None:
-    """And what it has shown can be seen by a walk of the two side by side."""
+    """Every shown transition can be reached by a walk of both systems side by side."""
     order = define(*entries)
     first = coverage_of(order, *steps)
     second = coverage_of(order, *steps, *more)
@@ -221,7 +221,7 @@ Made = spex.Specification.define("made", [("a", "b", "c")])
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return a module made of SOURCE, in the current directory."""
+    """Return a module made from SOURCE, in the current directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "located.py").write_text(SOURCE)
@@ -238,16 +238,15 @@ def line_of(text: str) -> int:
 
 
 def test_a_transition_has_the_line_of_its_tuple(module: ModuleType) -> None:
-    """Names and Enum members are read as what they stand for; the path is relative to the current directory."""
+    """Names and Enum members are resolved; the path is relative to the current directory."""
     found = locate(module.Order)
-    assert found.declared == ("located.py", line_of("class Order")) or found.declared is not None
     assert str(found.declared) == f"located.py:{line_of('class Order')}"
     assert str(found.of(T("new", "pay", "paid"))) == f"located.py:{line_of('(S.NEW')}"
     assert str(found.of(T("paid", "ship", "end"))) == f"located.py:{line_of('ship')}"
 
 
 def test_what_is_taken_in_or_inherited_has_the_line_where_it_was_written(module: ModuleType) -> None:
-    """Both ways of using another class's transitions lead there."""
+    """This holds for both ways of using another class's transitions."""
     found = locate(module.More)
     assert found.of(T("paid", "ship", "end")).line == line_of("ship")
     assert found.of(T("end", "return", "new")).line == line_of("return")
@@ -256,20 +255,20 @@ def test_what_is_taken_in_or_inherited_has_the_line_where_it_was_written(module:
 
 
 def test_what_is_computed_has_the_line_of_the_assignment(module: ModuleType) -> None:
-    """It is not run to find out more."""
+    """The code is not run to find out more."""
     found = locate(module.Computed)
     assert found.of(T("s0", "go", "s1")).line == line_of("class Computed") + 1
 
 
 def test_a_class_inside_a_function_is_found_and_one_from_data_has_no_place(module: ModuleType) -> None:
-    """Nothing is guessed."""
+    """Places are never guessed."""
     assert locate(module.outer()).of(T("a", "b", "c")).line == line_of('"b", "c"),)')
     assert locate(module.Made).declared is None
     assert locate(spex.Specification.define("x", [("a", "b", "c")])).of(T("a", "b", "c")) is None
 
 
 def test_a_source_that_has_gone_or_is_broken_is_no_error(module: ModuleType, tmp_path: Path) -> None:
-    """There is no place then."""
+    """The transition has no place then."""
     (tmp_path / "located.py").write_text("class\n")
     assert locate(module.Order).declared is None
     (tmp_path / "located.py").unlink()
@@ -284,7 +283,7 @@ class Letter(enum.StrEnum):
 
 
 def test_a_sidecar_tells_what_a_specification_was(tmp_path: Path) -> None:
-    """Timeouts and order do not count; transitions, the initial state and the equivalence do."""
+    """Transitions, the initial state and the equivalence count; timeouts and order do not."""
     model = tmp_path / "reviewed.spex"
     before = define(("new", "pay", "paid"), ("paid", "ship", "end"))
     assert changed_since(model, before.declaration) is None
@@ -317,7 +316,7 @@ def test_a_sidecar_tells_what_a_specification_was(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_sidecar_is_one_clear_error(tmp_path: Path, text: str, rule: str) -> None:
-    """It names the file."""
+    """The error names the file."""
     model = tmp_path / "reviewed.spex"
     sidecar_of(model).write_text(text)
     with pytest.raises(ValueError, match=r"reviewed\.spex\.json: ") as caught:
@@ -326,7 +325,7 @@ def test_a_malformed_sidecar_is_one_clear_error(tmp_path: Path, text: str, rule:
 
 
 def test_a_test_suite_writes_the_sidecars_of_what_it_used(tmp_path: Path) -> None:
-    """And leaves those of other models as they are."""
+    """Those of other models stay as they are."""
     used = spex.Specification.define("used", [("new", "pay", "paid")])
     other = spex.Specification.define("other", [("new", "pay", "paid")])
     write_sidecar(tmp_path / "other.spex", spex.Specification.define("other", [("a", "b", "c")]).declaration)

@@ -13,7 +13,7 @@ OPERATIONS: Final = Operations(ops.ALL)
 
 
 def ask(session: ClientSession, operation: Operation, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> Sent:
-    """Make a request and take it into a session's window; return it, with its number and frame."""
+    """Add a request to a session's window; return it, with its number and frame."""
     sent = Sent(operation, thread, arguments, waits=waits)
     session.add(sent)
     return sent

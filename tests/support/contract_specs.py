@@ -9,14 +9,14 @@ import spex_shards as spex
 
 
 class Order(spex.Specification):
-    """Life of an order."""
+    """The life of an order."""
 
     name = "contract.Order"
     transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped"), ("paid", "cancel", "cancelled")]
 
 
 class Timed(spex.Specification):
-    """Must go on within a fifth of a second."""
+    """An instance must make a transition every fifth of a second."""
 
     name = "contract.Timed"
     transition_timeout = 0.2
@@ -24,7 +24,7 @@ class Timed(spex.Specification):
 
 
 class Pruned(spex.Specification):
-    """May be pruned when it is done."""
+    """An instance may be pruned when it is done."""
 
     name = "contract.Pruned"
     prune_timeout = timedelta(milliseconds=1)
@@ -33,7 +33,7 @@ class Pruned(spex.Specification):
 
 
 class Strict(spex.Specification):
-    """Lets nothing pass, and tells the caller."""
+    """Accepts no error, and reports each to the caller."""
 
     name = "contract.Strict"
     transitions = [("a", "go", "b"), ("b", "stop", "c")]
@@ -58,7 +58,7 @@ class Lenient(spex.Specification):
 
 
 class Odd(spex.Specification):
-    """Its handler does what the initial state says."""
+    """Its handler misbehaves in the way that the initial state names."""
 
     name = "contract.Odd"
     transitions = [("a", "go", "b")]
@@ -87,14 +87,14 @@ async def _coroutine() -> None:
 
 
 class Own(spex.TransitionError):
-    """A user's own error."""
+    """An error class of the application."""
 
     def __init__(self) -> None:
         super().__init__("my own words", detail=7)
 
 
 class WithOwnError(spex.Specification):
-    """Its handler answers with an error of the user's."""
+    """Its handler returns an error of the application's own class."""
 
     name = "contract.WithOwnError"
     transitions = [("a", "go", "b")]
@@ -110,3 +110,19 @@ def model(cls: type[spex.Specification], *transitions: tuple[str, str, str], **o
     steps = [spex.Transition(None, spex.INITIALISATION, str(cls.initial_state))]
     steps += [spex.Transition(*t) for t in transitions]
     return spex.ImplModel(specification=cls.name, transitions=steps, **options)
+
+
+class Judged(spex.Specification):
+    """Its runs are judged, without a model."""
+
+    name = "contract.Judged"
+    judge = "run"
+    transitions = [("new", "pay", "paid"), ("paid", "ship", "shipped"), ("shipped", "return", "returned")]
+
+
+class JudgedByBoth(spex.Specification):
+    """Its runs are judged, and what they allow is judged by the model."""
+
+    name = "contract.JudgedByBoth"
+    judge = "both"
+    transitions = [("a", "go", "b"), ("b", "stop", "c")]

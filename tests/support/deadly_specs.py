@@ -1,4 +1,4 @@
-"""A specification whose handler kills its shard, or never returns; importable by shards."""
+"""Specifications whose handlers kill their shard, or never return; shards can import them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _die(action: str) -> None:
 
 
 def _exit_until(path: Path) -> None:
-    """Die, slowly while there is a file that says so."""
+    """Kill the process, with a delay while a file asks for it."""
     time.sleep(0.2)
     while path.with_suffix(".slow").exists():
         path.with_suffix(".waits").touch()
@@ -35,7 +35,7 @@ def _exit_until(path: Path) -> None:
 
 
 class Deadly(spex.Specification):
-    """Its model knows "go" only; any other action is a deviation, and the handler does what the action says."""
+    """Its model knows only "go"; any other action is a deviation, and the handler does what the action names."""
 
     name = "deadly.Deadly"
     transitions = [("here", "go", "here")]
@@ -56,7 +56,7 @@ class Deadly(spex.Specification):
 
 
 class DeadlyTimer(spex.Specification):
-    """Its handler dies when the instance's meta says so."""
+    """Its handler kills the process if the instance's meta says so."""
 
     name = "deadly.DeadlyTimer"
     transitions = [("here", "go", "here")]
@@ -71,7 +71,7 @@ class DeadlyTimer(spex.Specification):
 
 
 def write_models(folder: Path) -> None:
-    """Write the models of both, which do not learn."""
+    """Write models of both that do not learn."""
     folder.mkdir(exist_ok=True)
     known = frozenset({spex.Transition(None, spex.INITIALISATION, "here"), spex.Transition("here", "go", "here")})
     for cls in (Deadly, DeadlyTimer):

@@ -1,4 +1,4 @@
-"""The specifications of the stored example, `tests/data/format-1.tar.xz`; they must stay as they are."""
+"""The specifications of the stored example, `tests/data/format-1.tar.xz`; they must never change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import spex_shards as spex
 
 
 class Parcel(spex.Specification):
-    """Must be moved within eighty years; may be pruned as much later."""
+    """Its timeout is eighty years; it may be pruned eighty years later."""
 
     name = "example.Parcel"
     transition_timeout = 80 * 365 * 86400
@@ -24,7 +24,7 @@ class Hasty(spex.Specification):
 
 
 class Strict(spex.Specification):
-    """Its model does not learn; what deviates is refused."""
+    """Its model does not learn; deviations are refused."""
 
     name = "example.Strict"
     transitions = [("a", "go", "b"), ("b", "stop", "c")]

@@ -1,4 +1,4 @@
-"""A specification whose handler does what no handler should; importable by shards."""
+"""Specifications whose handlers do what no handler should; shards can import them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HUGE = 2**20_000
 
 
 class Abrupt(BaseException):
-    """An exception that `except Exception` does not see."""
+    """An exception that `except Exception` does not catch."""
 
 
 class Mute(Exception):
-    """An exception without words."""
+    """An exception whose text cannot be read."""
 
     def __str__(self) -> str:
         """Fail."""
@@ -34,7 +34,7 @@ class Unshowable:
 
 
 class Bare(spex.InstanceError):
-    """An error of the user's that never calls what it is derived from."""
+    """An application's error class that never calls its base class's `__init__`."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -115,7 +115,7 @@ ERRORS: dict[str, Callable[[], spex.SpexError]] = {
 
 
 class Hostile(spex.Specification):
-    """Its handler does what the identifier says, when there is no model."""
+    """If there is no model, its handler does what the identifier names."""
 
     name = "hostile.Hostile"
     transitions = [("a", "go", "b")]
@@ -144,17 +144,17 @@ class Late(spex.Specification):
 
 
 class Introducing(spex.Specification):
-    """Its handler sends who called."""
+    """Its handler sends the caller's identity."""
 
     name = "hostile.Introducing"
     transitions = [("a", "go", "b")]
 
     @staticmethod
     def error_handler(error: spex.SpexError, caller: Any) -> None:
-        """Accept, and say who asked."""
+        """Accept, and send the caller's identity."""
         caller.send([caller.pid, caller.thread, caller.client_id, os.getpid()])
 
 
 def answering(error: spex.SpexError, caller: Any) -> spex.SpexError:
-    """Answer, as a handler that is a function."""
+    """A handler that is a function."""
     return spex.TransitionError("by an import")

@@ -1,8 +1,8 @@
-"""A WSGI application that observes: each request reports two things, one of them about an instance that all share.
+"""A WSGI application: each request makes two observations, one of them about a shared instance.
 
 `PEERS_DATA_DIR` names the data directory. `GET /NAME` makes the instance ("request", NAME), and moves the shared
-instance that NAME belongs to. Every worker process of the server has a client of its own: one that was opened before
-the server forked is another client in each child.
+instance that NAME belongs to. Every worker process of the server has a client of its own: a client that was opened
+before the server forked becomes another client in each child.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _clients: list[Any] = []
 
 
 def client() -> Any:
-    """Return this process's manager, attached at the first call."""
+    """Return this process's manager, which attaches at the first call."""
     if not _clients:
         _clients.append(spex.connect(os.environ["PEERS_DATA_DIR"], call_timeout=30))
     return _clients[0]
@@ -31,7 +31,7 @@ def shared_instance(name: str) -> tuple[str, int]:
 
 
 def observe(name: str) -> None:
-    """Report what a request of that name did."""
+    """Make the observations of a request with that name."""
     client().init_instance(Door, ("request", name))
     client().transition(shared_instance(name), "open", name)
 

@@ -1,4 +1,4 @@
-"""Where things lie, and how long tests may take."""
+"""Paths, and the length of the test run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for events with a deadline, and looking at processes."""
+"""Helpers to wait for events with a deadline, and to look at processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import spex_shards as spex
 
 
 def wait_until(condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
-    """Return the first true value of `condition`; fail when there is none by the deadline."""
+    """Return the first true value of `condition`; fail if there is none by the deadline."""
     deadline = time.monotonic() + within
     while True:
         value = condition()
@@ -60,7 +60,7 @@ def descendants(pid: int | None = None) -> set[int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no process of that id runs (a zombie does not run)."""
+    """Return whether no process with that id runs (a zombie does not run)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -82,7 +82,7 @@ def kill_worker(manager: spex.ShardedInstanceManager, index: int) -> int:
 
 @contextmanager
 def traced(pid: int, output: Path, *rules: str) -> Iterator[None]:
-    """Have strace write a process's system calls to a file, or make them fail."""
+    """Within a ``with`` block, let strace write a process's system calls to a file, or make them fail."""
     command = ["strace", "-f", "-p", str(pid), *(part for rule in rules for part in ("-e", rule)), "-o", str(output)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None

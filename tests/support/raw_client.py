@@ -1,4 +1,4 @@
-"""A client without manners: it attaches as others do, and then writes whatever bytes it is told to."""
+"""A client that breaks the rules: it attaches as others do, and then writes any bytes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 
 from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import FrameReader, read_available, receive_message, send_message, socket_address
+from spex_shards.runtime.protocol.wire import FrameReader, receive_message, send_message, socket_address
+from spex_shards.runtime.system.stream import Descriptor
 from tests.support.processes import wait_until
 
 
 class RawClient:
-    """Attached to the supervisor of a data directory, with the pipes of one shard.
+    """A client attached to the supervisor of a data directory, with the pipes of one shard.
 
     Args:
-        data_dir: Whose.
-        shard: Which shard.
-        greet: Whether the hello is sent, so that requests may follow from number 1 on.
-        client_id: Who it is: 16 bytes; random ones where none are given.
+        data_dir: The data directory.
+        shard: The shard.
+        greet: Whether to send the hello, so that requests may follow from number 1 on.
+        client_id: Its id of 16 bytes; random if not given.
     """
 
     def __init__(self, data_dir: Path, shard: int = 0, *, greet: bool = True, client_id: bytes = b"") -> None:
@@ -56,11 +57,11 @@ class RawClient:
         poll.register(self.replies, select.POLLIN)
         while not self._frames:
             assert poll.poll(20_000), "waited 20 s in vain for an answer"
-            self._frames += self._reader.feed(read_available(self.replies) or b"")
+            self._frames += self._reader.feed(Descriptor(self.replies).read() or b"")
         return list(self._frames.popleft())
 
     def close(self) -> None:
-        """Go without a word, as a killed process does."""
+        """Close everything without telling the other side, as a killed process does."""
         self.connection.close()
         for descriptor in self.ends:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""An application with signal handlers and finalisers that call its manager; it kills itself at the end.
+"""An application whose signal handlers and finalisers call its manager; it kills itself at the end.
 
 ``python -m tests.support.reentrance_app KIND SCENARIO FOLDER`` writes what was acknowledged to ``FOLDER/journal``.
 """
@@ -40,24 +40,24 @@ class App:
             self.manager.init_instance(Light, identifier)
 
     def word(self) -> str:
-        """Return a state that no other observation goes to."""
+        """Return a state that is used by no other observation."""
         self._count += 1
         return f"s{self._count}"
 
     def observe(self, identifier: str) -> None:
-        """Observe, and note it when it is acknowledged."""
+        """Make an observation, and note it when it is acknowledged."""
         word = self.word()
         self.manager.transition(identifier, "go", word)
         self.acknowledged[identifier].append(word)
 
     def post(self, identifier: str) -> None:
-        """Observe without waiting; noted as acknowledged by `flush`."""
+        """Make an observation without waiting; `flush` notes it as acknowledged."""
         word = self.word()
         self.manager.transition_nowait(identifier, "go", word)
         self.posted.append(f"{identifier} {word}")
 
     def flush(self) -> None:
-        """Flush: what was posted before is acknowledged."""
+        """Flush: all earlier posts are acknowledged."""
         posted = list(self.posted)
         self.manager.flush()
         for one in posted:
@@ -66,7 +66,7 @@ class App:
         del self.posted[: len(posted)]
 
     def end(self, *, flushed: bool = True) -> None:
-        """Write the journal, and die."""
+        """Write the journal, and kill this process."""
         if flushed:
             self.flush()
         journal = {"acknowledged": self.acknowledged, "made": [], "interrupts": self.interrupts}
@@ -75,7 +75,7 @@ class App:
 
 
 def finalisers(app: App) -> None:
-    """Objects in cycles observe when they are collected, which is at any allocation."""
+    """Objects in cycles make observations when they are collected, which may happen at any allocation."""
 
     class Resource:
         def __init__(self) -> None:
@@ -94,7 +94,7 @@ def finalisers(app: App) -> None:
 
 
 def handlers(app: App) -> None:
-    """A handler of alarms observes, with and without waiting, and reads and flushes now and then."""
+    """An alarm handler makes observations with and without waiting, and sometimes reads and flushes."""
 
     def on_alarm(*_: object) -> None:
         app.interrupts += 1
@@ -106,7 +106,7 @@ def handlers(app: App) -> None:
 
 
 def interrupts(app: App) -> None:
-    """A handler of alarms raises, as Ctrl-C and soft time limits do, wherever the main thread is."""
+    """An alarm handler raises, as Ctrl-C and soft time limits do, wherever the main thread is."""
     armed = False
 
     def on_alarm(*_: object) -> None:
@@ -130,7 +130,7 @@ def interrupts(app: App) -> None:
 
 
 def repeat(app: App, on_alarm: Callable[..., None], step: Callable[[], Any]) -> None:
-    """Do a step again and again, with alarms at random moments, until there were enough of them."""
+    """Repeat a step, with alarms at random moments, until there were enough of them."""
     random.seed(1)
     signal.signal(signal.SIGALRM, on_alarm)
     while app.interrupts < TIMES:
@@ -140,7 +140,7 @@ def repeat(app: App, on_alarm: Callable[..., None], step: Callable[[], Any]) -> 
 
 
 def ended_by(act: Callable[[App], bool], blocking: bool) -> Callable[[App], None]:
-    """Return a scenario: SIGTERM while the main thread observes; its handler does something, and ends the process.
+    """Return a scenario in which the handler of SIGTERM does something while the main thread makes observations.
 
     Args:
         act: What the handler does; returns whether the process ends now.
@@ -168,7 +168,7 @@ def ended_by(act: Callable[[App], bool], blocking: bool) -> Callable[[App], None
 
 
 def close(app: App) -> bool:
-    """Close the manager, also in the middle of its being closed: what was posted before is acknowledged then."""
+    """Close the manager, also in the middle of another close; all earlier posts are acknowledged then."""
     posted = list(app.posted)
     app.manager.close()
     for one in posted:
@@ -184,7 +184,7 @@ def flush(app: App) -> bool:
 
 
 def post(app: App) -> bool:
-    """Observe without waiting, at the first signals; flush at the last."""
+    """Post observations at the first signals; flush at the last one."""
     app.post("inner")
     app.interrupts += 1
     if app.interrupts < 20:
@@ -194,7 +194,7 @@ def post(app: App) -> bool:
 
 
 def join(app: App) -> bool:
-    """Wait for threads that observe, as services do for theirs."""
+    """Wait for threads that make observations, as services do for their threads."""
     threads = [threading.Thread(target=app.observe, args=("thread",)) for _ in range(3)]
     for thread in threads:
         thread.start()

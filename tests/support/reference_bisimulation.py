@@ -1,4 +1,4 @@
-"""Bisimilarity written down from its definition, slow and plain: what the fast algorithm is compared with."""
+"""Bisimilarity written down from its definition, slow and simple, to compare the fast algorithm with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Step = tuple[Node, str, Node]
 
 
 def reference(impl: LTS, spec: LTS, equivalence: str) -> bool:
-    """Whether two systems are equivalent."""
+    """Return whether two systems are equivalent."""
     steps = [((side, s), a, (side, t)) for side, lts in enumerate((impl, spec)) for s, a, t in lts.transitions]
     start = (0, impl.initial_state), (1, spec.initial_state)
     nodes = sorted({*start, *(n for s, _, t in steps for n in (s, t))}, key=repr)
@@ -23,7 +23,7 @@ def reference(impl: LTS, spec: LTS, equivalence: str) -> bool:
 
 
 def greatest_bisimulation(nodes: list[Node], steps: list[Step], silent: str | None) -> set[tuple[Node, Node]]:
-    """Take away pairs that violate the transfer condition until none does (van Glabbeek and Weijland 1996)."""
+    """Remove pairs that violate the transfer condition until none does (van Glabbeek and Weijland 1996)."""
     weak = {node: reachable(node, [(s, t) for s, a, t in steps if a == silent]) for node in nodes}
     relation = set(product(nodes, nodes))
 
@@ -46,7 +46,7 @@ def greatest_bisimulation(nodes: list[Node], steps: list[Step], silent: str | No
 
 
 def divergence_preserving(nodes: list[Node], steps: list[Step]) -> dict[Node, int]:
-    """Split blocks by what can be done through their own silent steps, endless silence included, until none splits."""
+    """Split blocks by what states can do through silent steps inside their block, divergence included, until stable."""
     block = dict.fromkeys(nodes, 0)
     while True:
         inert = [(s, t) for s, a, t in steps if a == INTERNAL and block[s] == block[t]]
@@ -64,7 +64,7 @@ def divergence_preserving(nodes: list[Node], steps: list[Step]) -> dict[Node, in
 
 
 def reachable(node: Node, pairs: list[tuple[Node, Node]]) -> set[Node]:
-    """Return the nodes that `pairs` lead to from `node`, itself included."""
+    """Return the nodes that can be reached from `node` over `pairs`, itself included."""
     found, todo = {node}, [node]
     while todo:
         here = todo.pop()
@@ -75,7 +75,7 @@ def reachable(node: Node, pairs: list[tuple[Node, Node]]) -> set[Node]:
 
 
 def separating_round(impl: LTS, spec: LTS, equivalence: str) -> int:
-    """Return the least depth of a formula that tells two inequivalent systems apart: the round in which they part."""
+    """Return the least depth of a formula that distinguishes two systems: the round in which they separate."""
     steps = [((side, s), a, (side, t)) for side, lts in enumerate((impl, spec)) for s, a, t in lts.transitions]
     start = (0, impl.initial_state), (1, spec.initial_state)
     block = dict.fromkeys([*start, *(n for s, _, t in steps for n in (s, t))], 0)
@@ -91,7 +91,7 @@ def separating_round(impl: LTS, spec: LTS, equivalence: str) -> int:
 
 
 def experiments(node: Node, steps: list[Step], block: dict[Node, int], equivalence: str) -> frozenset[object]:
-    """Return what can be seen from a node by silent steps and one more, in terms of blocks."""
+    """Return what can be observed from a node by silent steps and one more, in terms of blocks."""
     if equivalence == "strong":
         return frozenset((a, block[t]) for s, a, t in steps if s == node)
     silent = [(s, t) for s, a, t in steps if a == INTERNAL]

@@ -1,4 +1,4 @@
-"""The meaning of formulas, written down as sets of states: slow and plain, what the model checker is compared with."""
+"""The meaning of formulas as sets of states, slow and simple, to compare the model checker with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.reference_bisimulation import reachable
 
 
 def holds(formula: Formula, lts: LTS) -> bool:
-    """Whether a formula holds in the initial state."""
+    """Return whether a formula holds in the initial state."""
     return lts.initial_state in where(formula, lts)
 
 

@@ -8,15 +8,15 @@ from spex_shards import runtime
 
 
 class Refused(runtime.Error):
-    """What `Counter` declares."""
+    """An error class that `Counter` declares."""
 
 
 class Undeclared(runtime.Error):
-    """What it does not."""
+    """An error class that `Counter` does not declare."""
 
 
 class Counter(runtime.Service):
-    """Counts, remembers, refuses and fails."""
+    """A service that counts, remembers, refuses and fails."""
 
     errors = (Refused,)
 
@@ -28,7 +28,7 @@ class Counter(runtime.Service):
 
     @runtime.command
     def add_and(self, key: Any, ending: str) -> None:
-        """Add one, and end in some way that undoes it."""
+        """Add one, and end in a way that undoes it."""
         self.rows[key] = self.rows.get(key, 0) + 1
         self.rows.table("log")[key] = ending
         if ending == "refused":
@@ -39,7 +39,7 @@ class Counter(runtime.Service):
 
     @runtime.command
     def say(self, key: Any, text: str, *, call: runtime.Call) -> str:
-        """Send a message to the caller; return who it is."""
+        """Send a message to the caller; return the caller."""
         call.send({"text": text})
         return call.client_id
 
@@ -50,7 +50,7 @@ class Counter(runtime.Service):
 
     @runtime.query
     def logged(self, key: Any) -> Any:
-        """Return what `add_and` left."""
+        """Return the rows that `add_and` left."""
         return self.rows.table("log").get(key)
 
     @runtime.query
@@ -70,11 +70,11 @@ class Counter(runtime.Service):
 
 
 class Alarm(runtime.Service):
-    """Rings when it is time, and fails at first."""
+    """Rings when it is due, and fails the first time."""
 
     @runtime.command
     def ring_at(self, key: str, at: float) -> None:
-        """Have it ring."""
+        """Set the alarm."""
         self.rows[key] = at
         self.due(at)
 
@@ -84,7 +84,7 @@ class Alarm(runtime.Service):
         return self.rows.table("rung").get(0, 0)  # type: ignore[no-any-return]
 
     def tick(self, now: float) -> float | None:
-        """Ring for what is due; the first time it raises when it has done half of it."""
+        """Ring for what is due; the first time, raise after half of it."""
         rung = self.rows.table("rung")
         for key in [key for key, at in self.rows.items() if at <= now]:
             del self.rows[key]
@@ -96,7 +96,7 @@ class Alarm(runtime.Service):
 
 
 class Reentrant(runtime.Service):
-    """Calls its own shards, which it must not."""
+    """Calls its own shards, which is not allowed."""
 
     shards: Any = None
 

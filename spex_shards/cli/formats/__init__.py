@@ -1,4 +1,4 @@
-"""One report, written as a person, a program or a build server reads it."""
+"""The formats of a report, for people, programs and build servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Case", "Outcome", "Report", "ReportFormat", "failed", "written"]
 
 
 class ReportFormat(StrEnum):
-    """How a report is written."""
+    """The formats of a report."""
 
     TEXT = "text"
     JSON = "json"
@@ -27,7 +27,7 @@ class ReportFormat(StrEnum):
 
 
 def written(form: ReportFormat, report: Report) -> str:
-    """Return the report in a format; as text, that of a command that failed is empty: stderr has it."""
+    """Return the report in a format; as text, the report of a failed command is empty, because stderr has the error."""
     return _WRITERS[form](report)
 
 

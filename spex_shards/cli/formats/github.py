@@ -1,7 +1,7 @@
 """Workflow commands of GitHub Actions: each finding becomes an annotation at its file and line.
 
-The commands' syntax: ``::error file=…,line=…,title=…::message``; in a message ``%``, CR and LF are percent-encoded,
-in a property ``:`` and ``,`` as well.
+The syntax is ``::error file=…,line=…,title=…::message``. In a message ``%``, CR and LF are percent-encoded; in a
+property ``:`` and ``,`` are too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .report import Report
 
 
 def as_github(report: Report) -> str:
-    """Write a report."""
+    """Return the report as workflow commands."""
     if report.failure is not None:
         return f"::error title={_property(f'spex-shards {report.command}')}::{_message(report.failure)}"
     return "\n".join([*map(_annotation, report.findings), report.summary])

@@ -1,4 +1,4 @@
-"""JUnit XML, as build servers read it: one suite, a test case for each case of the report."""
+"""JUnit XML, which build servers read: one suite, with a test case for each case of the report."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import xml.etree.ElementTree as ET
 
 from .report import Case, Outcome, Report
 
-# What XML 1.0 cannot hold, not even as a character reference.
+# The characters that XML 1.0 cannot hold, not even as a character reference.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAGS = {Outcome.FAILED: "failure", Outcome.ERROR: "error", Outcome.SKIPPED: "skipped"}
 
 
 def as_junit(report: Report) -> str:
-    """Write a report."""
+    """Return the report as JUnit XML."""
     cases = report.cases
     if report.failure is not None:
         cases = (Case(name=report.command, outcome=Outcome.ERROR, summary=report.failure),)

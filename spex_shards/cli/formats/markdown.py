@@ -12,7 +12,7 @@ _SIGNS = {Outcome.PASSED: "✅", Outcome.FAILED: "❌", Outcome.ERROR: "⚠️",
 
 
 def as_markdown(report: Report) -> str:
-    """Write a report."""
+    """Return the report as Markdown."""
     title = f"## spex-shards {report.command}"
     if report.failure is not None:
         return f"{title}\n\n**error:** {_escaped(report.failure)}"

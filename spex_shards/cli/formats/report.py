@@ -1,4 +1,4 @@
-"""What a command has to report, whatever the format."""
+"""The report of a command, independent of its format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...review import Finding
 
 
 class Outcome(StrEnum):
-    """How one thing that a command looked at or made came out."""
+    """The outcome of one thing that a command examined or made."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -22,14 +22,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One thing that a command looked at or made: a model, a pair of models, a file.
+    """One thing that a command examined or made: a model, a pair of models, a file.
 
     Attributes:
-        name: What it is called; mostly a specification's name.
-        outcome: How it came out.
+        name: Its name; mostly a specification's name.
+        outcome: Its outcome.
         summary: One line about it.
         details: More lines.
-        findings: What was found about it.
+        findings: The findings about it.
         facts: Short facts by name, for properties and columns.
     """
 
@@ -43,14 +43,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All of it.
+    """The report of a command.
 
     Attributes:
         command: The command's name.
-        cases: Each thing.
+        cases: The cases.
         summary: The last line.
-        plain: It as JSON.
-        failure: Why the command could not be carried out; then there is nothing else.
+        plain: The report as JSON.
+        failure: Why the command could not be carried out; then all other attributes are empty.
     """
 
     command: str
@@ -61,11 +61,11 @@ class Report:
 
     @property
     def findings(self) -> list[Finding]:
-        """What was found in all cases."""
+        """The findings of all cases."""
         return [finding for case in self.cases for finding in case.findings]
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many cases came out so."""
+        """Return the number of cases with that outcome."""
         return sum(case.outcome is outcome for case in self.cases)
 
 

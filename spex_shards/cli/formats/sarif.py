@@ -1,4 +1,4 @@
-"""SARIF 2.1.0 (OASIS), as code scanning reads it: a result for each finding, with a rule and a place."""
+"""SARIF 2.1.0 (OASIS) for code scanning: each finding is a result with a rule and a place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def as_sarif(report: Report) -> str:
-    """Write a report."""
+    """Return the report as SARIF."""
     invocation: dict[str, Any] = {"executionSuccessful": report.failure is None}
     if report.failure is not None:
         notification = {"level": "error", "message": {"text": report.failure}}

@@ -1,4 +1,4 @@
-"""The application's side of shards: channels, the courier, the supervisor's owner, routing and fan-out."""
+"""The client's side of shards: channels, the courier, and the process that owns the supervisor."""
 
 from .core import Client, ClientOptions
 from .owner import SupervisorOwner

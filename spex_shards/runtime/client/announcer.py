@@ -1,4 +1,4 @@
-"""The daemon thread that logs: whatever a log handler of the application's does, nobody else waits for it."""
+"""The daemon thread that logs, so that no other thread waits for the application's log handlers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ..system.threads import Helper
 from .call_site import emit
 
 MOST_WAITING: Final = 1000
-"""So many records may wait: then no further ones are read from the shards, and own ones are counted instead."""
+"""The most records that may wait.
+
+Beyond that, no more are read from the shards, and errors of this process are only counted.
+"""
 _FEW: Final = 100
 _CONFIRM_EVERY: Final = 0.05
 logger = logging.getLogger("spex_shards")
@@ -31,7 +34,7 @@ class Announcer:
     def __init__(self, confirm: Callable[[int, int], None], resume: Callable[[], None]) -> None:
         self._confirm = confirm
         self._resume = resume
-        # Its `put` may be called in the middle of another `put` of the same thread, as by a signal handler.
+        # A SimpleQueue, because a signal handler may call `put` in the middle of another `put` of the same thread.
         self._waiting: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._left_out = 0
         self._was_full = False
@@ -49,30 +52,37 @@ class Announcer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread has not ended."""
+        """Whether the thread was started and has not ended."""
         return self._thread is not None and self._thread.is_running
 
     @property
     def full(self) -> bool:
-        """Whether no more records are to be read from the shards for now."""
+        """Whether too many records wait, so that no more must be read from the shards for now."""
         if self._waiting.qsize() < MOST_WAITING:
             return False
         self._was_full = True
         return True
 
     def say(self, text: str) -> None:
-        """Log an error of this process; when too many wait, only their number."""
+        """Log an error of this process; if too many records wait, only count it."""
         if self._waiting.qsize() < MOST_WAITING:
             self._waiting.put((text,))
         else:
             self._left_out += 1
 
     def pass_on(self, shard: int, pid: int, record: Any, *, report: int) -> None:
-        """Log a record of a shard; the report of that number is confirmed to the shard (0: it is none)."""
+        """Log a record of a shard.
+
+        Args:
+            shard: The shard's index.
+            pid: The worker's process id.
+            record: The record as the shard sent it.
+            report: The record's report number, which is confirmed to the shard once it is logged; 0: it has none.
+        """
         self._waiting.put((shard, pid, record, report))
 
     def close(self, within: float) -> None:
-        """Log what waits, and end the thread; what is not logged within so many seconds is left to the thread."""
+        """Log the waiting records, and end the thread; after `within` seconds, the rest is left to the thread."""
         self._waiting.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.wait(within)
@@ -89,7 +99,7 @@ class Announcer:
                 if report:
                     unconfirmed[shard] = report
             few = self._waiting.qsize() < _FEW
-            # Between what takes long as well: if this process is killed, little is reported twice.
+            # Confirm also while records keep waiting: if this process is killed, few reports are logged twice.
             if unconfirmed and (self._waiting.empty() or time.monotonic() - confirmed > _CONFIRM_EVERY):
                 while unconfirmed:
                     self._confirm(*unconfirmed.popitem())
@@ -111,6 +121,6 @@ class Announcer:
 def _emit(record: Any, shard: int, pid: int) -> None:
     try:
         emit(record, shard, pid, called_here=False)
-    except Exception:  # a log filter of the application's may raise anything: the thread goes on
+    except Exception:  # a log filter of the application may raise anything: the thread must go on
         with suppress(Exception):
             logger.exception("an event of shard %d could not be delivered", shard)

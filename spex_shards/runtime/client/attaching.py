@@ -1,4 +1,4 @@
-"""Making the connection to a supervisor, and telling whether the one that there is gives any sign of life."""
+"""Connects to a supervisor, and checks whether an owner's supervisor gives signs of life."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..system.hang import HangWatch
 
 
 def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.socket:
-    """Return a connection to a supervisor that was asked to take this process in.
+    """Return a connection to a supervisor, after asking it to attach this process.
 
     Args:
         path: The supervisor's socket.
         client_id: 16 random bytes.
-        oldest_only: Whether to offer the oldest version of the protocol alone, as before versions were negotiated.
+        oldest_only: Whether to offer the oldest protocol version alone, as before versions were negotiated.
 
     Raises:
         ShardDown: There is no supervisor, or it is another user's.
@@ -30,11 +30,11 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
     try:
         take_standard_ones()
         connection = lifted_socket(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        connection.setblocking(False)  # a supervisor that is stopped may let nobody in
+        connection.setblocking(False)  # connecting to a stopped supervisor must not block
         with socket_address(path) as address:
             connection.connect(address)
         check_peer(connection, path)
-        # A supervisor of before versions were negotiated takes two fields only.
+        # A supervisor from before versions were negotiated accepts only two fields.
         whole = TO_SUPERVISOR.plain(Attach(PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL))
         send_message(connection, ["attach", OLDEST_PROTOCOL, client_id] if oldest_only else whole)
     except (OSError, DataDirError) as error:
@@ -45,7 +45,7 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
 
 
 def no_common_version(path: Path, oldest: int, newest: int) -> ShardDown:
-    """Return the error that a supervisor speaks no version of the protocol that is spoken here."""
+    """Return the error that the supervisor and this process have no protocol version in common."""
     return ShardDown(
         f"the supervisor at {path} speaks protocol versions {oldest} to {newest}, and this process "
         f"{OLDEST_PROTOCOL} to {PROTOCOL_VERSION}: use the same version of spex_shards on both sides",
@@ -54,7 +54,7 @@ def no_common_version(path: Path, oldest: int, newest: int) -> ShardDown:
 
 
 class SupervisorWatch:
-    """An owner's watch over its supervisor: one that gives no sign of life is ended.
+    """Checks whether an owner's supervisor gives signs of life, and kills one that does not.
 
     Attributes:
         hang_timeout: Seconds without a sign of life; None: never.
@@ -67,25 +67,25 @@ class SupervisorWatch:
 
     @property
     def next_look(self) -> float | None:
-        """Monotonic time at which `look` is to be called, or None."""
+        """Monotonic time of the next `look`, or None."""
         return self._watch.next_look
 
     def start(self) -> None:
-        """There is a connection to it."""
+        """Start watching: there is a connection to the supervisor."""
         self._watch = HangWatch(self.hang_timeout)
         self._watch.start(time.monotonic())
 
     def stop(self) -> None:
-        """There is none."""
+        """Stop watching: there is no connection."""
         self._watch.stop()
 
     def heard(self) -> None:
-        """It has said something."""
+        """Note that the supervisor has sent a message."""
         self._heard += 1
         self._watch.answered(time.monotonic())
 
     def look(self, pidfd: int) -> str | None:
-        """Look whether it is alive; return "ping" to ask it, "ended" when it was ended, or None."""
+        """Check for signs of life; return "ping" to ask for one, "ended" after killing the supervisor, or None."""
         word = self._watch.look(time.monotonic(), self._heard, waits_for_disk=False)
         if word != "hung" or pidfd < 0:
             return word

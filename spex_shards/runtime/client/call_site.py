@@ -1,4 +1,4 @@
-"""Log records of shards in the application's logging, and where the application made the call."""
+"""Hands log records of shards to the application's logging, and finds where the application made a call."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MANAGER = f"{_PACKAGE}manager{os.sep}"
 
 
 def call_site() -> str | None:
-    """Return "file:line in function" of the call into a manager on this thread's stack, or None where there is none.
+    """Return "file:line in function" of the application's call into a manager on this thread's stack, or None.
 
-    A handler that runs in the process itself lies further down the stack, and is not what called.
+    A handler that runs in this process is further up the stack than the manager; it is not the caller.
     """
     frame: FrameType | None = sys._getframe(1)
     in_manager = False
@@ -33,13 +33,14 @@ def call_site() -> str | None:
 
 
 def emit(plain: list[Any], shard: int, pid: int | None, *, called_here: bool) -> None:
-    """Hand a shard's log record to the logger of its name in this process.
+    """Hand a shard's log record to the logger of the same name in this process.
 
     Args:
         plain: The record as the shard sent it.
         shard: The shard's index; also `record.shard`.
         pid: The worker's process id; also `record.process`.
-        called_here: Whether the application's call is on this thread's stack: its place goes into the record.
+        called_here: Whether the application's call is on this thread's stack; then the record gets its place in the
+            code.
     """
     name, level, text, created, pathname, line, function, traceback_text, of_default_handler = plain
     logger = logging.getLogger(name)
@@ -57,7 +58,7 @@ def emit(plain: list[Any], shard: int, pid: int | None, *, called_here: bool) ->
 
 
 def locate(record: logging.LogRecord) -> bool:
-    """Add the place of the application's call to a record of the default handler; a filter for in-process use."""
+    """Add the place of the application's call to a record of the default handler; a logging filter."""
     if getattr(record, "spex_default_handler", False) and not hasattr(record, "call_site"):
         site = call_site()
         record.call_site = site

@@ -261,7 +261,8 @@ class Channel:
                 work(*arguments)
         finally:
             line.reading.give()
-            line.hand_on(pumped=pumped)
+            if line.followers.waiting or (line.pipes is not None and line.pipes.output):
+                line.hand_on(pumped=pumped)
         if line.session.failures:
             self.lines.note_failures(line.session)
         if line.refusal is not None:

@@ -1,13 +1,13 @@
-"""The connection of a process to the supervisor of its data directory, and to those that follow that one.
+"""A process's connection to the supervisor of its data directory, and to that supervisor's successors.
 
 ::
 
-    LOST ──connect──▶ ASKING ──attached──▶ ATTACHED        ENDED: nothing is tried any more
+    LOST ──connect──▶ ASKING ──attached──▶ ATTACHED        ENDED: no further attempts
      ▲                  │  └───refused───▶ REFUSED
      └── closed, or ────┴────────────────────┘
-         it makes no sense: tried again, for ever; who waits is told after a while that there is no supervisor
+         a malformed message: connects again, for ever; after 10 s, waiting callers get an error
 
-For an owner, `supervisor` is the process that it has started; when that has died, the next attempt starts another.
+For an owner, `supervisor` is the process that it has started. When that has died, the next attempt starts another.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ...errors import ShardDown, SpexError
 from .attaching import SupervisorWatch, attach_to, no_common_version
 
 CONNECT_WITHIN: Final = 10.0
-"""Seconds that callers wait for a supervisor to be followed by another; later ones are told that there is none."""
+"""Seconds that callers wait for a successor of a lost supervisor; after that they get an error."""
 _SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
 
 
 class Standing(Enum):
-    """How this process and the supervisor stand."""
+    """The state of the connection."""
 
     LOST = "not connected"
     ASKING = "connected, and not taken in yet"
@@ -40,23 +40,23 @@ class Standing(Enum):
 
 
 class Connection:
-    """The courier's connection. Only the courier's thread uses it, but for the first `connect`, and for `close`.
+    """The courier's connection. Only the courier's thread uses it, except for the first `connect` and for `close`.
 
     Args:
         path: The supervisor's socket.
         client_id: 16 random bytes.
-        poll: The courier's poll: what it must wait for is registered there.
-        say: Has an error logged.
-        revive: For an owner: starts another supervisor and returns its pidfd; None: nobody here does.
+        poll: The courier's poll; the connection registers its descriptors there.
+        say: Logs an error, without blocking.
+        revive: For an owner: starts another supervisor and returns its pidfd. For other clients: None.
         supervisor: The supervisor's pidfd, for an owner; else -1.
 
     Attributes:
-        standing: Where it is.
+        standing: The state.
         socket: The socket; None: not connected.
-        supervisor: The supervisor's pidfd; -1: it is another process's.
-        decided: Set when a supervisor has first answered, whatever it said.
-        refusal: Why the last one that answered has not taken this process in, or None.
-        watch: For an owner: whether the supervisor gives signs of life.
+        supervisor: The pidfd of the supervisor that this process has started; -1: another process started it.
+        decided: Set once a supervisor has answered, whatever the answer.
+        refusal: Why the last supervisor that answered has refused this process, or None.
+        watch: For an owner: checks whether the supervisor gives signs of life.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Connection:
         self._pause = _SOON
 
     def connect(self) -> None:
-        """Connect, and ask to be taken in.
+        """Connect, and ask the supervisor to attach this process.
 
         Raises:
             ShardDown: There is no supervisor, or it is another user's.
@@ -97,66 +97,67 @@ class Connection:
             self.watch.start()
 
     def attached(self) -> None:
-        """The supervisor has taken this process in."""
+        """Note that the supervisor has attached this process."""
         self.standing, self.refusal = Standing.ATTACHED, None
         self.decided.set()
 
     def refused(self, oldest: int, newest: int) -> ShardDown:
-        """The supervisor speaks other versions of the protocol; return the error of who calls from now on."""
+        """Note that there is no common protocol version; return the error for all further calls."""
         self.standing = Standing.REFUSED
         self.refusal = no_common_version(self._path, oldest, newest)
         self.decided.set()
         return self.refusal
 
     def supervisor_died(self) -> None:
-        """The supervisor of this owner has ended."""
+        """Note that the supervisor of this owner has ended."""
         self._poll.unregister(self.supervisor)
         self._is_dead = True
 
     def lose(self) -> None:
-        """The connection is of no use any more: close it, and try again soon."""
+        """Close a connection that is of no use any more, and schedule the next attempt."""
         if self.socket is not None:
             self._poll.unregister(self.socket)
             self.socket.close()
             self.socket = None
-            # A supervisor of before versions were negotiated lets go of who offers two: then one is offered, once.
+            # A supervisor from before versions were negotiated closes a connection that offers two versions: so the
+            # next attempt offers only one, and the attempt after that both again.
             never_answered = not self.decided.is_set() and not self._is_dead
             self._oldest_only = never_answered and not self._oldest_only
         self.watch.stop()
         if self.standing is Standing.ENDED:
             return
         now = time.monotonic()
-        # One that refuses would do it again at once, and again.
+        # A supervisor that refuses would refuse again at once: wait longer.
         self._again_at = now + (_LATER if self.standing is Standing.REFUSED else 0)
         self._tell_at, self._pause = now + CONNECT_WITHIN, _SOON
         self.standing = Standing.LOST
 
     def end(self) -> None:
-        """Try nothing any more."""
+        """Make no further attempts."""
         self.standing, self._again_at = Standing.ENDED, None
 
     def close(self) -> None:
-        """Close the socket without a word."""
+        """Close the socket without telling the supervisor."""
         connection, self.socket = self.socket, None
         if connection is not None:
             connection.close()
 
     @property
     def next_look(self) -> float | None:
-        """Monotonic time at which it is to be tried again, or the supervisor to be looked after; None: never."""
+        """Monotonic time of the next attempt to connect or the next check of the supervisor; None: never."""
         times = [at for at in (self._again_at, self.watch.next_look) if at is not None]
         return min(times, default=None)
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to try again."""
+        """Whether it is time for the next attempt to connect."""
         return self._again_at is not None and time.monotonic() >= self._again_at
 
     def try_again(self) -> ShardDown | None:
-        """Connect: to the same supervisor, or to another that follows it at once or much later.
+        """Connect to the same supervisor or to its successor; an owner starts the successor first.
 
         Returns:
-            What those who wait are to be told now, if it has not succeeded for so long.
+            The error for waiting callers, if attempts have failed for 10 seconds; else None.
         """
         try:
             if self._is_dead and self._revive is not None:
@@ -178,16 +179,16 @@ class Connection:
             self._tell_at = None
             told = ShardDown(text, maybe_executed=True)
         if self._is_dead:
-            self._pause = min(2 * self._pause, _REVIVE_AT_MOST)  # a process is started each time
+            self._pause = min(2 * self._pause, _REVIVE_AT_MOST)  # pauses grow, because each attempt starts a process
         elif self._tell_at is None:
             self._pause = _LATER
         self._again_at = now + self._pause
         return told
 
     def look(self) -> str | None:
-        """Look whether the supervisor of this owner is alive; return "ping" when it is to be asked for a sign of life.
+        """Check whether this owner's supervisor is alive; return "ping" when it must be asked for a sign of life.
 
-        One that gives none is ended, and said to be.
+        A supervisor that gives no sign of life is killed, and that is logged.
         """
         if self.socket is None or self.watch.next_look is None:
             return None

@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
@@ -25,7 +24,7 @@ from ..transport import unapplied
 from .announcer import Announcer
 from .call_site import emit
 from .channel import Channel
-from .courier import Courier
+from .introducer import MakeIntroducer
 from .mailbox import Mailbox
 from .ownership import Ownership
 from .pipes import close_inherited
@@ -41,14 +40,12 @@ class ClientOptions:
     Attributes:
         declared: What is declared on every channel from the start: (name, arguments).
         undeclared: Returns what only this process can declare, beside the names that were.
-        hang_timeout: How long the supervisor may give no sign of life before its owner replaces it.
     """
 
     shards: int
     call_timeout: float
     max_unacknowledged: int
     max_frame_bytes: int
-    hang_timeout: float | None = None
     declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
     undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
 
@@ -57,7 +54,7 @@ class Client:
     """One process's access to the shards of a data directory.
 
     Args:
-        socket_path: Where the supervisor is attached to.
+        introduce: Makes what brings this client to the shards.
         options: The options.
         mailbox: Where messages go.
         ownership: For the process that the supervisor belongs to: starts and ends it.
@@ -69,12 +66,12 @@ class Client:
 
     def __init__(
         self,
-        socket_path: Path,
+        introduce: MakeIntroducer,
         options: ClientOptions,
         mailbox: Mailbox,
         ownership: Ownership | None = None,
     ) -> None:
-        self._path = socket_path
+        self._introduce = introduce
         self._options = options
         self._mailbox = mailbox
         self._table = routing.table(options.shards)
@@ -84,10 +81,7 @@ class Client:
             Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
         ]
         self.ownership = ownership
-        if ownership is not None:
-            self._set_up(lambda: ownership.succeed(self.say), ownership.pidfd)
-        else:
-            self._set_up(None, -1)
+        self._set_up()
         self._must_start = False
         for name, arguments in options.declared:
             self.declare(name, arguments)
@@ -101,14 +95,13 @@ class Client:
     def check(self) -> None:
         """Do nothing: a forked child goes on as a new client."""
 
-    def _set_up(self, revive: Callable[[], int] | None, supervisor_pidfd: int) -> None:
+    def _set_up(self) -> None:
         self.client_id = secrets.token_bytes(16)
         self._declaring = threading.RLock()
         self._starting = threading.RLock()
         self._is_starting = False
-        self._courier = Courier(self._path, self.client_id, self.channels, self, revive, supervisor_pidfd)
-        self._courier.connection.watch.hang_timeout = self._options.hang_timeout
-        self._announcer = Announcer(self._confirm, self._courier.wake)
+        self._introducer = self._introduce(self.client_id, self.channels, self, self.ownership)
+        self._announcer = Announcer(self._confirm, self._introducer.wake)
 
     def start(self) -> None:
         """Connect, and open all channels.
@@ -124,7 +117,7 @@ class Client:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._courier.start(self._options.call_timeout)
+            self._introducer.start(self._options.call_timeout)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # what the system has no thread for
@@ -153,13 +146,13 @@ class Client:
             within: Seconds that the application's logging has for what has arrived.
         """
         _clients.discard(self)
-        self._courier.stop()  # and what has arrived is taken
+        self._introducer.stop()  # and what has arrived is taken
         self._announcer.close(within)
         for channel in self.channels:
             channel.say_goodbye()
             channel.lines.shut()
         if not self._announcer.is_running:  # else it may still want to wake the courier
-            self._courier.forget()
+            self._introducer.forget()
 
     # ------------------------------------------------------------------ requests
 
@@ -242,7 +235,7 @@ class Client:
         """Return what the supervisor says of its shards."""
         if self._must_start:
             self._start_again()
-        rows = self._courier.status(self._options.call_timeout)
+        rows = self._introducer.status(self._options.call_timeout)
         return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
 
     def stats(self) -> list[dict[str, Any]]:
@@ -261,7 +254,7 @@ class Client:
         """Have a shard that was given up started again, and wait until it answers."""
         if self._must_start:
             self._start_again()
-        self._courier.revive(shard, self._options.call_timeout)
+        self._introducer.revive(shard, self._options.call_timeout)
         self.channels[shard].lines.revive()
         [outcome] = self.call_shards(STATS, {shard: ()}).values()
         if isinstance(outcome, SpexError):
@@ -293,11 +286,11 @@ class Client:
 
     def want(self, shard: int) -> None:
         """Have pipe ends to a shard asked for."""
-        self._courier.want(shard)
+        self._introducer.want(shard)
 
     def blocked(self, shard: int) -> None:
         """Have something written for which no caller may be there."""
-        self._courier.blocked(shard)
+        self._introducer.blocked(shard)
 
     def say(self, text: str) -> None:
         """Have an error logged, by a thread that nobody waits for."""
@@ -361,13 +354,13 @@ class Client:
     def _forked(self) -> None:
         # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
         self._mailbox.forget()
-        self._courier.forget()
+        self._introducer.forget()
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
             self.ownership.let_go()
             self.ownership = None
-        self._set_up(None, -1)
+        self._set_up()
         self._must_start = True
 
 

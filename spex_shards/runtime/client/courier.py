@@ -1,13 +1,14 @@
-"""The one daemon thread of a manager's process that is on no call's path and runs nothing of the application's.
+"""The courier: a client's daemon thread that no call waits for and that runs no code of the application.
 
-It holds the connection to the supervisor, opens channels when they are wanted, hears of deaths, takes what shards send
-unasked (messages, log records), and, for an owner, waits for the supervisor's own death and starts a successor.
+It holds the connection to the supervisor, opens channels on request, and learns of shards' deaths. It reads what shards
+send unasked (messages, log records). For an owner, it also waits for the supervisor's death and starts a successor.
 
 # Guarantees:
 #
-# * It waits for nothing but its descriptors: no lock that a caller may hold, no log handler, no full queue.
-# * What callers ask of it goes through deques and a descriptor that wakes it; so it may be asked by a signal handler
-#   that interrupts another question of the same thread.
+# * It waits only for its descriptors: never for a lock that a caller may hold, a log handler or a full queue. Otherwise
+#   a single slow log handler could keep all shards of the process from being reconnected.
+# * Callers pass their requests to it through deques and a descriptor that wakes it. So a signal handler may call it
+#   while it interrupts another such call of the same thread.
 """
 
 from __future__ import annotations
@@ -26,34 +27,58 @@ from ...errors import ShardDown
 from ..protocol import control as say
 from ..protocol.requests import ProtocolError
 from ..protocol.wire import receive_message, send_message
+from ..shard_info import ShardStatus
 from ..system.descriptors import lifted
+from ..system.stream import Descriptor
 from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
 from .channel import Channel
 from .connection import CONNECT_WITHIN, Connection
 from .events import EventPipes, Listener
+from .introducer import Introducer, MakeIntroducer
 from .lines import given_up
+from .ownership import Ownership
 from .pump import Pump
 from .questions import Questions
+
+
+def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
+    """Return a function that creates a client's courier, for a supervisor at the socket `path`.
+
+    Args:
+        path: The socket.
+        hang_timeout: Seconds without a sign of life after which the owner replaces the supervisor; None: never.
+    """
+
+    def introduce(
+        client_id: bytes, channels: list[Channel], listener: Listener, ownership: Ownership | None
+    ) -> Introducer:
+        if ownership is None:
+            return Courier(path, client_id, channels, listener, None, -1)
+        courier = Courier(path, client_id, channels, listener, lambda: ownership.succeed(listener.say), ownership.pidfd)
+        courier.connection.watch.hang_timeout = hang_timeout
+        return courier
+
+    return introduce
 
 
 class Courier:
     """Connects the channels of one process with the supervisor of a data directory.
 
-    It is a loop around four parts: the connection, the questions that callers ask through it, the event pipes, and the
-    pump.
+    It is a loop around four parts: the connection, the questions that callers ask the supervisor, the event pipes, and
+    the pump.
 
     Args:
         path: The supervisor's socket.
         client_id: 16 random bytes.
         channels: The channels, by shard.
-        listener: Takes events, in order per shard.
-        revive: For an owner: starts another supervisor and returns its pidfd; None: nobody here does.
+        listener: Receives events, in order per shard.
+        revive: For an owner: starts another supervisor and returns its pidfd. For other clients: None.
         supervisor: The supervisor's pidfd, for an owner; else -1.
 
     Attributes:
         connection: The connection to the supervisor.
-        pump: What callers could not write.
+        pump: Writes the requests that callers could not write.
     """
 
     def __init__(
@@ -77,14 +102,16 @@ class Courier:
         self._questions = Questions()
         self._events = EventPipes(self._poll, listener)
         self.pump = Pump(self._poll, channels)
+        self._stopped_shards: list[Any] | None = None
         self._stop = False
         self._thread: Helper | None = None
 
     def start(self, within: float) -> None:
-        """Connect, start the thread, and wait, `within` seconds at most, until the supervisor has taken us in.
+        """Connect, start the thread, and wait up to `within` seconds until the supervisor has attached this process.
 
         Raises:
-            ShardDown: There is no supervisor, it does not answer, is another user's, or speaks another protocol.
+            ShardDown: There is no supervisor, it does not answer, it is another user's, or it has no common protocol
+                version.
             RuntimeError: The system gives no thread.
         """
         self.connection.connect()
@@ -100,31 +127,34 @@ class Courier:
             raise refusal
 
     def want(self, shard: int) -> None:
-        """Have a channel opened; never blocks."""
+        """Ask for a channel to be opened; never blocks."""
         self._wanted.append(shard)
         self.wake()
 
     def blocked(self, shard: int) -> None:
-        """Have written what a channel could not write at once; never blocks."""
+        """Ask for a channel's unwritten requests to be written; never blocks."""
         self.pump.blocked(shard)
         self.wake()
 
     def revive(self, shard: int, timeout: float) -> None:
-        """Have a shard that was given up started again; returns when the supervisor has taken the order.
+        """Ask the supervisor to restart a shard that was given up; return when it has accepted the request.
 
-        What it says of that shard from then on is of its next life.
+        Whatever it reports about that shard afterwards is about the new process.
 
         Raises:
-            ShardDown: It did not say anything in time.
+            ShardDown: The supervisor did not answer in time.
         """
         self._ask(say.Revive(shard), timeout)
 
     def status(self, timeout: float) -> list[Any]:
-        """Return what the supervisor says of its shards.
+        """Return the supervisor's status rows, one per shard; after an orderly stop, the rows that it sent last.
 
         Raises:
-            ShardDown: It did not say anything in time.
+            ShardDown: The supervisor did not answer in time.
         """
+        stopped = self._stopped_shards
+        if stopped is not None and self.connection.socket is None:
+            return list(stopped)
         return list(self._ask(say.AskStatus(), timeout))
 
     def _ask(self, of: say.Revive | say.AskStatus, timeout: float) -> Any:
@@ -136,7 +166,10 @@ class Courier:
         return question.answer
 
     def stop(self) -> None:
-        """End the thread, take what has arrived, and close everything. May be called again if it was cut off."""
+        """End the thread, read the events that have arrived, and close everything.
+
+        It may be called again if it was cut off.
+        """
         self._stop = True
         self.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -149,16 +182,19 @@ class Courier:
         self._events.close()
 
     def forget(self) -> None:
-        """Close this process's descriptors without a word, as a forked child does; nobody may wake it any more."""
+        """In a forked child: close this process's descriptors without telling the supervisor.
+
+        `wake` does nothing afterwards.
+        """
         self._let_go()
         descriptor, self._wake_fd = self._wake_fd, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def wake(self) -> None:
-        """Have it look at everything; never blocks."""
+        """Have the loop check everything; never blocks."""
         if self._wake_fd >= 0:
-            with suppress(OSError):  # it was closed just now: there is nobody to wake
+            with suppress(OSError):  # it was closed in between: the thread has ended
                 os.eventfd_write(self._wake_fd, 1)
 
     # ------------------------------------------------------------------ the thread
@@ -169,7 +205,7 @@ class Courier:
             self.pump.unwatch()
             for descriptor, _ in ready:
                 if not self._ready(descriptor):
-                    break  # the others may be of what is closed by now, and their numbers another's
+                    break  # the connection was closed: the other numbers may belong to other files by now
             self._events.read_again()
             if self.connection.is_due and not self._stop:
                 self._connect_again()
@@ -183,7 +219,7 @@ class Courier:
         return milliseconds(min(times) - monotonic() if times else None)
 
     def _ready(self, descriptor: int) -> bool:
-        """Do what a descriptor is ready for; return whether the connection is what it was before."""
+        """Handle one ready descriptor; return False if the connection was closed."""
         connection = self.connection
         if descriptor == self._wake_fd:
             os.eventfd_read(self._wake_fd)
@@ -207,7 +243,8 @@ class Courier:
                 return
             while self._wanted:
                 shard = self._wanted[0]
-                # A wish may be older than the channel: whoever asks twice is given two, and the second ends the first.
+                # A request for a channel may be older than the channel that is open now. Asking anyway would do harm:
+                # the supervisor would give a second channel, and that ends the first.
                 if self._channels[shard].lines.wants_pipes and shard not in self._asked:
                     if not send_message(connection, say.TO_SUPERVISOR.plain(say.Open(shard))):
                         return
@@ -228,13 +265,13 @@ class Courier:
             self.connection.watch.heard()
             plain, descriptors = received
             try:
-                if say.TO_CLIENT.knows(plain):  # a newer supervisor may say more
+                if say.TO_CLIENT.knows(plain):  # a newer supervisor may send further messages: ignore them
                     self._take(say.TO_CLIENT.read(plain), descriptors)
-            except (LookupError, ValueError):  # what it says makes no sense
+            except (LookupError, ValueError):  # the message is malformed
                 self._lost()
                 return
             finally:
-                while descriptors:  # those that nobody took
+                while descriptors:  # those that the message did not use
                     os.close(descriptors.pop())
 
     def _take(self, message: say.Message, descriptors: list[int]) -> None:
@@ -257,23 +294,28 @@ class Courier:
             case say.Revived(shard):
                 channels[shard].lines.revive()
                 self._questions.answer(None)
+            case say.Status(rows) if rows and all(row[2] == ShardStatus.STOPPED for row in rows):
+                # A supervisor sends this unasked when it stops. It may also be the answer to a question on its way.
+                self._stopped_shards = rows
+                self._questions.answer(rows)
             case say.Status(rows):
                 self._questions.answer(rows)
 
     def _install(self, channel: Channel, generation: int, pid: int, descriptors: list[int]) -> None:
-        self._events.add(descriptors.pop(), channel.shard, pid)
-        replies, requests = descriptors.pop(), descriptors.pop()
+        self._events.add(Descriptor(descriptors.pop()), channel.shard, pid)
+        replies, requests = Descriptor(descriptors.pop()), Descriptor(descriptors.pop())
         try:
             channel.lines.install(generation, pid, requests, replies)
-        except OSError as error:  # no descriptor is left: it is asked for again
+        except OSError as error:  # no descriptor is left: ask for the channel again
             self._listener.say(f"the channel to shard {channel.shard} could not be opened: {error}")
             self._wanted.append(channel.shard)
 
     def _take_in(self, word: say.Attached) -> None:
-        """The supervisor has taken this process in."""
+        """Handle that the supervisor has attached this process."""
         if word.shards != len(self._channels):
             self._never_again(word.shards)
             return
+        self._stopped_shards = None
         was_refused = self.connection.refusal is not None
         for channel in self._channels:
             channel.lines.agree(word.version, word.limit)
@@ -287,7 +329,7 @@ class Courier:
             channel.lines.fail(error)
 
     def _never_again(self, shards: int) -> None:
-        """Never use shards of another number: identifiers are routed by the number that there was."""
+        """Fail all channels for good: the number of shards has changed, and identifiers are routed by the old one."""
         self.connection.end()
         error = ShardDown(
             f"the data directory was changed from {len(self._channels)} to {shards} shards; make a new manager",

@@ -1,28 +1,28 @@
-"""The pipes by which shards send what nobody asked for: messages, log records, reports."""
+"""The pipes by which shards send events: messages, log records and reports that no request asked for."""
 
 from __future__ import annotations
 
-import os
 import select
 from typing import Protocol
 
 from ..protocol.answers import Event, read_event
 from ..protocol.requests import MAX_REPLY_BYTES, ProtocolError
-from ..protocol.wire import FrameReader, read_available
+from ..protocol.wire import FrameReader
+from ..system.stream import Stream
 
 
 class Listener(Protocol):
-    """Who takes what shards send unasked. Nothing of it blocks."""
+    """Receives the events of shards. None of its methods blocks."""
 
     @property
     def log_is_full(self) -> bool:
-        """Whether no more events are to be read for now; the courier is woken when they are."""
+        """Whether to stop reading events for now; the courier is woken when there is room again."""
 
     def take_event(self, shard: int, pid: int, event: Event) -> None:
-        """Take an event of a shard."""
+        """Receive an event of a shard."""
 
     def say(self, text: str) -> None:
-        """Have an error logged."""
+        """Log an error."""
 
 
 class EventPipes:
@@ -30,25 +30,25 @@ class EventPipes:
 
     Args:
         poll: The courier's poll.
-        listener: Takes events, in order per shard.
+        listener: Receives the events, in order per shard.
     """
 
     def __init__(self, poll: select.poll, listener: Listener) -> None:
         self._poll = poll
         self._listener = listener
-        self._pipes: dict[int, tuple[int, int, FrameReader]] = {}
+        self._pipes: dict[int, tuple[int, int, Stream, FrameReader]] = {}
         self._unread: set[int] = set()
 
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._pipes
 
-    def add(self, descriptor: int, shard: int, pid: int) -> None:
-        """Take the reading end of a shard's pipe."""
-        self._pipes[descriptor] = (shard, pid, FrameReader(MAX_REPLY_BYTES))
-        self._poll.register(descriptor, select.POLLIN)
+    def add(self, stream: Stream, shard: int, pid: int) -> None:
+        """Add the reading end of a shard's pipe, which is closed at its end."""
+        self._pipes[stream.fileno()] = (shard, pid, stream, FrameReader(MAX_REPLY_BYTES))
+        self._poll.register(stream.fileno(), select.POLLIN)
 
     def read(self, descriptor: int) -> bool:
-        """Read once, unless the log is full; return whether there may be more."""
+        """Read once, unless the log is full; return whether there may be more to read."""
         if self._listener.log_is_full:
             self._poll.unregister(descriptor)
             self._unread.add(descriptor)
@@ -56,14 +56,17 @@ class EventPipes:
         return self._read(descriptor)
 
     def read_again(self) -> None:
-        """Poll those again that were left alone because the log was full, if it is not."""
+        """Poll the pipes again that were paused because the log was full, if it no longer is."""
         if self._unread and not self._listener.log_is_full:
             for descriptor in self._unread:
                 self._poll.register(descriptor, select.POLLIN)
             self._unread.clear()
 
     def read_all(self) -> None:
-        """Read everything that has arrived, at the end: whoever has an answer has the events that left before it."""
+        """Read everything that has arrived; called at the end.
+
+        A shard sends events before the answer that they belong to. So a caller who has an answer has its events too.
+        """
         for descriptor in list(self._pipes):
             while self._read(descriptor):
                 pass
@@ -71,12 +74,12 @@ class EventPipes:
     def close(self) -> None:
         """Close all pipes."""
         while self._pipes:
-            os.close(self._pipes.popitem()[0])
+            self._pipes.popitem()[1][2].close()
 
     def _read(self, descriptor: int) -> bool:
-        shard, pid, reader = self._pipes[descriptor]
+        shard, pid, stream, reader = self._pipes[descriptor]
         try:
-            data = read_available(descriptor)
+            data = stream.read()
             for event in reader.feed(data) if data else ():
                 self._listener.take_event(shard, pid, read_event(event))
         except (ProtocolError, OSError, ValueError, TypeError):
@@ -86,5 +89,5 @@ class EventPipes:
                 self._poll.unregister(descriptor)
             self._unread.discard(descriptor)
             del self._pipes[descriptor]
-            os.close(descriptor)
+            stream.close()
         return bool(data)

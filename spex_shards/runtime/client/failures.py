@@ -1,4 +1,4 @@
-"""What was sent without waiting and could not be applied, until `flush` or `close` raises it."""
+"""Keeps the errors of requests sent without waiting, until `flush` or `close` raises them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any, Final
 
 FIRST: Final = 10
 NEWEST: Final = 90
-"""So many are kept each; of those between them only the number is."""
+"""How many of the first and of the newest errors are kept; those in between are only counted."""
 
 
 class Failures:
-    """The first and the newest failures since they were taken last, and how many there were.
-
-    However many observations fail, and however long nobody asks: memory stays the same.
+    """The first and the newest errors since the last `take`, and their number. Its memory is bounded.
 
     Attributes:
-        total: All failures since the start, taken or not.
+        total: The number of all failures since the start, taken or not.
     """
 
     def __init__(self) -> None:
@@ -32,14 +30,14 @@ class Failures:
         self._count = 0
 
     def add(self, error: Any, count: int = 1) -> None:
-        """Take an error that stands for `count` failures."""
+        """Add an error that stands for `count` failures."""
         with self._lock:
             self.total += count
             self._count += 1
             (self._first if len(self._first) < FIRST else self._newest).append(error)
 
     def take(self) -> tuple[list[Any], int]:
-        """Return what is kept, in order, and how many are not; they are forgotten."""
+        """Return the kept errors in order, and the number of errors that were not kept; forget them all."""
         with self._lock:
             kept = [*self._first, *self._newest]
             missing = self._count - len(kept)

@@ -10,42 +10,45 @@ Gate = threading.Lock
 
 
 class Followers:
-    """The waiting threads of one line, each at a gate, with the request that it waits for.
+    """The waiting threads of one line, each with a gate that it waits at and the request that it waits for.
 
-    Each method is a few single steps on one dict, so that none needs a lock: a wake-up may come from any thread, also
-    from one that interrupts another in the middle. A gate that is opened twice is open.
+    Each method is a few single steps on one dict, so that none needs a lock. That matters because any thread may wake
+    others, also one that has interrupted another thread's call. Opening a gate twice does no harm.
 
     Attributes:
-        waiting: The gates of those that wait, each with its request.
+        waiting: Gate → the request that its thread waits for.
     """
 
     def __init__(self) -> None:
         self.waiting: dict[threading.Lock, Sent] = {}
 
     def join(self, sent: Sent) -> threading.Lock:
-        """Take the calling thread in; return the gate that it waits at: `acquire` it with a timeout, then `leave`."""
+        """Register the calling thread; return its gate.
+
+        The thread then calls ``gate.acquire`` with a timeout, and after that `leave`.
+        """
         gate = threading.Lock()
         gate.acquire()
         self.waiting[gate] = sent
         return gate
 
     def leave(self, gate: threading.Lock) -> None:
-        """Take a thread out, woken or not."""
+        """Remove a thread, whether it was woken or not."""
         self.waiting.pop(gate, None)
 
     def wake_answered(self) -> None:
-        """Wake all whose request is answered."""
+        """Wake all threads whose requests are answered."""
         for gate, sent in tuple(self.waiting.items()):
             if sent.done:
                 self._open(gate)
 
     def wake_one(self) -> None:
-        """Wake one, to lead."""
+        """Wake one thread, which becomes the leader."""
         for gate in tuple(self.waiting)[:1]:
             self._open(gate)
 
     def wake_all(self) -> None:
-        """Wake all: what they wait for may come another way now, or never."""
+        """Wake all threads: their answers may arrive on another line now, or never."""
         for gate in tuple(self.waiting):
             self._open(gate)
 

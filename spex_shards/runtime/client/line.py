@@ -105,7 +105,12 @@ class Line:
             if pipes.output:
                 pipes.output += data
             else:
-                self._write(pipes, data)
+                try:
+                    pipes.write(data)
+                except OSError as error:
+                    self._pipe_error(error)
+                if pipes.output:
+                    self._blocked()
         self.busy = False
 
     @_sending
@@ -190,7 +195,14 @@ class Line:
         if readable:
             self.torn = True
             try:
-                self._take(pipes.read())
+                for reply in pipes.read():
+                    refusal = self.session.receive(reply)
+                    if refusal is not None:
+                        self.refusal, self.broken = refusal, True
+                        break
+                else:
+                    if self.followers.waiting:
+                        self.followers.wake_answered()
             except (EOFError, OSError, ProtocolError) as error:
                 self._pipe_error(error)
             self.torn = False
@@ -200,16 +212,6 @@ class Line:
                     self.write_output()
             finally:
                 self.turn.give()
-
-    def _take(self, replies: list[Any]) -> None:
-        for reply in replies:
-            refusal = self.session.receive(reply)
-            if refusal is not None:
-                self.refusal = refusal
-                self.broken = True
-                return
-        if self.followers.waiting:
-            self.followers.wake_answered()
 
     def _write(self, pipes: Pipes, data: bytes) -> None:
         before = bool(pipes.output)

@@ -19,6 +19,7 @@ from ..protocol.records import error_of, error_plain
 from ..protocol.requests import PROTOCOL_VERSION
 from ..protocol.sent import Sent
 from ..protocol.session import ClientSession
+from ..system.stream import Stream
 from .failures import Failures
 from .line import Line
 from .pipes import Pipes
@@ -139,7 +140,7 @@ class Lines:
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
 
-    def install(self, generation: int, pid: int, requests: int, replies: int) -> None:
+    def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
         """Take new pipe ends, by the courier: greet, and send the whole window again. Waits for nobody.
 
         Raises:

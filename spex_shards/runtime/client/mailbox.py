@@ -1,4 +1,4 @@
-"""What handlers send to the application, until it is taken or given to `on_message`."""
+"""Keeps the messages that handlers send to the application, until they are taken or given to `on_message`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger("spex_shards")
 
 
 class Mailbox:
-    """Messages in the order of their arrival.
+    """Messages in the order in which they arrived.
+
+    At most 10,000 messages wait. Beyond that the oldest are dropped, and counted by shard in `dropped`.
 
     Args:
-        on_message: Called with each message on one daemon thread; None: `messages` gives them out.
-
-    At most 10,000 wait; then the oldest go, counted in `dropped` by shard.
+        on_message: Called with each message on one daemon thread; None: `messages` returns them.
     """
 
     def __init__(self, on_message: Callable[[Any], None] | None) -> None:
@@ -30,7 +30,7 @@ class Mailbox:
         self.forget()
 
     def forget(self) -> None:
-        """Begin empty: at first, and in a forked child, where what arrived is the parent's, the thread and lock too."""
+        """Start empty; also in a forked child, where messages, thread and lock belong to the parent."""
         self._waiting: deque[tuple[int, Any]] = deque()
         self._arrived = threading.Condition()
         self._thread: Helper | None = None
@@ -38,7 +38,7 @@ class Mailbox:
         self.dropped: Counter[int] = Counter()
 
     def start(self) -> None:
-        """Start the thread that `on_message` is called on, if there is one: before any message needs it.
+        """Start the thread that calls `on_message`, if there is one; called before the first message.
 
         Raises:
             RuntimeError: The system gives no thread.
@@ -49,7 +49,7 @@ class Mailbox:
             self._thread = thread
 
     def put(self, shard: int, message: Any) -> None:
-        """Take a message of a shard; never blocks for long."""
+        """Add a message of a shard; never blocks for long."""
         with self._arrived:
             if len(self._waiting) >= MOST_WAITING:
                 self.dropped[self._waiting.popleft()[0]] += 1
@@ -57,7 +57,7 @@ class Mailbox:
             self._arrived.notify()
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
-        """Give out what has arrived, and what arrives within `timeout` seconds of the newest one taken."""
+        """Yield the messages that have arrived, and wait up to `timeout` seconds for each further one."""
         while True:
             deadline = time.monotonic() + timeout
             with self._arrived:
@@ -70,10 +70,10 @@ class Mailbox:
             yield message
 
     def close(self, timeout: float | None = None) -> None:
-        """Deliver what has arrived, and end the thread.
+        """Deliver the messages that have arrived, and end the thread.
 
         Args:
-            timeout: Seconds that `on_message` has for it; what it has not taken by then is dropped, which is logged.
+            timeout: Seconds that `on_message` gets for them; the rest is dropped, with a warning in the log.
         """
         with self._arrived:
             self._closed = True

@@ -1,4 +1,4 @@
-"""Opening the way to shards of other processes: to those that somebody serves, or to a supervisor of one's own."""
+"""Creates clients: of shards that another process serves, or of a supervisor that this process starts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
 from .core import Client, ClientOptions
+from .courier import by_socket
 from .mailbox import Mailbox
 from .owner import search_path
 from .ownership import Ownership
@@ -17,14 +18,25 @@ logger = logging.getLogger("spex_shards")
 
 
 def attached(
-    directory: DataDir, options: ClientOptions, mailbox: Mailbox, ownership: Ownership | None = None
+    directory: DataDir,
+    options: ClientOptions,
+    mailbox: Mailbox,
+    ownership: Ownership | None = None,
+    hang_timeout: float | None = None,
 ) -> Client:
     """Return a client that is attached to the supervisor of a directory.
 
+    Args:
+        directory: The directory.
+        options: The client's options.
+        mailbox: Receives the messages.
+        ownership: For an owner: the ownership of the supervisor.
+        hang_timeout: Seconds without a sign of life after which an owner replaces the supervisor; None: never.
+
     Raises:
-        ShardDown: There is no supervisor, or it cannot be talked to.
+        ShardDown: There is no supervisor, or this process cannot attach to it.
     """
-    client = Client(directory.socket, options, mailbox, ownership)
+    client = Client(by_socket(directory.socket, hang_timeout), options, mailbox, ownership)
     try:
         client.start()
     except BaseException:
@@ -40,18 +52,18 @@ def owned(
     host: tuple[str, list[Any]],
     options: Mapping[str, Any],
 ) -> Client:
-    """Start a supervisor, and return a client of it that ends it when it is closed.
+    """Start a supervisor, and return a client that ends it when the client is closed.
 
     Args:
-        directory: Its data directory.
-        client_options: The client's options; the supervisor has as many shards.
-        mailbox: Where messages go.
-        host: Where the function is that makes the `Host`, and what it is given.
-        options: The supervisor's: `durability`, `max_restarts`, `max_seconds`, `retry_failed`, `max_frame_bytes`,
-            `hang_timeout` and `shutdown_timeout`; others are not looked at.
+        directory: The data directory.
+        client_options: The client's options; they also give the number of shards.
+        mailbox: Receives the messages.
+        host: The function that creates the `Host`, as ``module:function``, and its first argument.
+        options: The supervisor's options: `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
+            `max_frame_bytes`, `hang_timeout` and `shutdown_timeout`; others are ignored.
 
     Raises:
-        SpexError: It could not start; says why.
+        SpexError: It could not start; the text says why.
     """
     config = SupervisorConfig(
         data_dir=str(directory.path),
@@ -71,7 +83,7 @@ def owned(
     )
     ownership = Ownership(config, options["shutdown_timeout"])
     try:
-        return attached(directory, client_options, mailbox, ownership)
+        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
     except BaseException:
         ownership.end()
         raise

@@ -1,4 +1,4 @@
-"""The supervisor process of an embedded manager: starting it, and stopping it."""
+"""Starts and stops the supervisor process of an embedded manager."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _Word = TypeVar("_Word", Started, Stopped)
 START_WITHIN: Final = 90.0
 _MARGIN: Final = 2.0
 _GONE_WITHIN: Final = 0.2
-"""Seconds to wait for killed processes that this one has inherited."""
-# The path is set before the first import beyond the interpreter's own: nothing in a current directory or beside a
-# script may shadow the standard library, and a package that only a changed path leads to must be found. This package is
-# taken from where the application has it: the path may lead to another version as well.
+"""Seconds to wait for killed processes whose parent this process has become."""
+# The application's path is appended before any other import. Appended, so that nothing in the current directory or
+# beside a script shadows the standard library; before, so that packages on a path that the application has added are
+# found. This package itself is loaded from the application's file: the path might lead to another version.
 _BOOTSTRAP: Final = """
 import sys
 sys.path += [place for place in sys.argv[3:] if place not in sys.path]
@@ -45,13 +45,20 @@ _PACKAGE: Final = Path(__file__).resolve().parents[2] / "__init__.py"
 
 
 class SupervisorOwner:
-    """Starts one supervisor and holds the socket to it; when that closes, the supervisor ends.
+    """Starts one supervisor, and holds the socket to it; when that socket closes, the supervisor ends.
+
+    Args:
+        config: The supervisor's options.
 
     Attributes:
         pid: Its process id.
-        pidfd: Becomes readable when it has ended.
-        warnings: What it had to say when it had started.
-        why: How it died, once it is reaped.
+        pidfd: Becomes readable when it has ended; -1 once it is closed.
+        warnings: The warnings of its start.
+        why: Why it died, once it is reaped.
+
+    Raises:
+        DataDirError: No process could be started, or the supervisor cannot use the directory.
+        SpexError: The supervisor could not start for another reason, which the text says.
     """
 
     def __init__(self, config: SupervisorConfig) -> None:
@@ -93,9 +100,9 @@ class SupervisorOwner:
             raise
 
     def stop(self, within: float) -> list[str]:
-        """Have the supervisor drain and end its workers, and end itself; return what did not go as it should.
+        """Have the supervisor stop its workers and end; return a text for each thing that did not end properly.
 
-        Bounded by `within` and a few seconds; then everything is killed. Idempotent.
+        This takes at most `within` and a few seconds; then everything is killed. It may be called again.
         """
         if self.pidfd < 0:
             return []
@@ -117,7 +124,7 @@ class SupervisorOwner:
         return abnormal
 
     def reap(self) -> str:
-        """Reap a supervisor that has ended, and return why it did; never waits for one that has not."""
+        """Reap a supervisor that has ended, and return why it ended; never waits for a running one."""
         code = self._process.poll()
         self.why = self.why or self._last_words() or self._describe(code)
         self._socket.close()
@@ -140,12 +147,12 @@ class SupervisorOwner:
 
     @staticmethod
     def _describe(code: int | None) -> str:
-        if not code:  # `subprocess` says 0 as well where another has reaped the process, or SIGCHLD is ignored
+        if not code:  # `subprocess` also says 0 if other code has reaped the process, or SIGCHLD is ignored
             return "its exit status is not known"
         return describe_exit(-code if code < 0 else code << 8, sender="its owner")
 
     def let_go(self) -> None:
-        """Close this process's descriptors, as a forked child does too; the supervisor is not told."""
+        """Close this process's descriptors, as a forked child does too, without telling the supervisor."""
         self._socket.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
@@ -187,10 +194,10 @@ class SupervisorOwner:
 
 
 class _Orphans:
-    """Processes of dead supervisors whose parent this process has become, as process 1 of a container does.
+    """Processes of dead supervisors whose parent this process has become, as happens to process 1 of a container.
 
-    Each supervisor has a process group of its own, in which all its workers and their helpers are: nobody else's child
-    is ever waited for.
+    Each supervisor has a process group of its own, with all its workers and their helpers. Only such groups are waited
+    for, never another child of the application.
     """
 
     def __init__(self) -> None:
@@ -198,14 +205,14 @@ class _Orphans:
         self._pid = os.getpid()
 
     def add(self, group: int) -> None:
-        """A supervisor has died, and was reaped: what it left may end later."""
-        if self._pid != os.getpid():  # forked: what there was is the parent's
+        """Add the process group of a supervisor that has died and was reaped; its processes may end later."""
+        if self._pid != os.getpid():  # this is a forked child: the recorded groups belong to the parent
             self._groups, self._pid = set(), os.getpid()
         self._groups.add(group)
         self._sweep()
 
     def reap(self, *groups: int) -> None:
-        """Reap what is left, waiting a moment for what is ending just now."""
+        """Reap processes that have ended, waiting up to 0.2 seconds for those that are about to end."""
         for group in groups:
             self.add(group)
         deadline = time.monotonic() + _GONE_WITHIN
@@ -213,7 +220,7 @@ class _Orphans:
             time.sleep(0.005)
 
     def _sweep(self) -> bool:
-        """Reap what has ended; return whether something has not."""
+        """Reap processes that have ended; return whether any still run."""
         for group in list(self._groups):
             try:
                 while os.waitpid(-group, os.WNOHANG)[0]:
@@ -227,7 +234,7 @@ _orphans = _Orphans()
 
 
 def search_path() -> list[str]:
-    """Return the application's `sys.path`, for handlers that a shard imports; what can be no path is left out."""
+    """Return the application's `sys.path` without entries that cannot be paths; shards import handlers by it."""
     return [path for entry in sys.path if isinstance(entry, str) and (path := _path(entry))]
 
 
@@ -235,5 +242,5 @@ def _path(entry: str) -> str:
     try:
         os.fsencode(entry)
         return "" if "\0" in entry else entry or str(Path.cwd())
-    except (UnicodeEncodeError, FileNotFoundError):  # or the current directory is no more
+    except (UnicodeEncodeError, FileNotFoundError):  # the latter: the current directory was deleted
         return ""

@@ -1,4 +1,4 @@
-"""The supervisor of a process that owns its shards, and its successors."""
+"""The supervisor of a process that owns its shards, and that supervisor's successors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger("spex_shards")
 
 
 class Ownership:
-    """Starts a supervisor at once, and another whenever it has died; ends it in the process that it belongs to.
+    """Starts a supervisor, starts another whenever it has died, and ends it, but only in the process that made it.
 
     Args:
-        config: What each supervisor is told.
-        shutdown_timeout: Seconds that shards have to finish at the end.
+        config: The options of each supervisor.
+        shutdown_timeout: Seconds that shards get to finish at the end.
 
     Raises:
-        SpexError: The supervisor could not start; says why.
+        SpexError: The supervisor could not start; the text says why.
     """
 
     def __init__(self, config: SupervisorConfig, shutdown_timeout: float) -> None:
@@ -32,13 +32,13 @@ class Ownership:
 
     @property
     def pid(self) -> int:
-        """The supervisor's process."""
+        """The supervisor's process id."""
         assert self._owner is not None
         return self._owner.pid
 
     @property
     def pidfd(self) -> int:
-        """Becomes readable when the supervisor has ended."""
+        """A descriptor that becomes readable when the supervisor has ended; -1: there is none."""
         return -1 if self._owner is None else self._owner.pidfd
 
     def _start(self) -> int:
@@ -48,10 +48,13 @@ class Ownership:
         return self._owner.pidfd
 
     def succeed(self, say: Callable[[str], None]) -> int:
-        """Reap a supervisor that has died, and start the next; return its pidfd.
+        """Reap a supervisor that has died, and start the next one; return its pidfd.
 
         Args:
-            say: Has an error logged, by another thread: a log handler must not hold the caller up.
+            say: Logs an error on another thread: a slow log handler must not hold the caller up.
+
+        Raises:
+            SpexError: The next one could not start.
         """
         owner = self._owner
         if owner is not None and owner.pidfd >= 0:
@@ -59,10 +62,10 @@ class Ownership:
         return self._start()
 
     def end(self, timeout: float | None = None) -> None:
-        """Have the supervisor and its workers ended, and wait until they are gone. May be called again.
+        """Have the supervisor and its workers end, and wait for that. It may be called again.
 
         Args:
-            timeout: Seconds that shards have to finish; None: as at the start.
+            timeout: Seconds that shards get to finish; None: the `shutdown_timeout`.
         """
         owner = self._owner
         if owner is None or os.getpid() != self._pid:
@@ -71,6 +74,6 @@ class Ownership:
             logger.warning("%s", text)
 
     def let_go(self) -> None:
-        """In a forked child: the supervisor is the parent's."""
+        """In a forked child: close the descriptors of the supervisor, which belongs to the parent."""
         if self._owner is not None:
             self._owner.let_go()

@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..protocol.requests import MAX_REPLY_BYTES
-from ..protocol.wire import CHUNK, FrameReader, write_available
+from ..protocol.wire import FrameReader
 from ..system.descriptors import lifted
+from ..system.stream import Descriptor, Stream
 
 _AT_ONCE: Final = 1 << 20
+_CLOSED: Final = Descriptor(-1)
 _all: weakref.WeakSet[Pipes] = weakref.WeakSet()
 
 
@@ -26,21 +28,26 @@ class Pipes:
     method when its line is left behind must not find another file under a number that it has read.
 
     Args:
-        requests: The end to write to.
-        replies: The end to read from.
+        requests: The stream to write to.
+        replies: The stream to read from.
+
+    Attributes:
+        output: What is still to be written to `requests`.
 
     Raises:
         OSError: No descriptor is to be had; `requests` and `replies` are closed.
     """
 
-    def __init__(self, requests: int, replies: int) -> None:
-        self._held = [requests, replies]
+    _wake = -1
+
+    def __init__(self, requests: Stream, replies: Stream) -> None:
+        self._held: tuple[Stream, ...] = (requests, replies)
         self.output = bytearray()
-        self._held.append(lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)))
-        self._requests, self._replies, self._wake = self._held
+        self._wake = lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._requests, self._replies = requests, replies
         self._reader = FrameReader(MAX_REPLY_BYTES)
         self._poll = select.poll()
-        self._poll.register(replies, select.POLLIN)
+        self._poll.register(replies.fileno(), select.POLLIN)
         self._poll.register(self._wake, select.POLLIN)
         _all.add(self)
 
@@ -49,7 +56,7 @@ class Pipes:
 
     def disable(self) -> None:
         """Have nothing written or read any more, whoever is in the middle of what; and wake whoever waits."""
-        self._requests = self._replies = -1
+        self._requests = self._replies = _CLOSED
         self.wake()
 
     def write(self, data: bytes) -> None:
@@ -61,45 +68,40 @@ class Pipes:
         if self.output:
             self.output += data
             return
-        try:
-            written = os.write(self._requests, data)
-        except BlockingIOError:
-            written = 0
+        written = self._requests.write(data)
         if written < len(data):
             self.output += data[written:]
 
     def write_output(self) -> None:
         """Write as much of what was kept as the pipe takes; as `write`."""
         if self.output:
-            written = write_available(self._requests, bytes(memoryview(self.output)[:_AT_ONCE]))
+            written = self._requests.write(bytes(memoryview(self.output)[:_AT_ONCE]))
             del self.output[:written]
 
     def to_poll(self, *, replies: bool) -> list[tuple[int, int]]:
         """Return what another poll must ask for until the output is written: (descriptor, events)."""
-        wanted = [(self._requests, select.POLLOUT)]
-        return [*wanted, (self._replies, select.POLLIN)] if replies else wanted
+        wanted = [(self._requests.fileno(), select.POLLOUT)]
+        return [*wanted, (self._replies.fileno(), select.POLLIN)] if replies else wanted
 
     def wait(self, milliseconds: float) -> tuple[bool, bool]:
         """Wait until there is something to read, room to write what was kept, or `wake`; return (read, write)."""
-        if not self.output or self._requests < 0:
-            return self._waited(milliseconds)
-        requests = self._requests
+        requests = self._requests.fileno() if self.output else -1
         try:
-            self._poll.register(requests, select.POLLOUT)
-            return self._waited(milliseconds)
+            if requests >= 0:
+                self._poll.register(requests, select.POLLOUT)
+            ready = self._poll.poll(max(0, milliseconds))
         finally:
-            with suppress(KeyError):
-                self._poll.unregister(requests)
-
-    def _waited(self, milliseconds: float) -> tuple[bool, bool]:
+            if requests >= 0:
+                with suppress(KeyError):
+                    self._poll.unregister(requests)
         readable = writable = False
-        for descriptor, _ in self._poll.poll(max(0, milliseconds)):
-            if descriptor == self._replies:
-                readable = True
-            elif descriptor == self._wake:
+        for descriptor, _ in ready:
+            if descriptor == self._wake:
                 os.eventfd_read(self._wake)
-            else:
+            elif descriptor == requests:
                 writable = True
+            else:
+                readable = True
         return readable, writable
 
     def read(self) -> list[Any]:
@@ -110,13 +112,12 @@ class Pipes:
             OSError: It cannot be read.
             ProtocolError: They make no sense.
         """
-        try:
-            data = os.read(self._replies, CHUNK)
-        except BlockingIOError:
+        data = self._replies.read()
+        if data:
+            return self._reader.feed(data)
+        if data is None:
             return []
-        if not data:
-            raise EOFError
-        return self._reader.feed(data)
+        raise EOFError
 
     def wake(self) -> None:
         """Wake whoever waits."""
@@ -125,9 +126,13 @@ class Pipes:
 
     def close(self) -> None:
         """Close everything, when nobody can be in the middle of a method."""
-        self._requests = self._replies = self._wake = -1
-        while self._held:
-            os.close(self._held.pop())
+        self._requests = self._replies = _CLOSED
+        held, self._held = self._held, ()
+        for stream in held:
+            stream.close()
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            os.close(wake)
 
 
 def close_inherited() -> None:

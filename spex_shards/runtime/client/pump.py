@@ -1,4 +1,4 @@
-"""What callers could not write at once, and no caller may be there to write: the courier writes it."""
+"""Writes, on the courier's thread, the requests that callers could not write because a pipe was full."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .channel import Channel
 from .pipes import Pipes
 
 _AGAIN: Final = 0.01
-"""Seconds after which a channel is looked at again in which another thread was inside."""
+"""Seconds before the next attempt at a channel that another thread was using."""
 
 
 class Pump:
-    """The channels with something unwritten.
+    """The channels that have unwritten requests.
 
     Args:
         poll: The courier's poll.
         channels: All channels, by shard.
 
     Attributes:
-        next_look: Monotonic time at which `work` has something to do by itself, or None.
-        busy: The shards of channels with something unwritten.
+        next_look: Monotonic time at which `work` must be called again even if nothing is ready, or None.
+        busy: The shards whose channels have unwritten requests.
     """
 
     def __init__(self, poll: select.poll, channels: list[Channel]) -> None:
@@ -35,11 +35,11 @@ class Pump:
         self._watched: list[tuple[int, Pipes | None]] = []
 
     def blocked(self, shard: int) -> None:
-        """Note that a channel has something unwritten: one step, by any thread, in the middle of anything."""
+        """Note that a channel has unwritten requests. It is a single step, so any thread may call it at any moment."""
         self._told.append(shard)
 
     def work(self) -> None:
-        """Write what fits, and have the poll wait for room for the rest, until `unwatch`."""
+        """Write as much as the pipes take, and register the full ones with the poll until `unwatch`."""
         self.next_look = None
         while self._told:
             self.busy.add(self._told.popleft())
@@ -56,8 +56,8 @@ class Pump:
                     self._watched.append((descriptor, wanted.pipes))
 
     def unwatch(self) -> None:
-        """Have the poll wait for nothing of this any more."""
-        # The pipes were held on to, so that their numbers are theirs still.
+        """Unregister all pipes from the poll."""
+        # The list keeps the pipes open, so that their descriptor numbers cannot belong to other files yet.
         for descriptor, _ in self._watched:
             self._poll.unregister(descriptor)
         self._watched.clear()

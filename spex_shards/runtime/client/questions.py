@@ -1,4 +1,4 @@
-"""What callers ask of the supervisor through the courier, and its answers."""
+"""Questions that callers ask the supervisor through the courier, and their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ..protocol.wire import send_message
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """Something asked of the supervisor, by nobody if `of` is None; `answered` is set when the answer is there."""
+    """A question to the supervisor; `of` is None for a ping, which no caller waits for.
+
+    `answered` is set when `answer` is there.
+    """
 
     of: Revive | AskStatus | None
     answer: Any = None
@@ -22,10 +25,10 @@ class Question:
 
 
 class Questions:
-    """Questions in the order in which the supervisor answers them.
+    """The questions in the order in which the supervisor answers them.
 
-    Asking is one step on a deque: a signal handler may ask in the middle of another question of its thread. The rest is
-    the courier's.
+    `ask` is a single step on a deque, so a signal handler may call it while it interrupts another `ask` of the same
+    thread. The courier's thread does everything else.
     """
 
     def __init__(self) -> None:
@@ -36,13 +39,13 @@ class Questions:
         return bool(self._unsent)
 
     def ask(self, of: Revive | AskStatus) -> Question:
-        """Have something asked."""
+        """Queue a question for the courier to send, and return it."""
         question = Question(of)
         self._unsent.append(question)
         return question
 
     def send(self, connection: socket.socket) -> bool:
-        """Send what is not sent yet; return False when the supervisor takes no more just now.
+        """Send the queued questions; return False if the supervisor's socket is full.
 
         Raises:
             OSError: The supervisor is gone.
@@ -55,7 +58,7 @@ class Questions:
         return True
 
     def ping(self, connection: socket.socket) -> None:
-        """Ask for the status, for nobody: any answer is a sign of life.
+        """Ask for the status without a caller who waits: any answer is a sign of life.
 
         Raises:
             OSError: The supervisor is gone.
@@ -64,12 +67,15 @@ class Questions:
             self._unanswered.append(Question(None))
 
     def answer(self, answer: Any) -> None:
-        """Take the next answer."""
+        """Give the next answer to the oldest unanswered question."""
         if self._unanswered:
             self._give(self._unanswered.popleft(), answer)
 
     def lost(self) -> None:
-        """The connection is gone: ask the next supervisor, but for revivals, since that starts all shards."""
+        """Handle a lost connection: queue the questions for the next supervisor.
+
+        Revivals count as answered instead, since the next supervisor starts all shards.
+        """
         while self._unanswered:
             question = self._unanswered.popleft()
             if isinstance(question.of, Revive):

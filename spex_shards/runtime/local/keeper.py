@@ -1,8 +1,8 @@
-"""The daemon thread of an in-process manager: whatever opens, reads anew, switches or closes files is done by it alone.
+"""The daemon thread of an in-process manager. It alone opens, re-reads, switches and closes files.
 
-No signal handler ever runs on it, so that none of this is cut off or done twice at a time. Finalisers may run on it,
-as on every thread: they can leave observations, and are refused what would have to wait for the very thread that they
-hold up.
+No signal handler ever runs on this thread, so none of this work can be cut off or run twice at the same time.
+Finalisers may run on it, as on every thread. They may leave observations. A call that would have to wait for this
+thread, which the finaliser is holding up, is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class _Order(Generic[_T]):
-    """Something to be done by the keeper, for a caller who waits."""
+    """A piece of work for the keeper, whose caller waits for the result."""
 
     def __init__(self, work: Callable[[], _T], *, last: bool) -> None:
         self._work = work
@@ -33,7 +33,7 @@ class _Order(Generic[_T]):
     def carry_out(self) -> None:
         try:
             self._value = self._work()
-        except BaseException as error:  # for who waits
+        except BaseException as error:  # raised in the waiting thread
             self._error = error
         self._done.release()
 
@@ -47,15 +47,15 @@ class _Order(Generic[_T]):
 
 
 class Keeper:
-    """Carries out orders, and what is due by itself between them.
+    """Runs the work that callers order, and in between the work that is due by itself.
 
     Args:
-        tick: Does what is due; returns the seconds until it is to be called again, at most.
+        tick: Does the work that is due; returns the seconds after which it must be called again at the latest.
     """
 
     def __init__(self, tick: Callable[[], float]) -> None:
         self._tick = tick
-        # `put` may be called in the middle of another `put` of the same thread, as by a signal handler.
+        # A SimpleQueue, because a signal handler may call `put` in the middle of another `put` of the same thread.
         self._orders: SimpleQueue[_Order[Any] | None] = SimpleQueue()
         self._thread = Helper(self._run, "spex-shards-keeper")
 
@@ -78,18 +78,18 @@ class Keeper:
         return self._thread.is_running
 
     def wake(self) -> None:
-        """Have it look at once for what is due; never blocks."""
+        """Have the keeper call `tick` at once; never blocks."""
         self._orders.put(None)
 
     def ask(self, work: Callable[[], _T], *, last: bool = False) -> _T:
-        """Have something done, and wait for it; return or raise what it does.
+        """Have the keeper call `work`, and wait; return its result, or raise its exception.
 
         Args:
-            work: What to do.
-            last: Whether the thread is to end afterwards.
+            work: The function to call.
+            last: Whether the thread ends afterwards.
 
         Raises:
-            RuntimeError: This is the keeper itself, on which a finaliser runs.
+            RuntimeError: The caller is a finaliser on the keeper's own thread.
             ManagerClosed: The thread has ended.
         """
         if self.is_current:

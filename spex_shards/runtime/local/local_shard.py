@@ -1,11 +1,13 @@
-"""One shard in this process: a data directory, what runs on it, and the thread that keeps it.
+"""One shard in this process: its data directory, its current tenure, and its keeper.
 
 # Guarantees:
 #
-# * No call waits for another call of its own thread. One that comes in the middle of another has the other's tenure
-#   left behind, and goes on in the next; the other finds that out, and is carried out there.
-# * An exception at any place, also one out of a signal handler, is like a crash of a shard: memory is dropped, and what
-#   is kept is read again. Only errors that this package raises on purpose are undone in memory instead.
+# * No call waits for another call of its own thread. A call that interrupts another has the other's tenure abandoned
+#   and continues in a new one. The interrupted call notices that when it resumes, and is carried out in the new tenure
+#   unless it was already kept.
+# * An exception at any place, also one from a signal handler, is treated like a crash of a shard: the state in memory
+is
+#   dropped and read again from the store. Only errors that this package raises on purpose are undone in memory instead.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from ..protocol.operations import Operation
 from ..service import NOBODY, Call, Host, StoreReader
 from ..shard import open_shard, shard_over
 from ..store.logged_store import StoreFull
-from ..store.opening import StoreOptions, read_stores
+from ..store.opening import LocalStores, read_stores
+from ..store.port import StoreOptions
 from ..system.turns import interruption
 from ..system.waits import LONGEST_WAIT
 from .keeper import Keeper
@@ -37,7 +40,7 @@ _RETRY_AFTER: Final = 1.0
 _LOOK_AGAIN: Final = 0.1
 _FIRST_LOOK: Final = 0.005
 _LAST_LOOK: Final = 1.0
-"""Seconds after which whoever waits for a turn looks whether its holder will come out."""
+"""The shortest and longest time that a thread waits for a turn before it checks whether the holder is stuck."""
 logger = logging.getLogger("spex_shards")
 
 
@@ -46,9 +49,9 @@ class LocalOptions:
     """The options of a shard in this process.
 
     Attributes:
-        prepare: Makes what runs on it, when the directory is owned.
+        prepare: Creates the host, once the directory is locked.
         durability: ``"process"`` or ``"disk"``.
-        shutdown_timeout: Seconds that a call which is under way has to finish when the shard is closed.
+        shutdown_timeout: Seconds that a running call gets to finish when the shard is closed.
     """
 
     prepare: Callable[[StoreReader], Host]
@@ -78,35 +81,39 @@ class LocalShard:
     # ------------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Take the directory and open its store.
+        """Lock the directory and open its store.
 
         Raises:
-            DataDirError: It is locked, damaged, of another layout, or cannot be used; or there is no thread to be had.
+            DataDirError: The directory is locked, damaged, has another layout, or cannot be used; or there is no
+                thread.
         """
         try:
             self._keeper.start()
-        except RuntimeError as error:  # what the system has no thread for
+        except RuntimeError as error:  # the system gives no thread
             text = f"this process cannot start the threads that a manager needs: {error}"
             raise DataDirError(text, path=str(self._directory.path)) from error
         self._keeper.ask(self._open)
         self._keeper.wake()
 
     def stop(self) -> StoreError | None:
-        """Write everything out, and give the directory back; return what could not be written. May be repeated."""
+        """Write everything to the store and unlock the directory; return the error if not everything could be written.
+
+        It may be called again.
+        """
         if not self._keeper.is_running:
             return None
         try:
             return self._keeper.ask(self._shut, last=True)
         except ManagerClosed:
-            return None  # by the call that this one interrupts, or that is a little earlier
+            return None  # another `stop` was first, in another thread or in the call that this one interrupts
 
     def drop(self) -> None:
-        """In a forked child: let go of the lock's copy; nothing else of the parent's is touched."""
+        """In a forked child: close the copy of the lock; nothing else of the parent is touched."""
         self._lock.drop()
 
     @property
     def tenure(self) -> Tenure:
-        """The tenure that there is.
+        """The current tenure.
 
         Raises:
             ManagerClosed: There is none.
@@ -117,16 +124,16 @@ class LocalShard:
         return tenure
 
     def was_kept(self, tenure: Tenure, sequence: int) -> bool:
-        """Return whether a batch that was begun in a tenure, under that sequence, is kept."""
+        """Return whether a batch that was begun in `tenure`, under that sequence, was committed."""
         return self._is_inherited(tenure, sequence) if tenure.dead else sequence <= tenure.store.last
 
     @property
     def counted(self) -> Counter[str]:
-        """What the service has counted in tenures that are left behind."""
+        """The service's counters, summed over the tenures that were abandoned."""
         return self._counted
 
     def is_inside(self) -> bool:
-        """Return whether this thread is in the middle of a call, which this one interrupts."""
+        """Return whether this thread is inside another call on this shard, which the current call interrupts."""
         tenure = self._tenure
         return tenure is not None and tenure.turn.is_taken() and tenure.turn.is_mine()
 
@@ -142,25 +149,25 @@ class LocalShard:
         thread: int,
         begins: Callable[[Tenure], object] = bool,
     ) -> Any:
-        """Carry an operation out in a batch of its own, once, whatever becomes of the tenure; return its value.
+        """Carry out an operation exactly once in a batch of its own, even if its tenure is abandoned; return its value.
 
         Args:
-            operation: What to do; may be begun again, when what it did before was not kept.
+            operation: The operation. It runs again if the batch of its first run was not committed.
             arguments: Its arguments.
-            deliver: Takes the messages that were sent to the caller, when the batch is kept.
-            now: When it was asked for, in microseconds since the epoch.
-            thread: Who asked.
-            begins: Called with the tenure whenever it is begun there, with the turn; what it raises ends the call.
+            deliver: Called with each message to the caller, once the batch is committed.
+            now: When the operation was called, in microseconds since the epoch.
+            thread: The calling thread.
+            begins: Called with the tenure before each run, while holding its turn; an exception ends the call.
 
         Raises:
-            SpexError: What the operation or the store raised; nothing was changed.
+            SpexError: The operation or the store raised it; nothing was changed.
             ManagerClosed: The shard is not open.
         """
         while True:
             messages: list[bytes] = []
             call = Call(os.getpid(), thread, self._client_id, messages, now)
             tenure = self._tenure
-            # The straight way of nearly every call: nobody is inside, and nothing has gone wrong.
+            # The fast path of nearly every call: the turn is free, and no call was cut off in this tenure.
             if tenure is None or self._keeper_waits or not tenure.turn.take():
                 tenure = self._enter()
             elif tenure.busy or tenure.dead:
@@ -190,14 +197,14 @@ class LocalShard:
         return value
 
     def _enter(self) -> Tenure:
-        """Return the tenure, with its turn taken, and nobody cut off in it. Every use begins here."""
+        """Return a usable tenure, holding its turn; replace the current one if a call was cut off or is stuck in it."""
         pause = _FIRST_LOOK
         while True:
             tenure = self._tenure
             if tenure is None:
                 raise ManagerClosed("the manager is closed")
             if self._keeper_waits:
-                time.sleep(0)  # locks are not fair, and what is due must not wait for ever
+                time.sleep(0)  # let the keeper go first: locks are not fair, and timers must not wait for ever
             turn = tenure.turn
             if turn.take():
                 if not tenure.busy and not tenure.dead:
@@ -214,7 +221,7 @@ class LocalShard:
                 pause = min(_LAST_LOOK, 2 * pause)
 
     def _is_inherited(self, tenure: Tenure, kept: int) -> bool:
-        """Return whether a batch that was kept while its tenure was being left behind is in the next one."""
+        """Return whether the next tenure has a batch that was committed while `tenure` was being abandoned."""
         while tenure.inherited is None:
             self._replace(tenure)
         return kept <= tenure.inherited
@@ -229,33 +236,33 @@ class LocalShard:
         finally:
             tenure.turn.give()
 
-    # ------------------------------------------------------------------ by the keeper
+    # ------------------------------------------------------------------ on the keeper's thread
 
     def _open(self) -> None:
-        """Take the directory and open its store, by the keeper."""
+        """Lock the directory and open its store; runs on the keeper's thread."""
         self._directory.make()
         self._lock.acquire()
         try:
             self._directory.check_layout(1)
-            path = self._directory.shard(0)
-            self._host = self._options.prepare(lambda read: read_stores([path], read))
+            stores = LocalStores(self._directory)
+            self._host = self._options.prepare(lambda read: read_stores(stores, [0], read))
             for warning in self._host.warnings:
                 logger.warning("%s", warning)
             store = StoreOptions(self._options.durability, waits_for_room=False)
-            self._tenure = Tenure(open_shard(path, self._host, store, NOBODY, time.time_ns() // 1000))
+            self._tenure = Tenure(open_shard(stores, 0, self._host, store, NOBODY, time.time_ns() // 1000))
         except BaseException:
             self._lock.release()
             raise
 
     def _shut(self) -> StoreError | None:
-        """Close the store and give the directory back, by the keeper; return what could not be written out."""
+        """Close the store and unlock the directory, on the keeper's thread; return the last write's error, or None."""
         tenure, failure = self._tenure, None
         if tenure is None:
             return None
         deadline = time.monotonic() + self._options.shutdown_timeout
         while not tenure.turn.wait(_FIRST_LOOK):
             if tenure.turn.is_stuck() or time.monotonic() > deadline:
-                tenure = self._succeed(tenure)  # whoever is in there finds the manager closed
+                tenure = self._succeed(tenure)  # the call that is stuck in the old one will find the manager closed
         try:
             if tenure.busy or tenure.dead:
                 tenure = self._succeed(tenure)
@@ -264,20 +271,23 @@ class LocalShard:
             failure = error
         finally:
             self._tenure = None
-            self._lock.release()  # the directory is free, whatever its disk does
+            self._lock.release()  # even if the disk failed, the directory is unlocked
         return failure
 
     def _replace(self, tenure: Tenure) -> None:
-        """Have another tenure go on with what is kept, and leave this one behind."""
+        """Have the keeper abandon this tenure and make another from the committed state."""
         mine = tenure.turn.is_mine()
         self._keeper.ask(lambda: self._succeed(tenure, suspended=mine))
 
     def _succeed(self, tenure: Tenure, *, suspended: bool = False) -> Tenure:
-        """Make the next tenure, by the keeper; return the one that there is then.
+        """Abandon a tenure and make the next one; return the current tenure. Runs on the keeper's thread.
 
         Args:
-            tenure: The one to leave behind; nothing is done if it is left behind already.
-            suspended: Whether who is inside it waits for this, and so does nothing meanwhile.
+            tenure: The tenure to abandon; if it is already abandoned, nothing is done.
+            suspended: Whether the thread inside it is waiting for this, and so cannot write meanwhile.
+
+        Raises:
+            ManagerClosed: The shard is closed.
         """
         current = self._tenure
         if current is not tenure or current is None:
@@ -286,7 +296,8 @@ class LocalShard:
             return current
         tenure.dead = True
         self._counted.update(tenure.service.stats())
-        # Where nobody is appending just now, the log goes on as it is, and only what runs on it is made anew.
+        # If no append can be under way, the log stays open and only the service on it is made again. Otherwise a
+        # half-done append could still be written behind this one's back: so the log is closed and read again.
         store = tenure.store
         if not suspended or store.may_be_appending():
             store = store.reopened()
@@ -299,7 +310,7 @@ class LocalShard:
         return fresh
 
     def _tick(self) -> float:
-        """Do a portion of what is due, by the keeper; return the seconds until the next."""
+        """Do a portion of the work that is due; return the seconds until the next call. Runs on the keeper's thread."""
         tenure = self._tenure
         if tenure is None:
             return LONGEST_WAIT
@@ -335,7 +346,7 @@ class LocalShard:
         return min(wait, LONGEST_WAIT)
 
     def _complain(self, text: str) -> None:
-        # Once, and not with every attempt.
+        # Log each problem once, and not at every attempt.
         if text != self._complaint:
             self._complaint = text
             logger.error("%s", text)

@@ -1,13 +1,13 @@
-"""A tenure: the time of one open shard in this process. It is never mended: what goes wrong with it is left behind.
+"""A tenure: the time during which one open shard is used in this process. After a fault it is replaced, never repaired.
 
 # Guarantees:
 #
-# * One thread at a time is inside. What it does in memory is worth nothing before the batch is kept, which is
-#   one append to the log. So whoever finds a tenure in which a call was cut off, or is interrupted, loses nothing by
-#   having another made of what the log holds.
-# * A tenure is `dead` before its log is closed, and that is before the log is read for the next one. Whoever has a
-#   batch kept and finds the tenure alive afterwards can be sure that it is in the next one; whoever finds it dead
-#   asks `inherited`.
+# * One thread at a time is inside a tenure. Its changes in memory count for nothing until the batch is committed, which
+#   is a single append to the log. So a thread that finds a tenure in which a call was cut off, or which it interrupts
+#   itself, loses nothing by having a new tenure made from the log.
+# * A tenure is marked `dead` before its log is closed, and the log is closed before it is read for the next tenure. So
+#   if a thread has committed a batch and then finds its tenure alive, the next tenure is certain to have that batch. If
+#   it finds the tenure dead, it must compare with `inherited`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Tenure:
         shard: The shard.
 
     Attributes:
-        turn: Whoever has it is inside.
-        busy: Somebody is inside, or was cut off there.
-        dead: It is left behind, or about to be.
-        inherited: The sequence of the newest batch that the next tenure has; None: there is no next one yet.
+        turn: The thread that holds it is inside.
+        busy: Whether a call is inside, or was cut off there.
+        dead: Whether the tenure is abandoned, or about to be.
+        inherited: The sequence of the newest batch that the next tenure has; None: there is no next tenure yet.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -48,25 +48,25 @@ class Tenure:
 
     @_inside
     def carry_out(self, operation: Operation, arguments: tuple[Any, ...], call: Call) -> tuple[Any, int]:
-        """Carry an operation out in a batch of its own, and keep that.
+        """Carry out an operation in a batch of its own, and commit the batch.
 
         Returns:
-            What it returned, and the sequence of the newest batch that was kept then.
+            The operation's value, and the sequence of the newest batch that is committed then.
 
         Raises:
-            SpexError: What the operation or the store raised; nothing was changed.
-            BaseException: Anything else has come in between, and the tenure is of no use any more: `busy` says so.
+            SpexError: The operation or the store raised it; nothing was changed.
+            BaseException: Any other exception came in between. `busy` stays set: the tenure must be replaced.
         """
         batch = self.batch
         self.busy = True
         mark = batch.mark()
         try:
             value = self._run(operation, arguments, call)
-            # Before it is kept: afterwards a call that interrupts this one may have others kept on top.
+            # Read before the commit: right after it, a call that interrupts this one may commit further batches.
             kept = self.store.last + batch.dirty
             batch.commit()
         except SpexError as error:
-            # An error that a signal handler has raised may have come at any place: nothing can be undone then.
+            # A signal handler may raise at any place, so the state in memory is not known: no rollback is possible.
             foreign = interruption(error)
             if foreign is not None:
                 raise foreign from None
@@ -85,7 +85,7 @@ class Tenure:
         return self.service.operations[operation](*arguments, call=call)
 
     def is_due_sooner(self) -> bool:
-        """Return whether something is due at another time than when this was asked last, or upkeep is due sooner."""
+        """Return whether the next due time differs from the last call's, or upkeep has become due sooner."""
         due, upkeep = self.service.next_due(), self.store.next_upkeep
         if due == self._due and upkeep >= self._upkeep:
             return False
@@ -94,10 +94,10 @@ class Tenure:
 
     @_inside
     def tick(self, now: int) -> int | None:
-        """Do a portion of what is due, and keep it; return when the next is.
+        """Do a portion of the work that is due, and commit it; return when the next is due, or None.
 
         Raises:
-            StoreError: It could not be done; nothing was changed.
+            StoreError: The store failed; nothing was changed.
         """
         service, batch = self.service, self.batch
         self.busy = True
@@ -110,7 +110,7 @@ class Tenure:
                 due = service.next_due()
         except StoreError:
             batch.rollback(mark)
-            batch.commit()  # of nothing: what was read for it is let go
+            batch.commit()  # the batch is empty: this only releases the read view
             self.busy = False
             raise
         self.busy = False
@@ -118,25 +118,29 @@ class Tenure:
 
     @_inside
     def upkeep(self) -> None:
-        """Do what is due in the store.
+        """Do the store's due maintenance.
 
         Raises:
-            StoreError: The store cannot keep its promises any more.
+            StoreError: The store cannot keep its guarantees any more.
         """
         self.store.upkeep()
         self._upkeep = self.store.next_upkeep
 
     @_inside
     def make_room(self) -> None:
-        """Wait until the store takes something again.
+        """Wait until the store accepts writes again.
 
         Raises:
-            StoreError: Checkpoints fail.
+            StoreError: Checkpoints keep failing.
         """
         self.store.make_room()
 
     @_inside
     def close(self) -> None:
-        """Write everything out and let go of the store."""
+        """Roll back, write everything to the disk, and close the store.
+
+        Raises:
+            StoreError: Not everything could be written.
+        """
         self.batch.rollback()
         self.store.close()

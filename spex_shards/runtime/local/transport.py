@@ -1,4 +1,4 @@
-"""The way to a shard in the calling process: no pipe, no process."""
+"""The transport to a shard in the calling process: without pipes or other processes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ _transports: weakref.WeakSet[LocalTransport] = weakref.WeakSet()
 
 @dataclass(slots=True, eq=False)
 class _Left:
-    """A request that a call inside another call of its thread has left.
+    """A posted request that interrupted another call of its thread, and is left for that call to carry out.
 
-    `attempt` is the tenure in which it was begun last, and the sequence of the batch that would keep it there. `done`:
-    somebody has applied it, or said why it cannot be.
+    Attributes:
+        attempt: The tenure in which it was last begun, and the sequence under which its batch would be committed there.
+        done: Whether it is applied, or failed and was reported.
     """
 
     operation: Operation
@@ -48,7 +49,7 @@ class _Left:
 
 
 class _Applied(Exception):
-    """Another call has applied it meanwhile."""
+    """Another call has applied the request meanwhile."""
 
 
 class LocalTransport:
@@ -57,14 +58,14 @@ class LocalTransport:
     Args:
         directory: Its data directory, of one shard.
         options: The options.
-        mailbox: Where messages go.
+        mailbox: Receives the messages.
 
     Attributes:
-        inherited: Whether it is the parent's of this forked child.
+        inherited: Whether this is a forked child, and the transport belongs to its parent.
         shard: The shard.
 
     Raises:
-        DataDirError: The directory is locked, damaged, of another layout, or cannot be used.
+        DataDirError: The directory is locked, damaged, has another layout, or cannot be used.
     """
 
     shard_count: Final = 1
@@ -90,15 +91,15 @@ class LocalTransport:
     def _start_mailbox(self) -> None:
         try:
             self._mailbox.start()
-        except RuntimeError as error:  # what the system has no thread for
+        except RuntimeError as error:  # the system gives no thread
             text = f"this process cannot start the threads that a manager needs: {error}"
             raise DataDirError(text, path=str(self._directory.path)) from error
 
     def check(self) -> None:
-        """Do nothing where it can be used.
+        """Raise if this is a forked child.
 
         Raises:
-            DataDirLocked: It is the parent's of this forked child.
+            DataDirLocked: The transport belongs to the parent.
         """
         if self.inherited:
             raise DataDirLocked(
@@ -108,14 +109,14 @@ class LocalTransport:
             )
 
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002 - there is one
-        """Carry an operation out, durably; return its plain answer."""
+        """Carry out an operation; return its plain answer once its changes are durable."""
         value = self._carry_out(operation, arguments)
         if isinstance(value, SpexError):
             raise value
         return value
 
     def post(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:  # noqa: ARG002
-        """Carry an operation out; or, inside another call of this thread, leave it to that one, on its way out."""
+        """Carry out an operation now, or, inside another call of this thread, when that call is about to return."""
         self.check()
         if self.shard.is_inside():
             self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident()))
@@ -123,7 +124,7 @@ class LocalTransport:
             self._note(lambda: self._carry_out(operation, arguments))
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Carry an operation out on the one shard."""
+        """Carry out an operation on the one shard."""
         outcomes: dict[int, Any] = {}
         for shard, of_shard in arguments.items():
             try:
@@ -135,17 +136,17 @@ class LocalTransport:
         return outcomes
 
     def declare(self, name: str, arguments: tuple[Any, ...]) -> None:  # noqa: ARG002
-        """Make something known to the service."""
+        """Give the service a declaration."""
         self._carry_out(DECLARE, arguments)
 
     def flush(self, timeout: float | None) -> list[SpexError]:  # noqa: ARG002 - nothing is ever on its way here
-        """Return what could not be applied; everything else is applied already."""
+        """Return the errors that were not returned before; everything else is applied already."""
         self.check()
         self._apply_left()
         return unapplied(*self._failures.take(), "observations")
 
     def shards(self) -> list[ShardInfo]:
-        """Return the one shard: this process."""
+        """Return the status of the one shard: this process."""
         self.check()
         return [ShardInfo(0, os.getpid(), ShardStatus.READY, 0, None)]
 
@@ -169,12 +170,12 @@ class LocalTransport:
         """Do nothing: the one shard lives as long as its process."""
 
     def close(self, timeout: float) -> list[SpexError]:  # noqa: ARG002
-        """Write everything out and give the directory back; return what could not be applied."""
+        """Write everything to the store and unlock the directory; return the errors that were not returned before."""
         self.check()
         try:
             self._apply_left()
         except ManagerClosed:
-            pass  # another close was first
+            pass  # another close was first, and has applied them
         failure = self.shard.stop()
         _transports.discard(self)
         errors = unapplied(*self._failures.take(), "observations")
@@ -200,7 +201,7 @@ class LocalTransport:
         self._mailbox.put(0, decode_value(message))
 
     def _apply_left(self) -> None:
-        """Apply what calls inside other calls of their thread have left."""
+        """Carry out the posted requests that interrupted other calls of their thread."""
         while self._left:
             left = self._left[0]
             if not self._is_applied(left):
@@ -211,10 +212,10 @@ class LocalTransport:
 
     def _apply_one(self, left: _Left) -> None:
         def begins(tenure: Tenure) -> None:
-            # A call that comes in the middle of this one, or of another thread, may have applied it.
+            # A call of another thread, or one that interrupted this one, may have applied it.
             if self._is_applied(left):
                 raise _Applied
-            left.attempt = tenure, tenure.store.last + 1  # if this call is cut off, it tells whether it was kept
+            left.attempt = tenure, tenure.store.last + 1  # if this call is cut off, this tells whether it was committed
 
         def step() -> Any:
             return self.shard.carry_out(
@@ -241,7 +242,7 @@ class LocalTransport:
 
 def _after_fork_in_child() -> None:
     for transport in list(_transports):
-        # The environment is the parent's: it is neither used nor closed here, and the lock is not ours.
+        # The LMDB environment and the lock belong to the parent: the child neither uses nor closes the environment.
         transport.inherited = True
         transport.shard.drop()
 

@@ -1,1 +1,1 @@
-"""What processes say to one another, without input or output."""
+"""The protocol between processes: messages, encodings and sessions, without input or output."""

@@ -1,15 +1,14 @@
-"""Values ⇄ bytes. The only importer of msgpack.
+"""Encodes values as bytes, and decodes them. The only module that imports msgpack.
 
-Three forms, all msgpack with the extension types below:
+There are three forms, all msgpack with the extension types below:
 
-* **canonical** — identifiers. Equal identifiers, and only they, have equal bytes; the bytes are the identity, the
-  key on disk and what is routed by. Lists and tuples are one thing and come back as tuples; dict order does not
-  count.
+* **canonical** — identifiers. Equal identifiers, and only they, have equal bytes, which are the key on disk and what is
+  routed by. Lists and tuples count as equal and come back as tuples; the order of a dict does not count.
 * **value** — `meta`, messages and errors' contexts. Lists come back as lists, tuples as tuples; NaN is allowed.
-* **plain** — our own rows and frames: None, bool, int, float, str, bytes, lists and dicts only.
+* **plain** — the package's own rows and frames: None, bool, int, float, str, bytes, lists and dicts only.
 
-Stored bytes never cause an import: an Enum member, or an object that is registered by its name, comes back as the
-object when it is there in this process, and as a `Reference` otherwise.
+Decoding never imports anything. An Enum member, or an object that is registered under a name, comes back as that object
+if it is loaded in this process, and as a `Reference` otherwise. Timestamps of msgpack are read as floats.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from ..system.turns import interruption, times_running
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 MAX_NESTING: Final = 32
 _DEEPEST: Final = 6 * MAX_NESTING
-"""Errors and instances within values have depths of their own."""
+"""The limit when reading. It is higher, because errors and instances inside a value start a nesting of their own."""
 
 BIG_INT, UUID_, DATETIME, DECIMAL, ENUM, TUPLE, DICT = 1, 2, 3, 4, 5, 7, 8
 FIRST_FREE: Final = 16
@@ -45,10 +44,11 @@ _PATH_LENGTHS: Final = {"enum": 3}
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _PLAIN: Final = frozenset({str, int, bytes, bool, type(None)})
 _Ext = msgpack.ExtType
-_DECIMALS: Final = Context(capitals=1)  # what `str` gives depends on the thread's own context
+_DECIMALS: Final = Context(capitals=1)  # a fixed context: the result of `str` depends on the thread's own context
 
 pack: Callable[[Any], bytes] = msgpack.packb
 """Pack a plain value."""
+_unpackb: Callable[..., Any] = partial(msgpack.unpackb, raw=False, strict_map_key=False, timestamp=1)
 
 
 class _Packers(threading.local):
@@ -65,25 +65,25 @@ _packers = _Packers()
 def pack_flat(value: Any) -> bytes:
     """Pack a plain value without dicts in it; half a microsecond faster than `pack`.
 
-    It uses one packer per thread. Packing a dict allocates, which may start a garbage collection, and with it some
-    finaliser that packs: the packer would be entered twice. Lists, tuples and scalars allocate nothing.
+    It reuses one packer per thread, which must not be entered twice: packing a dict allocates, and so may start a
+    garbage collection and a finaliser that packs as well. Lists, tuples and scalars allocate nothing.
     """
     try:
         return _packers.pack(value)  # type: ignore[no-any-return]
     except BaseException:
-        # Where there is no memory for the result, the packer keeps what it has packed, and would give it out next time.
+        # When memory runs out, the packer keeps the bytes packed so far and would return them next time: replace it.
         _packers.renew()
         raise
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
-    """Unpack a plain value; lists come back as lists.
+    """Unpack a plain value; lists come back as lists. Nothing is ever executed or imported.
 
     Raises:
-        ValueError: The bytes are no such value; nothing is ever executed or imported.
+        ValueError: The bytes are not a plain value.
     """
     try:
-        return msgpack.unpackb(data, use_list=True, raw=False, strict_map_key=False, ext_hook=_no_extension)
+        return _unpackb(data, use_list=True, ext_hook=_no_extension)
     except (ValueError, MemoryError):
         raise
     except Exception as error:
@@ -94,14 +94,14 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Stands for an Enum member (`kind` "enum") or another object with a name that is not loaded here.
+    """Stands for an Enum member (`kind` "enum"), or another named object, that is not loaded in this process.
 
-    `path` is (module, qualified name of the Enum, member), or (name,) for other kinds. As an identifier it is what it
-    stands for.
+    `path` is (module, qualified name of the Enum, member), or (name,) for other kinds. As an identifier, a reference
+    equals the object that it stands for.
 
     Raises:
-        TypeError: The path is no tuple of `str`.
-        ValueError: Another kind, or a path of another length than the kind's.
+        TypeError: The path is not a tuple of `str`.
+        ValueError: The kind is unknown, or the path does not have that kind's length.
     """
 
     kind: str
@@ -126,13 +126,13 @@ _code_of_kind = {"enum": ENUM}
 
 
 def register_named(code: int, kind: str, name_of: Callable[[Any], str | None], find: Callable[[str], Any]) -> None:
-    """Have objects of a kind be parts of identifiers and values, by their names.
+    """Allow objects of a kind in identifiers and values; they are encoded by their names.
 
     Args:
         code: The extension type, below `FIRST_FREE`; it must never change.
-        kind: What a `Reference` to one that is not loaded here says.
-        name_of: Returns the name of an object of that kind, and None for all others.
-        find: Returns the object of a name, or None where it is not loaded.
+        kind: The kind of the `Reference` that stands for an object which is not loaded.
+        name_of: Returns the name of an object of that kind, and None for all other objects.
+        find: Returns the object of a name, or None if it is not loaded.
     """
     _named[code] = _Named(kind, name_of, find)
     _code_of_kind[kind], _PATH_LENGTHS[kind] = code, 1
@@ -143,7 +143,7 @@ def canonical(identifier: Any) -> bytes:
     """Return the canonical bytes of an identifier.
 
     Raises:
-        TypeError: A part of it has a type that no identifier may have (subclasses and NaN included).
+        TypeError: A part has a type that identifiers must not have (subclasses and NaN included).
         ValueError: Lone surrogates, nesting over 32, or more than 64 KiB.
     """
     kind = type(identifier)
@@ -164,10 +164,10 @@ def canonical(identifier: Any) -> bytes:
 
 
 def identifier_of(data: bytes) -> Any:
-    """Return the identifier of canonical bytes.
+    """Return the identifier that canonical bytes stand for.
 
     Raises:
-        ValueError: They are none.
+        ValueError: The bytes are malformed.
     """
     return _load(data, _canonical_hook, use_list=False)
 
@@ -176,8 +176,8 @@ def encode(value: Any, extra: Callable[[Any], Any] | None = None) -> bytes:
     """Return the bytes of a value (`meta`, a message, a context).
 
     Args:
-        value: What to encode.
-        extra: Asked for values of other types; returns a `msgpack.ExtType` made by `extension`, or raises TypeError.
+        value: The value.
+        extra: Called with a part of any other type; returns the result of `extension`, or raises TypeError.
 
     Raises:
         TypeError: A part has a type that cannot be encoded.
@@ -190,7 +190,7 @@ def encode(value: Any, extra: Callable[[Any], Any] | None = None) -> bytes:
 
 
 def decode(data: bytes, extra: Callable[[int, bytes], Any] | None = None) -> Any:
-    """Return the value of `encode`'s bytes; `extra` is asked for extension types from `FIRST_FREE` on."""
+    """Return the value that `encode` made the bytes from; `extra` reads extension types from `FIRST_FREE` on."""
 
     def hook(code: int, payload: bytes) -> Any:
         if code >= FIRST_FREE and extra is not None:
@@ -205,10 +205,10 @@ def decode(data: bytes, extra: Callable[[int, bytes], Any] | None = None) -> Any
 
 
 def encode_meta(meta: object) -> bytes | None:
-    """Return the bytes of an instance's `meta`: None or a dict with `str` keys.
+    """Return the bytes of an instance's `meta`, which must be None or a dict with `str` keys.
 
     Raises:
-        TypeError: It is something else, or has a value of another type than identifiers' parts.
+        TypeError: `meta` is something else, or a part has a type that identifiers must not have.
         ValueError: Lone surrogates, or nesting over 32.
     """
     if meta is None:
@@ -219,7 +219,7 @@ def encode_meta(meta: object) -> bytes | None:
 
 
 def extension(code: int, payload: bytes) -> Any:
-    """Make an extension value, for `encode`'s `extra`."""
+    """Return an extension value, for the `extra` of `encode`."""
     return _Ext(code, payload)
 
 
@@ -231,14 +231,14 @@ _depth = _Depth()
 
 
 def _load(data: bytes, hook: Callable[[int, bytes], Any], *, use_list: bool) -> Any:
-    # Extension types within extension types come back here by way of C: without a bound they would exhaust its stack.
+    # Nested extension types call this function again through C code: without a limit they would exhaust the C stack.
     if _depth.value > _DEEPEST:
         _depth.value = times_running(_load) - 1
         if _depth.value > _DEEPEST:
             raise ValueError("malformed bytes: nested too deeply")
     _depth.value += 1
     try:
-        return msgpack.unpackb(data, use_list=use_list, raw=False, strict_map_key=False, ext_hook=hook)
+        return _unpackb(data, use_list=use_list, ext_hook=hook)
     except (ValueError, MemoryError):
         raise
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a supervisor is told by its owner, as data."""
+"""The options that an owner sends to its supervisor."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any, Self
 class SupervisorConfig:
     """The options of a supervisor; times in seconds.
 
-    `host` is where the function is that makes the `Host` (``module:function``; a module that starts nothing when it is
-    imported), and `host_options` what it is given. `embedded` says that the supervisor ends with its owner.
+    Attributes:
+        host: The function that creates the `Host`, as ``module:function``; importing the module must start nothing.
+        host_options: The first argument of that function.
+        embedded: Whether the supervisor ends together with its owner.
     """
 
     data_dir: str
@@ -31,12 +33,12 @@ class SupervisorConfig:
     search_path: list[str]
 
     def plain(self) -> dict[str, Any]:
-        """Return the plain form, for a frame; paths are bytes there, as they need be no UTF-8."""
+        """Return the plain form, for a frame. Paths become bytes there, because they need not be valid UTF-8."""
         path = os.fsencode(self.data_dir)
         return {**asdict(self), "data_dir": path, "search_path": [os.fsencode(place) for place in self.search_path]}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Self:
-        """Return what a plain form says."""
+        """Return the options that a plain form stands for."""
         places = [os.fsdecode(place) for place in plain["search_path"]]
         return cls(**{**plain, "data_dir": os.fsdecode(plain["data_dir"]), "search_path": places})

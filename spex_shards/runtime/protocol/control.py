@@ -1,8 +1,8 @@
-"""What a supervisor, its workers, its clients and its owner say to each other.
+"""The control messages between a supervisor, its workers, its clients and its owner.
 
-A message on the wire is a list: its word, then its fields. Each direction has a `Vocabulary`, which says what may come
-and of which types; whatever else comes is a `ProtocolError`. A field with a default may be missing: a version that did
-not know it may have sent the message.
+A message on the wire is a list: its word, then its fields. Each direction has a `Vocabulary` of the messages and field
+types that it allows; anything else is a `ProtocolError`. A field with a default may be missing, because an older
+version that does not know the field may have sent the message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .requests import OLDEST_PROTOCOL, ProtocolError
 
 
 class Message(Protocol):
-    """A message: a NamedTuple of plain values."""
+    """A control message: a NamedTuple of plain values."""
 
     def __len__(self) -> int: ...
 
@@ -26,7 +26,7 @@ class Message(Protocol):
 
 
 class Attach(NamedTuple):
-    """Take this process in: its protocol versions, and 16 bytes that no other client has."""
+    """A client asks to be attached; it names its protocol versions and its unique id of 16 bytes."""
 
     newest: int
     client_id: bytes
@@ -34,26 +34,26 @@ class Attach(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Give this client a channel to a shard."""
+    """A client asks for a channel to a shard."""
 
     shard: int
 
 
 class Revive(NamedTuple):
-    """Start a shard again that was given up."""
+    """A client asks to restart a shard that was given up."""
 
     shard: int
 
 
 class AskStatus(NamedTuple):
-    """Tell the status of all shards."""
+    """A client asks for the status of all shards."""
 
 
 # ---------------------------------------------------------------------- the supervisor to a client
 
 
 class Attached(NamedTuple):
-    """This process is taken in: how many shards there are, the version that is spoken, most bytes of a request."""
+    """The client is attached; says the number of shards, the protocol version and the largest request in bytes."""
 
     shards: int
     pid: int
@@ -62,14 +62,14 @@ class Attached(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """None of the client's protocol versions is spoken here."""
+    """The client is refused: the supervisor speaks none of its protocol versions, only `oldest` to `newest`."""
 
     oldest: int
     newest: int
 
 
 class Ends(NamedTuple):
-    """A channel to a shard; its ends (requests, replies, events) come beside the message."""
+    """The client gets a channel to a shard; its pipe ends (requests, replies, events) come with the message."""
 
     shard: int
     generation: int
@@ -94,19 +94,19 @@ class Failed(NamedTuple):
 
 
 class Up(NamedTuple):
-    """A shard that was given up is there again."""
+    """A shard that was given up is ready again."""
 
     shard: int
 
 
 class Revived(NamedTuple):
-    """A shard is started again, as this client wished; the answer to `Revive`."""
+    """A shard is being restarted at this client's request; the answer to `Revive`."""
 
     shard: int
 
 
 class Status(NamedTuple):
-    """The status of all shards, a row each; the answer to `AskStatus`."""
+    """The status of all shards, one row each; the answer to `AskStatus`."""
 
     rows: list[Any]
 
@@ -115,7 +115,7 @@ class Status(NamedTuple):
 
 
 class Serve(NamedTuple):
-    """Take a client; the shard's ends of its channel (requests, replies, events) come beside the message."""
+    """The worker gets a new client; the shard's pipe ends (requests, replies, events) come with the message."""
 
     client_id: bytes
     pid: int
@@ -123,35 +123,35 @@ class Serve(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Give a sign of life."""
+    """The supervisor asks for a sign of life."""
 
 
 class Drain(NamedTuple):
-    """Answer what has arrived, and end."""
+    """The worker must answer all requests that have arrived, then end."""
 
 
 class Ready(NamedTuple):
-    """The shard is open."""
+    """The worker has opened its shard."""
 
 
 class Pong(NamedTuple):
-    """A sign of life."""
+    """The worker gives a sign of life."""
 
 
 class BootFailed(NamedTuple):
-    """The shard cannot be opened, and trying again would not help; an error's plain form."""
+    """The worker cannot open its shard, and another attempt would fail too; carries an error's plain form."""
 
     error: list[Any]
 
 
 class NotYet(NamedTuple):
-    """The shard cannot be opened for want of something that may come back."""
+    """The worker lacks a resource to open its shard that may become available later."""
 
     why: str
 
 
 class Dying(NamedTuple):
-    """Why the process is about to end."""
+    """The worker says why it is about to end."""
 
     why: str
 
@@ -166,28 +166,28 @@ class Started(NamedTuple):
 
 
 class StartFailed(NamedTuple):
-    """There is no supervisor; an error's plain form."""
+    """The supervisor could not start; carries an error's plain form."""
 
     error: list[Any]
 
 
 class Stopped(NamedTuple):
-    """All workers have ended; what was not as it should be."""
+    """All workers have ended; `abnormal` lists those that did not end properly."""
 
     abnormal: list[Any]
 
 
 class Died(NamedTuple):
-    """Why the supervisor ends."""
+    """The supervisor says why it is about to end."""
 
     why: str
 
 
 class Vocabulary:
-    """The messages that may go in one direction.
+    """The messages that are allowed in one direction.
 
     Args:
-        words: The word of each message.
+        words: Word on the wire → message class.
     """
 
     def __init__(self, words: dict[str, type[Any]]) -> None:
@@ -195,18 +195,18 @@ class Vocabulary:
         self._classes = {word: (cls, _types(cls)) for word, cls in words.items()}
 
     def plain(self, message: Message) -> list[Any]:
-        """Return a message as it goes over the wire."""
+        """Return a message in the form in which it is sent."""
         return [self._words[type(message)], *message]  # type: ignore[misc]
 
     def knows(self, plain: list[Any]) -> bool:
-        """Return whether a message's word is one of this direction."""
+        """Return whether a message's word belongs to this direction."""
         return plain[0] in self._classes
 
     def read(self, plain: Any) -> Any:
-        """Return the message that a plain value is.
+        """Return the message of a plain value.
 
         Raises:
-            ProtocolError: It is none of this direction; names the field, its type and the value got.
+            ProtocolError: The value is no message of this direction; names the field, its type and the value got.
         """
         try:
             word, *values = plain

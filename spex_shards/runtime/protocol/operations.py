@@ -82,27 +82,32 @@ UNKNOWN: Final = Operation("unknown", CALL, changes=False, posts=True, check=_un
 
 
 class Operations:
-    """All operations of a service, found by what stands on the wire."""
+    """All operations of a service, found by what stands on the wire.
+
+    Attributes:
+        by_code: Number on the wire → the operation, and whether nobody waits for its answer; without those that go by
+            their names.
+    """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        self._by_code: dict[int, tuple[Operation, bool]] = {}
+        self.by_code: dict[int, tuple[Operation, bool]] = {}
         self._by_name: dict[str, Operation] = {}
         for operation in (*operations, STATS):
             if operation.code == CALL:
                 self._by_name[operation.name] = operation
                 continue
-            self._by_code[operation.code] = operation, False
+            self.by_code[operation.code] = operation, False
             if operation.posts:
-                self._by_code[operation.code | NOWAIT] = operation, True
+                self.by_code[operation.code | NOWAIT] = operation, True
 
-    def find(self, code: int, arguments: list[Any]) -> tuple[Operation, bool]:
-        """Return the operation of a number, and whether nobody waits; a name is taken from the arguments.
+    def named(self, code: int, arguments: list[Any]) -> tuple[Operation, bool]:
+        """Return the operation whose name is the first argument, which is taken out, and whether nobody waits.
 
         Raises:
-            KeyError: No operation has that number.
+            KeyError: The number is not `CALL`: no operation has it.
         """
         if code & ~NOWAIT != CALL:
-            return self._by_code[code]
+            raise KeyError(code)
         name = arguments[0] if arguments else None
         operation = self._by_name.get(name) if type(name) is str else None
         if operation is None or (code & NOWAIT and not operation.posts):

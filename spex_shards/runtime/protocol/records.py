@@ -1,7 +1,7 @@
-"""One versioned form, for disk and wire, of everything that is stored or sent.
+"""The versioned form of everything that is stored or sent.
 
-A row is ``msgpack([...]) + 4-byte checksum`` (xxh32 of the payload). Rows of a kind that may change carry a version
-as their first entry. Reading checks the checksum, the version and the shape; it never imports or executes anything.
+A row is ``msgpack([...]) + 4-byte checksum`` (xxh32 of the payload). Rows of a kind that may change carry a version as
+their first entry. Reading checks the checksum, the version and the shape; it never imports or executes anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import codec
 
 _ERROR: Final = codec.FIRST_FREE + 1
 MOST_NESTED_ERRORS: Final = 3
-"""So deep may errors lie in the contexts of errors."""
+"""How deep errors may be nested in the contexts of other errors."""
 _to_plain: dict[type, tuple[int, Callable[[Any], Any]]] = {}
 _of_plain: dict[int, Callable[[Any], Any]] = {}
 
@@ -31,22 +31,26 @@ _nesting = _Nesting()
 
 
 def seal(value: Any) -> bytes:
-    """Return the row of a plain value."""
+    """Return the row that stores a plain value."""
     payload = codec.pack(value)
     return payload + xxhash.xxh32_digest(payload)
 
 
 def seal_flat(value: Any) -> bytes:
-    """Return the row of a plain value without dicts in it, faster."""
+    """Return the row that stores a plain value without dicts; faster than `seal`."""
     payload = codec.pack_flat(value)
     return payload + xxhash.xxh32_digest(payload)
 
 
 def unseal(row: bytes, what: str) -> Any:
-    """Return the plain value of a row.
+    """Return the plain value that a row stores.
+
+    Args:
+        row: The row.
+        what: What the row is, for the error.
 
     Raises:
-        StoreError: The row is damaged; names `what` it is.
+        StoreError: The row is damaged; names `what`.
     """
     payload = row[:-4]
     if xxhash.xxh32_digest(payload) != row[-4:]:
@@ -58,33 +62,43 @@ def unseal(row: bytes, what: str) -> Any:
 
 
 def register_value(code: int, cls: type, to_plain: Callable[[Any], Any], of_plain: Callable[[Any], Any]) -> None:
-    """Have values of a class sent in messages and errors' contexts.
+    """Allow values of a class in messages and in errors' contexts.
 
     Args:
-        code: The extension type, from `codec.FIRST_FREE` on, which no other class has; it must never change.
-        cls: The class; subclasses are not meant.
+        code: The extension type, from `codec.FIRST_FREE` on. Each class has its own, and it must never change.
+        cls: The class itself; its subclasses are not included.
         to_plain: Returns a value's plain form.
-        of_plain: Returns the value of a plain form; raises ValueError where it is none.
+        of_plain: Returns the value of a plain form; raises ValueError if the form is malformed.
     """
     _to_plain[cls] = code, to_plain
     _of_plain[code] = of_plain
 
 
 def encode_value(value: Any) -> bytes:
-    """Return the bytes of a message or context: identifiers' types, errors, and what is registered."""
+    """Return the bytes of a message or context: values of identifiers' types, errors, and registered classes.
+
+    Raises:
+        TypeError: A part has a type that cannot be encoded.
+        ValueError: Lone surrogates, or nesting over 32.
+    """
     return codec.encode(value, _extra)
 
 
 def decode_value(data: bytes) -> Any:
-    """Return what `encode_value` was given."""
+    """Return the value that `encode_value` made the bytes from.
+
+    Raises:
+        ValueError: The bytes are malformed.
+    """
     return codec.decode(data, _read_extra)
 
 
 def error_plain(error: SpexError) -> list[Any]:
-    """Return an error's plain form: code, text, context, and the text of what caused it.
+    """Return an error's plain form: code, text, context, and the text of its cause.
 
-    A context entry that cannot be sent is replaced by its `repr`; a user's subclass is named by ``class``. Whatever a
-    user's error does, its form can be packed.
+    A context entry that cannot be sent is replaced by its `repr`. For a subclass that the application defines, the
+    context gets an entry ``class`` with its name. The plain form can always be packed, whatever the application's error
+    class does.
     """
     context = _context_plain(error)
     code = code_of(type(error))
@@ -103,7 +117,7 @@ def _text_of(error: SpexError) -> str:
 
 
 def _context_plain(error: SpexError) -> dict[str, bytes]:
-    # An error may hold errors, and in the end itself: those that lie deep are sent without a context.
+    # An error's context may hold errors, even the error itself: beyond a depth they are sent without their context.
     if _nesting.depth >= MOST_NESTED_ERRORS:
         _nesting.depth = times_running(_context_plain) - 1
     if not isinstance(error.context, dict) or _nesting.depth >= MOST_NESTED_ERRORS:
@@ -118,10 +132,10 @@ def _context_plain(error: SpexError) -> dict[str, bytes]:
 
 
 def error_of(plain: Any) -> SpexError:
-    """Make the error of a plain form.
+    """Return the error that a plain form stands for.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The form is malformed.
     """
     try:
         code, text, context, cause = plain

@@ -63,7 +63,10 @@ def read_request(plain: Any, operations: Operations) -> Request:
     try:
         number, acknowledged, code, thread, *arguments = plain
         notice = NOTICES.get(code)
-        operation, nowait = operations.find(code, arguments) if notice is None else (notice, False)
+        if notice is not None:
+            operation, nowait = notice, False
+        else:
+            operation, nowait = operations.by_code.get(code) or operations.named(code, arguments)
     except (TypeError, ValueError, KeyError):
         raise ProtocolError(f"a malformed request: {show(plain)}") from None
     if type(number) is not int or type(acknowledged) is not int or type(thread) is not int or number < 0:

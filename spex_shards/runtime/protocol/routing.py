@@ -1,8 +1,8 @@
-"""Identifier → shard, stable for ever: data on disk depends on it.
+"""Finds the shard of an identifier. The function must never change: data on disk depends on it.
 
-``slot = xxh3_64(canonical bytes) mod 16384``, and a table slot → shard made by jump consistent hash (Lamping and
-Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014), so that growing from N to M shards moves only
-the share that must move.
+``slot = xxh3_64(canonical bytes) mod 16384``, and a table slot → shard made by jump consistent hash (Lamping and Veach,
+"A Fast, Minimal Memory, Consistent Hash Algorithm", 2014). So when a directory grows from N to M shards, only the
+necessary share of identifiers moves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def slot_of(canonical: bytes) -> int:
 
 
 def table(shards: int) -> tuple[int, ...]:
-    """Return the shard of each slot, for a directory of `shards` shards."""
+    """Return the shard of each slot, for a directory with `shards` shards."""
     return tuple(_jump(slot, shards) for slot in range(SLOTS))
 
 

@@ -1,4 +1,4 @@
-"""A request of a client, from the call that makes it to its answer."""
+"""A client's request, from the call that makes it to its answer."""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ from .answers import Answer
 from .operations import CALL, NOWAIT, STATS, Operation
 
 LENGTH: Final = 4
-"""Bytes of the length in front of a frame."""
+"""The number of bytes of the length in front of a frame."""
 _HEAD: Final = struct.Struct(">IBBQBQ")
-"""How a request's frame begins: its length; then, as msgpack, an array, the number, and what is acknowledged."""
+"""The start of a request's frame: its length; then, as msgpack, an array, the number, and the acknowledged number."""
 _HEAD_AND_MORE: Final = _HEAD.size - 1
 _U64: Final = 0xCF
 
 
 class Sent:
-    """A request on its way, from before it has a number until its answer is there.
-
-    The caller who made it keeps it, and finds its answer in it, whichever session it went through.
+    """A client's request. Its caller keeps it and reads the answer from it, whichever session delivers that answer.
 
     Args:
-        operation: What is asked for.
-        thread: The thread that asks.
-        arguments: Its arguments.
-        waits: Whether somebody waits for its answer.
+        operation: The operation.
+        thread: The calling thread.
+        arguments: The operation's arguments.
+        waits: Whether a caller waits for the answer.
 
     Attributes:
         changes: Whether it changes something.
-        number: Its place among the requests of its client to that shard; 0: it has none yet.
+        number: Its number among the client's requests to that shard; 0: it has none yet.
         data: Its frame; only once it has a number.
-        size: Bytes of the frame.
-        answer: Its answer, once `done`; None is plain success.
+        size: The frame's length in bytes.
+        answer: Its answer, once `done`; None stands for success without a value.
         done: Whether it is answered.
-        given_up: Whether its answer is known before it is sent.
+        given_up: Whether its answer was decided before it was sent.
     """
 
-    # Defaults of the class: one is made for each observation, and most never have more than a number.
+    # Class attributes as defaults, for speed: one object is made per observation, and most only ever get a number.
     number = 0
     data = b""
     answer: Answer | None = None
@@ -58,15 +56,16 @@ class Sent:
         self.size = _HEAD_AND_MORE + len(packed)
 
     def numbered(self, number: int, acknowledged: int) -> bytes:
-        """Take a number; return the frame."""
+        """Set the request's number, and return its frame."""
         packed = self._packed
         self.number = number
-        # An array of fewer than sixteen parts: one byte says so, and the parts follow. Two more come in front.
+        # In msgpack, an array of fewer than 16 parts begins with one byte that has the count. Two parts are added in
+        # front of the packed ones, so the count grows by two.
         self.data = data = _HEAD.pack(self.size - LENGTH, packed[0] + 2, _U64, number, _U64, acknowledged) + packed[1:]
         return data
 
     def give_up(self, error: list[Any], acknowledged: int) -> None:
-        """Have it answered with an error; in its place goes a question that takes its number and does nothing."""
+        """Answer the request with an error. A question that changes nothing is sent under its number in its place."""
         question = Sent(STATS, 0, (), waits=True)
         self.data = question.numbered(self.number, acknowledged)
         self.size, self.changes = question.size, False

@@ -319,7 +319,8 @@ class ServerSession:
         self._next += 1
         if request.acknowledged >= request.number:
             raise ProtocolError(f"request {request.number} says that it is answered already")
-        self._forget(request.acknowledged)
+        if self._remembered:
+            self._forget(request.acknowledged)
         return request.number > self.applied or not request.operation.changes
 
     def put_back(self) -> None:
@@ -339,8 +340,10 @@ class ServerSession:
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
         """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
         row = records.seal_flat((self.applied, self.events, self.gone))
-        answers = {**self._refused, **self._fresh}
-        return row, {number: records.seal(answer) for number, answer in answers.items()}, self._dropped
+        answers: dict[int, bytes] = {}
+        if self._fresh or self._refused:  # else every request succeeded and has nothing to say, as nearly always
+            answers = {number: records.seal(answer) for number, answer in {**self._refused, **self._fresh}.items()}
+        return row, answers, self._dropped
 
     def committed(self) -> None:
         """The batch was kept."""
@@ -367,9 +370,8 @@ class ServerSession:
         self._remembered[number] = self._refused[number] = answer
 
     def _forget(self, upto: int) -> None:
-        if self._remembered:
-            done = [number for number in self._remembered if number <= upto]
-            for number in done:
-                del self._remembered[number]
-                self._refused.pop(number, None)
-            self._dropped += done
+        done = [number for number in self._remembered if number <= upto]
+        for number in done:
+            del self._remembered[number]
+            self._refused.pop(number, None)
+        self._dropped += done

@@ -1,7 +1,7 @@
-"""Functions and classes that travel by value. The only place where bytes are unpickled.
+"""Sends functions and classes by value. This is the only module that unpickles bytes.
 
-They come only from an attached client of the same user, and never from disk: predicates, and handlers and classes that
-cannot be imported by name.
+It does so for predicates, and for handlers and classes that cannot be imported by name. The bytes come only from an
+attached client of the same user, never from disk.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _reducers: dict[type, _Reduce] = {}
 
 
 def register_class(metaclass: type, reduce: _Reduce) -> None:
-    """Have classes of a metaclass taken apart by `reduce`, as `copyreg` knows it; dill does it in a way of its own.
+    """Have classes of a metaclass pickled by `reduce`, a function as for `copyreg`, instead of in dill's own way.
 
-    To be called before anything is shipped.
+    Call it before anything is shipped.
     """
     _reducers[metaclass] = reduce
 
 
 def ship(function: Any) -> bytes:
-    """Return the bytes of a function or class.
+    """Return a function or class as bytes.
 
-    What can be imported by name travels as a name, modules included; everything else (lambdas, closures, ``__main__``)
-    by value, with the globals that it uses.
+    Objects that can be imported by name, modules included, are sent as names. Everything else (lambdas, closures,
+    ``__main__``) is sent by value, together with the globals that it uses.
 
     Raises:
-        TypeError: It cannot be shipped; names what holds it back.
+        TypeError: It cannot be shipped; the text names the part that prevents it.
     """
     file = io.BytesIO()
     try:
@@ -45,7 +45,11 @@ def ship(function: Any) -> bytes:
 
 
 def unship(data: bytes) -> Callable[..., Any]:
-    """Return the function or class of `ship`'s bytes. Runs code; for bytes of an attached client only."""
+    """Return the function or class that `ship` made the bytes from. Runs code: only for bytes of an attached client.
+
+    Raises:
+        TypeError: The bytes hold something that cannot be called.
+    """
     import dill
 
     shipped = dill.loads(data)  # noqa: S301
@@ -56,7 +60,7 @@ def unship(data: bytes) -> Callable[..., Any]:
 
 @cache
 def _pickler() -> Any:
-    import dill  # 40 ms, and most programs never ship anything
+    import dill  # here, because the import takes 40 ms and most programs never ship anything
 
     class Pickler(dill.Pickler):  # type: ignore[misc]
         dispatch = type(dill.Pickler.dispatch)(dill.Pickler.dispatch)
@@ -68,7 +72,7 @@ def _pickler() -> Any:
 
 
 def _save_module(pickler: Any, module: types.ModuleType) -> None:
-    # dill would take a module that is not installed apart, with everything in it.
+    # dill would pickle a module that is not installed by value, with everything in it.
     pickler.save_reduce(import_module, (module.__name__,), obj=module)
 
 

@@ -22,11 +22,11 @@ from typing import Any, Final
 
 from ...errors import DataDirError
 from ..system.descriptors import lifted
+from ..system.stream import CHUNK
 from . import codec
 from .requests import ProtocolError
 from .sent import LENGTH
 
-CHUNK: Final = 65536
 MAX_MESSAGE: Final = 65536
 MAX_DESCRIPTORS: Final = 8
 _LONGEST_PATH: Final = 107
@@ -98,26 +98,6 @@ def receive_frame(connection: socket.socket, limit: int) -> Any:
             raise EOFError
         for plain in reader.feed(data):
             return plain
-
-
-def read_available(descriptor: int) -> bytes | None:
-    """Read what is there from a non-blocking descriptor; None: nothing yet; empty: the other end is closed."""
-    try:
-        return os.read(descriptor, CHUNK)
-    except BlockingIOError:
-        return None
-
-
-def write_available(descriptor: int, data: bytes | bytearray | memoryview) -> int:
-    """Write what fits to a non-blocking descriptor; return the number of bytes.
-
-    Raises:
-        OSError: The other end is closed.
-    """
-    try:
-        return os.write(descriptor, data)
-    except BlockingIOError:
-        return 0
 
 
 def pipe() -> tuple[int, int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
+from typing import Final
 
-def u64(number: int) -> bytes:
-    """Return an integer as it stands in keys."""
-    return number.to_bytes(8, "big")
-
-
-def u32(number: int) -> bytes:
-    """Return a small integer as it stands in keys."""
-    return number.to_bytes(4, "big")
+u64: Final[Callable[[int], bytes]] = struct.Struct(">Q").pack
+"""Return a 64-bit unsigned integer as it stands in keys; `struct.error` for any other."""
+u32: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
+"""Return a 32-bit unsigned integer as it stands in keys; `struct.error` for any other."""

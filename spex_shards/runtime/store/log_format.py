@@ -26,7 +26,7 @@ MAX_PAYLOAD: Final = (1 << 31) - 1
 _MAGIC: Final = b"spexlog1"
 _HEADER: Final = struct.Struct(">8sQQQQ")
 _CHECKSUM: Final = struct.Struct(">Q")
-_RECORD: Final = struct.Struct(">4sIQQQ")
+_RECORD: Final = struct.Struct(">IIQQQ")
 _SEED: Final = struct.Struct(">QIQQ")
 
 
@@ -78,6 +78,12 @@ class Record(NamedTuple):
 def pack_record(generation: int, sequence: int, synced: int, payload: bytes) -> bytes:
     """Return the bytes of a record.
 
+    Args:
+        generation: The file's.
+        sequence: The batch's number.
+        synced: The highest sequence known to be on the disk.
+        payload: The batch.
+
     Raises:
         ValueError: The payload is too long.
     """
@@ -86,7 +92,7 @@ def pack_record(generation: int, sequence: int, synced: int, payload: bytes) -> 
         raise ValueError(f"a batch of {length} bytes, where 1 to {MAX_PAYLOAD} fit into a record")
     seed = xxhash.xxh3_64_intdigest(_SEED.pack(generation, length, sequence, synced))
     checksum = xxhash.xxh3_64_intdigest(payload, seed)
-    return _RECORD.pack(_marker(generation), length, sequence, synced, checksum) + payload
+    return _RECORD.pack(generation >> 32, length, sequence, synced, checksum) + payload
 
 
 def read_record(data: memoryview, offset: int, generation: int) -> Record | None:
@@ -95,7 +101,7 @@ def read_record(data: memoryview, offset: int, generation: int) -> Record | None
     if start > len(data):
         return None
     marker, length, sequence, synced, checksum = _RECORD.unpack_from(data, offset)
-    if marker != _marker(generation) or not 0 < length <= len(data) - start:
+    if marker != generation >> 32 or not 0 < length <= len(data) - start:
         return None
     payload = data[start : start + length]
     seed = xxhash.xxh3_64_intdigest(_SEED.pack(generation, length, sequence, synced))
@@ -114,14 +120,10 @@ def records(data: memoryview, header: Header) -> Iterator[Record]:
 
 def stragglers(data: bytes, header: Header, offset: int) -> Iterator[Record]:
     """Iterate over valid records somewhere behind `offset`, where the chain of records ended."""
-    marker, view = _marker(header.generation), memoryview(data)
+    marker, view = (header.generation >> 32).to_bytes(4, "big"), memoryview(data)
     offset = data.find(marker, offset)
     while offset >= 0:
         record = read_record(view, offset, header.generation)
         if record is not None:
             yield record
         offset = data.find(marker, offset + 1 if record is None else record.end)
-
-
-def _marker(generation: int) -> bytes:
-    return generation.to_bytes(8, "big")[:4]

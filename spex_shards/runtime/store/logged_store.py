@@ -106,6 +106,7 @@ class LoggedStore:
         self._frozen_upto = self._log.last
         self._current = Overlay()
         self._running = False
+        self._viewed = True  # whether there may be a reading view of the base to release
         self._failure: StoreError | None = None
         self._broken: LogBroken | None = None
         # When to look what is synced, and since when something is not.
@@ -121,6 +122,7 @@ class LoggedStore:
         if value is MISSING:
             value = self._frozen.changes[table].get(key, MISSING)
             if value is MISSING:
+                self._viewed = True
                 return self._base.get(table, key)
         return value
 
@@ -128,6 +130,7 @@ class LoggedStore:
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over ``start <= key < stop`` in key order (or the reverse)."""
+        self._viewed = True
         rows = self._base.range(table, start, stop, reverse=reverse)
         rows = self._frozen.over(rows, table, start, stop, reverse=reverse)
         return self._current.over(rows, table, start, stop, reverse=reverse)
@@ -135,6 +138,7 @@ class LoggedStore:
     def release(self) -> None:
         """End the reading view, if there is one."""
         self._base.release()
+        self._viewed = False
 
     def size(self) -> int:
         """Return the bytes of the store and of the log's current file."""
@@ -196,16 +200,17 @@ class LoggedStore:
             StoreFull: None was kept, for want of room, and `waits_for_room` is not set.
             LogBroken: Whether they are kept is not known: the log could not be synced. Nothing more is.
         """
-        self._base.release()
+        if self._viewed:
+            self.release()
         if self._broken is not None:
             raise LogBroken(str(self._broken))
         if self._current.rows >= FULL * self._due.rows or self._log.size >= FULL * self._due.size:
             if not self._waits_for_room:
                 raise StoreFull("the store takes nothing more until a checkpoint is written")
             self.make_room()
-        _check_keys(changes)
+        payload = _payload(changes)
         try:
-            self._log.append(_packed(changes))
+            self._log.append(payload)
             self._current.add(changes)
         except LogBroken as error:
             self._broken = error
@@ -370,20 +375,21 @@ class LoggedStore:
         self._log.remove()
 
 
-def _packed(changes: Changes) -> bytes:
-    try:
-        return codec.pack(changes)
-    except MemoryError as error:
-        raise StoreError("the store could not keep a batch: there is no memory") from error
+def _payload(changes: Changes) -> bytes:
+    """Return what the log keeps of a batch.
 
-
-def _check_keys(changes: Changes) -> None:
-    # What is in the log must fit into the store: else no checkpoint would ever succeed.
+    Raises:
+        StoreError: A key does not fit into the store, so that no checkpoint would ever succeed; or there is no memory.
+    """
     for table, rows in changes.items():
         for key in rows:
             if not 0 < len(key) <= MAX_KEY_BYTES:
                 text = f"the store could not keep a batch: a key of {len(key)} bytes in {table}, where 1 to "
                 raise StoreError(f"{text}{MAX_KEY_BYTES} are possible")
+    try:
+        return codec.pack(changes)
+    except MemoryError as error:
+        raise StoreError("the store could not keep a batch: there is no memory") from error
 
 
 def checkpoint_of(base: Store) -> int:

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ...errors import SpexError
+from ..data_dir import DataDir
 from .batch import Batch
 from .checkpoint import ForkedCheckpoint
 from .files import OsFiles
 from .lmdb_store import LmdbStore
 from .logged_store import LoggedStore
 from .meta_pages import DATA
+from .port import StoreOptions, Stores
 from .view import StoreView
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """How a shard's store is opened.
-
-    Attributes:
-        durability: ``"process"`` or ``"disk"``.
-        helper_keeps: Descriptors that the helper process of checkpoints keeps; None: checkpoints are written by the
-            process that the store is opened in.
-        waits_for_room: Whether a batch waits while the store takes nothing more; else it is refused with `StoreFull`.
-        on_wait: Called now and then while it waits.
-    """
-
-    durability: str
-    helper_keeps: Sequence[int] | None = None
-    waits_for_room: bool = True
-    on_wait: Callable[[], None] = lambda: None
 
 
 def open_store(path: Path, options: StoreOptions) -> LoggedStore:
@@ -72,17 +55,40 @@ def open_view(path: Path) -> StoreView:
         raise
 
 
-def read_stores(paths: Iterable[Path], read: Callable[[Batch], Any]) -> list[Any]:
-    """Return what `read` finds in each store that is there.
+class LocalStores:
+    """The stores of a data directory, LMDB and a redo log in a folder for each shard.
 
-    One that cannot be read is left out: its own shard says why when it starts.
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: DataDir) -> None:
+        self._directory = directory
+
+    def exists(self, shard: int) -> bool:
+        """Return whether a shard has a store already."""
+        return (self._directory.shard(shard) / DATA).exists()
+
+    def open(self, shard: int, options: StoreOptions) -> LoggedStore:
+        """Open a shard's store, and make it where there is none."""
+        return open_store(self._directory.shard(shard), options)
+
+    def view(self, shard: int) -> StoreView:
+        """Open a shard's store for reading, as it is."""
+        return open_view(self._directory.shard(shard))
+
+
+def read_stores(stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:
+    """Return what `read` finds in each store that exists.
+
+    A store that cannot be read is left out: its own shard says why when it starts.
     """
     found = []
-    for path in paths:
-        if not (path / DATA).exists():
+    for shard in shards:
+        if not stores.exists(shard):
             continue
         try:
-            store = open_view(path)
+            store = stores.view(shard)
             try:
                 found.append(read(Batch(store)))
             finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 TABLES: Final = (
@@ -81,6 +82,74 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write everything out and let go of it."""
+
+
+class ShardStore(Store, Protocol):
+    """The store of one shard, as whoever runs the shard uses it."""
+
+    @property
+    def last(self) -> int:
+        """The sequence of the newest batch that is kept."""
+        ...
+
+    def may_be_appending(self) -> bool:
+        """Return whether a thread is in the middle of `apply`, so that it is not known what is kept."""
+
+    def begin_view(self) -> None:
+        """Begin another reading view: a read that is under way keeps the one that there was."""
+
+    def reopened(self) -> ShardStore:
+        """Return a store that goes on with everything that is kept; this one keeps nothing more.
+
+        Raises:
+            DataDirError: The store cannot be read or written.
+        """
+
+    def make_room(self) -> None:
+        """Wait until the store takes batches again after `StoreFull`.
+
+        Raises:
+            StoreError: It still takes nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How a shard's store is opened.
+
+    Attributes:
+        durability: ``"process"`` or ``"disk"``.
+        helper_keeps: Descriptors that the helper process of checkpoints keeps; None: checkpoints are written by the
+            process that the store is opened in.
+        waits_for_room: Whether a batch waits while the store takes nothing more; else it is refused with `StoreFull`.
+        on_wait: Called now and then while it waits.
+    """
+
+    durability: str
+    helper_keeps: Sequence[int] | None = None
+    waits_for_room: bool = True
+    on_wait: Callable[[], None] = lambda: None
+
+
+class Stores(Protocol):
+    """The stores of all shards, by the shard's index: a data directory today, or a database."""
+
+    def exists(self, shard: int) -> bool:
+        """Return whether a shard has a store already."""
+
+    def open(self, shard: int, options: StoreOptions) -> ShardStore:
+        """Open a shard's store, and make it where there is none.
+
+        Raises:
+            DataDirError: It cannot be opened.
+        """
+
+    def view(self, shard: int) -> Store:
+        """Open a shard's store for reading, as it is; nothing is written.
+
+        Raises:
+            DataDirError: It cannot be opened.
+        """
 
 
 class BaseStore(Store, Protocol):

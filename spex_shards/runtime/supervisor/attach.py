@@ -1,8 +1,8 @@
-"""The socket that clients attach to, and the channels that they are given.
+"""The socket that clients attach to, and the channels that they get.
 
-A client says ``attach`` with its id, then ``open`` for each shard that it needs. It is given three pipe ends per
-shard; the worker has the others. The supervisor closes its copies right after they are sent, so that the death of
-either side is an end of file for the other.
+A client sends ``attach`` with its id, then ``open`` for each shard that it needs. It gets three pipe ends per shard,
+and the worker gets the other three. The supervisor closes its own copies as soon as they are sent, so that when either
+side dies, the other reads an end of file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..protocol.wire import peer, pipe, receive_message, send_message, socket_ad
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """A client's connection: the shards that it wants channels to, and when it was given the last one to each."""
+    """A client's connection; the shards that it still wants channels to, and when it last got one to each shard."""
 
     connection: socket.socket
     pid: int
@@ -30,7 +30,7 @@ class Guest:
     opened: dict[int, float] = field(default_factory=dict)
 
     def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
-        """Send a message; False when the client is gone or does not take it."""
+        """Send a message; return False when the client is gone or its socket is full."""
         try:
             return send_message(self.connection, TO_CLIENT.plain(message), descriptors)
         except OSError:
@@ -38,16 +38,17 @@ class Guest:
 
 
 class Door:
-    """The listening socket, and the clients that came in by it.
+    """The listening socket, and the clients that have connected to it.
 
     Args:
-        path: Where clients find it.
+        path: The path of the socket.
 
     Attributes:
-        full: Whether the last client could not come in because this process has no descriptor left.
+        clients: Descriptor → client.
+        full: Whether the last client could not connect because this process has no descriptor left.
 
     Raises:
-        DataDirError: It cannot be made there.
+        DataDirError: The socket cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +57,7 @@ class Door:
         self.full = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            path.unlink(missing_ok=True)  # we hold the lock, so what is there is stale
+            path.unlink(missing_ok=True)  # this process holds the lock, so an existing socket is stale
             with socket_address(path) as address:
                 self._listener.bind(address)
             path.chmod(0o600)
@@ -70,7 +71,7 @@ class Door:
         return self._listener.fileno()
 
     def let_in(self) -> Guest | None:
-        """Accept one client of this user; None: there is none, or it is another user's."""
+        """Accept a client of this user; return None if there is none, or refuse one of another user and return None."""
         try:
             connection, _ = self._listener.accept()
         except OSError as error:
@@ -84,10 +85,10 @@ class Door:
         return guest
 
     def listen_to(self, client: Guest) -> Message | None:
-        """Return the client's next message; None: nothing yet.
+        """Return the client's next message, or None if it has not arrived yet.
 
         Raises:
-            EOFError: It is gone, or says what makes no sense.
+            EOFError: The client is gone, or its message is malformed.
         """
         try:
             received = receive_message(client.connection)
@@ -102,7 +103,7 @@ class Door:
         return message
 
     def tell_all(self, message: Message) -> None:
-        """Send a message to every client; who does not take it is shown out."""
+        """Send a message to every client; disconnect those that are gone or whose socket is full."""
         for client in list(self.clients.values()):
             if not client.tell(message):
                 self.show_out(client)
@@ -113,7 +114,7 @@ class Door:
         client.connection.close()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close the listening socket and all connections, and remove the socket's file."""
         for client in list(self.clients.values()):
             self.show_out(client)
         self._listener.close()
@@ -121,31 +122,31 @@ class Door:
 
 
 class NoCommonVersion(Exception):
-    """A client speaks no version of the protocol that is spoken here."""
+    """A client and this supervisor have no protocol version in common."""
 
 
 def agree(offer: Attach) -> int:
-    """Return the newest version of the protocol that both sides speak.
+    """Return the newest protocol version that both sides speak.
 
     Raises:
         NoCommonVersion: There is none.
-        EOFError: The client has no id of 16 bytes.
+        EOFError: The client's id does not have 16 bytes.
     """
     if len(offer.client_id) != 16:
         raise EOFError
     version = min(offer.newest, PROTOCOL_VERSION)
-    # Who says nothing of the oldest speaks one version.
+    # A client that does not name its oldest version speaks only one.
     if version < max(offer.newest if offer.oldest is None else offer.oldest, OLDEST_PROTOCOL):
         raise NoCommonVersion
     return version
 
 
 def connect(client: Guest, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
-    """Make a channel between a client and a worker; False when the worker does not take its ends just now.
+    """Create a channel between a client and a worker; return False if the worker's control socket is full.
 
     Raises:
-        EOFError: The client does not take its ends.
-        OSError: No pipes are to be had, or the worker is gone.
+        EOFError: The client is gone or its socket is full.
+        OSError: The system gives no pipes, or the worker is gone.
     """
     made: list[int] = []
     try:

@@ -1,51 +1,54 @@
-"""Reading the stores of a data directory in processes of their own, before any worker is started."""
+"""Reads the stores of a data directory in helper processes, before any worker is started."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from ..protocol.requests import MAX_REPLY_BYTES
 from ..protocol.session import frame
 from ..protocol.wire import receive_frame
 from ..store import Batch
-from ..store.meta_pages import DATA
 from ..store.opening import read_stores
+from ..store.port import Stores
 from .process import Forker, WorkerProcess
 
 _FORK_WITHIN: Final = 3.0
 _STEP: Final = 0.05
 
 
-def read_elsewhere(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
-    """Return what `read` finds in each store that is there, as a plain value.
+def read_elsewhere(forker: Forker, stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:
+    """Return the plain results of calling `read` with the batch of each existing store.
 
-    In processes of their own: an environment must not be open in a process that forks workers. A damaged page may have
-    LMDB end the process that reads it: that store is left out, and its own shard says why.
+    Helper processes do the reading: an LMDB environment must not be open in a process that forks workers. A damaged
+    page may crash the process that reads it. Then each store is read in a process of its own, and the damaged store is
+    left out; its own shard reports the damage when it starts.
+
+    Raises:
+        OSError: The system gives no process.
     """
-    there = [path for path in paths if (path / DATA).exists()]
+    there = [shard for shard in shards if stores.exists(shard)]
     if not there:
         return []
     try:
-        return _read(forker, there, read)
+        return _read(forker, stores, there, read)
     except EOFError:
         found: list[Any] = []
-    for path in there:
+    for shard in there:
         with suppress(EOFError):
-            found += _read(forker, [path], read)
+            found += _read(forker, stores, [shard], read)
     return found
 
 
 def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.socket) -> WorkerProcess:
-    """Fork a process that reads; where none is to be had just now, wait a moment.
+    """Fork a process that reads, trying again for 3 seconds if the system gives none.
 
     Raises:
-        OSError: None is to be had.
+        OSError: The system gives no process.
     """
     deadline = time.monotonic() + _FORK_WITHIN
     with theirs:
@@ -58,15 +61,15 @@ def _fork(forker: Forker, work: Callable[[socket.socket], int], theirs: socket.s
             time.sleep(_STEP)
 
 
-def _read(forker: Forker, paths: list[Path], read: Callable[[Batch], Any]) -> list[Any]:
-    """Read some stores in one process.
+def _read(forker: Forker, stores: Stores, shards: list[int], read: Callable[[Batch], Any]) -> list[Any]:
+    """Read some stores in one helper process.
 
     Raises:
-        EOFError: It died.
+        EOFError: The process died.
     """
 
     def work(_control: socket.socket) -> int:
-        theirs.sendall(frame(read_stores(paths, read)))
+        theirs.sendall(frame(read_stores(stores, shards, read)))
         return 0
 
     ours, theirs = socket.socketpair()

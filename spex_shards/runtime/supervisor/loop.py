@@ -33,7 +33,8 @@ from ..protocol.wire import receive_message, send_message
 from ..service import Host
 from ..shard import open_shard
 from ..shard_info import ShardStatus
-from ..store.opening import StoreOptions
+from ..store.opening import LocalStores
+from ..store.port import StoreOptions
 from ..system.hang import HangWatch
 from ..system.waits import capped
 from ..worker import PageWatch, WorkerOptions
@@ -49,15 +50,20 @@ from .suspect_file import keep_suspects, read_suspects
 
 _TRY_AGAIN: Final = 0.02
 _AFTER_OWNER: Final = 0.8
-"""Seconds that workers have to drain when the owner is dead: all must be gone within two."""
+"""Seconds that workers get to drain after the owner's death: everything must have ended within two seconds."""
 
 
 class Supervisor:
     """Starts and watches the workers of one data directory.
 
+    Args:
+        config: The options.
+        owner: The socket to the owner.
+
     Raises:
-        DataDirError: The directory is locked, damaged, of another layout, or cannot be used.
-        ImplModelError: Two model files for one specification.
+        DataDirError: The directory is locked, damaged, has another layout, or cannot be used.
+        ImplModelError: There are two model files for one specification.
+        EOFError: The owner has died meanwhile.
     """
 
     def __init__(self, config: SupervisorConfig, owner: socket.socket) -> None:
@@ -68,6 +74,7 @@ class Supervisor:
         if config.embedded and os.getppid() != self._owner_pid:
             raise EOFError
         self._directory = DataDir(Path(config.data_dir))
+        self._stores = LocalStores(self._directory)
         self._directory.make()
         self._lock = OwnerLock(self._directory)
         self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
@@ -93,19 +100,19 @@ class Supervisor:
         self._announced = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         gc.collect()
-        gc.set_threshold(20_000, 20, 20)  # rows are short-lived and without cycles
-        gc.freeze()  # so that the collector in a worker does not copy the pages that it shares with this process
+        gc.set_threshold(20_000, 20, 20)  # for the workers: rows are short-lived and form no cycles
+        gc.freeze()  # a worker's collector must not touch, and so copy, the memory pages it shares with this process
 
     def _prepare(self) -> Host:
-        """Make what all shards have in common: here, once, so that a worker is there within milliseconds."""
+        """Create the host: once and before any fork, so that a worker starts within milliseconds."""
         module, name = self._config.host.split(":")
-        paths = [self._directory.shard(index) for index in range(self._config.shards)]
         prepare = getattr(import_module(module), name)
-        host: Host = prepare(self._config.host_options, partial(read_elsewhere, self._forker, paths))
+        read = partial(read_elsewhere, self._forker, self._stores, range(self._config.shards))
+        host: Host = prepare(self._config.host_options, read)
         return host
 
     def run(self) -> None:
-        """Supervise until told to stop, or until the owner is gone."""
+        """Supervise until this process is told to stop, or until the owner is gone."""
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write)
@@ -118,7 +125,8 @@ class Supervisor:
             self._announce_start()
             for descriptor, _ in self._epoll.poll(capped(self._timeout())):
                 self._ready(descriptor)
-        abnormal = stop_workers(self._workers, self._stopping)
+        abnormal = stop_workers(self._workers, self._stopping, lambda index, how: self._shards[index].stopped(how))
+        self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards]))
         self._door.close()
         with suppress(OSError):
             self._owner.sendall(frame(say.TO_OWNER.plain(say.Stopped(abnormal))))
@@ -149,7 +157,7 @@ class Supervisor:
             guest = self._door.let_in()
             if guest is not None:
                 self._epoll.register(guest.connection, select.EPOLLIN)
-            elif self._door.full:  # who knocks would wake this process again and again
+            elif self._door.full:  # the waiting client would wake this loop again and again: pause the listening
                 self._epoll.unregister(self._door)
                 self._door_at = time.monotonic() + _TRY_AGAIN
         elif descriptor == self._owner.fileno():
@@ -168,7 +176,7 @@ class Supervisor:
             order = self._owner.recv(4096)
         except ConnectionError:
             order = b""
-        # The owner says one thing only: stop. An end of file means that it is gone, or has let go.
+        # The owner sends only "stop". An end of file means that it has died or has closed its socket.
         self._stopping = self._config.shutdown_timeout if order else _AFTER_OWNER
 
     def _hear(self, client: Guest) -> None:
@@ -207,16 +215,16 @@ class Supervisor:
                 self._bury(index, worker)
 
     def _reap_adopted(self) -> None:
-        """Reap what workers left behind: helpers. Workers are left to `_bury`."""
+        """Reap the helper processes that dead workers left behind; `_bury` reaps the workers themselves."""
         mine = {worker.pid for worker in self._workers.values()}
         with suppress(ChildProcessError):
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if ended.si_pid in mine:
-                    break  # the burial looks again
+                    break  # `waitid` would return this worker again; `_bury` reaps it and calls this function again
                 os.waitpid(ended.si_pid, os.WNOHANG)
 
     def _hear_worker(self, index: int, worker: WorkerProcess) -> bool:
-        """Take one message of a worker; return whether there was one."""
+        """Handle one message of a worker; return whether there was one."""
         try:
             received = receive_message(worker.control)
             if received is None:
@@ -225,7 +233,7 @@ class Supervisor:
             for descriptor in descriptors:
                 os.close(descriptor)
             message = say.OF_WORKER.read(plain)
-        except (EOFError, ValueError):  # it is gone, or makes no sense, and is listened to no more
+        except (EOFError, ValueError):  # the worker is gone or sent nonsense: do not listen to it any more
             with suppress(OSError):
                 self._epoll.unregister(worker.control)
             return False
@@ -250,10 +258,10 @@ class Supervisor:
     def _bury(self, index: int, worker: WorkerProcess) -> None:
         how = worker.reap()
         if how is None:
-            return  # it lives: the event is of a descriptor that had this number before
+            return  # it runs: the event belongs to an earlier descriptor with the same number
         with suppress(OSError):
             while self._hear_worker(index, worker):
-                pass  # what it said last still lies in the socket
+                pass  # its last messages are still in the socket
         shard = self._shards[index]
         generation, pid = shard.generation, worker.pid
         how = worker.killed_for or (f"{how}: {worker.last_words}" if worker.last_words else how)
@@ -294,7 +302,7 @@ class Supervisor:
             try:
                 send_message(worker.control, say.TO_WORKER.plain(say.Ping()))
             except OSError:
-                pass  # it is dying, or does not read: which is seen as well
+                pass  # it is dying, or does not read: either is noticed without the ping
         elif word == "hung":
             worker.killed_for = (
                 f"killed by the supervisor: hung, no progress within hang_timeout={shard.hang.timeout} s"
@@ -323,8 +331,9 @@ class Supervisor:
         options = WorkerOptions(
             index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, [self._lock.descriptor]
         )
-        path = self._directory.shard(index)
-        return run_worker(lambda: open_shard(path, self._host, store, watch, time.time_ns() // 1000), control, options)
+        return run_worker(
+            lambda: open_shard(self._stores, index, self._host, store, watch, time.time_ns() // 1000), control, options
+        )
 
     def _announce_start(self) -> None:
         if not self._announced and all(shard.settled() for shard in self._shards):
@@ -345,7 +354,7 @@ class Supervisor:
                     break
 
     def _open(self, client: Guest, index: int) -> bool:
-        """Give a client its channel to a shard, or the reason why not; False when the client must go."""
+        """Give a client its channel to a shard, or tell it that the shard is given up; return False to disconnect."""
         shard = self._shards[index]
         if shard.status is ShardStatus.FAILED:
             client.wanted.discard(index)
@@ -356,7 +365,7 @@ class Supervisor:
         owner = client.pid == self._owner_pid
         now = time.monotonic()
         if now - client.opened.get(index, -1.0) < _TRY_AGAIN:
-            return True  # the last one was of no use, as when the worker has no descriptors left
+            return True  # the last channel did not work, for example because the worker has no descriptors left: pause
         try:
             if connect(client, worker.control, index, shard.generation, worker.pid, owner=owner):
                 client.wanted.discard(index)
@@ -364,5 +373,5 @@ class Supervisor:
         except EOFError:
             return False
         except OSError:
-            pass  # the worker is dying, or descriptors are short: tried again
+            pass  # the worker is dying, or there are too few descriptors: the loop tries again
         return True

@@ -1,4 +1,4 @@
-"""The supervisor's process: from its first instruction to its last."""
+"""The entry point of the supervisor's process."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MOST_WORDS: Final = 8000
 def main(descriptor: int) -> None:
     """Run a supervisor for the owner at the other end of the socket `descriptor`; never returns."""
     reset_signals()
-    os.dup2(2, 1)  # what a handler prints must not mix with the application's output
+    os.dup2(2, 1)  # the output of a handler goes to standard error: it must not mix with the application's output
     faulthandler.enable()
     allow_descriptors()
-    adopt_orphans()  # the helpers of a worker that dies
+    adopt_orphans()  # the helper processes of a dead worker become this process's children, which reaps them
     owner, parent = socket.socket(fileno=descriptor), os.getppid()
     code = 1
     try:
@@ -45,7 +45,7 @@ def main(descriptor: int) -> None:
 
 
 def _say_why(owner: socket.socket, error: BaseException) -> None:
-    """Write why this process dies, and tell its owner, who logs it."""
+    """Print the traceback of the error that ends this process, and send it to the owner, who logs it."""
     traceback.print_exception(error)
     text = f"{words(error)}\n{''.join(traceback.format_exception(error))}"
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""When a shard is started, restarted or given up. Pure: time is an argument, processes are numbers."""
+"""Decides when a shard is started, restarted or given up. Does no input or output: the time is an argument."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from ..worker.suspects import Suspects
 from .restart import FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY, BackOff, RestartIntensity
 
 READY_WITHIN: Final = 60.0
-"""Seconds in which a started worker must report that it is ready."""
+"""Seconds within which a started worker must report that it is ready."""
 MOST_UNREADY_DEATHS: Final = 3
-"""A shard whose processes die so often in a row before they are ready is given up, whatever its intensity allows."""
+"""A shard is given up after this many deaths in a row before it was ready, whatever its restart intensity allows."""
 ATTEMPTS: Final = 8
-"""When so many starts have failed for want of processes or memory, whoever waits for all shards waits no longer."""
+"""After this many starts failed for lack of processes or memory, the owner's start no longer waits for the shard."""
 
 
 @dataclass(slots=True)
 class ShardPolicy:
-    """The life of one shard.
+    """The state of one shard's process, and the decisions about it.
 
     Attributes:
-        generation: Counts its processes; a message about one of them names it.
+        generation: The number of its current process; messages about a process carry it.
         start_at: Monotonic time of the next start, or None.
         give_up_at: Monotonic time at which a worker that is not ready is killed, or None.
-        given_up: Whether it was given up, so that clients must be told when it is there again.
-        unstarted: Starts in a row that failed for want of what may be had later.
-        retry: When a shard that was given up is tried again.
-        suspects: Requests and timers that the shard died with.
-        hang: Whether its worker is hung.
+        given_up: Whether it was given up, so that clients must be told when it is ready again.
+        unstarted: How many starts in a row failed for lack of a resource that may become available.
+        excuse: Why the current process cannot open the shard yet, if it said so.
+        refused: Whether the current process said that it cannot open the shard at all.
+        retry: The pauses before a shard that was given up is started again.
+        attempts: The pauses after starts that failed for lack of a resource.
+        suspects: The requests and timers that the shard died with.
+        hang: Watches whether the worker is hung.
     """
 
     index: int
@@ -56,7 +59,7 @@ class ShardPolicy:
     hang: HangWatch = field(default_factory=lambda: HangWatch(None))
 
     def started(self, pid: int, now: float) -> None:
-        """A process was started."""
+        """Note that a process was started."""
         self.pid = self.last_pid = pid
         self.generation += 1
         self.start_at = None
@@ -65,13 +68,13 @@ class ShardPolicy:
             self.restarts += 1
 
     def not_started(self, why: str, now: float) -> None:
-        """A process could not be started for want of what may be had later: no death, and tried again soon."""
+        """Note that the system gave no process. This is not a death; the start is tried again soon."""
         self.last_exit = why
         self.unstarted += 1
         self.start_at = now + (self.attempts.next() or 0.0)
 
     def ready(self, now: float) -> bool:
-        """The process reported that it is ready; return whether clients must be told, since it had been given up."""
+        """Note that the process is ready; return whether clients must be told because the shard had been given up."""
         self.hang.start(now)
         self.status = ShardStatus.READY
         self.give_up_at = None
@@ -82,17 +85,23 @@ class ShardPolicy:
         return given_up
 
     def cannot_start(self, reason: str) -> None:
-        """The process reported that it cannot start, and that trying again at once would not help; it is ending."""
+        """Note that the process cannot open the shard and another attempt would fail too; the process is ending."""
         self.status = ShardStatus.FAILED
         self.given_up = self.refused = True
         self.last_exit = reason
 
     def cannot_start_yet(self, reason: str) -> None:
-        """The process reported that it lacks what may be had later; it is ending."""
+        """Note that the process lacks a resource that may become available later; the process is ending."""
         self.excuse = reason
 
     def died(self, how: str, now: float, suspect: Suspect | None = None) -> None:
-        """The process ended without having been told to, perhaps by what it was executing; decide what comes next."""
+        """Note that the process ended without being told to, and decide when to start the next one, if at all.
+
+        Args:
+            how: How it ended.
+            now: Monotonic time.
+            suspect: The request or timer that it was executing, which may have caused the death, or None.
+        """
         self.pid = None
         self.hang.stop()
         self.give_up_at = None
@@ -131,21 +140,29 @@ class ShardPolicy:
         self.intensity.forgive(suspect)
         return 0.0
 
+    def stopped(self, how: str) -> None:
+        """Note that the process ended because the supervisor stops."""
+        self.pid = None
+        self.status = ShardStatus.STOPPED
+        self.last_exit = how
+        self.start_at = self.give_up_at = None
+        self.hang.stop()
+
     def revive(self, now: float) -> None:
-        """Start a shard that was given up again, its restart intensity counted anew."""
+        """Start a shard that was given up, and count its deaths from zero again."""
         if self.status is ShardStatus.FAILED:
             self.status = ShardStatus.RESTARTING
             self.intensity.forget()
             self.retry.reset()
             self.attempts.reset()
             self.unready_deaths = 0
-            if self.pid is None:  # else it is being tried again just now
+            if self.pid is None:  # otherwise a start is already under way
                 self.start_at = now
 
     def settled(self) -> bool:
-        """Whether the shard is ready or given up, or may not be startable for a while."""
+        """Return whether the shard is ready or given up, or whether its start keeps failing for lack of a resource."""
         return self.status in (ShardStatus.READY, ShardStatus.FAILED) or self.unstarted >= ATTEMPTS
 
     def info(self) -> ShardInfo:
-        """Return what a manager says about it."""
+        """Return the status that a manager reports."""
         return ShardInfo(self.index, self.pid, self.status, self.restarts, self.last_exit)

@@ -1,4 +1,4 @@
-"""Forking a worker, and what the child does before it is one."""
+"""Forks worker processes, and runs the first steps of each child."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from ..shard_info import describe_exit
 from ..system.forking import close_all_but, fork, prepare
 
 STOPPED: Final = describe_exit(0)
-"""How a worker ends that was told to."""
+"""The description of a worker's exit after it was told to stop."""
 _MOST_WORDS: Final = 1000
 _INHERITED: list[Any] = []
-"""The supervisor's objects, kept alive in a worker: their finalisers would close what are other descriptors by then."""
+"""Keeps the supervisor's objects alive in a worker.
+
+Their finalisers would close descriptors by number, and in the worker those numbers belong to other files by then.
+"""
 
 
 @dataclass(slots=True)
@@ -30,10 +33,11 @@ class WorkerProcess:
     """A running worker.
 
     Attributes:
+        pid: Its process id.
         pidfd: Becomes readable when it has ended.
-        control: The socket to it.
+        control: The control socket to it.
         killed_for: Why the supervisor killed it, or None.
-        last_words: What it said of its own death, or nothing.
+        last_words: What it said about its own death, or "".
     """
 
     pid: int
@@ -43,7 +47,7 @@ class WorkerProcess:
     last_words: str = ""
 
     def reap(self) -> str | None:
-        """Return how it ended, if it has ended."""
+        """Return how the process ended, or None if it still runs."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -51,9 +55,9 @@ class WorkerProcess:
         return describe_exit(status) if pid else None
 
     def close(self, epoll: select.epoll | None = None) -> None:
-        """Close this side's descriptors, which `epoll` may wait for; the process must have been reaped."""
-        # Closing alone does not end the wait: a process forked just now has copies for a moment, whose events would
-        # come on, under numbers that may be another's by then.
+        """Close this side's descriptors, and remove them from `epoll`; the process must have been reaped."""
+        # Closing alone does not remove them: a process that was forked just now holds copies for a moment. Their events
+        # would still arrive, under numbers that may belong to other files by then.
         if epoll is not None:
             for descriptor in (self.pidfd, self.control.fileno()):
                 with suppress(OSError):
@@ -66,8 +70,8 @@ class Forker:
     """Forks workers off the supervisor.
 
     Args:
-        keep: Descriptors that workers share with it (the lock).
-        owner: What to keep alive in a worker.
+        keep: Descriptors that all workers inherit (the lock).
+        owner: An object to keep alive in each worker.
     """
 
     def __init__(self, keep: list[int], owner: object) -> None:
@@ -76,12 +80,13 @@ class Forker:
         prepare()
 
     def fork(self, main: Callable[[socket.socket], int], *keep: int) -> WorkerProcess:
-        """Fork a process that runs `main` with its control socket, and exits with what it returns.
+        """Fork a process that runs `main` with its control socket, and exits with the number that `main` returns.
 
-        It has the standard descriptors, its control socket, what all workers share, and `keep`; nothing else.
+        The process inherits the standard descriptors, its control socket, the descriptors for all workers, and `keep`;
+        nothing else.
 
         Raises:
-            OSError: No process or descriptor is to be had.
+            OSError: The system gives no process or descriptor.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -93,7 +98,7 @@ class Forker:
         theirs.close()
         try:
             return WorkerProcess(pid, os.pidfd_open(pid), ours)
-        except OSError:  # nobody would see it end
+        except OSError:  # without a pidfd, the supervisor would not notice its end
             ours.close()
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -110,7 +115,7 @@ class Forker:
 
 def _last_words(control: socket.socket, error: BaseException) -> None:
     if isinstance(error, MemoryError):
-        traceback.clear_frames(error.__traceback__)  # so that there is memory for the words
+        traceback.clear_frames(error.__traceback__)  # frees memory for the message
     with suppress(OSError):
         send_message(control, OF_WORKER.plain(Dying(words(error)[:_MOST_WORDS])))
     traceback.print_exception(error)

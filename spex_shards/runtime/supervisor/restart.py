@@ -1,4 +1,4 @@
-"""How often a worker may die before its shard is given up, and when what failed is tried again. Pure."""
+"""Counts a shard's deaths, and spaces out attempts. Does no input or output."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ LONGEST_RETRY: Final = 60.0
 
 @dataclass(slots=True)
 class RestartIntensity:
-    """Deaths of one shard's worker within a sliding window, as Erlang's supervisors count them.
+    """Counts deaths of a shard's worker within a sliding window, as Erlang's supervisors do.
 
-    A death during the execution of a request may be the request's fault or chance. The first that may be is not
-    counted; nor are those of a request that the worker died with again, which is refused after a few.
+    A death while a request was executed may be the request's fault, or chance. Within the window, one such death is not
+    counted. Nor are the deaths of a request that the worker died with more than once: such a request is refused after a
+    few deaths.
 
     Args:
-        max_restarts: Deaths that are answered by a restart within `max_seconds`; one more gives the shard up.
+        max_restarts: The number of deaths within `max_seconds` that lead to a restart; one more gives the shard up.
         max_seconds: The length of the window.
     """
 
@@ -28,11 +29,15 @@ class RestartIntensity:
     _deaths: deque[tuple[float, object]] = field(default_factory=deque)
 
     def after_death(self, now: float, suspect: object = None) -> float | None:
-        """Count a death at monotonic time `now`, by what may have caused it (None: nothing is known).
+        """Count a death; return how long to wait before the restart.
+
+        Args:
+            now: Monotonic time.
+            suspect: The request that may have caused the death, or None.
 
         Returns:
-            Seconds to wait before the restart (0 for the first within the window, at most 1), or None when the
-            shard must be given up.
+            Seconds to wait (0 for the first death within the window, at most 1), or None when the shard must be given
+                up.
         """
         while self._deaths and now - self._deaths[0][0] > self.max_seconds:
             self._deaths.popleft()
@@ -45,7 +50,7 @@ class RestartIntensity:
         return 0.0 if earlier == 0 else min(LONGEST_DELAY, FIRST_DELAY * 2 ** (earlier - 1))
 
     def forgive(self, suspect: object) -> None:
-        """Count a death no more: it was this request's fault, as it happened again."""
+        """Stop counting the deaths of this request: it was their cause, since it killed the worker again."""
         self._deaths = deque(death for death in self._deaths if death[1] != suspect)
 
     def forget(self) -> None:
@@ -55,11 +60,11 @@ class RestartIntensity:
 
 @dataclass(slots=True)
 class BackOff:
-    """Delays between attempts, each twice the one before.
+    """The delays between attempts, each twice as long as the one before.
 
     Args:
         first: The first delay in seconds; None: there are no further attempts.
-        longest: No delay is longer, unless the first one is.
+        longest: The longest delay, unless `first` is longer.
     """
 
     first: float | None
@@ -67,12 +72,12 @@ class BackOff:
     _delay: float = 0.0
 
     def next(self) -> float | None:
-        """Return the delay before the next attempt, or None."""
+        """Return the delay before the next attempt, or None if there is none."""
         if self.first is None:
             return None
         self._delay = min(2 * self._delay, max(self.first, self.longest)) or self.first
         return self._delay
 
     def reset(self) -> None:
-        """Begin with the first delay again."""
+        """Start with the first delay again."""
         self._delay = 0.0

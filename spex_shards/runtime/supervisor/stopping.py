@@ -1,4 +1,4 @@
-"""Ending all workers within a time: ask, wait together, terminate, kill, report."""
+"""Stops all workers within a time: asks them, waits for all together, terminates, kills, reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -17,23 +18,32 @@ from .process import STOPPED, WorkerProcess
 _TERMINATE: Final = 0.3
 
 
-def stop_workers(workers: dict[int, WorkerProcess], within: float) -> list[str]:
-    """Have workers drain and end, bounded by `within` and a bit; return which did not stop by themselves.
+def stop_workers(
+    workers: dict[int, WorkerProcess], within: float, ended: Callable[[int, str], None] = lambda *_: None
+) -> list[str]:
+    """Have the workers drain and end; return a text for each that did not stop by itself.
 
-    `workers` is empty then.
+    This takes at most `within` seconds, plus 0.3 seconds each after SIGTERM and SIGKILL.
+
+    Args:
+        workers: The workers, by shard; empty when this returns.
+        within: Seconds.
+        ended: Called for each worker that has ended, with its shard and how it ended.
     """
     for worker in workers.values():
         with suppress(OSError):
             send_message(worker.control, TO_WORKER.plain(Drain()))
-    abnormal = _wait_for(workers, time.monotonic() + within, asked=True)
+    abnormal = _wait_for(workers, time.monotonic() + within, ended, asked=True)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for worker in workers.values():
             os.kill(worker.pid, number)
-        abnormal += _wait_for(workers, time.monotonic() + _TERMINATE, asked=False)
+        abnormal += _wait_for(workers, time.monotonic() + _TERMINATE, ended, asked=False)
     return abnormal
 
 
-def _wait_for(workers: dict[int, WorkerProcess], deadline: float, *, asked: bool) -> list[str]:
+def _wait_for(
+    workers: dict[int, WorkerProcess], deadline: float, ended: Callable[[int, str], None], *, asked: bool
+) -> list[str]:
     abnormal = []
     poll = select.poll()
     for worker in workers.values():
@@ -43,6 +53,7 @@ def _wait_for(workers: dict[int, WorkerProcess], deadline: float, *, asked: bool
         for index, worker in list(workers.items()):
             how = worker.reap()
             if how is not None:
+                ended(index, how)
                 if how != STOPPED or not asked:
                     abnormal.append(f"shard {index} (pid {worker.pid}) did not stop by itself: {how}")
                 poll.unregister(worker.pidfd)

@@ -1,7 +1,7 @@
-"""The suspects of a shard in a file, so that the next supervisor knows them.
+"""Keeps the suspects of a shard in a file, so that the next supervisor knows them.
 
-Only what a worker was executing when it died by itself, or was killed for hanging, gets there. A worker that dies with
-its supervisor was killed by that: no evidence against what it was executing.
+A request becomes a suspect only if its worker died by itself or was killed for hanging. A worker that dies together
+with its supervisor was killed by that, which is no evidence against the request that it was executing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME: Final = "suspects"
 
 
 def read_suspects(folder: Path) -> Suspects:
-    """Return the suspects of the shard in `folder`; none where the file is missing, damaged or another user's."""
+    """Return the suspects of the shard in `folder`; none if the file is missing, damaged or another user's."""
     try:
         return Suspects.of(unseal(read_file(folder / NAME), "the suspects"))
     except (OSError, DataDirError, StoreError, ValueError):
@@ -28,9 +28,9 @@ def read_suspects(folder: Path) -> Suspects:
 
 
 def keep_suspects(folder: Path, suspects: Suspects) -> None:
-    """Write the suspects down whole or not at all; where that fails, they are known until this process ends.
+    """Write the suspects to the file atomically; if that fails, they are known until this process ends.
 
-    They need not survive a power loss, and so nothing waits for a disk.
+    The file is not synced: it need not survive a power loss, and so the supervisor never waits for a disk.
     """
     fresh = folder / f"{NAME}.new"
     with suppress(OSError, DataDirError):

@@ -1,1 +1,1 @@
-"""What the operating system gives and takes: descriptors, processes, private files, waits."""
+"""Wrappers for the operating system: descriptors, processes, private files, waits."""

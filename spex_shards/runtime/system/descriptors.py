@@ -1,8 +1,9 @@
-"""The standard descriptors, in a process that has closed them.
+"""Keeps the standard descriptors 0, 1 and 2 occupied, also in a process that has closed them.
 
-What an application prints goes to descriptor 1, whatever that is by then: a file or pipe of this package that came
-under such a number would have it written into it. So where a standard number is free, something that swallows
-everything is opened under it, before anything of this package is opened, and for good: as Go's runtime does.
+The operating system gives a new file or pipe the lowest free number. If the application has closed its standard output,
+a file of this package could get number 1, and everything the application prints would be written into that file. So
+before the package opens anything, it opens the null device under each standard number that is free, and keeps it open.
+Go's runtime does the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _FIRST: Final = 3
 
 
 def take_standard_ones() -> None:
-    """Open the null device under each standard number that is free, to stay.
+    """Open the null device under each standard number that is free, and leave it open.
 
     Raises:
         OSError: There is no descriptor left, or no null device.
@@ -27,12 +28,13 @@ def take_standard_ones() -> None:
 
 
 def lifted(descriptor: int) -> int:
-    """Return a descriptor under a number that is no standard one's; under the other the null device is opened.
+    """Return a duplicate of a descriptor under a number above 2, and put the null device in its old place.
 
-    For what comes under a standard number that was closed only lately.
+    A descriptor above 2 is returned as it is. Standard numbers are normally occupied (`take_standard_ones`); this is
+    for the case that the application has closed one since.
 
     Raises:
-        OSError: There is none left; it is closed then as well.
+        OSError: There is no descriptor left; `descriptor` is closed in that case.
     """
     if descriptor >= _FIRST:
         return descriptor
@@ -42,17 +44,17 @@ def lifted(descriptor: int) -> int:
         os.close(descriptor)
         raise
     null = _null()
-    os.dup2(null, descriptor)  # at once: nothing that is printed meanwhile goes astray
+    os.dup2(null, descriptor)  # one atomic step: nothing printed meanwhile can reach another file
     if null >= _FIRST:
         os.close(null)
     return fresh
 
 
 def lifted_socket(connection: socket.socket) -> socket.socket:
-    """Return a socket under a number that is no standard one's; it is detached from the other.
+    """Return the socket under a descriptor above 2; if it has to move, the given socket object is detached.
 
     Raises:
-        OSError: There is no descriptor left; it is closed then.
+        OSError: There is no descriptor left; the socket is closed in that case.
     """
     if connection.fileno() >= _FIRST:
         return connection
@@ -60,7 +62,7 @@ def lifted_socket(connection: socket.socket) -> socket.socket:
 
 
 def is_open(descriptor: int) -> bool:
-    """Whether a number is that of an open descriptor."""
+    """Return whether `descriptor` is the number of an open descriptor."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -70,5 +72,5 @@ def is_open(descriptor: int) -> bool:
 
 def _null() -> int:
     null = os.open(os.devnull, os.O_RDWR)
-    os.set_inheritable(null, null < _FIRST)  # as what belongs there is
+    os.set_inheritable(null, null < _FIRST)  # standard descriptors are inherited by child processes, others are not
     return null

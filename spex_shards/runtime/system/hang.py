@@ -1,7 +1,7 @@
-"""When a worker counts as hung: pure, time is an argument.
+"""Decides when a worker counts as hung. Does no input or output: the time is an argument.
 
-A worker is alive as long as it answers a ping or its progress counter changes. It is hung when it has done neither for
-`hang_timeout`, and is not waiting for a disk.
+A worker shows that it is alive by answering a ping or by changing its progress counter. It is hung when it has done
+neither for `hang_timeout` seconds and is not waiting for a disk.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 _LOOKS: Final = 4
-"""So many times within the timeout the supervisor looks."""
+"""How many times within the timeout the supervisor looks at the counter."""
 
 
 @dataclass(slots=True)
 class HangWatch:
-    """The watch over one worker.
+    """Watches one worker for signs of life.
 
     Args:
-        timeout: Seconds without a sign of life; None: never hung.
+        timeout: Seconds without a sign of life after which the worker is hung; None: it never is.
 
     Attributes:
-        next_look: Monotonic time of the next look, or None.
+        next_look: Monotonic time of the next `look`, or None.
     """
 
     timeout: float | None
@@ -31,23 +31,24 @@ class HangWatch:
     _asked: bool = False
 
     def start(self, now: float) -> None:
-        """A worker is ready."""
+        """Start watching: a worker has become ready."""
         if self.timeout is not None:
             self._counter, self._alive_at, self._asked = -1, now, False
             self.next_look = now + self.timeout / _LOOKS
 
     def stop(self) -> None:
-        """There is no worker."""
+        """Stop watching: there is no worker."""
         self.next_look = None
 
     def answered(self, now: float) -> None:
-        """It answered a ping."""
+        """Note that the worker answered a ping."""
         self._alive_at, self._asked = now, False
 
     def look(self, now: float, counter: int, *, waits_for_disk: bool) -> str | None:
-        """Look at the counter: return "ping" to ask it, "hung" to end it, or None.
+        """Compare the progress counter; return "ping" to ping the worker, "hung" to kill it, or None.
 
-        A supervisor that looks much later than it meant to was held up itself: its clock starts afresh.
+        A supervisor that looks much later than planned was held up itself. The time it lost does not count against the
+        worker: the timeout starts afresh.
         """
         if self.timeout is None or self.next_look is None or now < self.next_look:
             return None

@@ -1,4 +1,4 @@
-"""Work in a forked child, so that a loop goes on meanwhile."""
+"""Runs a long piece of work in a forked child, so that the parent's loop continues meanwhile."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from .waits import milliseconds
 
 MOST_WORDS: Final = 2000
 _DONE, _FAILED = b"+", b"-"
-"""What a helper's words begin with: its exit status may be another's to read."""
+"""The first byte of a helper's text, which says how it ended.
+
+The exit status would not do: another part of the application may reap the helper first.
+"""
 
 
 class HelperFailed(Exception):
-    """A helper ended otherwise than by returning."""
+    """A helper raised, or ended without returning."""
 
 
 class HelperProcess:
-    """One helper at a time.
+    """Runs at most one helper process at a time.
 
-    It sees memory as it was when it was forked, and is killed with its parent. It shares the parent's lock on the data
-    directory: nobody takes the directory before it is gone. What it returns comes through a pipe.
+    The helper sees memory as it was at the fork, and is killed when its parent ends. It inherits the lock on the data
+    directory, so no other process can take the directory while the helper runs. It sends its result through a pipe.
 
     Args:
-        keep: Descriptors that it keeps beside the standard ones (the lock).
+        keep: Descriptors that the helper keeps open beside the standard ones (the lock).
 
     Attributes:
-        descriptor: Becomes readable when the helper ends; -1: there is none.
+        descriptor: Becomes readable when the helper ends; -1: no helper runs.
     """
 
     def __init__(self, keep: Iterable[int] = ()) -> None:
@@ -41,12 +44,13 @@ class HelperProcess:
         prepare()
 
     def start(self, work: Callable[[Callable[[], None]], str]) -> None:
-        """Fork a helper that does `work`, and returns its words (up to 2,000 bytes).
+        """Fork a helper that does `work` and sends back the text that it returns (up to 2,000 bytes).
 
-        `work` is given a function that closes all inherited descriptors; it may have to let go of something first.
+        `work` receives a function that closes all inherited descriptors. It calls that function itself, because it may
+        have to release something first.
 
         Raises:
-            OSError: No process or descriptor is to be had.
+            OSError: The system gives no process or descriptor.
         """
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
@@ -62,19 +66,20 @@ class HelperProcess:
         self._pid, self.descriptor = pid, ours
 
     def ended(self, wait: float = 0) -> str | None:
-        """Return the helper's words if it has ended, looking for up to `wait` seconds; None: it has not.
+        """Wait up to `wait` seconds; return the helper's text if it has ended, or None if it still runs.
 
         Raises:
-            HelperFailed: It failed; says how.
+            HelperFailed: The helper failed; the text says how.
         """
-        poll = select.poll()  # select ends at descriptor 1023
+        poll = select.poll()  # `select.select` cannot handle descriptors above 1023
         poll.register(self.descriptor, select.POLLIN)
         spoken = any(events & select.POLLIN for _, events in poll.poll(milliseconds(wait) if wait else 0))
         how = self._reap(os.WNOHANG)
         if how is None:
             if not spoken:
                 return None
-            # It has only its exit left. Where it is stopped just there, that would be waited for without end.
+            # The helper has sent its text and only has to exit. If it is stopped (SIGSTOP) right there, waiting for it
+            # would never end: so it is killed.
             os.kill(self._pid, signal.SIGKILL)
             how = self._reap(0)
         said = os.read(self.descriptor, MOST_WORDS + 1)
@@ -87,7 +92,7 @@ class HelperProcess:
     def _reap(self, options: int) -> str | None:
         try:
             pid, status = os.waitpid(self._pid, options)
-        except ChildProcessError:  # a handler of the user's has reaped it, or ignores SIGCHLD: it has ended
+        except ChildProcessError:  # it has ended: the application reaped it, or ignores SIGCHLD
             return "a status that is not known"
         return str(os.waitstatus_to_exitcode(status)) if pid else None
 

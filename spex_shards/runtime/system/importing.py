@@ -1,4 +1,4 @@
-"""What can be imported by its name."""
+"""Helpers for imports by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def importable(thing: Any) -> bool:
-    """Whether `thing` is what its module and qualified name lead to, in a module that other processes can import."""
+    """Return whether another process can import `thing` by its module and qualified name."""
     module = getattr(thing, "__module__", None)
     qualname = getattr(thing, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or module == "__main__":
@@ -21,12 +21,12 @@ def importable(thing: Any) -> bool:
 
 
 def later(package: str, names: Mapping[str, str], namespace: dict[str, Any]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package whose names are imported when they are first asked for.
+    """Return a ``__getattr__`` for a package that imports each public name when it is first used.
 
     Args:
-        package: The package.
-        names: Name → relative module, with ``:attribute`` where that has another name there.
-        namespace: The package's globals, where each name is put.
+        package: The package's name.
+        names: Public name → relative module; append ``:attribute`` if the module calls it something else.
+        namespace: The package's globals, which each imported name is added to.
     """
 
     def get(name: str) -> Any:

@@ -1,10 +1,10 @@
-"""Files and folders that nobody but this user, or root, can have put there or can change.
+"""Opens files and folders that only this user, or root, can have created or changed.
 
-A data directory is trusted as it is: what lies in it was acknowledged. So nothing is read or written where another user
-of the machine may have prepared it. A folder must belong to this user (or root), and no other may write to it; then
-everything in it is this user's doing from that moment on. A file is opened relative to such a folder's descriptor,
-never through a symbolic link, and must be a regular file that is held to the same rules, as it may be older than the
-folder's modes.
+The library trusts the content of a data directory: it was acknowledged to callers. So it must not read or write in a
+place where another user of the machine could have prepared something. A folder must belong to this user or to root, and
+nobody else may have the right to write to it; from then on only this user can change its content. A file is opened
+relative to the descriptor of such a folder, never through a symbolic link. The file must be a regular file and obey the
+same rules, because it may be older than the folder's current permissions.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ...errors import DataDirError
 from .descriptors import take_standard_ones
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-_PLAIN: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place must not be waited for
+_PLAIN: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking: opening a named pipe must not wait
 
 
 def open_folder(path: Path) -> int:
-    """Return a descriptor of a folder that can be trusted.
+    """Return a descriptor of a folder, after checking that it can be trusted.
 
     Raises:
-        DataDirError: Another user owns it, or can write to it; or it is reached through another user's symbolic link.
+        DataDirError: Another user owns it or can write to it, or `path` is another user's symbolic link.
         OSError: It cannot be opened.
     """
     if stat.S_ISLNK((link := path.lstat()).st_mode):
@@ -46,7 +46,7 @@ def open_folder(path: Path) -> int:
 
 @contextmanager
 def folder(path: Path) -> Iterator[int]:
-    """Give a descriptor as `open_folder` does, and close it."""
+    """Open a trusted folder with `open_folder`, and close it at the end of the ``with`` block."""
     descriptor = open_folder(path)
     try:
         yield descriptor
@@ -55,16 +55,18 @@ def folder(path: Path) -> Iterator[int]:
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Return a descriptor of a file in a folder that can be trusted, as can the file; a new one is this user's alone.
+    """Return a descriptor of a file, after checking that it and its folder can be trusted.
+
+    A new file is created with permissions for this user alone.
 
     Raises:
-        DataDirError: The folder or the file is another user's doing, or the file is none.
+        DataDirError: Another user owns the folder or the file or can write to it, or it is not a regular file.
         OSError: It cannot be opened.
     """
     take_standard_ones()
     with folder(path.parent) as within:
         try:
-            # What is there is looked at before anything of it is cut.
+            # The file is checked before it is truncated: it may be somebody else's.
             descriptor = os.open(path.name, flags & ~os.O_TRUNC | _PLAIN, 0o600, dir_fd=within)
         except OSError as error:
             if error.errno == errno.ELOOP:
@@ -82,27 +84,32 @@ def open_file(path: Path, flags: int) -> int:
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's bytes, opened as by `open_file`."""
+    """Return the content of a file that is opened by `open_file`."""
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 
 def replace_file(fresh: Path, path: Path) -> None:
-    """Give a file of a trusted folder another's name in the same folder, at once.
+    """Atomically rename `fresh` to the name of `path` in the same trusted folder.
 
     Raises:
         DataDirError: The folder cannot be trusted.
-        OSError: It cannot be done.
+        OSError: The file cannot be renamed.
     """
     with folder(path.parent) as within:
         os.replace(fresh.name, path.name, src_dir_fd=within, dst_dir_fd=within)
 
 
 def check_files(path: Path, *names: str, writing: bool) -> None:
-    """Refuse files that are opened by others' code; those that are missing are fine. The folder is looked at first.
+    """Check the folder `path`, then those of the named files that exist, before code of others opens them.
+
+    Args:
+        path: The folder.
+        names: File names in it; a missing file is fine.
+        writing: Whether the files will be written to: then they must not have a second hard link.
 
     Raises:
-        DataDirError: The folder or a file is another user's doing.
+        DataDirError: Another user owns the folder or a file or can write to it.
         OSError: The folder cannot be opened.
     """
     with folder(path) as within:
@@ -115,10 +122,10 @@ def check_files(path: Path, *names: str, writing: bool) -> None:
 
 
 def take_for_oneself(path: Path) -> None:
-    """Take from others the right to write to a folder of this user's in which there is nothing yet.
+    """Remove the write permission of other users from an empty folder of this user; leave any other folder as it is.
 
     Raises:
-        DataDirError: The folder cannot be trusted, or there is something in it that others may have put there.
+        DataDirError: The folder cannot be trusted afterwards, or others may have put something into it.
         OSError: It cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -127,7 +134,7 @@ def take_for_oneself(path: Path) -> None:
         mode = stat.S_IMODE(found.st_mode)
         if mode & _OTHERS_WRITE and found.st_uid == os.geteuid() and _is_empty(descriptor):
             os.fchmod(descriptor, mode & ~_OTHERS_WRITE)
-            if not _is_empty(descriptor):  # somebody was quicker: it is refused below
+            if not _is_empty(descriptor):  # another user was quicker: restore the mode, so that it is refused below
                 os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
@@ -135,11 +142,11 @@ def take_for_oneself(path: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Make a folder in a trusted one, or take one that is there, and close it to all others.
+    """Create a folder in a trusted one if it is missing, and remove all permissions of other users from it.
 
     Raises:
-        DataDirError: It is another user's.
-        OSError: It cannot be made.
+        DataDirError: It belongs to another user.
+        OSError: It cannot be created.
     """
     path.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -185,7 +192,7 @@ def _refused(path: Path, what: str, advice: str) -> DataDirError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on the disk."""
+    """Write the entries of a folder to the disk, so that new names survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

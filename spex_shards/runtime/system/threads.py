@@ -1,4 +1,4 @@
-"""Threads whose end may be waited for in the middle of waiting for it."""
+"""Threads that a signal handler can wait for while the same thread is already waiting for them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ _LOOK_EVERY: Final = 0.05
 
 
 class Helper(threading.Thread):
-    """A daemon thread.
+    """A daemon thread with a `wait` that can be called again while it is running.
 
-    `Thread.join` and `Thread.is_alive` take a lock and give it back: a signal handler that runs between the two, and
-    joins as well, would wait for the very call that it interrupts. `wait` trusts a flag, and looks at it again.
+    `Thread.join` and `Thread.is_alive` take a lock and release it. A signal handler that runs between the two, and
+    joins as well, would wait for the very call that it interrupts. `wait` relies on the flag `ended` instead, which it
+    checks again every 50 ms.
 
     Args:
-        work: What it does.
-        name: Its name.
+        work: The function to run.
+        name: The thread's name.
 
     Attributes:
-        ended: Whether its work is done.
+        ended: Whether `work` has returned or raised.
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
@@ -32,20 +33,20 @@ class Helper(threading.Thread):
         self.ended = False
 
     def run(self) -> None:
-        """Do the work."""
+        """Call `work`."""
         try:
             self._work()
         finally:
-            self.ended = True  # before anybody is woken
+            self.ended = True  # set before the lock wakes the waiting threads, since they check it
             self._at_work.release()
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and has not ended."""
+        """Whether the thread was started and has not ended."""
         return self.ident is not None and not self.ended
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it has ended, or so many seconds (None: as long as it takes); return whether it has."""
+        """Wait until the thread has ended, up to `seconds` (None: without limit); return whether it has."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self.ended:
             left = _LOOK_EVERY if deadline is None else min(_LOOK_EVERY, deadline - time.monotonic())
@@ -53,5 +54,5 @@ class Helper(threading.Thread):
                 return False
             if self._at_work.acquire(timeout=left):
                 self._at_work.release()
-        self.join(_LOOK_EVERY)  # so that it counts no more; whoever comes in the middle of this loses a moment
+        self.join(_LOOK_EVERY)  # clears Python's list of threads; a call that interrupts this one loses 50 ms at most
         return True

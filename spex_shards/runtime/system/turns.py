@@ -1,18 +1,18 @@
-"""Turns: one thread at a time is inside, and whoever comes can tell whether that thread will ever come out.
+"""Turns: locks for one thread at a time that can tell whether their holder will ever release them.
 
-A lock answers one question, whether somebody has it. That is not enough in other people's processes. A signal handler
-or a finaliser may call a manager while the same thread is in the middle of another call: waiting for the lock would
-be waiting for itself. An exception out of a signal handler may end a call between any two steps, also just before it
-gives the lock back. And a thread may be held up in the middle for long, by a handler that runs on top of it.
+A lock says only whether somebody holds it. That is not enough in a process that belongs to an application. A signal
+handler or a finaliser may call a manager while the same thread is in the middle of another call: if it waited for the
+lock, it would wait for itself. An exception out of a signal handler may end a call between any two steps, also just
+before it releases the lock. And a handler that runs on top of a thread may hold that thread up for a long time.
 
-So a turn is a lock, and beside it the answer to "is its holder on its way out?", which is read off the threads' stacks:
-nothing has to be noted when a turn is taken, so that there is no moment at which the note is missing.
+So a turn is a lock, plus an answer to the question "is its holder on its way out?". The answer comes from the stacks of
+all threads. Nothing is recorded when a turn is taken, so there is no moment at which such a record could be missing.
 
 # Guarantees:
 #
-# * `take` and `give` are single calls into C: no signal handler runs in the middle of either.
-# * Whoever finds a turn taken by one that does not come out must not use what it guards: it makes another in its place.
-#   So what a turn guards has to be something that can be left behind, at any moment.
+# * `take` and `give` are single calls into C: no signal handler can run in the middle of either.
+# * A thread that finds a turn held by a thread that is stuck must not use what the turn guards. It makes a replacement.
+#   So whatever a turn guards must be something that can be abandoned at any moment.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Inside:
-    """The methods in which a thread is inside, by their code."""
+    """Marks the methods that only the holder of a turn runs, and finds them on stacks."""
 
     def __init__(self) -> None:
         self._codes: set[CodeType] = set()
 
     def __call__(self, method: _Function) -> _Function:
-        """Mark a method of what the turn guards: whoever is in it has the turn."""
+        """Mark a method of the guarded class: a thread that runs it holds the turn."""
         self._codes.add(method.__code__)
         return method
 
     def holds(self, frame: FrameType, guarded: object) -> bool:
-        """Return whether a frame is one of a marked method of `guarded`."""
+        """Return whether `frame` runs a marked method of the object `guarded`."""
         return frame.f_code in self._codes and frame.f_locals.get("self") is guarded
 
     def anywhere(self, guarded: object) -> bool:
-        """Return whether any thread is in a marked method of `guarded`."""
+        """Return whether any thread runs a marked method of the object `guarded`."""
         return any(self.holds(frame, guarded) for top in sys._current_frames().values() for frame in _stack(top))
 
 
 @cache
 def _is_ours(file: str) -> bool:
-    """Return whether code of a file is this package's, or of what this package calls: no handler of signals is."""
+    """Return whether a file belongs to this package or a library that it calls; a signal handler never does."""
     if file.startswith((_PACKAGE, "<frozen ", "msgpack/")) or file.endswith(_MSGPACK):
         return True
     return file.startswith(_STANDARD) and "site-packages" not in file and "dist-packages" not in file
 
 
 def calls_user_code(function: _Function) -> _Function:
-    """Mark a function that calls code of the application on purpose: what runs in it does not interrupt anything."""
+    """Mark a function that calls the application's code on purpose: that code does not count as an interruption."""
     _on_purpose.add(function.__code__)
     return function
 
@@ -77,28 +77,31 @@ def _stack(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def times_running(function: Callable[..., Any]) -> int:
-    """Return in how many calls of `function` this thread is, where a count of them may have been cut off."""
+    """Return how many calls of `function` are on this thread's stack.
+
+    Unlike a counter, this stays right when an exception cuts a call off.
+    """
     code = function.__code__
     return sum(frame.f_code is code for frame in _stack(sys._getframe(1)))
 
 
 class Turn:
-    """The right to be inside `guarded`, for one thread at a time.
+    """The right to use the object `guarded`, for one thread at a time.
 
     Args:
-        guarded: What it is a turn for; its marked methods are called by holders only.
-        inside: Its marked methods.
+        guarded: The object that the turn protects; only the holder calls its marked methods.
+        inside: The marked methods.
 
     Attributes:
-        take: Takes the turn if it is free, and returns whether; never waits.
-        give: Gives it back.
-        is_taken: Returns whether anybody has it.
+        take: Takes the turn if it is free, and returns whether it did; never waits.
+        give: Releases the turn.
+        is_taken: Returns whether any thread holds the turn.
     """
 
     __slots__ = ("_guarded", "_inside", "_lock", "give", "is_taken", "take")
 
     def __init__(self, guarded: object, inside: Inside) -> None:
-        self._guarded = weakref.ref(guarded)  # it has this turn: without a cycle it goes as soon as nobody uses it
+        self._guarded = weakref.ref(guarded)  # `guarded` refers to this turn: no cycle, so that it is freed at once
         self._inside = inside
         self._lock = threading.Lock()
         self.take: Callable[[], bool] = partial(self._lock.acquire, False)
@@ -106,18 +109,20 @@ class Turn:
         self.is_taken: Callable[[], bool] = self._lock.locked
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the turn for a while; return whether it is taken now."""
+        """Wait up to `seconds` for the turn; return whether this thread holds it now."""
         return self._lock.acquire(timeout=max(0.0, seconds))
 
     def is_mine(self) -> bool:
-        """Return whether this very thread is inside, in a call that this one interrupts."""
+        """Return whether this very thread holds the turn, in a call that the current one interrupts."""
         return self._find(sys._getframe(1)) is not None
 
     def is_stuck(self) -> bool:
-        """Return whether its holder may not come out: it is not inside any more, or something runs on top of it.
+        """Return whether the holder may never release the turn.
 
-        What runs on top may be short, too. Then what is left behind was left behind for nothing, and no harm is done.
-        Looks twice, a moment apart: a holder that comes in or goes out is outside its marked methods for that long.
+        That is so if no thread runs a marked method any more (an exception cut the holder off), or if other code runs
+        on top of it. Such code may be short-lived; then the guarded object is abandoned for nothing, which does no
+        harm. This looks twice, 2 ms apart: a holder is outside its marked methods just after taking the turn and just
+        before releasing it.
         """
         if not self._looks_stuck():
             return False
@@ -133,7 +138,7 @@ class Turn:
         return True
 
     def _find(self, top: FrameType) -> bool | None:
-        """Return whether the holder's frame is interrupted by code from outside this package; None: it is not there."""
+        """Return whether foreign code interrupts the holder's frame on this stack; None: the holder is not on it."""
         foreign = False
         guarded = self._guarded()
         for frame in _stack(top):
@@ -147,10 +152,11 @@ class Turn:
 
 
 def interruption(error: BaseException) -> BaseException | None:
-    """Return the error with which a signal handler has interrupted this package, if that is how `error` came about.
+    """Return the exception by which a signal handler interrupted this package and which led to `error`, or None.
 
-    To be asked where the error is caught. A signal handler is a function of the application, which stands in the
-    traceback of what it raises; where that was taken for another error, it stands in that one's context.
+    Call it where `error` is caught. A signal handler is a function of the application, so it appears in the traceback
+    of the exception that it raises. If that exception was handled as another error in between, it is in the context of
+    that error.
     """
     seen: set[int] = set()
     current: BaseException | None = error
@@ -163,7 +169,8 @@ def interruption(error: BaseException) -> BaseException | None:
 
 
 def _has_interrupted(error: BaseException) -> bool:
-    # It was caught, or passed through, here: what the application was handling when it called begins in its own code.
+    # The traceback must begin in this package. An exception that the application was already handling when it called
+    # begins in the application's own code.
     trace = error.__traceback__
     if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         return False

@@ -1,4 +1,4 @@
-"""Calling the application's code inside a shard, so that it can be told from what the application does outside."""
+"""Calls the application's code inside a shard, and records that it runs there."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ logger = logging.getLogger("spex_shards")
 
 
 def handler_running() -> bool:
-    """Whether this thread is inside the application's code in a shard just now."""
+    """Return whether this thread is running the application's code inside a shard."""
     if not getattr(_running, "depth", 0):
         return False
-    # An exception out of a signal handler may have come between counting and calling: the stack knows better.
+    # The counter may be wrong: a signal handler may have raised between counting and calling. The stack is right.
     _running.depth = times_running(in_handler)
     return bool(_running.depth)
 
 
 @calls_user_code
 def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call the application's code; within it, calls to shards raise `RuntimeError`."""
+    """Call the application's code; while it runs, calls to shards raise `RuntimeError`."""
     _running.depth = getattr(_running, "depth", 0) + 1
     try:
         return function(*arguments)
@@ -35,7 +35,7 @@ def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def report(word: SpexError | None) -> None:
-    """Log a failure of the application's code that no caller is told of."""
+    """Log an error of the application's code that no caller receives; other values are ignored."""
     if isinstance(word, HandlerError):
-        with suppress(Exception):  # a log filter of the user's may raise anything
+        with suppress(Exception):  # a log filter of the application may raise anything
             logger.error("%s", word, exc_info=word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ...errors import ShardDown, SpexError, StoreError
@@ -11,6 +12,7 @@ from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..protocol.session import ServerSession
+from ..system.stream import Stream
 from .dispatch import Done
 from .peers import Peer
 from .sessions import Sessions
@@ -24,6 +26,7 @@ class Attachments:
     """All attached clients of one worker.
 
     Attributes:
+        by_descriptor: All clients, by the descriptor that their requests come through.
         waiting: Those that have requests in their queue.
     """
 
@@ -32,30 +35,29 @@ class Attachments:
         self._sessions = sessions
         self._limit = limit
         self._operations = operations
-        self._peers: dict[int, Peer] = {}
+        self.by_descriptor: dict[int, Peer] = {}
         self.waiting: dict[Peer, None] = {}
         self._depth = 0
         self._gone_bytes = [0, 0]
 
-    def get(self, descriptor: int) -> Peer | None:
-        """Return the client whose requests a descriptor carries, or None."""
-        return self._peers.get(descriptor)
-
     def all(self) -> list[Peer]:
         """Return all clients."""
-        return list(self._peers.values())
+        return list(self.by_descriptor.values())
 
     def stats(self) -> dict[str, int]:
         """Return how many requests waited behind the first of the newest batch, and the bytes read and written."""
         return {
             "queue_depth": max(0, self._depth - 1),
-            "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self._peers.values()),
-            "bytes_out": self._gone_bytes[1] + sum(peer.bytes_out for peer in self._peers.values()),
+            "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self.by_descriptor.values()),
+            "bytes_out": self._gone_bytes[1] + sum(peer.bytes_out for peer in self.by_descriptor.values()),
         }
 
     def ready(self) -> bool:
         """Whether a batch can be taken."""
-        return any(not peer.stalled and not peer.parked for peer in self.waiting)
+        for peer in self.waiting:  # noqa: SIM110 - nearly always there is none, or one
+            if not peer.stalled and not peer.parked:
+                return True
+        return False
 
     def read(self, peer: Peer) -> None:
         """Read once what a client has sent, unless it has something waiting still."""
@@ -84,7 +86,7 @@ class Attachments:
             if descriptor in (peer.replies_fd, peer.events_fd):
                 self.flush(peer)
 
-    def attach(self, client_id: bytes, pid: int, owner: bool, descriptors: list[int]) -> None:
+    def attach(self, client_id: bytes, pid: int, owner: bool, streams: Sequence[Stream]) -> None:
         """Take a client's channel; an older one of the same client is closed."""
         for other in self.all():
             if other.client_id == client_id:
@@ -92,19 +94,19 @@ class Attachments:
         try:
             session = self._sessions.get(client_id)
         except StoreError as error:
-            peer = Peer(client_id, pid, owner, ServerSession(None, {}), descriptors, self._limit, self._operations)
+            peer = Peer(client_id, pid, owner, ServerSession(None, {}), streams, self._limit, self._operations)
             peer.refuse(error_plain(error))
             peer.flush()
             peer.close()
             return
         session.opened = False  # its hello is still to come on this channel
-        peer = Peer(client_id, pid, owner, session, descriptors, self._limit, self._operations)
-        self._peers[peer.requests_fd] = peer
+        peer = Peer(client_id, pid, owner, session, streams, self._limit, self._operations)
+        self.by_descriptor[peer.requests_fd] = peer
         self._epoll.register(peer.requests_fd, select.EPOLLIN)
 
     def forget(self, peer: Peer) -> None:
         """Close a client's channel."""
-        if self._peers.pop(peer.requests_fd, None) is None:
+        if self.by_descriptor.pop(peer.requests_fd, None) is None:
             return
         self._gone_bytes[0] += peer.bytes_in
         self._gone_bytes[1] += peer.bytes_out
@@ -130,7 +132,8 @@ class Attachments:
             if peer.stalled or peer.parked:
                 continue
             if len(queue) <= REQUESTS_PER_CLIENT:
-                work += [(peer, request) for request in queue]
+                for request in queue:
+                    work.append((peer, request))  # noqa: PERF401 - a list of one, mostly: a comprehension is a call
                 queue.clear()
                 del self.waiting[peer]
             else:
@@ -180,15 +183,12 @@ class Attachments:
 
     def flush(self, peer: Peer) -> None:
         """Write what fits to a client; who has more waiting is not read until it is written."""
-        before = peer.stalled
         if not peer.flush():
             self.forget(peer)
-            return
-        blocked = peer.wants()
-        if blocked is not None:
+        elif peer.events or peer.replies:
             peer.stalled = True
-            self._watch(peer, blocked)
-        elif before:
+            self._watch(peer, peer.events_fd if peer.events else peer.replies_fd)
+        elif peer.stalled:
             peer.stalled = False
             self._watch(peer, None)
             if not peer.parked:

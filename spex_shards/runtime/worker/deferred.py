@@ -19,13 +19,16 @@ class DeferredWork:
     Args:
         service: Where results go.
         keep: Descriptors that helpers keep (the lock).
+
+    Attributes:
+        waiting: The work that is not done yet, by its key, with the clients that wait for it.
     """
 
     def __init__(self, service: Service, keep: Iterable[int]) -> None:
         self._service = service
         service.defers = True
         self._helper = HelperProcess(keep)
-        self._waiting: OrderedDict[bytes, tuple[Callable[[], str], list[Peer]]] = OrderedDict()
+        self.waiting: OrderedDict[bytes, tuple[Callable[[], str], list[Peer]]] = OrderedDict()
 
     @property
     def descriptor(self) -> int:
@@ -34,16 +37,11 @@ class DeferredWork:
 
     def wait_for(self, deferred: Deferred, peer: Peer) -> None:
         """Have a client wait for some work."""
-        self._waiting.setdefault(deferred.key, (deferred.work, []))[1].append(peer)
-
-    @property
-    def due(self) -> bool:
-        """Whether there is work to begin."""
-        return bool(self._waiting) and self._helper.descriptor < 0
+        self.waiting.setdefault(deferred.key, (deferred.work, []))[1].append(peer)
 
     def begin(self) -> list[Peer]:
         """Begin the next piece; return the clients that go on at once, because no helper could be had."""
-        work = next(iter(self._waiting.values()))[0]
+        work = next(iter(self.waiting.values()))[0]
 
         def do_it(close_inherited: Callable[[], None]) -> str:
             close_inherited()
@@ -64,9 +62,9 @@ class DeferredWork:
             return self._done(result)
         except HelperFailed as error:
             logger.warning("long work is done in the shard's own process, as its helper failed: %s", error)
-            return self._done(next(iter(self._waiting.values()))[0]())
+            return self._done(next(iter(self.waiting.values()))[0]())
 
     def _done(self, result: str) -> list[Peer]:
-        key, (_, peers) = self._waiting.popitem(last=False)
+        key, (_, peers) = self.waiting.popitem(last=False)
         self._service.done(key, result)
         return peers

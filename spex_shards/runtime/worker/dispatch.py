@@ -38,6 +38,10 @@ class Dispatcher:
         capture: Where log records go.
         stats: Returns what the worker counts itself.
         most_bytes: Most bytes of a request's arguments; None: as many as a frame has.
+
+    Attributes:
+        declared: What was declared in the current batch; whoever keeps the batch clears it.
+        requests: How often each operation was asked for.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class Dispatcher:
         self._most_bytes = most_bytes
         self._capture = capture
         self._stats = stats
-        self._declared: list[list[Any]] = []
+        self.declared: list[list[Any]] = []
         self.requests: Counter[str] = Counter()
 
     def declare(self, arguments: list[Any]) -> None:
@@ -66,17 +70,13 @@ class Dispatcher:
             self._service.declare(arguments)
         except (ValueError, TypeError) as error:
             raise ProtocolError(str(error)) from None
-        self._declared.append(arguments)
-
-    def kept(self) -> None:
-        """The batch was kept, and what was declared in it."""
-        self._declared.clear()
+        self.declared.append(arguments)
 
     def declare_again(self) -> None:
         """The batch was not kept: have what was declared in it in the next one. Its clients will not say it again."""
         mark = self._batch.mark()
         try:
-            for arguments in self._declared:
+            for arguments in self.declared:
                 self._service.declare(arguments)
         except StoreError:
             self._batch.rollback(mark)

@@ -22,23 +22,21 @@ import logging
 import os
 import select
 import signal
-import socket
 import time
 from math import inf
 from typing import Any, Final
 
 from ...errors import ShardDown, SpexError, StoreError
 from ..protocol.answers import Answer
-from ..protocol.control import OF_WORKER, TO_WORKER, Drain, Ping, Pong, Serve
+from ..protocol.control import Drain, Ping, Pong, Serve
 from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import BYE, DECLARE, HELLO, ProtocolError, Request
-from ..protocol.wire import receive_message, send_message
 from ..service import Deferred
 from ..shard import Shard
 from ..store import LogBroken
-from ..system.waits import capped
 from .attachments import MAX_UNWRITTEN, Attachments
+from .control import Control
 from .deferred import DeferredWork
 from .dispatch import Dispatcher, Done, size_of
 from .logs import LogCapture
@@ -60,20 +58,32 @@ logger = logging.getLogger("spex_shards")
 
 
 class Worker:
-    """One shard at work: its clients, and what is due by itself."""
+    """One shard at work: its clients, and what is due by itself.
 
-    def __init__(self, shard: Shard, control: socket.socket, options: WorkerOptions, capture: LogCapture) -> None:
+    Args:
+        shard: The shard, open.
+        control: Where channels and orders come from.
+        options: The options.
+        capture: Takes what is logged.
+
+    Attributes:
+        clients: The attached clients and their channels.
+        sessions: What is known of each client's requests.
+        outbox: Log records that no application has taken yet.
+    """
+
+    def __init__(self, shard: Shard, control: Control, options: WorkerOptions, capture: LogCapture) -> None:
         self._store, self._batch, self._service = shard.store, shard.batch, shard.service
         self._control = control
         self._options = options
         self._capture = capture
         self._dispatcher = Dispatcher(shard, capture, self._stats, most_request_bytes(options.max_frame_bytes))
-        self._sessions = Sessions(self._batch)
-        self._outbox = Outbox(self._batch)
+        self.sessions = Sessions(self._batch)
+        self.outbox = Outbox(self._batch)
         self._deferred = DeferredWork(self._service, options.helper_keeps)
         self._epoll = select.epoll()
         operations = Operations(self._service.operations)
-        self._clients = Attachments(self._epoll, self._sessions, operations, options.max_frame_bytes)
+        self.clients = Attachments(self._epoll, self.sessions, operations, options.max_frame_bytes)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
@@ -81,7 +91,7 @@ class Worker:
         self._forced_at: float | None = None
         self._not_before = -inf
         self._complaint = ""
-        self._next_due = self._due()
+        self._next_due = self._service.next_due()
         self._batches = self._batched = 0
         self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
 
@@ -94,13 +104,19 @@ class Worker:
         self._store.close()
         return 0
 
-    def turn(self) -> None:
-        """Wait until there is something to do, and do it once."""
-        for descriptor, _ in self._epoll.poll(capped(self._timeout())):
-            self._ready(descriptor)
-        if self._clients.waiting:
+    def turn(self, most: float = LONGEST_WAIT) -> None:
+        """Wait until there is something to do, at most `most` seconds, and do it once."""
+        clients = self.clients
+        wait = min(self._timeout(), most)
+        for descriptor, _ in self._epoll.poll(wait):
+            peer = clients.by_descriptor.get(descriptor)
+            if peer is not None:
+                clients.read(peer)
+            else:
+                self._ready(descriptor)
+        if clients.waiting:
             self._work()
-        if self._deferred.due:
+        if self._deferred.waiting:
             self._begin_deferred()
         if self._is_due():
             self._by_itself()
@@ -108,24 +124,24 @@ class Worker:
             self._store.upkeep()
 
     def _begin_deferred(self) -> None:
+        if self._deferred.descriptor >= 0:
+            return  # one piece at a time
         for peer in self._deferred.begin():
-            self._clients.go_on(peer)
+            self.clients.go_on(peer)
         if self._deferred.descriptor >= 0:
             self._epoll.register(self._deferred.descriptor, select.EPOLLIN)
 
     def _timeout(self) -> float:
-        if self._clients.ready():
+        if self.clients.waiting and self.clients.ready():
             return 0
         if self._forced_at is not None:
             return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
         now = time.monotonic()
-        due = min((self._next_due - _now()) / 1_000_000, self._sessions.next_sweep - now)
+        due = self.sessions.next_sweep - now
+        if self._next_due is not None:
+            due = min(due, self._next_due / 1_000_000 - time.time_ns() / 1_000_000_000)
         wait = min(max(due, self._not_before - now), self._store.next_upkeep - now)
         return max(0.0, min(wait, LONGEST_WAIT))
-
-    def _due(self) -> float:
-        due = self._service.next_due()
-        return inf if due is None else due
 
     def _is_due(self) -> bool:
         if self._forced_at is not None:
@@ -134,31 +150,29 @@ class Worker:
         return now >= self._not_before and (
             self._batch.dirty
             or bool(self._capture.outside)
-            or self._outbox.waiting
-            or self._sessions.unwritten
-            or self._sessions.next_sweep <= now
-            or self._next_due <= _now()
+            or bool(self.outbox.reports and self.outbox.waiting)
+            or bool(self.sessions.unwritten)
+            or self.sessions.next_sweep <= now
+            or (self._next_due is not None and self._next_due <= time.time_ns() // 1000)
         )
 
     def _ready(self, descriptor: int) -> None:
-        peer = self._clients.get(descriptor)
-        if peer is not None:
-            self._clients.read(peer)
-        elif descriptor == self._control.fileno():
+        """Take what a descriptor brings that carries no requests."""
+        if descriptor == self._control.fileno():
             self._order()
         elif descriptor == self._deferred.descriptor:
             self._epoll.unregister(descriptor)
             for waiting in self._deferred.end():
-                self._clients.go_on(waiting)
+                self.clients.go_on(waiting)
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
             self._forced_at = time.monotonic() + FORCED_BY
         else:
-            self._clients.writable(descriptor)
+            self.clients.writable(descriptor)
 
     def _order(self) -> None:
         try:
-            received = receive_message(self._control)
+            received = self._control.receive()
         except EOFError:
             self._draining = True
             return
@@ -167,22 +181,22 @@ class Worker:
             return
         if received is None:
             return
-        plain, descriptors = received
-        match TO_WORKER.read(plain):
-            case Serve(client_id, pid, owner) if len(descriptors) == 3:
-                self._clients.attach(client_id, pid, owner, descriptors)
+        order, streams = received
+        match order:
+            case Serve(client_id, pid, owner):
+                self.clients.attach(client_id, pid, owner, streams)
             case Ping():
-                send_message(self._control, OF_WORKER.plain(Pong()))
+                self._control.say(Pong())
             case Drain():
                 self._draining = True
 
     # ------------------------------------------------------------------ one batch
 
     def _work(self) -> None:
-        work = self._clients.take()
+        work = self.clients.take()
         if not work:
             return
-        now = _now()
+        now = time.time_ns() // 1000
         done: list[Done] = []
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
@@ -199,14 +213,15 @@ class Worker:
                 continue
             before = len(done)
             if not self._carry_out(peer, request, now, done):
-                self._clients.park(peer)
+                self.clients.park(peer)
                 later.append((peer, request))
             elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
                 unwritten += size_of(request, done[-1].answer)
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
                 done, unwritten = [], 0
-        self._clients.put_back(later)
+        if later:
+            self.clients.put_back(later)
         if done:  # notices alone are no batch
             self._batches += 1
             self._batched += len(done)
@@ -224,7 +239,7 @@ class Worker:
                 return True
             answer = self._execute(peer, request, now)
         except ProtocolError as error:
-            self._clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
+            self.clients.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return True
         except Deferred as deferred:
             session.put_back()
@@ -233,7 +248,7 @@ class Worker:
         changes = request.operation.changes
         session.applied_now(request.number, answer, remember=changes)
         if changes:
-            self._sessions.changed(peer.client_id)
+            self.sessions.unwritten.add(peer.client_id)
         done.append(Done(peer, request, answer, True))
         return True
 
@@ -251,7 +266,7 @@ class Worker:
             self._notice(peer, request)
         except (ValueError, ShardDown, StoreError) as error:
             self._batch.rollback(mark)
-            self._clients.refuse(
+            self.clients.refuse(
                 peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
             )
 
@@ -261,42 +276,44 @@ class Worker:
             return
         request.operation.check(request.arguments)
         if request.operation is BYE:
-            self._sessions.ended(peer.client_id)
+            self.sessions.ended(peer.client_id)
             return
         if request.operation is HELLO:
             version, first, kept, again, events, _ = request.arguments
             peer.session.open(version, first, kept=kept, again=again, events=events)
-        self._outbox.seen(peer, request.arguments[-1])
-        self._service.held = self._outbox.full
+        self.outbox.seen(peer, request.arguments[-1])
+        self._service.held = self.outbox.full
 
     def _commit(self, done: list[Done]) -> bool:
         """Keep the batch and answer its requests; return whether it was kept."""
         self._watch.clear()
-        captured = list(self._capture.outside)
+        outside = self._capture.outside
+        captured = list(outside)
         try:
-            self._outbox.take_unasked(self._capture.outside)
-            self._sessions.write()
+            if outside or self.outbox.lost:
+                self.outbox.take_unasked(outside)
+            self.sessions.write()
             self._batch.commit()
         except LogBroken:
             raise
         except (StoreError, MemoryError) as error:
             self._batch.rollback(0)
             self._dispatcher.declare_again()
-            self._capture.outside[:0] = captured[:MOST_KEPT]
-            self._outbox.lose(len(captured) - MOST_KEPT)
-            self._clients.answer(
+            outside[:0] = captured[:MOST_KEPT]
+            self.outbox.lose(len(captured) - MOST_KEPT)
+            self.clients.answer(
                 self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory"))
             )
             self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
             return False
-        self._dispatcher.kept()
-        self._clients.answer(done)
-        self._sessions.committed()  # after the answers, for which somebody waits
-        self._next_due = self._due()
+        self._dispatcher.declared.clear()
+        self.clients.answer(done)
+        self.sessions.committed()  # after the answers, for which somebody waits
+        self._next_due = self._service.next_due()
         return True
 
     def _failed(self, done: list[Done], error: StoreError) -> list[Done]:
-        self._sessions.failed()
+        self.sessions.failed()
         plain = error_plain(error)
         failed: list[Done] = []
         for peer, request, kept, fresh in done:
@@ -305,7 +322,7 @@ class Worker:
                 answer = Answer(request.number, False, plain)
                 peer.session.not_applied(request.number, answer)
             elif fresh:  # what it read may be of this batch: read again
-                answer = self._execute(peer, request, _now())
+                answer = self._execute(peer, request, time.time_ns() // 1000)
             failed.append(Done(peer, request, answer, fresh))
         self._watch.clear()
         if not done:  # who asked for something is told, and nobody asked for this
@@ -319,9 +336,9 @@ class Worker:
             # The supervisor did not end this shard in time: it must be stopped itself, and is ended instead.
             os.kill(os.getppid(), signal.SIGKILL)
             self._draining = True
-        now = _now()
-        nothing = self._next_due > now and self._sessions.next_sweep > time.monotonic()
-        done = nothing or self._tick(now)
+        now = time.time_ns() // 1000
+        due = self._next_due is not None and self._next_due <= now
+        done = self._tick(now) if due or self.sessions.next_sweep <= time.monotonic() else True
         if self._commit([]):
             if done:
                 self._complaint = ""
@@ -332,10 +349,10 @@ class Worker:
         logged = self._capture.target = []
         failure = None
         try:
-            self._sessions.sweep()
-            self._service.held = self._outbox.full
+            self.sessions.sweep()
+            self._service.held = self.outbox.full
             self._service.tick(now)
-            self._outbox.take(logged)  # with what they speak of, or not at all
+            self.outbox.take(logged)  # with what they speak of, or not at all
         except StoreError as error:
             self._batch.rollback(mark)
             self._not_before = time.monotonic() + _RETRY_AFTER
@@ -353,16 +370,16 @@ class Worker:
             logger.error("%s", text)
 
     def _deliver_reports(self) -> None:
-        if self._outbox.waiting:
-            peer = self._outbox.deliver(sorted(self._clients.all(), key=lambda peer: not peer.owner))
+        if self.outbox.waiting:
+            peer = self.outbox.deliver(sorted(self.clients.all(), key=lambda peer: not peer.owner))
             if peer is not None:
-                self._clients.flush(peer)
+                self.clients.flush(peer)
 
     def _drain(self) -> None:
-        for peer in self._clients.all():
+        for peer in self.clients.all():
             while not peer.closed and not peer.stalled and not peer.parked:
                 size = peer.bytes_in
-                self._clients.read(peer)
+                self.clients.read(peer)
                 while not peer.closed and peer.queue and not peer.stalled and not peer.parked:
                     self._work()
                 if peer.closed or peer.bytes_in == size:
@@ -370,21 +387,18 @@ class Worker:
         # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
         self._epoll.unregister(self._control)
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self._clients.all()):
-            if self._deferred.due:
+        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self.clients.all()):
+            if self._deferred.waiting:
                 self._begin_deferred()
             for descriptor, _ in self._epoll.poll(0.05):
-                self._ready(descriptor)
-            if self._clients.waiting:
+                reader = self.clients.by_descriptor.get(descriptor)
+                self._ready(descriptor) if reader is None else self.clients.read(reader)
+            if self.clients.waiting:
                 self._work()
 
     def _stats(self) -> dict[str, Any]:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
-            **self._clients.stats(),
+            **self.clients.stats(),
         }
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

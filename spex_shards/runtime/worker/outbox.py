@@ -18,12 +18,14 @@ from .peers import Peer
 
 MOST_KEPT: Final = 10_000
 """When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
+MOST_BYTES: Final = 64 << 20
+"""As `MOST_KEPT`, for the bytes of all rows that wait: a handler of the application's may log as much as it likes."""
 _SPARE: Final = 1_000
 """So many more are kept of what was logged unasked; the rest is counted."""
 _LOST: Final = b"reports lost"
 AT_ONCE: Final = 32_768
 """Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
-_Row = tuple[int, Any]
+_Row = tuple[int, Any, int]
 logger = logging.getLogger("spex_shards")
 
 
@@ -34,27 +36,33 @@ class Outbox:
     are deleted. Whoever was given a number was given or had confirmed all before it: so a client that has seen number
     n, whenever it says so, has no need of any up to n, and a client that is given one again drops it. What a client
     took along when it died is given to the next.
+
+    Attributes:
+        reports: What waits: number, record and bytes of the row.
+        size: The bytes of all of them.
+        lost: How many records could not be kept, and are not reported as lost yet.
     """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._waiting = deque(self._read())
+        self.reports = deque(self._read())
+        self.size = sum(size for _, _, size in self.reports)
         counter = batch.get("layout", b"next report")
         self._next = 1 if counter is None else int.from_bytes(counter, "big")
         lost = batch.get("layout", _LOST)
-        self._lost = 0 if lost is None else int.from_bytes(lost, "big")
+        self.lost = 0 if lost is None else int.from_bytes(lost, "big")
         self._holder: Peer | None = None
         self._given = 0
 
     @property
     def waiting(self) -> bool:
         """Whether there is anything to deliver now: nothing is on its way that must be confirmed first."""
-        return bool(self._waiting) and (self._holder is None or self._holder.closed)
+        return bool(self.reports) and (self._holder is None or self._holder.closed)
 
     @property
     def full(self) -> bool:
         """Whether nothing is to be done just now that logs something and can wait."""
-        return len(self._waiting) >= MOST_KEPT
+        return len(self.reports) >= MOST_KEPT or self.size >= MOST_BYTES
 
     def take_unasked(self, captured: list[Any]) -> None:
         """Move captured records into the batch that nothing promises: those that there is no room for are counted.
@@ -62,22 +70,22 @@ class Outbox:
         How many those were is a record of its own, as soon as there is room.
         """
         if captured:
-            room = max(0, MOST_KEPT + _SPARE - len(self._waiting))
+            room = max(0, MOST_KEPT + _SPARE - len(self.reports)) if self.size < MOST_BYTES else 0
             self.lose(len(captured) - room)
             del captured[room:]
-        if self._lost and len(self._waiting) + len(captured) < MOST_KEPT:
-            captured.append(_about_lost(self._lost))
+        if self.lost and len(self.reports) + len(captured) < MOST_KEPT and self.size < MOST_BYTES:
+            captured.append(_about_lost(self.lost))
             self._count(0)
         self.take(captured)
 
     def lose(self, count: int) -> None:
         """Count records that could not be kept."""
         if count > 0:
-            self._count(self._lost + count)
+            self._count(self.lost + count)
 
     def _count(self, lost: int) -> None:
-        self._batch.restores(self, "_lost")
-        self._lost = lost
+        self._batch.restores(self, "lost")
+        self.lost = lost
         self._batch.put("layout", _LOST, u64(lost) if lost else None)
 
     def take(self, captured: list[Any]) -> None:
@@ -87,8 +95,10 @@ class Outbox:
         count, first = len(captured), self._next
         self._batch.on_undo(lambda: self._untake(count, first))
         for record in captured:
-            self._batch.put("outbox", u64(self._next), records.seal(record))
-            self._waiting.append((self._next, record))
+            row = records.seal(record)
+            self._batch.put("outbox", u64(self._next), row)
+            self.reports.append((self._next, record, len(row)))
+            self.size += len(row)
             self._next += 1
         captured.clear()
         self._batch.put("layout", b"next report", u64(self._next))
@@ -98,7 +108,7 @@ class Outbox:
         for peer in peers:
             if peer.closed or peer.stalled or peer.events or not peer.session.opened:
                 continue
-            for number, record in self._waiting:
+            for number, record, _ in self.reports:
                 peer.events += frame(Event(number, REPORT, record))
                 self._given = number
                 if len(peer.events) >= AT_ONCE:
@@ -111,14 +121,14 @@ class Outbox:
         """Take what a client says: it has logged everything up to that number."""
         if number >= self._next:
             return  # it speaks of another store
-        self._drop(sum(1 for waiting, _ in self._waiting if waiting <= number))
+        self._drop(sum(1 for waiting, _, _ in self.reports if waiting <= number))
         if peer is self._holder and number >= self._given:
             self._holder = None
 
     def _read(self) -> Iterable[_Row]:
         for key, row in list(self._batch.range("outbox", b"")):
             try:
-                yield int.from_bytes(key, "big"), records.unseal(row, "a log record")
+                yield int.from_bytes(key, "big"), records.unseal(row, "a log record"), len(row)
             except StoreError as error:
                 self._batch.delete("outbox", key)
                 logger.error("a log record that waited is lost: %s", error)
@@ -126,14 +136,16 @@ class Outbox:
     def _drop(self, count: int) -> None:
         if count <= 0:
             return
-        dropped = [self._waiting.popleft() for _ in range(count)]
-        self._batch.on_undo(lambda: self._waiting.extendleft(reversed(dropped)))
-        for number, _ in dropped:
+        dropped = [self.reports.popleft() for _ in range(count)]
+        self._batch.on_undo(lambda: self.reports.extendleft(reversed(dropped)))
+        self._batch.restores(self, "size")
+        self.size -= sum(size for _, _, size in dropped)
+        for number, _, _ in dropped:
             self._batch.delete("outbox", u64(number))
 
     def _untake(self, count: int, first: int) -> None:
         for _ in range(count):
-            self._waiting.pop()
+            self.size -= self.reports.pop()[2]
         self._next = first
 
 

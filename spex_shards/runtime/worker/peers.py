@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,8 @@ from ..protocol.answers import NOT_ANSWERED, Answer, Event
 from ..protocol.operations import Operations
 from ..protocol.requests import Request, read_request
 from ..protocol.session import ServerSession, frame, frame_flat
-from ..protocol.wire import FrameReader, read_available, write_available
+from ..protocol.wire import FrameReader
+from ..system.stream import Stream
 
 
 class Peer:
@@ -26,7 +26,7 @@ class Peer:
         pid: Its process.
         owner: Whether it is the process that the supervisor belongs to.
         session: What was agreed with it so far.
-        descriptors: The ends to read requests from, to write replies to, to write events to.
+        streams: To read requests from, to write replies to, to write events to.
         limit: Most bytes of one frame.
         operations: What it can ask for.
     """
@@ -37,7 +37,7 @@ class Peer:
         pid: int,
         owner: bool,
         session: ServerSession,
-        descriptors: list[int],
+        streams: Sequence[Stream],
         limit: int,
         operations: Operations,
     ) -> None:
@@ -46,7 +46,9 @@ class Peer:
         self.pid = pid
         self.owner = owner
         self.session = session
-        self.requests_fd, self.replies_fd, self.events_fd = descriptors
+        self._streams = streams
+        self.requests_fd, self.replies_fd, self.events_fd = (stream.fileno() for stream in streams)
+        self._read = streams[0].read
         self.queue: deque[Request] = deque()
         self.replies = bytearray()
         self.events = bytearray()
@@ -65,7 +67,7 @@ class Peer:
         Raises:
             ProtocolError: What it sent is no sequence of requests.
         """
-        data = read_available(self.requests_fd)
+        data = self._read()
         if data is None:
             return True
         self.bytes_in += len(data)
@@ -99,30 +101,25 @@ class Peer:
 
         A reply leaves only when the events before it have left: so whoever has the answer has its events as well.
         """
+        _, replies, events = self._streams
         try:
             if self.events:
-                self._write(self.events_fd, self.events)
+                self._write(events, self.events)
             if self.replies and not self.events:
-                self._write(self.replies_fd, self.replies)
+                self._write(replies, self.replies)
         except OSError:
             return False
         return True
-
-    def wants(self) -> int | None:
-        """Return the descriptor that must become writable, or None when everything is written."""
-        if self.events:
-            return self.events_fd
-        return self.replies_fd if self.replies else None
 
     def close(self) -> None:
         """Close this side's ends."""
         if not self.closed:
             self.closed = True
-            for descriptor in (self.requests_fd, self.replies_fd, self.events_fd):
-                os.close(descriptor)
+            for stream in self._streams:
+                stream.close()
 
-    def _write(self, descriptor: int, data: bytearray) -> None:
-        written = write_available(descriptor, data)
+    def _write(self, stream: Stream, data: bytearray) -> None:
+        written = stream.write(data)
         self.bytes_out += written
         if written == len(data):
             data.clear()

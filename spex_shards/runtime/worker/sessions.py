@@ -34,6 +34,7 @@ class Sessions:
     """All clients that this shard remembers, over the engine's batch.
 
     Attributes:
+        unwritten: The clients whose rows must be written with the current batch.
         next_sweep: When `sweep` has something to do, on the clock of `time.monotonic`.
 
     Raises:
@@ -44,7 +45,7 @@ class Sessions:
         self._batch = batch
         self._sessions: dict[bytes, ServerSession] = {}
         self._attached: set[bytes] = set()
-        self._changed: set[bytes] = set()
+        self.unwritten: set[bytes] = set()
         self._written: set[bytes] = set()
         self._ended: set[bytes] = set()
         self._swept: bytes | None = None
@@ -59,11 +60,6 @@ class Sessions:
         What ran since the last sweep of a process that was killed is not counted.
         """
         return 1 + self._age_before + int((time.monotonic() - self._started) * 1_000_000)
-
-    @property
-    def unwritten(self) -> bool:
-        """Whether a client's row must be written though no request of it is at hand."""
-        return bool(self._changed)
 
     def get(self, client_id: bytes) -> ServerSession:
         """Return the session of a client that attaches, as far as it is known from before.
@@ -88,17 +84,13 @@ class Sessions:
         self._ended.discard(client_id)
         return self._sessions[client_id]
 
-    def changed(self, client_id: bytes) -> None:
-        """Have the client's row written with the current batch."""
-        self._changed.add(client_id)
-
     def ended(self, client_id: bytes) -> None:
         """Take a client's farewell: it sends nothing again, so nothing needs to be known of it."""
         session = self._sessions[client_id]
         session.opened = False
-        if session.stored or client_id in self._changed:
+        if session.stored or client_id in self.unwritten:
             self._ended.add(client_id)
-            self._changed.add(client_id)
+            self.unwritten.add(client_id)
 
     def left(self, client_id: bytes) -> None:
         """Note that a client is gone."""
@@ -107,13 +99,13 @@ class Sessions:
         if session is not None:
             session.gone = self.age
             if session.stored:
-                self._changed.add(client_id)
-            elif client_id not in self._changed | self._written:  # not in the batch that is being answered
+                self.unwritten.add(client_id)
+            elif client_id not in self.unwritten | self._written:  # not in the batch that is being answered
                 del self._sessions[client_id]
 
     def write(self) -> None:
         """Put the rows of all changed sessions into the batch."""
-        self._written, self._changed = self._changed, set()
+        self._written, self.unwritten = self.unwritten, set()
         for client_id in self._written:
             if client_id in self._ended:
                 self._delete(client_id)
@@ -133,7 +125,7 @@ class Sessions:
             if client_id in self._ended:
                 session.forgotten()
                 self._ended.discard(client_id)
-            if client_id not in self._attached and client_id not in self._changed:
+            if client_id not in self._attached and client_id not in self.unwritten:
                 del self._sessions[client_id]
         self._written = set()
 
@@ -141,7 +133,7 @@ class Sessions:
         """The batch was not kept: the rows are written with the next."""
         for client_id in self._written:
             self._sessions[client_id].failed()
-        self._changed |= self._written
+        self.unwritten |= self._written
 
     def sweep(self) -> None:
         """From time to time, forget clients that are gone for a day, and note those that are gone unseen.

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ...errors import SpexError
-from ..protocol.control import OF_WORKER, BootFailed, Dying, NotYet, Ready
+from ..protocol.control import BootFailed, Dying, NotYet, Ready
 from ..protocol.records import error_plain
-from ..protocol.wire import send_message
 from ..shard import Shard
 from ..store import LogBroken
+from .control import Control, SocketControl
 from .logs import LogCapture
 from .loop import Worker
 from .options import WorkerOptions
@@ -27,34 +27,35 @@ STORE_BROKEN: Final = 65
 """Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
 
 
-def run(boot: Callable[[], Shard], control: socket.socket, options: WorkerOptions) -> int:
+def run(boot: Callable[[], Shard], connection: socket.socket, options: WorkerOptions) -> int:
     """Open the shard and serve it until told to drain; return the exit code.
 
     Args:
         boot: Opens the shard.
-        control: The supervisor's socket: channels and orders come in, ``ready`` goes out.
+        connection: The supervisor's socket: channels and orders come in, ``ready`` goes out.
         options: The rest.
     """
     capture = LogCapture(options.log_level)
     capture.install()
+    control = SocketControl(connection)
     try:
         worker = Worker(boot(), control, options, capture)
     except SpexError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _TEMPORARY:
             return _not_yet(control, str(error))
-        send_message(control, OF_WORKER.plain(BootFailed(error_plain(error))))
+        control.say(BootFailed(error_plain(error)))
         return BOOT_FAILED
     except MemoryError:
         return _not_yet(control, "there was not enough memory to open the shard")
-    send_message(control, OF_WORKER.plain(Ready()))
+    control.say(Ready())
     try:
         return worker.serve()
     except LogBroken as error:
-        send_message(control, OF_WORKER.plain(Dying(str(error))))
+        control.say(Dying(str(error)))
         print(f"spex_shards: shard {options.shard} gives up: {error}", file=sys.stderr)  # noqa: T201
         return STORE_BROKEN
 
 
-def _not_yet(control: socket.socket, why: str) -> int:
-    send_message(control, OF_WORKER.plain(NotYet(why)))
+def _not_yet(control: Control, why: str) -> int:
+    control.say(NotYet(why))
     return _NOT_YET

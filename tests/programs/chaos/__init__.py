@@ -1,1 +1,1 @@
-"""Real processes killed at random for minutes, and the books of what they had been told."""
+"""Kills real processes at random for minutes, and compares the store with the journals of the applications."""

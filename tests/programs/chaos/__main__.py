@@ -1,4 +1,4 @@
-"""``python -m tests.programs.chaos --kills 2000``: kill, compare, show a table; 1 if anything was lost or doubled."""
+"""``python -m tests.programs.chaos --kills 2000``: kill, compare, print a table; exit 1 after a loss or doubling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORBIDDEN = (
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.programs.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=int(time.time()))

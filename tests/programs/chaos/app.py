@@ -1,4 +1,4 @@
-"""One application: observes, and keeps a journal that survives its death: ``python -m tests.programs.chaos.app …``."""
+"""One application that makes observations and keeps a journal of them: ``python -m tests.programs.chaos.app …``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTANCES = 12
 
 
 class Journal(logging.Handler):
-    """Lines that are in the file when the call returns."""
+    """A file of lines; a line is in the file when `write` returns, so the journal survives the process."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(logging.ERROR)
@@ -46,7 +46,7 @@ NOT_DONE = (spex.ShardError, spex.StoreError, ExceptionGroup, MemoryError)
 
 
 class App:
-    """Observes instances of its own; an instance whose last step is uncertain is left alone."""
+    """Observes instances of its own. It makes no further steps of an instance whose last step is uncertain."""
 
     def __init__(self, manager: Any, journal: Journal, name: str) -> None:
         self._manager = manager
@@ -94,7 +94,7 @@ class App:
                 self._journal.write("a", number, step)
 
     def terminated(self, *_: object) -> NoReturn:
-        """Close in the handler of SIGTERM, whatever it interrupts: what was posted before is acknowledged then."""
+        """Close the manager in the handler of SIGTERM, whatever it interrupts; this acknowledges all earlier posts."""
         steps, at_hand = dict(self._steps), self._at_hand
         try:
             self._manager.close()
@@ -127,28 +127,28 @@ class App:
             self._journal.write("f", number, step)
 
     def _refused(self, error: spex.StoreError, number: int, step: int) -> None:
-        # It says that this was not applied, and nothing of what was posted before. The instance is left alone.
+        # The error says that this call was not applied, but nothing about earlier posts. Stop using the instance.
         self._journal.write("n", number, step)
         self._journal.write("x", type(error).__name__)
         self._at_hand = None
         del self._steps[number]
 
     def short_of_memory(self) -> None:
-        """Go on after an error from anywhere: whatever was going on may have been done, or not."""
+        """Continue after a MemoryError from anywhere: the current observation may have been made or not."""
         self._at_hand = None
         self._steps.clear()
         with contextlib.suppress(MemoryError):
             self._journal.write("x", "MemoryError")
 
     def _uncertain(self, error: BaseException) -> None:
-        # What is on its way may be applied, or not: these instances get no further steps.
+        # Requests on their way may be applied or not: their instances get no further steps.
         self._journal.write("x", type(error).__name__)
         self._steps.clear()
         time.sleep(0.05)
 
 
 def main(data_dir: str, journal_path: str, name: str) -> None:
-    """Observe until killed."""
+    """Make observations until killed."""
     journal = Journal(Path(journal_path))
     logging.getLogger("spex_shards").addHandler(journal)
     while True:

@@ -1,4 +1,4 @@
-"""What the applications wrote down, and what may be found of it."""
+"""Reads the journals of the applications, and compares them with the store."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Key = tuple[str, int]
 
 
 class Books:
-    """What the journals of all applications say.
+    """The content of all applications' journals.
 
     Attributes:
-        issued: Instance → how many steps were asked for.
-        acknowledged: Instance → how many of them, at least, must be there when no post was refused.
-        told: Instance → steps whose own call returned.
-        flushed: Instance → so many first steps, each of which was applied when `flush` or `close` returned.
-        refused: Instance → steps that were not applied, as their call said.
+        issued: Instance → how many steps were requested.
+        acknowledged: Instance → how many of them must be there at least, if no post was refused.
+        told: Instance → the steps whose own call returned.
+        flushed: Instance → how many of its first steps were applied when `flush` or `close` returned.
+        refused: Instance → the steps that were not applied, according to their calls.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,11 +53,11 @@ class Books:
             self.uncertain[words[1]] += 1
 
     def balance(self, stored: dict[Key, list[str]], *, gaps: bool) -> Counter[str]:
-        """Compare with what is stored; return what is wrong.
+        """Compare the journals with the store; return what is wrong.
 
         Args:
             stored: Instance → its states.
-            gaps: Whether a post may have been refused, and what was posted behind it not.
+            gaps: Whether a post may have been refused while later posts were applied.
         """
         found = Counter({"lost": 0, "doubled or out of order": 0, "refused and there": 0, "posts not kept": 0})
         for key, issued in self.issued.items():

@@ -1,4 +1,4 @@
-"""Starts a server and applications, kills them at random, and compares the books."""
+"""Starts a server and applications, kills them at random, and compares the journals with the store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHORTAGES = 0.3
 
 
 class Ear(logging.Handler):
-    """Hears which timeouts are reported to this process."""
+    """A logging handler that notes which timeouts are reported to this process."""
 
     def __init__(self, heard: list[str]) -> None:
         super().__init__(logging.ERROR)
@@ -53,7 +53,7 @@ class Ear(logging.Handler):
 
 
 class Chaos:
-    """A data directory, who uses it, and who dies."""
+    """A data directory, the processes that use it, and the kills."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -65,7 +65,7 @@ class Chaos:
         self._stopped: list[tuple[float, int, int | None]] = []
         self._names = 0
         self._victims: list[subprocess.Popen[bytes]] = []
-        self._everybody: set[tuple[int, int | None]] = set()  # process ids are used again: each with its start
+        self._everybody: set[tuple[int, int | None]] = set()  # ids are reused: each has its start time
         self.heard: list[str] = []
         self._ear = Ear(self.heard)
         logging.getLogger("spex_shards").addHandler(self._ear)
@@ -102,7 +102,7 @@ class Chaos:
     # ------------------------------------------------------------------ killing
 
     def kill_one(self) -> None:
-        """Kill somebody at random, and start again what nobody else would."""
+        """Kill a random process, and restart it if the library does not."""
         self._note_all()
         kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
         getattr(self, f"_kill_{kind}")()
@@ -134,7 +134,7 @@ class Chaos:
         victim = self.random.choice(self.applications)
         self._victims.append(victim)
         if self.random.random() < TERMINATED:
-            # Nobody is woken or given memory while it is waited for.
+            # While this waits for the process, stopped processes stay stopped and limits stay in place.
             self.wake(everybody=True)
             self.limits.lift(at_once=True)
             victim.terminate()  # its handler closes the manager
@@ -157,7 +157,7 @@ class Chaos:
     # ------------------------------------------------------------------ stopping for a while
 
     def stop_one(self) -> None:
-        """SIGSTOP somebody at random, who goes on up to two seconds later."""
+        """SIGSTOP a random process, which continues up to two seconds later."""
         kind = self.random.choice(list(KINDS))
         pid = self._somebody(kind)
         if pid in descendants():
@@ -167,7 +167,7 @@ class Chaos:
                 self._stopped.append((time.monotonic() + self.random.uniform(0.1, 2), pid, start_time(pid)))
 
     def limit_one(self) -> None:
-        """Have somebody at random be short of something for a moment."""
+        """Limit a resource of a random process for a moment."""
         role = self.random.choice(["worker", "supervisor", "application"])
         pid = self._somebody(role)
         if pid in descendants():
@@ -183,7 +183,7 @@ class Chaos:
         }[kind]
 
     def wake(self, *, everybody: bool = False) -> None:
-        """Have those go on whose time has come."""
+        """Continue the stopped processes whose time has come."""
         for until, pid, start in list(self._stopped):
             if everybody or until < time.monotonic():
                 self._stopped.remove((until, pid, start))
@@ -194,7 +194,7 @@ class Chaos:
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> dict[str, Any]:
-        """End the applications, compare what is stored with the books, stop the server; return the table."""
+        """End the applications, compare the store with the journals, and stop the server; return the table."""
         for application in self.applications:
             application.kill()
             application.wait()
@@ -267,12 +267,12 @@ class Chaos:
 
 
 def _adopt_orphans() -> None:
-    """Be as process 1 of a container is: what a supervisor leaves when it dies is this process's."""
+    """Behave as process 1 of a container: become the parent of what a dead supervisor leaves."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def chaos(folder: Path, *, kills: int, seed: int, pause: float = 0.15) -> dict[str, Any]:
-    """Kill `kills` processes, about one in `pause` seconds; return the table."""
+    """Kill `kills` processes, one about every `pause` seconds; return the table."""
     run = Chaos(folder, seed)
     try:
         wait_until(lambda: any(folder.glob("*.journal")), "an application has started", within=60)

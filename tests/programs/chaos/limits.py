@@ -21,15 +21,15 @@ _FORK = "import os, resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0));
 
 
 def binds() -> bool:
-    """Whether the kernel holds this user to RLIMIT_NPROC; it does not with root."""
+    """Return whether the kernel enforces RLIMIT_NPROC for this user; it does not for root."""
     return subprocess.run([sys.executable, "-c", _FORK], stderr=subprocess.DEVNULL, check=False).returncode != 0
 
 
 class Limits:
-    """One process at a time that has too little of something.
+    """Limits a resource of one process at a time.
 
     Attributes:
-        counts: How often which role was short of what.
+        counts: (role, resource) → how often it was limited.
     """
 
     def __init__(self, random: Random) -> None:
@@ -41,7 +41,7 @@ class Limits:
         self.counts: Counter[str] = Counter()
 
     def impose(self, role: str, pid: int) -> None:
-        """Limit a process for up to a second and a half, unless another one is limited just now."""
+        """Limit a process for up to 1.5 seconds, unless another process is limited now."""
         if self._limited is not None:
             return
         kind = self._random.choice(self._kinds)
@@ -53,7 +53,7 @@ class Limits:
             self.counts[f"{role}: {kind}"] += 1
 
     def lift(self, *, at_once: bool = False) -> None:
-        """Give everything back whose time has come, also to those who were started by whoever was limited."""
+        """Lift all limits whose time has come, also those of processes that the limited process has started."""
         if self._limited is None or (not at_once and time.monotonic() < self._until):
             return
         kind, pid = self._limited
@@ -63,7 +63,7 @@ class Limits:
                 resource.prlimit(one, KINDS[kind], self._before[kind])
 
     def table(self) -> dict[str, str | int]:
-        """Return what was done, and what was not."""
+        """Return which limits were imposed, and which could not be."""
         missing = sorted(KINDS.keys() - set(self._kinds))
         who = "root" if os.geteuid() == 0 else "this user"
         return {**self.counts, **dict.fromkeys(missing, f"skipped, as the limit does not bind {who}")}

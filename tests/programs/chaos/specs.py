@@ -1,4 +1,4 @@
-"""What the applications observe."""
+"""The specifications that the applications use."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import spex_shards as spex
 
 
 class Chain(spex.Specification):
-    """Anything may follow anything: what counts here is the history."""
+    """A specification without rules: this program compares histories only."""
 
     name = "chaos.Chain"
     transitions = [("start", "go", "on")]
 
 
 class Timed(spex.Specification):
-    """Stays in its first state until its timeout is reported."""
+    """Instances stay in the first state until their timeout is reported."""
 
     name = "chaos.Timed"
     transitions = [("start", "go", "on")]

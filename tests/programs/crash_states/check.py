@@ -1,4 +1,4 @@
-"""Opening an image as a worker does after a crash, and holding it against the reference."""
+"""Opens an image as a worker does after a crash, and compares it with the reference."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _WITHIN = 60
 
 
 def check(folder: Path, known: dict[bytes, int], must: int, may: int) -> tuple[str, str]:
-    """Return what is the matter with an image ("whole": nothing), and a few words about it.
+    """Return the state of an image ("whole" if nothing is wrong), and a few words about it.
 
     Args:
         folder: The shard's folder.
-        known: Digest of what is there after so many batches.
-        must: So many batches must be there.
-        may: No more can be.
+        known: The digest of the store after each number of batches.
+        must: How many batches must be there.
+        may: How many batches may be there at most.
     """
     ours, theirs = os.pipe()
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""Many images of one trace, and what they were."""
+"""Explores many images of one trace, and counts the outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .trace import record
 
 @dataclass(slots=True)
 class Explored:
-    """How many images there were of each kind and outcome, and the first few that were not whole."""
+    """The number of images of each kind and outcome, and the first few that were not whole."""
 
     operations: int = 0
     images: Counter[str] = field(default_factory=Counter)
@@ -26,7 +26,7 @@ class Explored:
 
 
 def explore(mode: str, images: int, batches: int, seed: int = 0) -> Explored:
-    """Trace one run of the load, and look at so many images of it."""
+    """Trace one run of the load, and check a number of its images."""
     found = Explored()
     random = Random(seed)
     known = {one: count for count, one in enumerate(reference(batches))}

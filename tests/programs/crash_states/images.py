@@ -1,4 +1,4 @@
-"""What a folder may hold after a crash: a point of a trace, and a choice of what of it had reached the disk."""
+"""Builds possible contents of a folder after a crash: a point of a trace, and a choice of what reached the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Image:
     folders: set[str] = field(default_factory=set)
 
     def write(self, root: str, target: Path) -> None:
-        """Make it in a folder that stands for `root`."""
+        """Write the image into a folder that stands for `root`."""
         target.mkdir()
         for name in sorted(self.folders):
             (target / PurePosixPath(name).relative_to(root)).mkdir(parents=True, exist_ok=True)
@@ -35,9 +35,9 @@ class Explorer:
     """Makes images of one trace.
 
     Args:
-        trace: What was done.
-        told: Names of the files that a batch must be in to be kept, by how they begin.
-        promised: Whether a batch that is acknowledged must survive a power cut, synced or not.
+        trace: The operations.
+        told: The beginnings of the names of the files that make a batch durable.
+        promised: Whether an acknowledged batch must survive a power cut even if it was not synced.
     """
 
     def __init__(self, trace: Trace, told: str, *, promised: bool = False) -> None:
@@ -56,7 +56,7 @@ class Explorer:
         return max(kept, default=0), len(told) + 1
 
     def image(self, point: int, kind: str, random: Random) -> Image:
-        """Return what may be there when `ops[:point]` were begun, the last of them perhaps not to its end."""
+        """Return a possible image after `ops[:point]` were begun; the last of them may be incomplete."""
         ops = list(enumerate(self.trace.ops[:point]))
         if kind == "kill":
             return self._kill(ops, random)
@@ -82,7 +82,7 @@ class Explorer:
             for _, op in ops:
                 if op.file == file:
                     ends = [offset - op.offset for offset, _ in _chunks(op)] + [len(op.data)]
-                    # A killed process leaves a write at a page's end, if at all; here at any sector's.
+                    # The write of a killed process can only end at the end of a page; this ends it at any sector.
                     _apply(content, op, op.data[: random.choice(ends) if op is last else len(op.data)])
             image.files[name] = bytes(content)
         return image
@@ -114,7 +114,7 @@ class Explorer:
 
 
 def _kept(writes: list[Op], chosen: Op, kind: str, random: Random) -> int:
-    """Return how many of the writes to one sector have reached it; earlier ones have when later ones have."""
+    """Return how many of the writes to one sector have reached it; a later write implies the earlier ones."""
     place = next((i for i, op in enumerate(writes) if op is chosen), None)
     if kind == "some sectors":
         return random.randint(0, len(writes))
@@ -126,7 +126,7 @@ def _kept(writes: list[Op], chosen: Op, kind: str, random: Random) -> int:
 
 
 def _covered(ops: list[Op], place: int, op: Op) -> int:
-    """Return the place from which on an operation is on the disk for good."""
+    """Return the position from which on an operation is durable."""
     never = len(ops) + 1
     if op.kind in ("write", "truncate"):
         if op.durable:
@@ -143,7 +143,7 @@ def _covered(ops: list[Op], place: int, op: Op) -> int:
 
 
 def _batches(ops: list[Op], told: str) -> Iterator[tuple[int, int]]:
-    """Yield, for each batch, where it was acknowledged, and the write that kept it."""
+    """Yield, for each batch, the position of its acknowledgement, and the write that made it durable."""
     write = -1
     for place, op in enumerate(ops):
         if op.kind == "write" and PurePosixPath(op.path).name.startswith(told):

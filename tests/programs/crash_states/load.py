@@ -1,4 +1,4 @@
-"""The load that is traced, and the reference that says what each batch leaves."""
+"""The load that is traced, and the reference for the content after each batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PACE = 0.006
 
 
 class Busy(spex.Specification):
-    """Rows in every index; nothing is due while the load runs."""
+    """Has rows in every index; nothing becomes due while the load runs."""
 
     name = "crash.Busy"
     transition_timeout = 1e6
@@ -42,7 +42,7 @@ class Busy(spex.Specification):
 
 
 def batches(store: Any, count: int) -> Iterator[tuple[int, Engine]]:
-    """Carry out so many batches on a store, the same ones each time; yield after each was kept."""
+    """Carry out a number of batches on a store, always the same ones; yield after each was committed."""
     engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), NOW)
     engine.register(describe(Busy)[0], None)
     engine.batch.commit()
@@ -71,7 +71,7 @@ def batches(store: Any, count: int) -> Iterator[tuple[int, Engine]]:
 
 
 def digest(store: Any) -> bytes:
-    """Return a digest of everything that a store holds, its checkpoint aside."""
+    """Return a digest of everything that a store holds, except its checkpoint."""
     state = xxhash.xxh3_128()
     for table in TABLES:
         for key, value in store.range(table, b"", None):
@@ -81,13 +81,13 @@ def digest(store: Any) -> bytes:
 
 
 def reference(count: int) -> list[bytes]:
-    """Return the digest after each batch; that of an empty store first."""
+    """Return the digest after each batch, beginning with that of an empty store."""
     store = MemoryStore()
     return [digest(store), *(digest(store) for _ in batches(store, count))]
 
 
 def main(folder: Path, mode: str, count: int, acknowledgements: Path) -> None:
-    """Carry the load out, and write the number of each batch that is kept to a file."""
+    """Run the load, and write the number of each committed batch to a file."""
     out = os.open(acknowledgements, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     LmdbStore(folder, sync=True).close()  # so that its file is in its folder for good, whatever the mode
     base = LmdbStore(folder, sync=mode != MODES[2])

@@ -1,4 +1,4 @@
-"""strace's words → what happened to files and folders, in order."""
+"""Turns the output of strace into operations on files and folders, in order."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _IGNORED = ("lock.mdb",)
 class Op:
     """One operation.
 
-    `kind` is "create", "write", "truncate", "rename", "unlink", "mkdir", "rmdir", "sync" (of a file), "sync folder",
-    or "told" (`data` is what the load wrote to its acknowledgements). `file` numbers files by their making. `since` is,
-    for a sync, the place that it began at: it covers what was done before.
+    `kind` is "create", "write", "truncate", "rename", "unlink", "mkdir", "rmdir", "sync" (of a file), "sync folder", or
+    "told" (`data` is what the load wrote to its acknowledgements). `file` numbers files in the order of their creation.
+    `since` is, for a sync, the position at which it began: it covers everything done before.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class _Open:
 
 @dataclass(slots=True)
 class Trace:
-    """The operations of a run, in `root`; `names` maps a file's number to the name that it was made with."""
+    """The operations of a run in `root`; `names` maps a file's number to the name that it was created with."""
 
     root: str
     ops: list[Op] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Trace:
 
 
 def record(root: Path, mode: str, count: int, output: Path) -> Trace:
-    """Run the load in the folder `root` under strace, and return what it did there."""
+    """Run the load in the folder `root` under strace, and return its operations."""
     told = output.with_suffix(".told")
     command = ["strace", "-f", "-e", f"trace={CALLS}", "-s", "20000000", "-xx", "-o", str(output)]
     load = [
@@ -82,7 +82,7 @@ class _Reader:
         self._files: dict[str, int] = {}
 
     def read(self, text: str) -> Trace:
-        """Read a whole output of strace."""
+        """Read the whole output of strace."""
         begun: dict[int, int] = {}
         for ends, pid, call, arguments, result in _calls(text):
             if not ends:
@@ -193,7 +193,7 @@ class _Reader:
 
 
 def _path(table: dict[int, _Open], arguments: str, name: bytes) -> str:
-    """Return a name as a path, where it is one in the folder whose descriptor comes first."""
+    """Return a name as a path, if it lies in the folder whose descriptor is the first argument."""
     folder = table.get(_descriptor(arguments))
     return name.decode() if folder is None or name.startswith(b"/") else f"{folder.path}/{name.decode()}"
 
@@ -208,10 +208,11 @@ def _strings(arguments: str) -> list[bytes]:
 
 
 def _calls(text: str) -> list[tuple[bool, int, str, str, int]]:
-    """Return the calls as (whether it ended, process, name, arguments, result).
+    """Return the system calls as (whether it ended, process, name, arguments, result).
 
-    One that others ran beside is there twice: where it began, and where it ended. A write counts where it began, since
-    from there on others may see it; a process is made where the call began, since it may run before that returns.
+    A call during which another process ran appears twice: where it began, and where it ended. A write counts at its
+    beginning, because other processes may see it from there on. A new process counts at the beginning of its call too,
+    because it may run before the call returns.
     """
     found: list[tuple[bool, int, str, str, int]] = []
     unfinished: dict[int, tuple[int, str]] = {}

@@ -1,4 +1,4 @@
-"""Run all targets, on as many processes as there are processors, and print a table.
+"""Run all targets, in as many processes as there are processors, and print a table.
 
 python -m tests.programs.fuzz --inputs 5000000 --seed 1
 """
@@ -15,7 +15,7 @@ from .targets import TARGETS
 
 
 def main() -> int:
-    """Fuzz; 0: nothing was found, 1: something was."""
+    """Fuzz; return 0 if nothing was found, 1 if something was."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.programs.fuzz", description="Fuzz everything that reads bytes."
     )
@@ -70,7 +70,7 @@ def _line(r: Result) -> str:
 
 
 def report(results: list[Result], folder: Path) -> int:
-    """Write down what failed; return the exit code."""
+    """Write the failures down; return the exit code."""
     code = 0
     for result in results:
         for number, (place, data) in enumerate(result.failures.items()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run it; the last line of the output is the result."""
+    """Run the target; the last line of the output is the result."""
     name, inputs, seed, engine = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     if engine == "atheris":
         import atheris

@@ -1,4 +1,4 @@
-"""Running targets: each in a process of its own, with its memory, time and failures watched."""
+"""Runs each target in a process of its own, and watches its memory, time and failures."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _MOST_FAILURES: Final = 20
 
 @dataclass(slots=True)
 class Result:
-    """What came of one target.
+    """The result of one target.
 
     Attributes:
-        failures: Where it failed → an input that makes it fail.
+        failures: The place of a failure → an input that causes it.
         slowest: Seconds of the slowest input.
     """
 
@@ -48,11 +48,11 @@ class Result:
 
 
 class Counter:
-    """Gives inputs to a target and counts what comes of them.
+    """Gives inputs to a target, and counts the outcomes.
 
     Args:
         name: The target.
-        done: Called with the result after `inputs` of them.
+        done: Called with the result after `inputs` inputs.
     """
 
     def __init__(self, name: str, inputs: int, done: Callable[[Result], None]) -> None:
@@ -64,7 +64,7 @@ class Counter:
         self._first_mb = _peak_mb()
 
     def __call__(self, data: bytes) -> None:
-        """Take one input."""
+        """Give the target one input."""
         result, began = self.result, time.perf_counter()
         try:
             if self._function(data):
@@ -109,14 +109,14 @@ def run_mutations(name: str, inputs: int, seed: int) -> Result:
 
 
 def has_atheris() -> bool:
-    """Whether the coverage-guided engine is installed."""
+    """Return whether the coverage-guided engine is installed."""
     return find_spec("atheris") is not None
 
 
 def run_atheris(name: str, inputs: int, seed: int, folder: Path, done: Callable[[Result], None]) -> None:
-    """Give a target `inputs` inputs that follow its coverage; never returns: `done` must end the process.
+    """Give a target `inputs` inputs that follow its coverage. Never returns: `done` must end the process.
 
-    What it finds on its way lies in `folder`.
+    New inputs that it finds are stored in `folder`.
     """
     import atheris
 

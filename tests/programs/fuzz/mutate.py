@@ -10,7 +10,7 @@ LONGEST: Final = 4096
 VERY_LONG: Final = 65536
 
 _TOKENS: Final = (
-    # msgpack: containers that claim much, nesting, extensions, ends of the ranges of integers, NaN, bad UTF-8
+    # msgpack: containers with large claimed sizes, nesting, extensions, limits of integers, NaN, bad UTF-8
     b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\x7f\xff\xff\xff",
     b"\xdc\xff\xff", b"\x91" * 8, b"\x91" * 1000, b"\x81\x90", b"\x80", b"\x90", b"\xc0", b"\xc1", b"\xc2", b"\xc3",
     b"\xa0", b"\xc4\x00", b"\xc7\x00\x01", b"\xd4\x07\x90", b"\xd5\x08\x91\x90", b"\xc7\x02\x06\x91\xc0",
@@ -25,11 +25,11 @@ _TOKENS: Final = (
 
 
 class Mutator:
-    """Makes inputs out of a corpus, by a few small changes each.
+    """Makes inputs from a corpus, by a few small changes each.
 
     Args:
         seeds: The corpus; not empty.
-        seed: What all choices follow from.
+        seed: The seed of all random choices.
     """
 
     def __init__(self, seeds: list[bytes], seed: int) -> None:
@@ -37,7 +37,7 @@ class Mutator:
         self._random = Random(seed)
 
     def keep(self, data: bytes) -> None:
-        """Take an input that was something new into the corpus."""
+        """Add an input that had a new effect to the corpus."""
         if len(self._corpus) < 5000:
             self._corpus.append(data)
 

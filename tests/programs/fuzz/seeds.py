@@ -1,4 +1,4 @@
-"""What mutations start from: one valid input of each kind, and some that are nearly valid."""
+"""The inputs that mutations start from: valid inputs of each kind, and some nearly valid ones."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _without_handler(plain: list[Any]) -> list[Any]:
 
 
 def frames() -> list[bytes]:
-    """Return streams of frames, each behind a byte that says how it is cut."""
+    """Return streams of frames, each after a byte that says how to cut it."""
     whole = b"".join(frame(plain) for plain in plain_requests())
     return [
         b"\x00" + whole[:200],
@@ -147,7 +147,7 @@ def values() -> list[bytes]:
 
 
 def rows() -> list[bytes]:
-    """Return payloads of rows, each behind the byte of its kind; and whole rows."""
+    """Return payloads of rows, each after the byte of its kind, and complete rows."""
     instance = [INSTANCE_VERSION, 1, 2, 3, 4, 5, None, False, "paid", None]
     plain = [instance, describe(Timed)[0].plain(), records.error_plain(ERROR), instance_plain(INSTANCE)]
     packed = [codec.pack(one) for one in plain]
@@ -171,7 +171,7 @@ def _batch(number: int) -> bytes:
 
 
 def meta_pages() -> list[bytes]:
-    """Return the record of an environment's meta pages, behind its length, and the pages."""
+    """Return the record of an environment's meta pages, after its length, followed by the pages."""
     made = []
     with TemporaryDirectory() as name:
         for number in (1, 2):
@@ -185,7 +185,7 @@ def meta_pages() -> list[bytes]:
 
 
 def log() -> list[bytes]:
-    """Return the two files of a log, behind where the second one begins."""
+    """Return the two files of a log, after the position where the second one begins."""
     generation = 0x0102030405060708
     first = Header(1, generation, 1, 0).pack() + b"".join(
         pack_record(generation, n, n // 2, _batch(n)) for n in (1, 2, 3)
@@ -201,7 +201,7 @@ def log() -> list[bytes]:
 
 
 def log_records() -> list[bytes]:
-    """Return what `targets` makes a log of: numbers, and payloads between marks."""
+    """Return the numbers and separated payloads that `targets` makes a log from."""
     chunk = b"\x00\x00" + _batch(3)
     half = b"\x01\x05\x01\x00" + b"\xfe\xfe".join([chunk, chunk, b"\x00\x01" + _batch(1)])
     return [

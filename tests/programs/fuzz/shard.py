@@ -14,6 +14,7 @@ from spex_shards.runtime.protocol.session import ServerSession, frame
 from spex_shards.runtime.protocol.wire import FrameReader
 from spex_shards.runtime.shard import Shard as RunningShard
 from spex_shards.runtime.store import Batch, MemoryStore
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker.dispatch import Dispatcher
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import Outbox
@@ -26,10 +27,10 @@ FRESH_AFTER: Final = 500
 
 
 class ShardTarget:
-    """Takes conversations, each as a new client; what was stored by earlier ones is there.
+    """Carries out conversations, each as a new client; the data of earlier conversations stays in the store.
 
-    Two things are left out, because they are meant to run the code of an attached client: predicates, and handlers of
-    a specification's own.
+    It excludes predicates and a specification's own handlers, because they run the code of an attached client by
+    design.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class ShardTarget:
         logger.propagate = False
 
     def __call__(self, data: bytes) -> bool:
-        """Carry out what `data` says; whether all of it was understood and done."""
+        """Carry out the conversation in `data`; return whether all of it was understood and done."""
         if self._count % FRESH_AFTER == 0:
             store = MemoryStore()
             self._engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
@@ -49,7 +50,7 @@ class ShardTarget:
             self._outbox = Outbox(self._engine.batch)
         self._count += 1
         now = self._count * 1_000_000
-        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [-1, -1, -1], LIMIT, OPERATIONS)
+        peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [Descriptor(-1)] * 3, LIMIT, OPERATIONS)
         accepted = True
         try:
             for plain in FrameReader(LIMIT).feed(data):
@@ -108,7 +109,7 @@ def _harmless(arguments: list[Any]) -> list[Any]:
 
 
 def _look_at(error: list[Any]) -> None:
-    # An error of the library's is an answer, and so is a ValueError, which says what is wrong with an argument.
+    # An error of the library is a valid answer, and so is a ValueError about an argument.
     code, text, _, cause = error
     if code == "spex_error" and "could not carry out" in text and ": ValueError: " not in text:
         raise AssertionError(f"{text}\n{cause}")

@@ -1,6 +1,6 @@
-"""What is fuzzed: functions that take any bytes, and either accept them or refuse them as their contract says.
+"""The fuzz targets: functions that take any bytes, and accept or refuse them as their contract says.
 
-A target raises nothing for what is refused cleanly; whatever it raises is a failure.
+A target raises nothing if it refuses its input properly; every exception is a failure.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Target:
     """One reader of bytes.
 
     Attributes:
-        make: Returns the function for one process; that returns whether the bytes were accepted.
-        seeds: Returns what mutations start from.
-        share: Of the inputs, beside 1 for most targets; less where files are written.
+        make: Returns the function for one process; that function returns whether it accepted the bytes.
+        seeds: Returns the inputs that mutations start from.
+        share: The weight of its inputs, 1 for most targets; less for targets that write files.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Target:
     share: float = 1.0
 
     def corpus(self) -> list[bytes]:
-        """Return the seeds, and what was found at other times."""
+        """Return the seeds, and inputs that were found earlier."""
         found = sorted((CORPUS / self.name).glob("*")) if (CORPUS / self.name).is_dir() else []
         return [*self.seeds(), *(path.read_bytes() for path in found)]
 
@@ -86,7 +86,7 @@ def _requests(data: bytes) -> bool:
 
 
 def _replies(data: bytes) -> bool:
-    """A shard's reply, as a client with three requests on their way reads it."""
+    """A shard's reply, read by a client with three requests on their way."""
     session = ClientSession()
     sent = [Sent(ops.TRANSITION, 0, (b"\x01", "a", "b"), waits=waits) for waits in (True, True, False)]
     for one in sent:
@@ -112,7 +112,7 @@ def _read(direction: Any, plain: list[Any]) -> Any:
 
 
 class _Messages:
-    """The bytes are one message of the supervisor, or to it, in any direction."""
+    """The bytes are one message of the supervisor or to it, in any direction."""
 
     def __init__(self) -> None:
         self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -139,7 +139,7 @@ class _Messages:
 
 
 def _identifiers(data: bytes) -> bool:
-    """What is taken for an identifier has these bytes, and no others."""
+    """An accepted identifier must have exactly these canonical bytes."""
     try:
         identifier = codec.identifier_of(data)
         again = codec.canonical(identifier)
@@ -165,7 +165,7 @@ def _values(data: bytes) -> bool:
 
 
 def _rows(data: bytes) -> bool:
-    """The first byte says which row it is, and whether its checksum is right."""
+    """The first byte says which kind of row it is, and whether its checksum is right."""
     kind, payload = (data[0], data[1:]) if data else (0, b"")
     row = payload if kind & 128 else payload + records.xxhash.xxh32_digest(payload)
     try:
@@ -201,7 +201,7 @@ def _models(data: bytes) -> bool:
 
 
 def _log(data: bytes) -> bool:
-    """Two files, of any bytes; the first two bytes say where the second one begins."""
+    """Two files with any bytes; the first two bytes say where the second one begins."""
     cut = int.from_bytes(data[:2], "big")
     rest = data[2:]
     try:
@@ -212,7 +212,7 @@ def _log(data: bytes) -> bool:
 
 
 def _log_records(data: bytes) -> bool:
-    """Two files with right checksums: numbers and payloads are any."""
+    """Two files with right checksums, and any numbers and payloads."""
     files, checkpoint = {}, data[0] % 4 if data else 0
     for index, half in enumerate(data[1:].split(b"\xff\xff", 1)):
         head = half[:4].ljust(4, b"\1")
@@ -233,7 +233,7 @@ def _log_records(data: bytes) -> bool:
 
 
 class _MetaPages:
-    """A record, its length in two bytes before it, and the two meta pages behind it, as far as they mean something."""
+    """A record after its length in two bytes, followed by the meaningful parts of the two meta pages."""
 
     def __init__(self) -> None:
         self._place = TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)

@@ -1,6 +1,6 @@
-"""Signals and finalisers at every line: exceptions and calls in the middle of every public call of a manager.
+"""Injects exceptions and calls at every line of every public call of a manager, as signals and finalisers may do.
 
-``python -m tests.programs.injection`` goes through all lines of all calls; the tests go through a part of them. Each
-load runs in a process of its own, which kills itself at the end; then its directory is held against what it knew to be
-acknowledged.
+``python -m tests.programs.injection`` covers all lines of all calls; the tests cover a part of them. Each load runs in
+a process of its own, which kills itself at the end. Then its directory is compared with its journal of acknowledged
+calls.
 """

@@ -1,4 +1,4 @@
-"""All lines of all calls, or all instructions of some."""
+"""Attack all lines of all calls, or all instructions of some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a load in a process of its own, and holds its directory against its journal."""
+"""Runs a load in a process of its own, and compares its directory with its journal."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ ALL_CALLS = tuple(CALLS)
 def attack(
     kind: str, calls: list[str], modes: list[str], folder: Path, *, stride: int = 1, opcodes: bool = False
 ) -> int:
-    """Attack a manager; return at how many places something was done.
+    """Attack a manager; return the number of places where something was injected.
 
     Raises:
-        AssertionError: The process ended otherwise than it should, or its directory is not as it must be.
+        AssertionError: The process ended in an unexpected way, or its directory is wrong.
     """
     command = [
         sys.executable,
@@ -67,7 +67,7 @@ def attack(
 
 
 def wait_for_directory(folder: Path) -> None:
-    """Wait until the shards of a process that is gone are gone too."""
+    """Wait until the shards of a dead process have ended too."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -79,7 +79,7 @@ def wait_for_directory(folder: Path) -> None:
 
 
 def check(manager: Any, journal: dict[str, Any]) -> None:
-    """Hold the stored histories against the journal."""
+    """Compare the stored histories with the journal."""
     for identifier, words in journal["acknowledged"].items():
         stored = [entry.to_state for entry in manager.get_instance(identifier).history[1:]]
         twice = [word for word, count in Counter(stored).items() if count > 1]

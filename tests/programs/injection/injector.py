@@ -1,4 +1,4 @@
-"""Does something at one chosen line of the library, in the calling thread: what a signal handler might do there."""
+"""Runs an action at one chosen line of the library, in the calling thread, as a signal handler would."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Injector:
     """Counts the lines of the library that a call passes, and acts at one of them.
 
     Args:
-        place: The number of the line, from 1 on; 0: none.
-        action: What is done there; what it raises comes out of that line.
+        place: The number of the line, from 1; 0: no line.
+        action: Called there; an exception that it raises comes out of that line.
         opcodes: Whether places are single instructions of the interpreter instead of lines.
     """
 
@@ -31,11 +31,11 @@ class Injector:
 
     @property
     def reached(self) -> bool:
-        """Whether there was such a place."""
+        """Whether the call passed that place."""
         return 0 < self._place <= self.passed
 
     def run(self, function: Callable[[], Any]) -> Any:
-        """Call a function; return what it returns."""
+        """Call a function; return its result."""
         before = sys.gettrace()
         sys.settrace(self._trace)
         try:

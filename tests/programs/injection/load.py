@@ -1,4 +1,4 @@
-"""The process under attack: public calls with something injected, and a journal of what was acknowledged."""
+"""The process under attack: makes public calls with injections, and keeps a journal of what was acknowledged."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Light(spex.Specification):
 
 
 class Other(spex.Specification):
-    """What is listed and deleted."""
+    """A specification whose instances are listed and deleted."""
 
     name = "injection.Other"
     transitions = [("a", "b", "c")]
 
 
 class SoftTimeLimit(Exception):
-    """What a task queue raises out of a signal handler."""
+    """The exception that a task queue raises from a signal handler."""
 
 
 def _raise(error: BaseException) -> Any:
@@ -74,7 +74,7 @@ MAKING = ("init_instance", "init_instance_nowait", "try_init_instance")
 
 
 class Load:
-    """Calls of one manager, and what must be true of its directory afterwards."""
+    """Makes calls of one manager, and knows what must be in its directory afterwards."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self._cls, self._options = KINDS[kind]
@@ -96,14 +96,14 @@ class Load:
         return self._cls(**options, **self._options, call_timeout=20).start()
 
     def word(self) -> str:
-        """Return a state that no other observation goes to."""
+        """Return a state that is used by no other observation."""
         self.words += 1
         return f"s{self.words}"
 
     # ------------------------------------------------------------------ one step
 
     def step(self, name: str, mode: str, place: int, *, opcodes: bool) -> bool:
-        """Make a call with something done at one place of it; return whether there was such a place."""
+        """Make a call with an injection at one place of it; return whether the call passed that place."""
         word = self.word()
         injector = Injector(place, self.action(mode), opcodes=opcodes)
         manager = self.manager
@@ -118,7 +118,8 @@ class Load:
             if mode != "close":
                 raise
         except (spex.PredicateError, TypeError):
-            # What comes while the predicate runs, or is pickled, is the predicate's; and it may not call its manager.
+            # An exception while the predicate runs or is pickled counts as the predicate's own. Besides, a predicate
+            # must not call its manager.
             if name != "delete_instances":
                 raise
         if not injector.reached:
@@ -128,7 +129,7 @@ class Load:
         return True
 
     def action(self, mode: str) -> Callable[[], Any]:
-        """Return what is done at the place."""
+        """Return the function that is injected."""
         manager = self.manager
         return {
             "raise": lambda: _raise(KeyboardInterrupt()),
@@ -144,25 +145,25 @@ class Load:
         }[mode]
 
     def observe(self, call: Callable[..., Any], journal: list[str]) -> None:
-        """Observe as a signal handler would."""
+        """Make an observation as a signal handler would."""
         word = self.word()
         call("nested", "go", word)
         journal.append(word)
 
     def in_another_thread(self, manager: Any) -> None:
-        """Wait for a thread that needs the manager, as the handler of SIGTERM does that ends a service's threads."""
+        """Wait for a thread that needs the manager, as a SIGTERM handler does that ends a service's threads."""
         thread = threading.Thread(target=lambda: self.observe_other(manager))
         thread.start()
         thread.join()
 
     def observe_other(self, manager: Any) -> None:
-        """Observe in a thread of its own."""
+        """Make an observation in another thread."""
         word = self.word()
         manager.transition("other", "go", word)
         self.acknowledged["other"].append(word)
 
     def flush(self, manager: Any) -> None:
-        """Flush; what was sent without waiting before is acknowledged then."""
+        """Flush; all earlier posts are acknowledged then."""
         posted = {name: list(words) for name, words in self.posted.items()}
         made = list(self.posted_made)
         manager.flush()
@@ -173,14 +174,14 @@ class Load:
         del self.posted_made[: len(made)]
 
     def returned(self, name: str, word: str) -> None:
-        """A call has returned."""
+        """Note that a call has returned."""
         if name in OBSERVING:
             (self.posted if name.endswith("_nowait") else self.acknowledged)["one"].append(word)
         elif name in MAKING:
             (self.posted_made if name.endswith("_nowait") else self.made).append(word)
 
     def check_afterwards(self, what: str) -> None:
-        """The manager is as good as before: for this thread, and for another."""
+        """Check that the manager works as before, for this thread and for another."""
         if self.manager._life.name in ("CLOSED", "CLOSING"):
             self.manager.close()
             self.acknowledge_posted()
@@ -195,7 +196,7 @@ class Load:
             raise AssertionError(f"calls took {time.monotonic() - started:.1f} s after {what}")
 
     def acknowledge_posted(self) -> None:
-        """A close has returned: it flushes."""
+        """Note that a close has returned, which includes a flush."""
         for name, words in self.posted.items():
             self.acknowledged[name] += words
             words.clear()
@@ -204,12 +205,12 @@ class Load:
 
 
 def places(first: int, stride: int) -> Iterator[int]:
-    """Yield places, from the first on; calls that read everything have ever more of them, as there is ever more."""
+    """Yield places from the first on; a limited number for calls that read more and more data."""
     yield from range(first, first + MOST_PLACES * stride, stride)
 
 
 def run(kind: str, calls: list[str], modes: list[str], stride: int, folder: Path, *, opcodes: bool) -> None:
-    """Attack each call in each mode at each place, write the journal, and die."""
+    """Attack each call in each mode at each place, write the journal, and kill this process."""
     load = Load(kind, folder)
     for name in calls:
         for mode in modes:

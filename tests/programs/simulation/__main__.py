@@ -1,4 +1,4 @@
-"""Many schedules: ``python -m tests.programs.simulation --schedules 100000``; one: ``--seed 17 --schedules 1``."""
+"""Run schedules: ``python -m tests.programs.simulation --schedules 100000``, or one: ``--seed 17 --schedules 1``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE = 200
 
 
 def carry_out(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str]]]:
-    """Carry out the schedules of some seeds; return what happened, and what failed."""
+    """Run the schedules of some seeds; return what happened, and the failures."""
     happened: Counter[str] = Counter()
     failed: list[tuple[int, str]] = []
     with simulated() as worlds:
@@ -31,7 +31,7 @@ def carry_out(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str
 
 
 def search(name: str, most: int) -> tuple[int, str] | None:
-    """Return the first seed that finds a breakage, and what it says."""
+    """Return the first seed that detects a breakage, and the failure's text."""
     with broken(name), simulated() as worlds:
         for seed in range(most):
             try:
@@ -42,7 +42,7 @@ def search(name: str, most: int) -> tuple[int, str] | None:
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when something was found (or, with --break, was not found)."""
+    """Run the command line; return 1 if something was found (or, with --break, was not found)."""
     parser = argparse.ArgumentParser(prog="python -m tests.programs.simulation", description=__doc__)
     parser.add_argument("--schedules", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0, help="the first seed; each schedule has the next one")
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def find_breakages(most: int) -> int:
-    """Print a table: each breakage, after how many schedules it was found, and by what."""
+    """Print a table of the breakages: after how many schedules each was found, and by which check."""
     missed = 0
     for name, (what, _) in BREAKAGES.items():
         found = search(name, most)
@@ -64,7 +64,7 @@ def find_breakages(most: int) -> int:
 
 
 def explore(options: argparse.Namespace) -> int:
-    """Carry out the schedules in several processes, and print what happened."""
+    """Run the schedules in several processes, and print what happened."""
     started, done = time.monotonic(), 0
     happened: Counter[str] = Counter()
     failed: list[tuple[int, str]] = []

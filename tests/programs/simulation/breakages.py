@@ -1,4 +1,4 @@
-"""The library, broken on purpose in one place each: the simulator must find every one of them."""
+"""Breaks the library on purpose, in one place each: the simulator must detect every one of these breakages."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _no_sync(log: RedoLog, upto: int | None = None) -> None:
 
 
 def _answer_first(worker: Any, done: Any) -> Any:
-    worker._clients.answer(done)
-    with patch.object(worker._clients, "answer"):
+    worker.clients.answer(done)
+    with patch.object(worker.clients, "answer"):
         return _commit(worker, done)
 
 
@@ -45,7 +45,7 @@ def _without_events(session: ServerSession, number: int, answer: Any, *, remembe
 
 def _in_memory_only(outbox: Outbox, captured: list[Any]) -> None:
     for record in captured:
-        outbox._waiting.append((outbox._next, record))
+        outbox.reports.append((outbox._next, record, 0))
         outbox._next += 1
     captured.clear()
 
@@ -149,6 +149,6 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
-    """Have the library broken in one place."""
+    """Within a ``with`` block, break the library in one place."""
     with BREAKAGES[name][1]():
         yield

@@ -1,4 +1,4 @@
-"""What must hold of a simulated machine when everything has come to rest."""
+"""The conditions that a simulated machine must meet when all its activity has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(world: World) -> None:
-    """Hold what is there against what was issued: kept, once, in order, timers once."""
+    """Compare the stored data with what was requested: kept, applied once and in order, timers reported once."""
     engine = world.worker._service.engine
     found = {item[2][1]: tuple((a, s) for _, a, s in item[2][4]) for item in engine.page(None, None, 10**6)[0]}
     states = {key: State(True, history) for key, history in found.items()}
@@ -29,7 +29,7 @@ def check(world: World) -> None:
 
 
 def check_client(world: World, client: SimClient, states: dict[bytes, State]) -> None:
-    """Hold the instances of one client against what it was told."""
+    """Compare the instances of one client with the answers that it got."""
     ends = [(one, states.get(one.key, State())) for one in client.instances]
     if client.alive:
         for one, state in ends:
@@ -47,19 +47,19 @@ def check_client(world: World, client: SimClient, states: dict[bytes, State]) ->
 
 
 def check_farewells(world: World) -> None:
-    """Nothing is remembered of those whose farewell was read by the worker that is there, and no answer of nobody."""
+    """Check that clients whose farewell the current worker has read have no rows, and that no answer lacks a client."""
     batch = world.worker._batch
     remembered = {key for key, _ in batch.range("clients", b"")}
     answered = {key[:16] for key, _ in batch.range("answers", b"")}
     assert answered <= remembered, "answers are remembered of clients that are not"
     present = world.policy.generation
-    # A farewell behind events that nobody read any more is not read either: such a client is forgotten a day later.
+    # If a farewell lies behind other bytes that were never read, it is not read either: the client expires after a day.
     gone = {client for client, pipe, generation in world.farewells if generation == present and not pipe.data}
     assert not gone & remembered, "a client is remembered that has said its farewell"
 
 
 def check_timers(world: World, stored: Any, issued: Any) -> None:
-    """Each newest entry is reported at most once; those that are still the newest, once."""
+    """Check that each newest entry is reported at most once, and exactly once if it still is the newest."""
     texts = [record[2] for record in world.reports.values()]
     seen: list[tuple[str, str]] = []
     for text in texts:
@@ -75,7 +75,7 @@ def check_timers(world: World, stored: Any, issued: Any) -> None:
 
 
 def check_model(world: World, stored: Any, issued: Any) -> None:
-    """The learned models have what the histories show, and nothing that was never observed."""
+    """Check that the learned models have what the histories show, and nothing that was never observed."""
     learned = {m.specification: m.transitions for m in world.worker._service.engine.impl_models()}
     refused = {target for one in issued.values() for target in one.refused if target}
     assert refused.isdisjoint(t.target for known in learned.values() for t in known), "what was refused is learned"

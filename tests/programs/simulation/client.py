@@ -32,21 +32,21 @@ class SimClient:
     """One application process and its channel to the shard.
 
     Args:
-        net: Where its pipes are.
-        disk: The shard's: where that was full, a request may be refused.
-        random: Decides what it does.
+        net: The network of its pipes.
+        disk: The shard's disk: while it was full, a request may be refused.
+        random: Decides its behaviour.
         name: A number of its own.
-        reports: Where it logs which timeouts were reported.
-        clock: The simulated one.
+        reports: Records the reported timeouts.
+        clock: The simulated clock.
 
     Attributes:
-        version: The version of the protocol that it speaks.
-        alive: Whether its process is there.
-        ending: Whether it asks for nothing more, and ends when it is idle.
-        poison: Numbers of requests that kill whoever carries them out.
-        messages: What handlers sent, as it came.
-        sent: What they must have sent.
-        refused: How many requests were answered that they were not kept.
+        version: The protocol version that it speaks.
+        alive: Whether its process exists.
+        ending: Whether it makes no more requests, and ends when it is idle.
+        poison: The numbers of requests that kill the worker that carries them out.
+        messages: The handlers' messages as they arrived.
+        sent: The messages that they must have sent.
+        refused: How many requests were refused because they could not be stored.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class SimClient:
 
     @property
     def idle(self) -> bool:
-        """Whether everything is answered and looked at."""
+        """Whether every request is answered and every answer checked."""
         return not self.session.unacknowledged and not self._unanswered
 
     def connect(self) -> tuple[list[Any], list[int]]:
-        """Make a channel; return what the worker is told."""
+        """Make a channel; return the message to the worker."""
         requests, replies, events = self._net.pipe(), self._net.pipe(), self._net.pipe()
         self._ends = requests[1], replies[0], events[0]
         self._channels += 1
@@ -95,7 +95,7 @@ class SimClient:
         return ["channel", self.id, self.name, self.name == 0], [requests[0], replies[1], events[1]]
 
     def disconnect(self) -> None:
-        """Let go of the channel, with what was left in it."""
+        """Drop the channel with everything in it."""
         assert self._ends is not None
         if self.alive:
             while self._read_events():
@@ -106,13 +106,13 @@ class SimClient:
         self._out.clear()
 
     def die(self) -> None:
-        """The application is killed; what is in its pipe may still be read."""
+        """Kill the application; the worker may still read what is in its pipe."""
         self.alive = False
         if self._ends is not None:
             self.disconnect()
 
     def end(self) -> Pipe | None:
-        """The application ends by itself; return the pipe that has its whole farewell, if it could say one."""
+        """End the application in order; return the pipe with its complete farewell, if it could send one."""
         said = None
         if self._ends is not None and self.version >= SAYS_GOODBYE and not self.session.unacknowledged:
             self._out += self.session.goodbye()
@@ -177,7 +177,7 @@ class SimClient:
     # ------------------------------------------------------------------ requests
 
     def issue(self) -> None:
-        """Ask for something at random."""
+        """Make a random request."""
         kinds = [self._init, self._step, self._step, self._step, self._step, self._delete, self._mock, self._get]
         if not self.instances or self._random.random() < 0.05:
             cls = self._random.choice(SPECIFICATIONS)

@@ -1,7 +1,7 @@
-"""A simulated disk: what is written is in the operating system's memory, and on the disk after a sync.
+"""A simulated disk: written data is in the operating system's memory, and on the disk only after a sync.
 
-A killed process loses nothing of it. A power cut keeps of each 512-byte sector some prefix of what was written to it
-since the last sync, whatever happens to other sectors: torn and reordered writes.
+A killed process loses none of it. After a power cut, each 512-byte sector has some prefix of the writes since the last
+sync, independently of other sectors: writes are torn and reordered.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SECTOR = 512
 
 
 class Crash(BaseException):
-    """The process is killed here, or the power is cut."""
+    """The process is killed here, or the power fails."""
 
 
 class DiskFull(OSError):
-    """There is no room; of what was to be written, a part may have been.
+    """There is no room; a part of the write may have been done.
 
     Args:
-        kept: Which part: 0.0 for nothing, below 1.0.
+        kept: The share that was written: 0.0 for nothing, below 1.0.
     """
 
     def __init__(self, kept: float) -> None:
@@ -40,7 +40,7 @@ class DiskFull(OSError):
 
 @dataclass
 class Content:
-    """One file: what a reader sees, what is on the disk, and what was written since."""
+    """One file: the content for readers, the content on the disk, and the writes in between."""
 
     seen: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
@@ -52,14 +52,14 @@ class Content:
         self.pending.append((offset, bytes(data)))
 
     def sync(self, upto: int | None = None) -> None:
-        """Have it on the disk."""
+        """Bring the content to the disk."""
         done = len(self.pending) if upto is None else upto
         for offset, data in self.pending[:done]:
             _put(self.durable, offset, data)
         del self.pending[:done]
 
     def cut_power(self, random: Random) -> None:
-        """Keep, sector by sector, some prefix of what was not synced."""
+        """Keep some prefix of the unsynced writes of each sector."""
         chunks: dict[int, list[tuple[int, bytes]]] = {}
         for offset, data in self.pending:
             for place, chunk in _sectors(offset, data):
@@ -75,9 +75,9 @@ class SimDisk:
     """Files by name, with faults.
 
     Attributes:
-        no_helpers: So many attempts to start a helper fail.
-        full_at: When it was full for the last time: infinite while it is.
-        on_step: Called with what is about to be done ("write", "sync", "open", "checkpoint"); it may raise.
+        no_helpers: How many of the next attempts to start a helper fail.
+        full_at: When it was last full; infinite while it is full.
+        on_step: Called before each "write", "sync", "open" and "checkpoint"; it may raise.
     """
 
     place = "disk/"
@@ -93,11 +93,11 @@ class SimDisk:
         return sorted(self.files)
 
     def read(self, name: str) -> bytes:
-        """Return what a reader sees."""
+        """Return the content that a reader sees."""
         return bytes(self.files[name].seen)
 
     def open(self, name: str) -> SimFile:
-        """Open a file; a new one is there for good."""
+        """Open a file; the existence of a new file is durable at once."""
         self.on_step("open")
         return SimFile(self, self.files.setdefault(name, Content()))
 
@@ -106,11 +106,11 @@ class SimDisk:
         self.files.pop(name, None)
 
     def syncer(self, clock: Callable[[], float]) -> SimSyncer:
-        """Return who syncs by the simulated clock."""
+        """Return a syncer that uses the simulated clock."""
         return SimSyncer(self, clock)
 
     def cut_power(self, random: Random) -> None:
-        """Lose what was not on the disk, or some of it."""
+        """Lose all or some of what was not on the disk."""
         for content in self.files.values():
             content.cut_power(random)
 
@@ -127,7 +127,7 @@ class SimFile:
         try:
             self._disk.on_step("write")
         except Crash as crash:
-            # What lies in one sector is written at once, or not at all.
+            # The bytes of one sector are written together, or not at all.
             kept = int((len(data) + SECTOR) * (crash.args[0] if crash.args else 0.0))
             end = (offset + kept) // SECTOR * SECTOR if kept < len(data) else offset + len(data)
             self._content.write(offset, data[: max(0, end - offset)])
@@ -146,7 +146,7 @@ class SimFile:
         return len(self._content.pending)
 
     def sync_first(self, count: int) -> None:
-        """Have the first writes on the disk."""
+        """Bring the first writes to the disk."""
         try:
             self._disk.on_step("sync")
         except DiskFull:
@@ -159,7 +159,7 @@ class SimFile:
 
 
 class SimSyncer:
-    """What the thread does, by the simulated clock: a sync begins when due, and ends when it is looked at next."""
+    """Does the sync thread's work by the simulated clock: a sync begins when it is due, and ends at the next look."""
 
     def __init__(self, disk: SimDisk, clock: Callable[[], float]) -> None:
         self.done, self.begun = 0, 0.0
@@ -170,17 +170,17 @@ class SimSyncer:
         self._under_way: tuple[list[tuple[SimFile, int]], int, float] | None = None
 
     def want(self, files: Any, upto: int) -> None:
-        """Sync these in time."""
+        """Sync these files in time."""
         self._wanted = files, upto
         if self._at is None:
             self._at = self._clock() + SYNC_SECONDS
 
     def hurry(self) -> None:
-        """Begin when it is looked at next."""
+        """Begin the sync at the next look."""
         self._at = self._clock()
 
     def poll(self) -> None:
-        """End the sync that is under way, or begin the one that is due."""
+        """End the sync that is under way, or begin one that is due."""
         try:
             if self._under_way is not None:
                 files, upto, begun = self._under_way
@@ -205,22 +205,22 @@ class SimSyncer:
 
 
 class SimBase(MemoryStore):
-    """The store under the log: each `apply` is on the disk whole, or not at all.
+    """The store under the log: each `apply` is on the disk completely, or not at all.
 
     Attributes:
-        full: Whether there is no room for anything more.
+        full: Whether the disk is full.
     """
 
     full = False
 
     def apply(self, changes: Any) -> None:
-        """Keep all changes, if there is room."""
+        """Apply all changes, if there is room."""
         if self.full:
             raise StoreError("the store could not keep a batch: MDB_MAP_FULL, or the disk is full")
         super().apply(changes)
 
     def copy(self) -> SimBase:
-        """Return what a new process finds."""
+        """Return the store that a new process finds."""
         found = SimBase()
         found.tables = {table: dict(self.tables[table]) for table in TABLES}
         return found
@@ -244,7 +244,7 @@ class SimCheckpoint:
         self._changes = {table: dict(rows) for table, rows in changes.items()}
 
     def ended(self, wait: float = 0) -> bool:
-        """End at once when somebody waits, else sooner or later."""
+        """End at once if the caller waits, otherwise some time later."""
         if not wait and self._random.random() < 0.5:
             return False
         try:
@@ -255,7 +255,7 @@ class SimCheckpoint:
         return True
 
     def die(self) -> None:
-        """The parent is dead: what was begun is done, or not."""
+        """The parent has died: the transaction is done, or not."""
         if self._changes is not None and self._random.random() < 0.5:
             with suppress(StoreError):
                 self._write()

@@ -1,4 +1,4 @@
-"""Simulated pipes by descriptor numbers, and the poll over them."""
+"""Simulated pipes by descriptor numbers, and a poll over them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import select
 from random import Random
 from typing import Any
 
+from spex_shards.runtime.protocol.control import TO_WORKER, Message
 from spex_shards.runtime.system.helper_process import HelperFailed
+from spex_shards.runtime.system.stream import Stream
 
 
 class Pipe:
-    """Bytes on their way; a bounded buffer, and whether each end is open."""
+    """The bytes in a pipe: a bounded buffer, and whether each end is open."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -36,12 +38,12 @@ class Net:
         return self._next - 2, self._next - 1
 
     def end_one(self) -> None:
-        """Have one helper end, if any is at work."""
+        """End one helper, if any is at work."""
         if self.later:
             self.close(self.later.pop(0))
 
     def read(self, descriptor: int) -> bytes | None:
-        """Read a part of what is there; None: nothing yet; empty: the end."""
+        """Read a part of what is there; None: nothing yet; empty: the other end is closed."""
         pipe, _ = self._ends[descriptor]
         if not pipe.data:
             return None if pipe.writer_open else b""
@@ -72,18 +74,42 @@ class Net:
             pipe.writer_open = False
 
     def readable(self, descriptor: int) -> bool:
-        """Whether a read would give something."""
+        """Return whether a read would return something."""
         pipe, _ = self._ends[descriptor]
         return bool(pipe.data) or not pipe.writer_open
 
     def writable(self, descriptor: int) -> bool:
-        """Whether a write would take something, or fail."""
+        """Return whether a write would accept something, or fail."""
         pipe, _ = self._ends[descriptor]
         return not pipe.reader_open or len(pipe.data) < pipe.capacity
 
     def has(self, descriptor: int) -> bool:
-        """Whether a descriptor is open."""
+        """Return whether a descriptor is open."""
         return descriptor in self._ends
+
+
+class SimStream:
+    """One end of a simulated pipe."""
+
+    def __init__(self, net: Net, descriptor: int) -> None:
+        self._net = net
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def read(self) -> bytes | None:
+        """Read a part of what is there."""
+        return self._net.read(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        """Write what fits."""
+        return self._net.write(self._descriptor, data)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._net.close(self._descriptor)
 
 
 class Poll:
@@ -99,17 +125,17 @@ class Poll:
         self._watched[descriptor if isinstance(descriptor, int) else descriptor.fileno()] = events
 
     def unregister(self, descriptor: Any) -> None:
-        """Watch it no more."""
+        """Stop watching a descriptor."""
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         if self._watched.pop(number, None) is None:
             raise FileNotFoundError
 
     def modify(self, descriptor: Any, events: int) -> None:
-        """Watch it for something else."""
+        """Watch a descriptor for other events."""
         self.register(descriptor, events)
 
     def poll(self, timeout: float = 0) -> list[tuple[int, int]]:
-        """Return what is ready; nobody ever waits here."""
+        """Return the ready descriptors; never waits."""
         assert 0 <= timeout < 1 << 21, "longer than a system call takes, or for ever"
         ready = []
         for number, events in list(self._watched.items()):
@@ -124,18 +150,30 @@ class Poll:
 
 
 class Control:
-    """The socket between supervisor and worker."""
+    """The connection between supervisor and worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: Net) -> None:
+        self._net = net
         self.messages: list[tuple[list[Any], list[int]]] = []
 
     def fileno(self) -> int:
         """Return its number."""
         return 999_999
 
+    def receive(self) -> tuple[Message, list[Stream]] | None:
+        """Return the next message, with the ends of its pipes."""
+        if not self.messages:
+            return None
+        plain, descriptors = self.messages.pop(0)
+        return TO_WORKER.read(plain), [SimStream(self._net, descriptor) for descriptor in descriptors]
+
+    def say(self, _message: Message) -> bool:
+        """Take a message that nobody reads."""
+        return True
+
 
 class SimHelper:
-    """A helper process that is ready sooner or later; it may fail."""
+    """A helper process that ends some time later; it may fail."""
 
     def __init__(self, net: Net, random: Random) -> None:
         self._net = net
@@ -144,20 +182,20 @@ class SimHelper:
         self.descriptor = -1
 
     def start(self, work: Any) -> None:
-        """Do the work; what it says can be read later."""
+        """Do the work; the result can be read later."""
         self._words = work(lambda: None)
         self.descriptor, end = self._net.pipe()
         self._net.close(end) if self._random.random() < 0.3 else self._net.later.append(end)
 
     def ended(self) -> str:
-        """Return what it says; it is asked for when its pipe has ended."""
+        """Return the result; called when the helper's pipe has ended."""
         self.die()
         if self._random.random() < 0.1:
             raise HelperFailed("killed")
         return self._words
 
     def die(self) -> None:
-        """Its parent has read the end of it, or is dead."""
+        """The parent has read its result, or is dead."""
         if self.descriptor >= 0:
             self._net.close(self.descriptor)
             self.descriptor = -1

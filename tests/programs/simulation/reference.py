@@ -1,4 +1,4 @@
-"""What a shard must answer, and hold in the end: each client's operations in order, without those refused."""
+"""The reference for a shard's answers and content: each client's operations in order, without the refused ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class State:
     history: History = ()
 
     def towards(self, goal: State) -> State:
-        """Return this state, or one that stands for all with a history that the goal's does not go on from."""
+        """Return this state, or one that stands for all states whose history is not a prefix of the goal's."""
         return self if goal.history[: len(self.history)] == self.history else State(self.exists, ELSEWHERE)
 
 
@@ -42,12 +42,12 @@ class Operation:
     """One request about an instance.
 
     Attributes:
-        kind: What is asked for.
-        target: The state that is gone to, if any: of no other operation.
-        issued: When, on the simulated clock.
+        kind: The kind of request.
+        target: The target state, if any; no other operation has the same.
+        issued: When it was requested, on the simulated clock.
         channel: The first channel of its client that carried it.
-        poison: Whether whoever carries it out dies.
-        sent: The request itself, with its number, and its answer in the end.
+        poison: Whether it kills the worker that carries it out.
+        sent: The request itself with its number and, in the end, its answer.
     """
 
     kind: RequestKind
@@ -59,7 +59,7 @@ class Operation:
 
     @property
     def number(self) -> int:
-        """Its place among the requests of its client."""
+        """Its number among the requests of its client."""
         return self.sent.number
 
     @property
@@ -69,11 +69,11 @@ class Operation:
 
     @property
     def posted(self) -> bool:
-        """Whether nobody waits for its answer, beyond whether it was kept."""
+        """Whether no caller waits for its answer."""
         return not self.sent.waits
 
     def on(self, state: State, *, noisy: bool) -> tuple[State, Any]:
-        """Return the state after it, and its answer: None is plain success."""
+        """Return the state after it, and its answer: None stands for success without a value."""
         if self.poison:
             return state, POISONOUS
         return _EFFECTS[self.kind](self, state, noisy)
@@ -104,12 +104,12 @@ _EFFECTS: dict[RequestKind, Callable[[Operation, State, bool], tuple[State, Any]
 
 
 class Reference:
-    """One instance of one client.
+    """The expected state of one instance of one client.
 
     Attributes:
-        state: As it must be after everything that is answered.
-        unanswered: What else was issued, in order.
-        refused: Where it would have gone by what was not kept.
+        state: The state after everything that is answered.
+        unanswered: The other requests, in order.
+        refused: The targets of requests that could not be stored.
     """
 
     def __init__(self, identifier: Any, specification: Any) -> None:
@@ -123,15 +123,15 @@ class Reference:
         self._early: list[tuple[Any, int]] = []
 
     def answered(self, operation: Operation, channel: int, last: int) -> str | None:
-        """Hold the answer to the oldest operation against what it must be; return the message that it brings, if any.
+        """Compare the answer to the oldest operation with the expected one; return its message, if it has one.
 
         Args:
-            operation: The oldest one, with its answer.
-            channel: The channel that the answer came by.
-            last: The newest number that had been issued when it came.
+            operation: The oldest operation, with its answer.
+            channel: The channel that brought the answer.
+            last: The newest number that had been requested when the answer came.
 
         Raises:
-            AssertionError: It is another answer.
+            AssertionError: The answer is a different one.
         """
         assert self.unanswered.pop(0) is operation
         found = shown(operation.sent.answer)
@@ -143,7 +143,7 @@ class Reference:
         if operation.changes:
             self._look_back(operation.number)
         if not operation.changes and found != must:
-            # A question that is sent again may see what was asked for behind it: that must show.
+            # A question that is sent again may see the effect of later requests; its answer must match one of them.
             text = f"question {operation.number} was answered {found}, not {must}"
             assert operation.channel < channel, text
             self._early.append((found, last))
@@ -160,16 +160,16 @@ class Reference:
         assert all(number < last for _, last in self._early), f"a question was answered {self._early}, as it never was"
 
     def settled(self) -> None:
-        """Hold all that is answered against one another, when nothing more will be."""
+        """Compare all answers with each other, when no more will come."""
         assert not self._early, f"a question was answered {self._early}, as it never was"
 
     def may_be(self, goal: State, upto: int, *, full_at: float) -> bool:
-        """Whether the goal may be what its client leaves behind.
+        """Return whether the client may have left the instance in this state.
 
         Args:
-            goal: As the instance was found.
-            upto: Everything up to that number was applied, unless it was refused.
-            full_at: When the disk was full for the last time: what was issued before may have been refused.
+            goal: The stored instance.
+            upto: Everything up to this number was applied, unless it was refused.
+            full_at: When the disk was last full: earlier requests may have been refused.
         """
         states = {self.state.towards(goal)}
         for operation in self.unanswered:
@@ -182,13 +182,13 @@ class Reference:
 
 
 def cuts(instances: list[Reference], acknowledged: int) -> Iterator[int]:
-    """Yield the numbers up to which a client's requests may have been applied when it was gone."""
+    """Yield the numbers up to which a dead client's requests may have been applied."""
     yield acknowledged
     yield from sorted(operation.number for one in instances for operation in one.unanswered if operation.changes)
 
 
 def shown(answer: Answer | None) -> Any:
-    """Return an answer as the reference says it: None, the reason of an error, or a history."""
+    """Return an answer in the reference's form: None, the reason of an error, or a history."""
     if answer is None:
         return None
     value = answer.value

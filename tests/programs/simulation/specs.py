@@ -1,4 +1,4 @@
-"""What the simulated clients observe; handlers are found here by name."""
+"""The specifications of the simulated clients; their handlers are imported from here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import spex_shards as spex
 
 
 class Plain(spex.Specification):
-    """Learns: no handler is ever asked."""
+    """Learns; its handler is never called."""
 
     name = "simulation.Plain"
     transitions = [("start", "go", "on")]
@@ -23,14 +23,14 @@ class Timed(spex.Specification):
 
 
 class Noisy(spex.Specification):
-    """Does not learn: its handler is asked about each transition, sends a message, and accepts."""
+    """Does not learn: its handler is called for each transition, sends a message, and accepts."""
 
     name = "simulation.Noisy"
     transitions = [("start", "go", "on")]
 
     @classmethod
     def error_handler(cls, error: spex.SpexError, caller: Any) -> spex.SpexError | None:
-        """Send which step it was."""
+        """Send a message that names the step."""
         if caller is not None and "deviating_transition" in error.context:
             caller.send(error.context["deviating_transition"].target)
         return None

@@ -24,7 +24,7 @@ from spex_shards.runtime.store import Batch, LogBroken
 from spex_shards.runtime.store.logged_store import Due, LoggedStore
 from spex_shards.runtime.supervisor.policy import ShardPolicy
 from spex_shards.runtime.supervisor.restart import RestartIntensity
-from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, peers, sessions
+from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, sessions
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.shard_page import ShardPage
 
@@ -48,7 +48,7 @@ STUCK = 20_000
 
 @dataclass(frozen=True)
 class Chances:
-    """How often what happens, of a thousand steps."""
+    """How often each event happens, per thousand steps."""
 
     issue: int = 300
     worker: int = 300
@@ -67,7 +67,7 @@ class Chances:
 
 
 class World:
-    """One run. `step` does one thing; `finish` lets everything come to rest, and checks it."""
+    """One run. `step` does one thing; `finish` lets all activity end, and checks the result."""
 
     def __init__(self, seed: int, chances: Chances = Chances()) -> None:
         self.random = Random(seed)
@@ -89,7 +89,7 @@ class World:
         self.dead: list[SimClient] = []
         self.farewells: list[tuple[bytes, Pipe, int]] = []
         self.counts = Counter[str]()
-        self.page = ShardPage()  # of its own: it is shared with processes that are forked later
+        self.page = ShardPage()  # not copied: the page is shared with processes forked later
         for _ in range(self.random.randint(1, 3)):
             self._new_client()
 
@@ -118,13 +118,13 @@ class World:
         self.now += self.random.choice([0.01, 0.3, 1.0, 4.0])
 
     def _set_clock(self) -> None:
-        """Have somebody set the wall clock."""
+        """Change the wall clock."""
         self.counts["clock steps"] += 1
         self.wall_ahead += self.random.choice([-30 * 86400, -3600, -1, 1, 3600, 30 * 86400])
         self.furthest_ahead = max(self.furthest_ahead, self.wall_ahead)
 
     def _no_helper(self) -> None:
-        """Have the next processes for checkpoints fail to start."""
+        """Make the next starts of checkpoint processes fail."""
         self.disk.no_helpers = self.random.randint(1, 20)
 
     def _worker(self) -> None:
@@ -150,7 +150,7 @@ class World:
             self._new_client()
 
     def _end_client(self) -> None:
-        """Have an application end as soon as everything that it asked for is answered; another one begins."""
+        """Let an application end as soon as all its requests are answered; another one begins."""
         client = self.random.choice(self.clients)
         if not client.ending:
             client.ending = True
@@ -179,11 +179,11 @@ class World:
             self._new_client()
 
     def _fuse(self) -> None:
-        """Have the process killed at one of the next operations of its disk."""
+        """Kill the process at one of the next operations of its disk."""
         self.fuse = self.random.randint(1, 6)
 
     def _slow_call(self) -> None:
-        """Have the user's code take seconds in the next request that is carried out."""
+        """Let the application's code take seconds in the next request."""
         self.slow = self.random.uniform(1, 12)
 
     def _fill_disk(self) -> None:
@@ -222,7 +222,7 @@ class World:
 
     def _start(self) -> None:
         self.policy.started(1000 + self.policy.generation, self.now)
-        self.control = Control()
+        self.control = Control(self.net)
         watch = PageWatch(0, self.page, self.policy.suspects)
         watch.executing = self._executing(watch.executing)
         self.helper = SimCheckpoint(self.base, self.disk, self.random)
@@ -272,7 +272,7 @@ class World:
         self.counts["kills"] += killed
         self.fuse = 0
         if self.worker is not None:
-            for peer in self.worker._clients.all():
+            for peer in self.worker.clients.all():
                 peer.close()
             for _, descriptors in self.control.messages:
                 for descriptor in descriptors:
@@ -288,7 +288,7 @@ class World:
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> None:
-        """Let everything come to rest without further faults, and check it."""
+        """Let all activity end without further faults, and check the result."""
         self.faults = False
         self._clear_disk()
         self.fuse = self.disk.no_helpers = 0
@@ -300,7 +300,7 @@ class World:
             self._rest()
         else:
             raise AssertionError("the system does not come to rest: a request is never answered")
-        # Once more where that made another timer: a dead application's last request may be carried out only then.
+        # Once more, because a dead application's last request may be carried out only now, and set another timer.
         for _ in range(3):
             self._let_time_pass()
         check(self)
@@ -324,7 +324,7 @@ class World:
         if self.worker is None:
             return True
         attached = sum(client.connected for client in self.clients)
-        if self.control.messages or len(self.worker._clients.all()) > attached or self.worker._sessions.unwritten:
+        if self.control.messages or len(self.worker.clients.all()) > attached or self.worker.sessions.unwritten:
             return True
         due = self.worker._service.next_due()
         batch = self.worker._batch
@@ -349,7 +349,7 @@ _proxy = _Proxy()
 
 @contextmanager
 def simulated() -> Iterator[list[World]]:
-    """Put the simulated clock, pipes and poll in the place of the system's; the world at hand is the list's last."""
+    """Within a ``with`` block, replace the system's clock, pipes and poll by those of the list's last world."""
     worlds: list[World] = []
 
     def current() -> World:
@@ -359,14 +359,9 @@ def simulated() -> Iterator[list[World]]:
     seams = [
         (loop, "select", SimpleNamespace(epoll=lambda: Poll(current().net, current().control), EPOLLIN=select.EPOLLIN)),
         (loop, "time", clock),
-        (loop, "receive_message", lambda control: control.messages.pop(0) if control.messages else None),
-        (loop, "send_message", lambda *_: True),
         (sessions, "time", clock),
-        (peers, "read_available", lambda fd: current().net.read(fd)),
-        (peers, "write_available", lambda fd, data: current().net.write(fd, data)),
         (deferred, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
         (engine_checks, "LARGE", -1),
-        (peers, "os", SimpleNamespace(close=lambda fd: current().net.close(fd))),
     ]
     logger = logging.getLogger("spex_shards")
     before = [(module, name, getattr(module, name)) for module, name, _ in seams], logger.propagate
@@ -384,7 +379,7 @@ def simulated() -> Iterator[list[World]]:
 
 
 def run(worlds: list[World], seed: int, steps: int = 250) -> World:
-    """Carry out one schedule.
+    """Run one schedule.
 
     Raises:
         AssertionError: A promise was broken.

@@ -1,1 +1,1 @@
-"""A soak: a web server, task workers and scripts on one served directory, for hours; who dies is replaced."""
+"""A soak: a web server, task workers and scripts use one served directory for hours; killed processes are replaced."""

@@ -1,4 +1,4 @@
-"""``python -m tests.programs.soak --hours H``: work, kill, restart, print the table; 1 when something is not right."""
+"""``python -m tests.programs.soak --hours H``: work, kill, restart, print the table; exit 1 if something is wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORBIDDEN = ("lost", "doubled or out of order", "of nobody", "findings of verify
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.programs.soak", description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--kill-every", type=float, default=3.0, help="seconds, about")

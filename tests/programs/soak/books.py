@@ -1,4 +1,4 @@
-"""Balances the books of processes that are gone, deletes what they observed, and so keeps the directory as it is."""
+"""Compares journals of ended processes with the store, and deletes their observations to keep its size."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SETTLED = 30.0
 
 
 class Bookkeeper:
-    """Compares journals with the store, each once its process is gone.
+    """Compares each journal with the store once its process has ended.
 
     Args:
         folder: The journals.
-        manager: Reaches the store.
+        manager: The manager that reaches the store.
 
     Attributes:
-        totals: What was found so far.
-        wrong: A line for each instance that is not as its journal says.
+        totals: The totals so far.
+        wrong: A line for each instance that differs from its journal.
     """
 
     def __init__(self, folder: Path, manager: Any) -> None:
@@ -36,10 +36,10 @@ class Bookkeeper:
         self.wrong: list[str] = []
 
     def balance(self, settled: float = SETTLED) -> None:
-        """Balance what can be balanced now.
+        """Compare the journals of processes that have ended.
 
         Raises:
-            ShardError: A shard cannot be reached just now; what is left is balanced the next time.
+            ShardError: A shard cannot be reached now; the rest is compared the next time.
         """
         for journal in sorted(self._folder.glob("*.journal")):
             _, pid, start = journal.stem.split("-")
@@ -89,5 +89,5 @@ class Bookkeeper:
             return []
 
     def left(self) -> int:
-        """Return how many instances are stored that no journal knows any more; all journals must be closed."""
+        """Return how many stored instances belong to no journal; all journals must be closed."""
         return len(self._manager.all_instances(Chain))

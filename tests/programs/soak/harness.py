@@ -1,4 +1,4 @@
-"""Starts everything, lets it work, kills at random, restarts in turn, samples, and balances the books."""
+"""Starts all processes, kills at random, restarts in turn, takes samples, and compares journals with the store."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ KINDS = {"worker": 40, "supervisor": 8, "web worker": 20, "task worker": 20, "sc
 
 
 class Soak:
-    """Everything that runs, in `folder`.
+    """All processes of the soak, in `folder`.
 
     Args:
         folder: For the data directory, journals, logs and sockets.
-        seed: Of the kills.
+        seed: The seed of the kills.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -139,7 +139,7 @@ class Soak:
     # ------------------------------------------------------------------ killing and restarting
 
     def kill_one(self) -> None:
-        """Kill somebody at random, and start again what nobody else would."""
+        """Kill a random process, and restart it if the library does not."""
         kind = self.random.choices(list(KINDS), list(KINDS.values()))[0]
         victims = self._victims()[kind]
         if victims:
@@ -183,7 +183,7 @@ class Soak:
         }
 
     def sample(self) -> None:
-        """Sample everything that runs."""
+        """Take a sample of all processes."""
         self._everybody |= {(pid, start_time(pid)) for pid in descendants()}
         masters = {f"{name} (master)": [self.running[name].pid] for name in ("web", "tasks")}
         self.samples.take({**self._victims(), **masters, "bookkeeper": [os.getpid()]}, self.folder / "data")
@@ -191,7 +191,7 @@ class Soak:
     # ------------------------------------------------------------------ the end
 
     def finish(self) -> dict[str, Any]:
-        """End all who observe, balance the last books, stop the server, and audit the directory."""
+        """End all applications, compare the last journals, stop the server, and audit the directory."""
         self._stop.set()
         for client in self._clients:
             client.join()
@@ -249,7 +249,7 @@ class Soak:
 
 
 def soak(folder: Path, *, seconds: float, seed: int, kill_every: float = 3.0, restart_every: float = 60.0) -> Soak:
-    """Run for so long; return what there is to tell, after `finish`."""
+    """Run for the given time; return the report, after `finish`."""
     if shutil.which("redis-server") is None:
         raise RuntimeError("redis-server must be installed: it is the broker of the tasks")
     run = Soak(folder, seed)

@@ -1,4 +1,4 @@
-"""What every process of the soak does: observe instances of its own, with a journal that survives its death."""
+"""The common part of the soak's processes: observe instances of their own, with a journal that survives the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _observers: dict[int, Observer] = {}
 
 
 class Observer(App):
-    """Observes instances that end after a hundred steps; a timed one would stay for ever."""
+    """Observes instances that end after a hundred steps; an instance without an end would stay for ever."""
 
     def _observe(self, *, waits: bool) -> None:
         super()._observe(waits=waits)
@@ -29,10 +29,10 @@ class Observer(App):
 
 
 def observer(role: str) -> Observer:
-    """Return this process's; a forked child is another one.
+    """Return this process's observer; a forked child gets another one.
 
     Raises:
-        ShardError: There is no supervisor just now.
+        ShardError: There is no supervisor now.
     """
     pid = os.getpid()
     if pid not in _observers:

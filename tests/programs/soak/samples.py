@@ -1,4 +1,4 @@
-"""Memory, descriptors, threads and disk, sampled; and whether they stay as they are."""
+"""Samples of memory, descriptors, threads and disk, and whether they stay the same."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from .observer import observer
 
 
 def main() -> None:
-    """Observe for as long as this process lives, some hundred times a second."""
+    """Make some hundred observations per second as long as this process lives."""
     observing: Any = None
     while observing is None:
         with contextlib.suppress(spex.SpexError, OSError):

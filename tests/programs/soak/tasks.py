@@ -35,7 +35,7 @@ def observe() -> None:
 
 @app.task
 def observe_once(folder: str, name: str) -> None:
-    """Make an observation of this run's own, and write down that it begins and that it is acknowledged."""
+    """Make an observation that belongs to this run of the task, and note its begin and its acknowledgement."""
     attempt = f"{name} {os.urandom(4).hex()}"
     _note(f"{folder}/{os.getpid()}.begun", attempt)
     if os.getpid() not in _clients:

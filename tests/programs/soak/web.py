@@ -1,4 +1,4 @@
-"""The web application: each request observes."""
+"""The web application: each request makes observations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ app = flask.Flask(__name__)
 
 @app.get("/observe")
 def observe() -> tuple[str, int]:
-    """Make some observations; 503 while there is no supervisor."""
+    """Make some observations; answer 503 while there is no supervisor."""
     try:
         observing = observer("web")
     except (spex.SpexError, OSError) as error:

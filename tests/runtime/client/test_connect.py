@@ -1,4 +1,4 @@
-"""Several application processes on one data directory: `connect` attaches to a manager that another process owns."""
+"""Several application processes on one data directory: `connect` attaches to a manager of another process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def served(places: dict[str, Path]) -> Any:
 
 
 def test_another_process_observes_the_same_instances(served: Any, places: dict[str, Path]) -> None:
-    """What one process reports, the others read; a specification of theirs is declared by them."""
+    """Each process reads the other's observations, and may declare specifications that only it knows."""
     served.init_instance(Door, 1)
     script = f"""
 import spex_shards as spex
@@ -47,7 +47,7 @@ with spex.connect({str(places["data_dir"])!r}, specifications=[Window]) as manag
 def test_a_client_goes_on_over_the_death_of_a_worker_and_of_the_supervisor(
     served: Any, places: dict[str, Path]
 ) -> None:
-    """It attaches anew by itself, and what it had on its way is applied once."""
+    """It attaches again by itself, and its unanswered requests are applied once."""
     import os
     import signal
 
@@ -63,7 +63,7 @@ def test_a_client_goes_on_over_the_death_of_a_worker_and_of_the_supervisor(
 
 
 def test_closing_detaches_and_leaves_the_shards_at_work(served: Any, places: dict[str, Path]) -> None:
-    """Other clients do not notice."""
+    """Other clients do not notice it."""
     client = spex.connect(places["data_dir"])
     client.init_instance(Door, 1)
     client.close()
@@ -74,7 +74,7 @@ def test_closing_detaches_and_leaves_the_shards_at_work(served: Any, places: dic
 
 
 def test_connecting_to_nothing_says_what_is_missing(tmp_path: Path, places: dict[str, Path]) -> None:
-    """No directory, or nobody who serves it: two errors, each with what to do."""
+    """Without a directory, or without a server, there are two different errors that say what to do."""
     with pytest.raises(spex.DataDirError, match="serve it first"):
         spex.connect(tmp_path / "nothing")
     with spex.ShardedInstanceManager(**places, distribution_factor=1):

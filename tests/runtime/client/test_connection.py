@@ -1,4 +1,4 @@
-"""The connection to a supervisor: when it is tried again, and what those who wait are told."""
+"""The connection to a supervisor: when it is tried again, and when waiting callers get an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spex_shards.runtime.protocol.wire import socket_address
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    """Return where somebody listens who never answers."""
+    """Return the path of a socket that listens but never answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         with socket_address(tmp_path / "socket") as address:
             listener.bind(address)
@@ -35,7 +35,7 @@ def connection(path: Path) -> Iterator[Connection]:
 
 
 def test_a_supervisor_that_goes_away_is_looked_for_at_once(connection: Connection) -> None:
-    """It may have a successor already."""
+    """It may already have a successor."""
     connection.attached()
     assert connection.standing is Standing.ATTACHED
     connection.lose()
@@ -46,7 +46,7 @@ def test_a_supervisor_that_goes_away_is_looked_for_at_once(connection: Connectio
 
 
 def test_a_supervisor_that_refuses_is_asked_again_at_leisure(connection: Connection) -> None:
-    """It would refuse at once, again and again."""
+    """It would refuse again at once."""
     assert "speaks protocol versions 7 to 8" in str(connection.refused(7, 8))
     connection.lose()
     assert not connection.is_due
@@ -57,7 +57,7 @@ def test_a_supervisor_that_refuses_is_asked_again_at_leisure(connection: Connect
 def test_where_there_is_no_supervisor_who_waits_is_told_once(
     connection: Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a while; it is tried again all the same."""
+    """The error comes after a while; the attempts continue."""
     path.unlink()
     connection.lose()
     assert connection.try_again() is None
@@ -69,7 +69,7 @@ def test_where_there_is_no_supervisor_who_waits_is_told_once(
 
 
 def test_what_has_ended_is_not_tried_again(connection: Connection) -> None:
-    """As where the directory has another number of shards by now."""
+    """This happens when the directory's number of shards has changed."""
     connection.end()
     connection.lose()
     assert (connection.standing, connection.next_look) == (Standing.ENDED, None)

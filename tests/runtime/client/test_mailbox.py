@@ -1,4 +1,4 @@
-"""What handlers send, until it is taken: order, limits, one thread, and an end."""
+"""The messages of handlers until they are taken: order, limits, one thread, and the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.processes import wait_until
 
 
 def test_messages_are_given_out_in_the_order_of_their_arrival_once() -> None:
-    """Without a timeout, what has arrived and no more."""
+    """Without a timeout, only messages that have arrived are yielded."""
     box = Mailbox(None)
     for number in range(5):
         box.put(number % 2, number)
@@ -22,7 +22,7 @@ def test_messages_are_given_out_in_the_order_of_their_arrival_once() -> None:
 
 
 def test_messages_waits_for_the_next_one_up_to_its_timeout() -> None:
-    """Counted from the newest one taken; a close ends the wait."""
+    """The timeout starts with the last message taken; a close ends the wait."""
     box = Mailbox(None)
     got: list[Any] = []
     reader = threading.Thread(target=lambda: got.extend(box.messages(timeout=30)))
@@ -39,7 +39,7 @@ def test_messages_waits_for_the_next_one_up_to_its_timeout() -> None:
 
 
 def test_an_iterator_that_is_left_takes_no_message_along() -> None:
-    """What was not given out is there for the next one."""
+    """The next iterator yields the messages that were not taken."""
     box = Mailbox(None)
     for number in range(3):
         box.put(0, number)
@@ -59,7 +59,7 @@ def test_the_oldest_go_when_too_many_wait_counted_by_shard() -> None:
 
 
 def test_on_message_is_called_on_one_daemon_thread_that_is_there_before_the_first_message() -> None:
-    """What it raises is logged; closing waits until everything has been delivered."""
+    """Its exceptions are logged; closing waits until everything has been delivered."""
     threads: list[threading.Thread] = []
     got: list[int] = []
 
@@ -84,7 +84,7 @@ def test_on_message_is_called_on_one_daemon_thread_that_is_there_before_the_firs
 
 @pytest.mark.parametrize("on_message", [None, print])
 def test_a_mailbox_without_messages_closes_at_once(on_message: Any) -> None:
-    """Twice as well."""
+    """It can be closed twice."""
     box = Mailbox(on_message)
     box.start()
     box.close()
@@ -93,7 +93,7 @@ def test_a_mailbox_without_messages_closes_at_once(on_message: Any) -> None:
 
 
 def test_on_message_may_close_its_mailbox() -> None:
-    """There is no waiting for oneself."""
+    """It does not wait for itself."""
     closed = threading.Event()
 
     def on_message(_: Any) -> None:
@@ -107,7 +107,7 @@ def test_on_message_may_close_its_mailbox() -> None:
 
 
 def test_the_caller_of_a_handlers_record_is_looked_for_in_managers_only() -> None:
-    """Where nothing of a manager is on the stack, there is no place to name."""
+    """If no manager is on the stack, there is no place to name."""
     from spex_shards.runtime.client.call_site import call_site
 
     assert call_site() is None

@@ -1,4 +1,4 @@
-"""Reports of shards (what is logged for no request) on their way to applications that are slow, or close, or die."""
+"""Reports of shards (log records without a request) to applications that are slow, close, or die."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fuse(spex.Specification):
 
 @contextmanager
 def listening(heard: Callable[[str], None]) -> Iterator[None]:
-    """Call `heard` with what is logged of missed transitions."""
+    """Call `heard` with each logged missed transition."""
 
     class Ear(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -59,14 +59,14 @@ def owner(places: dict[str, Path]) -> spex.ShardedInstanceManager:
 
 
 def light(places: dict[str, Path], heard: Counter[str]) -> None:
-    """Make instances whose timeouts fall due later."""
+    """Create instances whose timeouts fall due later."""
     with listening(lambda who: heard.update([who])), owner(places) as manager:
         for number in range(MANY):
             manager.init_instance_nowait(Fuse, number)
 
 
 def hear_all(places: dict[str, Path], heard: Counter[str], before: Path | None = None) -> None:
-    """Listen until every timeout was heard of."""
+    """Listen until every timeout was reported."""
 
     def names() -> set[str]:
         return {*heard, *(before.read_text().split() if before else ())}
@@ -78,7 +78,7 @@ def hear_all(places: dict[str, Path], heard: Counter[str], before: Path | None =
 def test_a_manager_that_closes_while_reports_are_on_their_way_leaves_the_rest_for_the_next(
     places: dict[str, Path],
 ) -> None:
-    """Each timeout is logged once, over both runs."""
+    """Each timeout is logged once over both runs."""
     heard: Counter[str] = Counter()
     light(places, heard)
     busy = sum(heard.values())
@@ -92,7 +92,7 @@ def test_a_manager_that_closes_while_reports_are_on_their_way_leaves_the_rest_fo
 def test_what_an_application_had_not_logged_when_it_was_killed_is_logged_by_the_next(
     places: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Nothing is lost, few are logged twice, and calls are answered while the log is slow."""
+    """Nothing is lost, few are logged twice, and calls are answered while logging is slow."""
     heard: Counter[str] = Counter()
     light(places, heard)
     noted = tmp_path / "noted"
@@ -126,7 +126,7 @@ with listening(note):
 
 
 def test_records_of_a_shard_that_a_filter_chokes_on_are_confirmed_all_the_same(places: dict[str, Path]) -> None:
-    """A filter that raises costs its record, and the others go on."""
+    """A filter that raises loses its own record, but not the others."""
     calls: list[str] = []
 
     def choke(who: str) -> None:

@@ -1,4 +1,4 @@
-"""Values to bytes and back: identity, round trips, limits, and golden bytes."""
+"""The codec: identity, round trips, limits, and golden bytes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.domain.instance import TransitionRecord
+from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification
 from spex_shards.runtime.protocol import codec, records, routing
 
@@ -50,7 +51,7 @@ VALUES = st.recursive(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of the same types all the way down."""
+    """Return whether two values are equal and have the same types all the way down."""
     if type(one) is not type(other):
         return False
     if isinstance(one, (list, tuple)):
@@ -63,7 +64,7 @@ def same(one: Any, other: Any) -> bool:
 @given(IDENTIFIERS)
 @settings(max_examples=300, deadline=None)
 def test_identifiers_come_back_equal_and_of_the_same_type(identifier: Any) -> None:
-    """And their canonical bytes are the same again."""
+    """Their canonical bytes are the same again."""
     data = codec.canonical(identifier)
     again = codec.identifier_of(data)
     assert same(again, identifier)
@@ -73,7 +74,7 @@ def test_identifiers_come_back_equal_and_of_the_same_type(identifier: Any) -> No
 @given(IDENTIFIERS, IDENTIFIERS)
 @settings(max_examples=300, deadline=None)
 def test_different_identifiers_have_different_bytes(one: Any, other: Any) -> None:
-    """Bytes are equal exactly when value and types are."""
+    """Bytes are equal exactly if values and types are."""
     if not same(one, other):
         assert codec.canonical(one) != codec.canonical(other) or repr(one) == repr(other) or _only_order(one, other)
 
@@ -85,14 +86,14 @@ def _only_order(one: Any, other: Any) -> bool:
 @given(VALUES)
 @settings(max_examples=300, deadline=None)
 def test_values_come_back_equal_and_of_the_same_type(value: Any) -> None:
-    """Lists as lists, tuples as tuples."""
+    """Lists stay lists, and tuples stay tuples."""
     assert same(codec.decode(codec.encode(value)), value)
 
 
 @given(st.binary(max_size=80))
 @settings(max_examples=500, deadline=None)
 def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
-    """Nothing else comes out of hostile bytes."""
+    """Hostile bytes cause no other exception."""
     for read in (codec.unpack, codec.identifier_of, codec.decode, records.decode_value):
         try:
             read(data)
@@ -101,7 +102,7 @@ def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
 
 
 def test_deeply_nested_hostile_bytes_are_a_value_error() -> None:
-    """Extension types within extension types end at some depth."""
+    """Nested extension types are limited in depth."""
     data = b"\xc0"
     for _ in range(3000):
         data = codec.pack(codec.extension(codec.TUPLE, b"\x91" + data))
@@ -110,7 +111,7 @@ def test_deeply_nested_hostile_bytes_are_a_value_error() -> None:
 
 
 def test_golden_bytes() -> None:
-    """What lies on disks for years: these bytes may never change."""
+    """These bytes lie on disks for years, and must never change."""
     golden = {
         ("order", 17): "92a56f7264657211",
         None: "c0",
@@ -143,20 +144,20 @@ def test_bytes_do_not_depend_on_the_threads_decimal_context() -> None:
 @given(st.datetimes(timezones=st.timezones(), allow_imaginary=True))
 @settings(max_examples=200, deadline=None)
 def test_a_time_keeps_its_zone_and_fold(moment: datetime) -> None:
-    """Also where its zone has it twice, or not at all."""
+    """This includes times that occur twice or never in their zone."""
     again = codec.identifier_of(codec.canonical(moment))
     assert (again, again.fold, again.utcoffset()) == (moment, moment.fold, moment.utcoffset())
     assert again.tzinfo is moment.tzinfo
 
 
 def test_golden_routes() -> None:
-    """Slots and tables decide where data lies: they may never change."""
+    """Slots and tables decide where data lies, and must never change."""
     assert [routing.slot_of(codec.canonical(n)) for n in range(6)] == SLOTS
     assert [routing.table(shards)[:12] for shards in (1, 3, 4, 16)] == TABLES
 
 
 def test_growing_moves_only_the_share_that_must() -> None:
-    """From N to M shards no slot moves between old shards, and about (M - N) / M of all move."""
+    """From N to M shards no slot moves between old shards, and about (M - N) / M of all slots move."""
     for old, new in ((1, 2), (3, 4), (4, 16)):
         before, after = routing.table(old), routing.table(new)
         moved = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
@@ -165,7 +166,7 @@ def test_growing_moves_only_the_share_that_must() -> None:
 
 
 def test_errors_travel_with_class_context_and_cause() -> None:
-    """What a shard answers is what the caller gets; a context that cannot be sent is shown as text."""
+    """The caller gets the error that the shard answered; context that cannot be sent is shown as text."""
     instance = spex.Instance(
         specification="x", identifier=(1,), current_state="s",
         history=[TransitionRecord("a", "s", datetime(2026, 1, 1, tzinfo=UTC))],
@@ -187,7 +188,7 @@ def test_errors_travel_with_class_context_and_cause() -> None:
 
 
 def test_stored_specifications_read_back() -> None:
-    """Declaration, options, and where the handler is."""
+    """Declaration, options, and the place of the handler are read back."""
     cls = spex.Specification.define(
         "codec.All", [("a", "b", "c")], transition_timeout=1.5, prune_timeout=timedelta(days=1),
         prunable_states=spex.TERMINAL, equivalence="strong", initial_state="c",
@@ -210,7 +211,7 @@ TABLES = [
 
 
 def test_what_could_not_be_packed_for_want_of_memory_is_not_in_what_is_packed_next() -> None:
-    """The packer is used again and again, and keeps what it has packed until there was memory for the result."""
+    """The packer is reused, and keeps packed bytes until there is memory for the result."""
     script = """
 import resource
 from spex_shards.runtime.protocol import codec
@@ -231,3 +232,13 @@ print("done")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_timestamp_of_msgpack_is_no_identifier_and_no_value_of_a_foreign_type() -> None:
+    """It is the one extension type that msgpack reads by itself; fuzzing found this."""
+    data = bytes([0xD6, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF])
+
+    assert codec.decode(data) == codec.unpack(data) == 4294967295.0
+    assert codec.canonical(codec.identifier_of(data)) != data
+    with pytest.raises(ValueError, match="the identifier is not in its canonical form"):
+        ops.INIT.check(["tests.Door", data, None, None])

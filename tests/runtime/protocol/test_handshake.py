@@ -1,4 +1,4 @@
-"""What a client and a supervisor agree on when they meet: versions, limits, and who is who."""
+"""The handshake of a client and a supervisor: versions, limits, and identities."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def make(places: dict[str, Path]) -> Any:
 
 
 def test_a_client_of_another_version_is_told_both_versions_at_connect_and_spins_nowhere(make: Any) -> None:
-    """In a rolling upgrade that skipped one: an error at once, and not a timeout of every call."""
+    """After a rolling upgrade that skipped a version, there is an error at once instead of a timeout of every call."""
     manager = make()
     manager.init_instance(Door, 1)
     supervisor = manager.transport.ownership.pid
@@ -77,7 +77,7 @@ def test_a_client_of_another_version_is_told_both_versions_at_connect_and_spins_
 
 
 def test_a_client_of_the_version_before_is_served(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It offers its one version, in the form that there was before versions were negotiated."""
+    """It offers its one version, in the form from before versions were negotiated."""
     manager = make()
     monkeypatch.setattr("spex_shards.runtime.client.attaching.PROTOCOL_VERSION", 1)
     with spex.connect(manager.data_dir) as client:
@@ -91,12 +91,12 @@ def test_a_client_of_the_version_before_is_served(make: Any, monkeypatch: pytest
     [(["attach", 1, b"x" * 16], 1), (["attach", 2, b"x" * 16, 1], 2), (["attach", 9, b"x" * 16, 2], 2)],
 )
 def test_the_newest_version_that_both_sides_speak_is_taken(message: list[Any], version: int) -> None:
-    """Whichever side is the newer."""
+    """Either side may be the newer one."""
     assert agree(TO_SUPERVISOR.read(message)) == version
 
 
 def test_a_client_without_a_version_in_common_is_refused() -> None:
-    """Both its bounds lie above, or below."""
+    """Both its bounds are above, or below."""
     with pytest.raises(NoCommonVersion):
         agree(Attach(9, b"x" * 16, 8))
     with pytest.raises(NoCommonVersion):
@@ -104,7 +104,7 @@ def test_a_client_without_a_version_in_common_is_refused() -> None:
 
 
 def test_a_request_larger_than_the_shards_take_is_refused_alone(make: Any) -> None:
-    """The limit is told in the handshake: the one call is a ValueError, and those of other threads go on."""
+    """The handshake names the limit: only that call is a ValueError, and other threads' calls continue."""
     manager = make(max_frame_bytes=8192)
     counted = 0
     with spex.connect(manager.data_dir) as client:
@@ -129,7 +129,7 @@ def test_a_request_larger_than_the_shards_take_is_refused_alone(make: Any) -> No
 
 
 def test_a_request_that_the_next_supervisor_would_not_take_is_refused_alone(make: Any) -> None:
-    """It was in the window when the limit became smaller: a question takes its number, and the rest is applied."""
+    """It was in the window when the limit became smaller: a question gets its number, and the rest is applied."""
     manager = make()
     manager.init_instance(Door, 1)
     stop(manager.shards()[0].pid)
@@ -148,7 +148,7 @@ def test_a_request_that_the_next_supervisor_would_not_take_is_refused_alone(make
 
 
 def test_a_supervisor_that_is_stopped_is_ended_and_replaced_by_its_owner(make: Any, caplog: Any) -> None:
-    """No sign of life within hang_timeout: everything goes on with the next, and the log says why."""
+    """After hang_timeout without a sign of life, a successor takes over, and the log says why."""
     manager = make(hang_timeout=1.0)
     manager.init_instance(Door, 1)
     stopped = manager.transport.ownership.pid
@@ -160,7 +160,7 @@ def test_a_supervisor_that_is_stopped_is_ended_and_replaced_by_its_owner(make: A
 
 
 def test_a_connect_to_a_supervisor_that_is_stopped_says_that_it_does_not_answer(make: Any) -> None:
-    """Within its call_timeout, and not for ever."""
+    """The error comes within its call_timeout."""
     manager = make(hang_timeout=None)
     stop(manager.transport.ownership.pid)
     try:

@@ -31,7 +31,7 @@ from spex_shards.runtime.protocol.requests import (
     read_request,
 )
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import read_available
+from spex_shards.runtime.system.stream import Descriptor
 from tests.support.asking import OPERATIONS
 from tests.support.helper_specs import Door
 from tests.support.processes import wait_until
@@ -48,7 +48,7 @@ def framed(payload: bytes) -> bytes:
 
 
 def spoilt_specification(**changes: Any) -> list[Any]:
-    """Return a specification's plain form with some of its nine entries replaced, by their index."""
+    """Return a specification's plain form with some of its nine entries replaced, by index."""
     plain = describe(Door)[0].plain()
     for index, value in changes.items():
         plain[int(index.removeprefix("at"))] = value
@@ -88,7 +88,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.process
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_bytes_cost_their_sender_its_channel_and_nobody_anything(served: Any, what: str) -> None:
-    """The sender is told why, and is cut off; the shard is the same process as before."""
+    """The sender gets the reason and is disconnected; the shard keeps its process."""
     manager, data_dir = served
     pid = manager.shards()[0].pid
     client = RawClient(data_dir, greet=False)
@@ -96,7 +96,7 @@ def test_hostile_bytes_cost_their_sender_its_channel_and_nobody_anything(served:
     upto, [[number, ok, error, _]] = client.answer()
     assert (upto, number, ok) == (NOT_ANSWERED, NOT_ANSWERED, False)
     assert isinstance(records.error_of(error), spex.ShardDown)
-    wait_until(lambda: read_available(client.replies) == b"", "the channel is closed")
+    wait_until(lambda: Descriptor(client.replies).read() == b"", "the channel is closed")
     client.close()
     manager.init_instance_nowait(Door, what)
     manager.flush()
@@ -105,7 +105,7 @@ def test_hostile_bytes_cost_their_sender_its_channel_and_nobody_anything(served:
 
 @pytest.mark.process
 def test_a_client_that_dies_within_a_frame_changes_nothing(served: Any) -> None:
-    """Half a request is no request; what the client sent whole before it is kept."""
+    """Half a request has no effect; complete requests before it are applied."""
     manager, data_dir = served
     client = RawClient(data_dir)
     whole = codec.canonical("whole"), "half"
@@ -128,7 +128,7 @@ def test_a_client_that_dies_within_a_frame_changes_nothing(served: Any) -> None:
     ids=lambda message: repr(message[:20]),
 )
 def test_a_hostile_message_on_the_socket_costs_its_sender_the_connection(served: Any, message: bytes) -> None:
-    """The supervisor goes on for all others."""
+    """The supervisor keeps serving all others."""
     manager, data_dir = served
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(20)
@@ -143,13 +143,13 @@ def test_a_hostile_message_on_the_socket_costs_its_sender_the_connection(served:
     "plain", [codec.unpack(DEEP), {"a": 1}, [1], None, [1, 0, [], 0], [-1, 0, 3, 0], [0, 0, 3, 0], [1, 0, 0, 0]]
 )
 def test_what_is_no_request_is_a_protocol_error(plain: Any) -> None:
-    """Whatever it is, and however deep."""
+    """This holds for any bytes and any depth."""
     with pytest.raises(ProtocolError):
         read_request(plain, OPERATIONS)
 
 
 def test_arguments_of_any_depth_are_refused_by_name() -> None:
-    """The error names argument and rule, and shows no more than a part of the value."""
+    """The error names argument and rule, and shows at most a part of the value."""
     with pytest.raises(ValueError, match="identifier must be 1 to 65536 bytes") as caught:
         ops.GET.check([codec.unpack(DEEP), 1])
     assert len(str(caught.value)) < 1000
@@ -159,7 +159,7 @@ def test_arguments_of_any_depth_are_refused_by_name() -> None:
     "reply", [codec.unpack(DEEP), [codec.unpack(DEEP), []], [0, [{}]], [0, [[]]], [0, [[1, False]]], 7]
 )
 def test_what_is_no_reply_is_a_protocol_error(reply: Any) -> None:
-    """On the client's side as well."""
+    """This is the client's side."""
     with pytest.raises(ProtocolError):
         ClientSession().receive(reply)
 
@@ -178,19 +178,19 @@ def test_what_is_no_reply_is_a_protocol_error(reply: Any) -> None:
     ],
 )
 def test_plain_forms_of_a_wrong_shape_are_value_errors(read: Callable[[Any], Any], value: Any) -> None:
-    """Also where a part has another type, or a time that no calendar has."""
+    """A part may have another type, or be a time outside the calendar."""
     with pytest.raises(ValueError):
         read(value)
 
 
 def test_an_instances_row_of_a_wrong_shape_is_a_store_error() -> None:
-    """Although its checksum is right."""
+    """Its checksum is right."""
     with pytest.raises(spex.StoreError, match="unknown form"):
         instance_row(records.seal(7))
 
 
 def test_a_small_frame_takes_little_memory_whatever_it_claims() -> None:
-    """Lengths that are not there are refused before anything is made for them."""
+    """A claimed length without content is refused before anything is allocated for it."""
     import tracemalloc
 
     tracemalloc.start()
@@ -211,7 +211,7 @@ def test_a_small_frame_takes_little_memory_whatever_it_claims() -> None:
 
 
 def test_bytes_are_unpickled_where_the_design_says_and_nowhere_else() -> None:
-    """Predicates of `delete_instances`, and handlers that cannot be imported; `shipping` alone knows dill."""
+    """These are predicates of `delete_instances` and handlers that cannot be imported; only `shipping` uses dill."""
     importers, callers = set(), []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))
@@ -245,7 +245,7 @@ def open_place() -> Iterator[Path]:
 
 @contextmanager
 def a_directory_at_work(place: Path) -> Iterator[Path]:
-    """Serve a data directory with two shards and an instance in it; its folder was made before, open to all."""
+    """Serve a data directory with two shards and an instance; its folder was created before, open to all."""
     data = place / "data"
     data.mkdir(mode=0o755)
     data.chmod(0o755)
@@ -260,7 +260,7 @@ def a_directory_at_work(place: Path) -> Iterator[Path]:
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_nothing_in_a_data_directory_is_open_to_others(open_place: Path) -> None:
-    """Whatever the umask: files 0600, folders 0700, the socket 0600 in a folder of its own."""
+    """For every umask, files are 0600, folders 0700, and the socket is 0600 in a folder of its own."""
     before = os.umask(0)
     try:
         with a_directory_at_work(open_place) as data:
@@ -275,7 +275,7 @@ def test_nothing_in_a_data_directory_is_open_to_others(open_place: Path) -> None
 
 
 def as_another_user(action: Callable[[], str]) -> str:
-    """Return what `action` returns in a forked child that is another user."""
+    """Return the result of `action` in a forked child that is another user."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -303,7 +303,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become anoth
 @pytest.mark.usefixtures("no_process_left")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_another_user_can_read_nothing_and_attach_to_nothing(open_place: Path) -> None:
-    """With rights to enter the data directory itself, as when it was made before."""
+    """This holds even if that user may enter the data directory, which was created before."""
 
     def pry() -> str:
         opened = []
@@ -329,7 +329,7 @@ def test_another_user_can_read_nothing_and_attach_to_nothing(open_place: Path) -
 @pytest.mark.usefixtures("no_process_left")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_another_user_who_reaches_the_socket_is_shown_out(open_place: Path) -> None:
-    """Somebody has opened the modes: the supervisor asks the kernel who it is, and lets this user in only."""
+    """The modes are open here: the supervisor asks the kernel who connects, and accepts only its own user."""
 
     def knock() -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
@@ -350,7 +350,7 @@ def test_another_user_who_reaches_the_socket_is_shown_out(open_place: Path) -> N
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_what_an_earlier_supervisor_left_at_the_sockets_place_is_replaced(places: dict[str, Path]) -> None:
-    """A stale socket refuses who connects to it, and a new supervisor takes its place."""
+    """A stale socket refuses connections, and a new supervisor replaces it."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1):
         pass
     run = places["data_dir"] / "run"

@@ -26,7 +26,7 @@ def unframed(data: bytes) -> list[Any]:
 
 
 class Shard:
-    """A shard that keeps what a commit keeps, and forgets the rest when it dies."""
+    """A shard that keeps what a commit keeps, and loses the rest when it dies."""
 
     def __init__(self) -> None:
         self.row: Any = None
@@ -45,7 +45,7 @@ class Shard:
         self.session.open(version, first, kept=kept, again=again, events=events)
 
     def run(self, data: bytes, *, commits: bool = True) -> tuple[int, list[Any]]:
-        """Carry requests out in one batch; return the reply. Every third has an answer of its own."""
+        """Carry out requests in one batch, and return the reply. Every third request has a value as its answer."""
         reply: list[Any] = []
         number = 0
         fresh: list[int] = []
@@ -64,7 +64,7 @@ class Shard:
         return number, reply
 
     def commit(self, fresh: list[int]) -> None:
-        """Keep the batch."""
+        """Commit the batch."""
         row, answers, dropped = self.session.rows()
         self.row = codec.unpack(row[:-4])
         self.answers.update({number: Answer.stored(codec.unpack(row[:-4])) for number, row in answers.items()})
@@ -75,7 +75,7 @@ class Shard:
 
 
 def test_a_request_sent_again_after_its_answer_was_lost_is_answered_from_memory() -> None:
-    """The shard commits, dies before the reply leaves, and gives the successor's client the remembered answer."""
+    """The shard commits and dies before the reply is sent; its successor sends the stored answer."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     sent = [ask(client, ops.TRANSITION, 1, STEP, waits=True) for _ in range(3)]
@@ -90,7 +90,7 @@ def test_a_request_sent_again_after_its_answer_was_lost_is_answered_from_memory(
 
 
 def test_a_request_whose_batch_was_not_kept_is_carried_out_when_it_is_sent_again() -> None:
-    """What died with the shard before its commit has had no effect, and is applied now."""
+    """A request that was lost before its commit had no effect, and is applied now."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     data = ask(client, ops.TRANSITION, 1, STEP, waits=True).data
@@ -102,7 +102,7 @@ def test_a_request_whose_batch_was_not_kept_is_carried_out_when_it_is_sent_again
 
 
 def test_a_gap_in_the_numbers_closes_the_channel() -> None:
-    """A number that does not follow means that something was lost: it is never answered as applied."""
+    """A number that does not follow means a loss: it is never answered as applied."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     ask(client, ops.TRANSITION, 1, STEP, waits=True)
@@ -112,7 +112,7 @@ def test_a_gap_in_the_numbers_closes_the_channel() -> None:
 
 
 def test_a_client_that_was_forgotten_is_told_that_its_requests_may_have_been_applied() -> None:
-    """A re-send from a client without a row is refused."""
+    """Requests that a client without a row sends again are refused."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     client.receive(shard.run(ask(client, ops.TRANSITION, 1, STEP, waits=True).data))
@@ -124,7 +124,7 @@ def test_a_client_that_was_forgotten_is_told_that_its_requests_may_have_been_app
 
 
 def test_a_client_that_only_read_needs_no_row() -> None:
-    """Reads are numbered and never remembered; a shard without a row takes the channel all the same."""
+    """Reads are numbered but never stored; a shard without a row accepts the channel all the same."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     client.receive(shard.run(ask(client, ops.GET, 1, (b"\x01", 1), waits=True).data, commits=False))
@@ -135,7 +135,7 @@ def test_a_client_that_only_read_needs_no_row() -> None:
 
 
 def test_answers_are_forgotten_when_the_client_says_that_it_has_them() -> None:
-    """Each request says up to which number its client has all answers."""
+    """Each request says up to which number the client has all answers."""
     client, shard = ClientSession(), Shard()
     shard.hello(client.hello(1))
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_answers_are_forgotten_when_the_client_says_that_it_has_them() -> None:
 
 
 def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:
-    """An entry that is not ok, of a request sent without waiting, is a failure to be raised later."""
+    """A failed request that was sent without waiting is raised later."""
     client = ClientSession()
     ask(client, ops.TRANSITION, 1, STEP, waits=False)
     client.receive([1, [[1, False, ["StoreError", "full", {}, None], []]]])
@@ -155,7 +155,7 @@ def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:
 
 @pytest.mark.parametrize("reply", [5, [], [1], ["x", []], [7, []], [-1, []], [1, [3]], [1, [[]]]])
 def test_a_malformed_reply_is_a_protocol_error(reply: Any) -> None:
-    """The client's state stays as it was."""
+    """The client's state does not change."""
     client = ClientSession()
     ask(client, ops.TRANSITION, 1, STEP, waits=True)
     with pytest.raises(ProtocolError):
@@ -195,7 +195,7 @@ def test_whatever_happens_every_request_is_applied_once_and_in_order(steps: list
 @given(st.binary(max_size=200), st.integers(1, 50))
 @settings(max_examples=200, deadline=None)
 def test_garbage_on_a_pipe_is_a_protocol_error_or_waits_for_more(data: bytes, size: int) -> None:
-    """The frame reader never crashes, and never keeps more than one frame's worth."""
+    """The frame reader never crashes, and never holds more than one frame's worth."""
     reader = FrameReader(64)
     try:
         for start in range(0, len(data), size):
@@ -226,6 +226,6 @@ def test_frames_arrive_as_they_were_sent_however_they_are_cut(values: list[Any],
 
 
 def test_a_frame_that_is_too_long_is_refused_before_it_has_arrived() -> None:
-    """Four bytes are enough to know."""
+    """Its four bytes of length are enough."""
     with pytest.raises(ProtocolError, match="a frame of 1000 bytes where at most 64 are allowed"):
         FrameReader(64).feed((1000).to_bytes(4, "big"))

@@ -1,4 +1,4 @@
-"""Rows and disks that are damaged: what they cost, and what they leave alone."""
+"""Damaged rows and disks: what they affect, and what they do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND = 1_000_000
 
 
 def timed(timeout: float) -> type[spex.Specification]:
-    """Return a specification with a timeout, under the same name each time."""
+    """Return a specification with a timeout, always under the same name."""
     return spex.Specification.define(
         "damage.Timed",
         [("a", "go", "b")],
@@ -51,7 +51,7 @@ def filled(store: MemoryStore, **options: Any) -> Engine:
 
 
 def test_a_damaged_instance_keeps_the_others_from_no_timeout(caplog: pytest.LogCaptureFixture) -> None:
-    """Four are reported; the fifth's deadline goes, with an error that says why."""
+    """Four are reported; the fifth loses its deadline, with an error that says why."""
     store = MemoryStore()
     engine = filled(store)
     run_due(engine, 2 * SECOND)
@@ -71,7 +71,7 @@ def test_a_damaged_instance_keeps_the_others_from_no_pruning(caplog: pytest.LogC
 
 
 def test_a_damaged_instance_keeps_the_others_from_no_new_deadline(caplog: pytest.LogCaptureFixture) -> None:
-    """When the options of a specification change, four get their new due times, and the work ends."""
+    """When the options of a specification change, four get new due times, and the job ends."""
     store = MemoryStore()
     engine = filled(store)
     engine.register(describe(timed(7))[0], None)
@@ -85,7 +85,7 @@ def test_a_damaged_instance_keeps_the_others_from_no_new_deadline(caplog: pytest
 def test_an_in_process_manager_reports_once_beside_a_damaged_instance(
     places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Over several ticks and runs: each sound instance's timeout once, the damaged one's error once."""
+    """Over several ticks and runs, each sound instance's timeout and the damaged one's error are reported once."""
     cls = spex.Specification.define("damage.Fuse", [("a", "go", "b")], transition_timeout=0.5)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         for number in range(5):
@@ -106,7 +106,7 @@ def test_an_in_process_manager_reports_once_beside_a_damaged_instance(
 
 
 def test_a_tick_whose_portion_fails_is_undone(places: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
-    """In process too: what it changed before the failure is not kept with the next call."""
+    """Its earlier changes are not committed with the next call, also in process."""
     cls = spex.Specification.define("damage.Slow", [("a", "go", "b")], transition_timeout=0.2)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         timers = manager.transport.shard.tenure.service.engine.timers
@@ -130,7 +130,7 @@ def test_a_tick_whose_portion_fails_is_undone(places: dict[str, Path], caplog: p
 def test_a_disk_that_fails_at_the_end_leaves_the_directory_free(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error of closing is a StoreError, and whoever comes next gets the lock."""
+    """Closing raises a StoreError, and the next owner gets the lock."""
     manager = spex.SimpleInstanceManager(**places, learning_mode=True).start()
     manager.init_instance(timed(3600), 1)
     base = manager.transport.shard.tenure.store._base
@@ -159,7 +159,7 @@ def test_a_disk_that_fails_at_the_end_leaves_the_directory_free(
 def test_a_shard_starts_though_a_row_of_its_own_books_is_damaged(
     places: dict[str, Path], table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client's row or a log record on its way: the shard serves, and says what is lost when it comes across it."""
+    """A client's row or a log record is damaged: the shard serves, and reports the loss when it reads the row."""
     options: dict[str, Any] = {**places, "distribution_factor": 1, "learning_mode": True}
     with spex.ShardedInstanceManager(**options) as manager:
         manager.init_instance(timed(3600), 1)

@@ -1,4 +1,4 @@
-"""What is forced to the disk, and how many requests share a batch."""
+"""What is synced to the disk, and how many requests share a batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYNCS = "trace=fsync,fdatasync,sync_file_range,msync,syncfs"
 def test_each_batch_is_synced_once_or_now_and_then(
     places: dict[str, Path], tmp_path: Path, durability: str, least: int, most: int
 ) -> None:
-    """A worker's system calls: one sync per batch for durability "disk", one in half a second for "process"."""
+    """A worker makes one sync per batch with durability "disk", and one in half a second with "process"."""
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, durability=durability, call_timeout=30
     ) as manager:
@@ -48,7 +48,7 @@ def test_each_batch_is_synced_once_or_now_and_then(
 @pytest.mark.tool("strace")
 @pytest.mark.usefixtures("no_process_left")
 def test_what_was_written_is_synced_soon(places: dict[str, Path], tmp_path: Path) -> None:
-    """For durability "process", without another request: a power loss costs the last second at most."""
+    """With durability "process" this needs no further request: a power loss costs at most the last second."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=30) as manager:
         output = tmp_path / "trace"
         with traced(manager.shards()[0].pid, output, SYNCS):
@@ -57,18 +57,18 @@ def test_what_was_written_is_synced_soon(places: dict[str, Path], tmp_path: Path
 
 
 class CountingStore(LoggedStore):
-    """Counts what is kept."""
+    """A store that counts its writes."""
 
     applied = 0
 
     def apply(self, changes: Any) -> None:
-        """Count, and keep."""
+        """Count, and apply."""
         type(self).applied += 1
         super().apply(changes)
 
 
 def test_one_observation_is_one_append(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The in-process manager writes once per observation, and not at all for reading."""
+    """The in-process manager writes once per observation, and not at all for reads."""
     monkeypatch.setattr("spex_shards.runtime.store.opening.LoggedStore", CountingStore)
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         manager.init_instance(Door, 1)
@@ -82,7 +82,7 @@ def test_one_observation_is_one_append(places: dict[str, Path], monkeypatch: pyt
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_requests_of_several_threads_share_batches(places: dict[str, Path]) -> None:
-    """With four threads that send without waiting, a batch has more than one request on average."""
+    """With four threads that do not wait, a batch has more than one request on average."""
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, durability="disk", call_timeout=30
     ) as manager:
@@ -106,7 +106,7 @@ def test_requests_of_several_threads_share_batches(places: dict[str, Path]) -> N
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
-    """What arrives while a shard is stopped is one batch when it goes on; `queue_depth` says how much it was."""
+    """Requests that arrive while a shard is stopped form one batch; `queue_depth` has their number."""
     import signal
 
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=30) as manager:
@@ -135,7 +135,7 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
 
 
 def test_the_map_grows_by_itself(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A map that is full is doubled, and the checkpoint at hand written again: no request fails."""
+    """A full map is doubled, and the current checkpoint is written again: no request fails."""
     monkeypatch.setattr(lmdb_store.LmdbStore.__init__, "__kwdefaults__", {**_STORE, "map_size": 256 * 1024})
     monkeypatch.setattr(LoggedStore.__init__, "__kwdefaults__", {**_OPTIONS, "due": Due(rows=100)})
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:

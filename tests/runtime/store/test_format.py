@@ -1,4 +1,4 @@
-"""The format on the disk: a version opens what earlier ones wrote, and refuses what later ones did."""
+"""The format on the disk: a version opens what earlier versions wrote, and refuses what later ones wrote."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = DATA
 
 @pytest.fixture(params=range(1, FORMAT + 1), ids=lambda number: f"format-{number}")
 def example(request: pytest.FixtureRequest, tmp_path: Path, no_process_left: None) -> Path:
-    """Return a folder with a copy of a format's example: each format that there ever was has one."""
+    """Return a folder with a copy of a format's example; every format that ever existed has one."""
     with tarfile.open(EXAMPLES / f"format-{request.param}.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     (tmp_path / "data").chmod(0o700)
@@ -35,7 +35,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path, no_process_left: Non
 
 @pytest.mark.process
 def test_a_directory_of_each_format_is_opened_and_goes_on(example: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Histories, metas, models, deviations and deadlines are those that were stored, in LMDB and in the log alone."""
+    """Histories, metas, models, deviations and deadlines are as stored, in LMDB and in the log."""
     assert verify(example / "data") == []
     with caplog.at_level(logging.ERROR, "spex_shards"), open_manager(example) as manager:
         assert len(manager.all_instances(Parcel)) == 21
@@ -60,7 +60,7 @@ def test_a_directory_of_each_format_is_opened_and_goes_on(example: Path, caplog:
 
 @pytest.mark.process
 def test_a_client_of_an_earlier_version_is_given_the_answers_that_it_never_had(example: Path) -> None:
-    """Its requests are known by their numbers, and are not carried out again."""
+    """Its requests are recognised by their numbers, and not carried out again."""
     with open_manager(example) as manager:
         client = RawClient(example / "data", shard_of_twice(), client_id=CLIENT_ID)
         client.send(0, 0, DECLARE.code, 0, describe(Parcel)[0].plain(), None)
@@ -80,7 +80,7 @@ def test_a_client_of_an_earlier_version_is_given_the_answers_that_it_never_had(e
 
 @pytest.mark.parametrize(("found", "why"), [(FORMAT + 1, "a newer version wrote it"), (0, "no version wrote it")])
 def test_a_format_that_this_version_does_not_know_is_refused_naming_both(tmp_path: Path, found: int, why: str) -> None:
-    """And nothing of it is touched."""
+    """Nothing in the directory is changed."""
     directory = DataDir(tmp_path / "data")
     directory.make()
     row = records.seal([found, 1, routing.HASH_NAME, "something", "new"])
@@ -91,7 +91,7 @@ def test_a_format_that_this_version_does_not_know_is_refused_naming_both(tmp_pat
 
 
 def test_another_hash_is_refused_naming_both(tmp_path: Path) -> None:
-    """Instances would be looked for on other shards than theirs."""
+    """Instances would be looked for on wrong shards."""
     directory = DataDir(tmp_path / "data")
     directory.make()
     directory.layout.write_bytes(records.seal([FORMAT, 1, "md5"]))

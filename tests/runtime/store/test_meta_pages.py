@@ -1,4 +1,4 @@
-"""LMDB's meta pages: damage to them is told at opening, and what a crash may leave there is not taken for damage."""
+"""LMDB's meta pages: damage is found at opening, and the normal result of a crash does not count as damage."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(store: LmdbStore, number: int) -> None:
-    """Keep one row."""
+    """Commit one row."""
     store.apply({TABLE: {b"%d" % number: bytes(100)}})
 
 
 def numbers(folder: Path) -> list[int]:
-    """Open the environment, and return what is there."""
+    """Open the environment, and return the stored numbers."""
     store = LmdbStore(folder, sync=True)
     try:
         return [int(key) for key, _ in store.range(TABLE, b"", None)]
@@ -53,14 +53,14 @@ def change(path: Path, place: int, how: Callable[[int], int]) -> None:
 
 
 def up_to_date(folder: Path) -> bool:
-    """Whether the record is."""
+    """Return whether the record is up to date."""
     return MetaPages(folder, sync=True).check()
 
 
 @pytest.mark.parametrize("page", [0, 1])
 @pytest.mark.parametrize("bit", [0, 7])
 def test_every_byte_of_the_meta_pages_is_guarded(folder: Path, page: int, bit: int) -> None:
-    """The error says which file and bytes and what to do, and LMDB never sees them; undone, all is there."""
+    """The error names file and bytes and says what to do; LMDB never reads them; undone, all is there."""
     data = folder / "data.mdb"
     for place in range(page * PAGE, page * PAGE + USED_BYTES):
         change(data, place, lambda old: old ^ (1 << bit))
@@ -72,7 +72,7 @@ def test_every_byte_of_the_meta_pages_is_guarded(folder: Path, page: int, bit: i
 
 
 def test_every_byte_of_the_record_is_guarded(folder: Path) -> None:
-    """It is not taken for a damage of the pages; the error names the file, and that it may be removed."""
+    """The pages are not blamed; the error names the file, and says that it may be removed."""
     record = folder / "meta"
     for place in range(record.stat().st_size):
         change(record, place, lambda old: old ^ 4)
@@ -84,7 +84,7 @@ def test_every_byte_of_the_record_is_guarded(folder: Path) -> None:
 
 
 def test_pages_that_make_no_sense_are_refused_without_a_record_too(folder: Path) -> None:
-    """What would make LMDB crash or map the whole address space: another magic, size of a page or map, or root."""
+    """With another magic, page size, map size or root, LMDB might crash or map the whole address space."""
     (folder / "meta").unlink()
     data = folder / "data.mdb"
     for place in (10, 16, 20, 16 + 16 + 6, 16 + 24 + 1, 16 + 24 + 40 + 7, 16 + 72 + 40 + 7, 16 + 120 + 7):
@@ -103,7 +103,7 @@ def test_an_environment_of_before_there_were_records_gets_one(folder: Path) -> N
 
 
 def test_a_crash_between_a_transaction_and_its_record_is_no_damage(folder: Path) -> None:
-    """However often it happens; the record is brought up to date before the next transaction."""
+    """This holds however often it happens; the record is updated before the next transaction."""
     record = folder / "meta"
     for number in range(3, 8):
         before = record.read_bytes()
@@ -117,7 +117,7 @@ def test_a_crash_between_a_transaction_and_its_record_is_no_damage(folder: Path)
 
 
 def test_a_record_that_lies_two_transactions_behind_is_damage(folder: Path) -> None:
-    """No crash leaves that: one of the two was put there by somebody else."""
+    """No crash leaves that: one of the two files was replaced."""
     record = folder / "meta"
     before = record.read_bytes()
     store = LmdbStore(folder, sync=True)
@@ -130,7 +130,7 @@ def test_a_record_that_lies_two_transactions_behind_is_damage(folder: Path) -> N
 
 
 def test_a_file_that_is_cut_or_gone_is_told_at_opening(folder: Path) -> None:
-    """Not when a page of it is read, which would end the process; and nothing begins anew in silence."""
+    """Otherwise reading a page would crash the process; and a missing file is not silently created."""
     data = folder / "data.mdb"
     size = data.stat().st_size
     with data.open("r+b") as file:
@@ -145,7 +145,7 @@ def test_a_file_that_is_cut_or_gone_is_told_at_opening(folder: Path) -> None:
 def test_a_record_that_cannot_be_written_holds_up_the_next_transaction_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was kept is kept; two transactions without a record there never are."""
+    """The transaction is kept, but there are never two transactions without a record."""
     store = LmdbStore(folder, sync=True)
     real = MetaPages.write
 
@@ -163,7 +163,7 @@ def test_a_record_that_cannot_be_written_holds_up_the_next_transaction_only(
 
 
 def test_an_environment_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose making was interrupted is made anew."""
+    """If its creation is interrupted, it is created again."""
     folder = tmp_path / "env"
 
     def killed(self: Path, target: Path) -> None:
@@ -182,7 +182,7 @@ def test_an_environment_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch
 def test_the_other_shards_start_when_one_has_a_damaged_meta_page(
     places: dict[str, Path], no_process_left: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The warning says what, where and what to do; verify has it as a finding of that shard."""
+    """The warning says what is damaged, where, and what to do; verify has a finding of that shard."""
     with spex.ShardedInstanceManager(**places, distribution_factor=3, learning_mode=True) as manager:
         for number in range(30):
             manager.init_instance(Order, number, initial_state="new")

@@ -1,4 +1,4 @@
-"""The redo log and the store behind it: what was kept is found again, whatever happens and whenever."""
+"""The redo log and the store behind it: committed batches are found again, whatever happens and whenever."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def logged(disk: SimDisk, base: Any, **options: Any) -> LoggedStore:
 
 
 def put(store: LoggedStore, *numbers: int) -> None:
-    """Keep one batch for each number."""
+    """Commit one batch for each number."""
     for number in numbers:
         store.apply({TABLE: {key(number): b"%d" % number, b"newest": b"%d" % number}})
 
@@ -63,7 +63,7 @@ def found(store: Any) -> list[int]:
 
 
 class Run:
-    """A store that is crashed and opened again, and what a reference says that must be there."""
+    """A store that is crashed and opened again, and a reference for what must be there."""
 
     def __init__(self, seed: int, *, sync_each: bool) -> None:
         self.random = Random(seed)
@@ -77,7 +77,7 @@ class Run:
         self.open()
 
     def open(self) -> None:
-        """Open the store, as a new process does; it may be crashed meanwhile."""
+        """Open the store as a new process does; it may crash meanwhile."""
         self.helper = SimCheckpoint(self.base, self.disk, self.random)
         self.store = LoggedStore(
             self.base, self.disk, sync_each=self.sync_each, checkpointer=self.helper, clock=self.clock,
@@ -85,7 +85,7 @@ class Run:
         )  # fmt: skip
 
     def write(self, size: int) -> None:
-        """Keep one batch."""
+        """Commit one batch."""
         self.number += 1
         self.tried = self.number
         rows = {key(self.number): b"%d" % self.number, b"newest": b"%d" % self.number, b"big": bytes(size)}
@@ -102,7 +102,7 @@ class Run:
         self.clock.now = end
 
     def crash(self, *, power: bool) -> None:
-        """End the process, and perhaps the machine; open again, and hold what is there against the reference."""
+        """End the process, and perhaps the machine; open the store again, and compare it with the reference."""
         self.helper.die()
         if power:
             self.disk.cut_power(self.random)
@@ -130,9 +130,10 @@ def found_numbers(store: Any) -> list[int]:
 def test_after_any_crash_the_store_holds_a_prefix_with_all_that_it_promised(
     seed: int, sync_each: bool, steps: int
 ) -> None:
-    """Kills and power cuts at any write, sync, open and checkpoint, torn and reordered; several in a row.
+    """Kills and power cuts happen at any write, sync, open and checkpoint, torn and reordered, several in a row.
 
-    "disk": everything acknowledged. "process": everything after a kill, all but the last second after a power cut.
+    With "disk", everything acknowledged must be there. With "process", that holds after a kill; after a power cut, only
+    the last second may be missing.
     """
     run = Run(seed, sync_each=sync_each)
     random = run.random
@@ -174,7 +175,7 @@ def _crash_until_open(run: Run, random: Random) -> None:
 
 
 def test_a_batch_that_fails_leaves_the_log_as_it_was() -> None:
-    """A full disk takes a part of a record: the next batch is written over it, and both stores agree."""
+    """A full disk accepts a part of a record: the next batch overwrites it, and both stores agree."""
     disk, base = SimDisk(), SimBase()
     store = logged(disk, base, sync_each=False)
     put(store, 1)
@@ -196,7 +197,7 @@ def test_a_batch_that_fails_leaves_the_log_as_it_was() -> None:
 
 
 def test_nothing_is_kept_after_a_sync_that_failed() -> None:
-    """What is on the disk is not known then: every later batch is refused, and so is upkeep."""
+    """The content of the disk is unknown: every later batch and upkeep is refused."""
     disk = SimDisk()
     store = logged(disk, SimBase())
     put(store, 1)
@@ -216,7 +217,7 @@ def test_nothing_is_kept_after_a_sync_that_failed() -> None:
 
 
 def test_a_key_that_the_store_under_the_log_would_refuse_is_refused_at_once() -> None:
-    """Else it would be in the log, and no checkpoint would ever succeed again."""
+    """In the log, it would make every later checkpoint fail."""
     store = logged(SimDisk(), SimBase())
     for bad in (b"", bytes(512)):
         with pytest.raises(spex.StoreError, match=f"a key of {len(bad)} bytes in {TABLE}"):
@@ -225,7 +226,7 @@ def test_a_key_that_the_store_under_the_log_would_refuse_is_refused_at_once() ->
 
 
 def test_checkpoints_that_fail_are_tried_again_and_nothing_is_lost(caplog: pytest.LogCaptureFixture) -> None:
-    """Until the overlays are full, nobody notices; then batches are refused; all goes on when the disk is back."""
+    """Until the overlays are full, nothing is refused; then batches are; all works again when the disk does."""
 
     class Full(SimBase):
         full = True
@@ -259,7 +260,7 @@ def test_checkpoints_that_fail_are_tried_again_and_nothing_is_lost(caplog: pytes
 
 
 def test_closing_empties_the_log_into_the_store() -> None:
-    """No file of the log is left, and the store alone has everything."""
+    """No log file is left, and the store alone has everything."""
     disk, base = SimDisk(), SimBase()
     store = logged(disk, base)
     put(store, *range(1, 30))
@@ -278,7 +279,7 @@ def begun(count: int = 20, *, sync_each: bool = True) -> tuple[SimDisk, SimBase]
 
 
 def test_a_flipped_byte_in_front_of_what_was_synced_is_an_error_that_says_where() -> None:
-    """In the header or in any record but the last: the file, the byte, and what to do."""
+    """In the header or any record but the last, the error names the file and byte, and says what to do."""
     disk, base = begun()
     content = disk.files["log-0"].seen
     end = content.rindex(b"newest")
@@ -293,7 +294,7 @@ def test_a_flipped_byte_in_front_of_what_was_synced_is_an_error_that_says_where(
 
 
 def test_a_log_file_that_is_gone_is_an_error_when_a_later_one_says_so() -> None:
-    """The second file tells how far the first had been on the disk."""
+    """The second file says how far the first one was on the disk."""
     disk, base = begun(5)
     second = logged(disk, base.copy())
     put(second, 6)
@@ -303,7 +304,7 @@ def test_a_log_file_that_is_gone_is_an_error_when_a_later_one_says_so() -> None:
 
 
 def test_a_log_of_a_newer_format_is_refused() -> None:
-    """It says that it is of another format, and changes nothing."""
+    """The error names the format, and nothing is changed."""
     disk, base = begun(1)
     disk.files["log-0"].seen[7:8] = b"2"
     before = bytes(disk.files["log-0"].seen)
@@ -313,7 +314,7 @@ def test_a_log_of_a_newer_format_is_refused() -> None:
 
 
 def test_every_byte_of_a_log_files_header_is_guarded() -> None:
-    """Any of them flipped is an error at opening that names file and byte; the bytes that only fill it up aside."""
+    """Each flipped byte, apart from padding, is an error at opening that names file and byte."""
     disk, base = SimDisk(), SimBase()
     put(logged(disk, base), 1, 2)
     content = disk.files["log-0"].seen
@@ -326,7 +327,7 @@ def test_every_byte_of_a_log_files_header_is_guarded() -> None:
 
 
 def test_records_of_an_earlier_use_of_a_file_are_never_taken_for_new_ones() -> None:
-    """A file that is used again has old records behind the new ones, whose sequences would even follow."""
+    """A reused file has old records behind the new ones, whose sequences would even follow."""
     disk, base = begun(10, sync_each=False)
     old = bytes(disk.files["log-0"].seen)
     base.apply({"layout": {b"checkpoint": (10).to_bytes(8, "big")}})
@@ -340,7 +341,7 @@ def test_records_of_an_earlier_use_of_a_file_are_never_taken_for_new_ones() -> N
 @given(data=st.binary(max_size=400), at=st.integers(0, 3000), cut=st.integers(0, 3000))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_in_a_log_give_a_prefix_or_an_error(data: bytes, at: int, cut: int) -> None:
-    """Overwritten anywhere with anything, cut anywhere: never another exception, and never a batch with a hole."""
+    """Overwritten or cut anywhere, it never gives another exception, or batches with a gap."""
     disk, _ = begun()
     content = bytearray(disk.files["log-0"].seen)
     content[at : at + len(data)] = data
@@ -353,7 +354,7 @@ def test_any_bytes_in_a_log_give_a_prefix_or_an_error(data: bytes, at: int, cut:
 
 
 def test_bytes_that_are_no_batch_are_refused_although_their_checksum_is_right() -> None:
-    """Whoever can write checksums can still not make the store take what is none of its tables."""
+    """A batch with an unknown table cannot be injected even with a valid checksum."""
     from spex_shards.runtime.protocol import codec
     from spex_shards.runtime.store.log_format import pack_record
 
@@ -377,7 +378,7 @@ def opened(path: Path, *, helper: bool = True, rows: int = 50) -> LoggedStore:
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_a_helper_process_writes_checkpoints_while_the_store_goes_on(tmp_path: Path) -> None:
-    """It grows the map, which the store notices; what it wrote and what came meanwhile is there, also from outside."""
+    """It grows the map, which the store notices; its writes and later ones are there, also for other processes."""
     store = opened(tmp_path)
     number = 0
 
@@ -400,7 +401,7 @@ def test_a_helper_process_writes_checkpoints_while_the_store_goes_on(tmp_path: P
 
 @pytest.mark.process
 def test_a_helper_that_is_killed_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The checkpoint is tried again; nothing is lost."""
+    """The checkpoint is tried again, and nothing is lost."""
     import signal
 
     store = opened(tmp_path, rows=10)
@@ -415,7 +416,7 @@ def test_a_helper_that_is_killed_is_replaced(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_the_log_of_a_killed_process_is_read_by_who_only_looks(tmp_path: Path) -> None:
-    """A view has what is in the log, and writes nothing; the next owner finds it as well."""
+    """A view includes the log, and writes nothing; the next owner finds the log as well."""
     pid = os.fork()
     if pid == 0:
         put(opened(tmp_path, helper=False), 1, 2, 3)
@@ -434,7 +435,7 @@ def test_the_log_of_a_killed_process_is_read_by_who_only_looks(tmp_path: Path) -
 
 
 def test_ranges_over_two_overlays_and_a_store_are_in_order() -> None:
-    """Puts, deletions and puts again, in the store, in the frozen overlay and in the current one."""
+    """Puts, deletions and later puts lie in the store, the frozen overlay and the current one."""
     random = Random(1)
     base, clock = MemoryStore(), Clock()
     disk = SimDisk()
@@ -461,7 +462,7 @@ def test_ranges_over_two_overlays_and_a_store_are_in_order() -> None:
 
 
 def test_where_no_helper_is_to_be_had_the_checkpoint_is_written_when_there_is_no_room_left() -> None:
-    """By who waits for the room: nothing is refused, and everything is there afterwards."""
+    """The writer that waits for room writes it: nothing is refused, and everything is there afterwards."""
 
     class Helpless:
         def start(self, changes: Any) -> None:

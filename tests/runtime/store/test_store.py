@@ -1,4 +1,4 @@
-"""One suite over both stores: ordered tables of bytes, changed at once; and the batch over them."""
+"""One suite for both stores, ordered tables of bytes with atomic changes, and for the batch over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONE, OTHER = "instances", "history"
 
 @pytest.fixture(params=["memory", "lmdb", "logged", "frozen"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """Return each kind of store; a logged one also with checkpoints after every few rows."""
+    """Return each kind of store, and a logged one with checkpoints after every few rows."""
     made: Any = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "env", sync=False)
     if request.param in ("logged", "frozen"):
         due = Due(rows=3) if request.param == "frozen" else Due()
@@ -32,7 +32,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 def put(store: Any, table: str, *keys: bytes) -> None:
-    """Set keys to themselves."""
+    """Set each key to itself."""
     store.apply({table: dict(zip(keys, keys, strict=True))})
 
 
@@ -42,7 +42,7 @@ def keys(store: Any, *arguments: Any, reverse: bool = False) -> list[bytes]:
 
 
 def test_what_was_applied_is_there_and_what_was_not_is_none(store: Any) -> None:
-    """In its own table only; None deletes, also what is not there; an empty value is a value."""
+    """A row is in its own table only; None deletes, also a missing row; an empty value is a value."""
     store.apply({ONE: {b"a": b"1", b"b": b""}, OTHER: {b"a": b"2"}})
     assert [store.get(ONE, key) for key in (b"a", b"b", b"c")] == [b"1", b"", None]
     assert store.get(OTHER, b"a") == b"2"
@@ -53,7 +53,7 @@ def test_what_was_applied_is_there_and_what_was_not_is_none(store: Any) -> None:
 
 
 def test_a_range_has_its_start_and_not_its_stop_both_ways(store: Any) -> None:
-    """Keys are compared as bytes; bounds need not be there, and may lie outside."""
+    """Keys are compared as bytes; bounds need not exist, and may lie outside."""
     put(store, ONE, b"\x00", b"a", b"aa", b"b", b"\xff")
     put(store, OTHER, b"c")
     assert keys(store, b"", None) == [b"\x00", b"a", b"aa", b"b", b"\xff"]
@@ -73,7 +73,7 @@ def test_a_range_has_its_start_and_not_its_stop_both_ways(store: Any) -> None:
 
 
 def test_a_range_may_be_left_before_its_end(store: Any) -> None:
-    """The next change is kept all the same, and seen."""
+    """The next change is applied and visible all the same."""
     put(store, ONE, b"a", b"b", b"c")
     rows = store.range(ONE, b"", None)
     assert next(iter(rows)) == (b"a", b"a")
@@ -84,7 +84,7 @@ def test_a_range_may_be_left_before_its_end(store: Any) -> None:
 
 
 def test_many_changes_at_once(store: Any) -> None:
-    """Puts over what is there, and deletions, by the thousand."""
+    """There are thousands of replacements and deletions."""
     store.apply({ONE: {b"%05d" % n: b"old" for n in range(5000)}})
     store.apply({ONE: {b"%05d" % n: None if n % 3 == 0 else b"new" for n in range(4000)}})
     values = [value for _, value in store.range(ONE, b"", None)]
@@ -92,14 +92,14 @@ def test_many_changes_at_once(store: Any) -> None:
 
 
 def test_the_size_grows_with_what_is_kept(store: Any) -> None:
-    """It says how many bytes the store takes."""
+    """The size is the number of bytes that the store takes."""
     before = store.size()
     store.apply({ONE: {b"%05d" % n: bytes(1000) for n in range(500)}})
     assert store.size() >= before + 500_000
 
 
 def test_what_an_environment_holds_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
-    """All tables, in order; its folder is private."""
+    """All tables are there in order; its folder is private."""
     store = LmdbStore(tmp_path / "env", sync=True)
     store.apply({table: {table.encode(): b"x"} for table in TABLES})
     store.close()
@@ -110,7 +110,7 @@ def test_what_an_environment_holds_is_there_when_it_is_opened_again(tmp_path: Pa
 
 
 def test_the_map_grows_by_itself_and_the_batch_is_kept_whole(tmp_path: Path) -> None:
-    """From 64 KiB to many megabytes, by one large batch and by many small ones; then it is opened again."""
+    """It grows from 64 KiB to many megabytes, by one large batch and by many small ones; then it is opened again."""
     store = LmdbStore(tmp_path / "env", sync=False, map_size=64 * 1024)
     store.apply({ONE: {b"%05d" % n: bytes(1000) for n in range(5000)}, OTHER: {b"k": bytes(3_000_000)}})
     for number in range(300):
@@ -126,7 +126,7 @@ def test_the_map_grows_by_itself_and_the_batch_is_kept_whole(tmp_path: Path) -> 
 
 
 def test_a_change_that_cannot_be_kept_takes_its_whole_batch_along(tmp_path: Path) -> None:
-    """A key that is too long is a StoreError, and nothing of the batch is there; the next one is kept."""
+    """A key that is too long is a StoreError, and nothing of the batch is there; the next batch is applied."""
     store = LmdbStore(tmp_path / "env", sync=False)
     put(store, ONE, b"before")
     for bad in (b"", b"x" * (MAX_KEY_BYTES + 1)):
@@ -139,7 +139,7 @@ def test_a_change_that_cannot_be_kept_takes_its_whole_batch_along(tmp_path: Path
 
 
 def test_what_is_no_environment_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """A damaged file and a file in the place of the folder."""
+    """It is a damaged file, or a file in the place of the folder."""
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "data.mdb").write_bytes(b"nonsense" * 4096)
     with pytest.raises(spex.DataDirError, match=f"{tmp_path}/env"):
@@ -167,7 +167,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_batch_is_a_dict_that_can_go_back(store: Any, steps: list[tuple[Any, ...]]) -> None:
-    """Whatever is put, deleted, rolled back and committed: it reads as a dict that was treated likewise."""
+    """After puts, deletions, rollbacks and commits it reads like a dict that was changed in the same way."""
     store.apply({ONE: dict.fromkeys([key for key, _ in store.range(ONE, b"", None)])})
     batch = Batch(store)
     expected: dict[bytes, bytes] = {}
@@ -226,7 +226,7 @@ _STEPS: dict[str, Callable[..., None]] = {
 
 
 def test_whoever_keeps_state_is_rolled_back_with_the_batch_in_reverse_order(store: Any) -> None:
-    """Undo functions are called last first, and once; a commit forgets them."""
+    """Undo functions are called once, last first; a commit drops them."""
     batch = Batch(store)
     undone: list[int] = []
     cleared: list[int] = []
@@ -245,7 +245,7 @@ def test_whoever_keeps_state_is_rolled_back_with_the_batch_in_reverse_order(stor
 
 
 def test_a_failed_commit_rolls_everything_back() -> None:
-    """The error goes on to whoever committed; what was changed in memory is undone, and the batch is empty."""
+    """The caller gets the error; changes in memory are undone, and the batch is empty."""
 
     class Full(MemoryStore):
         def apply(self, changes: Any) -> None:

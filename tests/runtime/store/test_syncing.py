@@ -1,4 +1,4 @@
-"""The thread that has a log on the disk in time, and what holds when the disk stalls."""
+"""The thread that syncs a log in time, and the behaviour while the disk stalls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 
 
 class Disk:
-    """Syncs of log files: when they began, and a gate that they wait at."""
+    """The syncs of log files: when they began, and a gate that they wait at."""
 
     def __init__(self) -> None:
         self.began: list[float] = []
@@ -37,7 +37,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Return the disk that all logs are on."""
+    """Return the disk of all logs."""
     made = Disk()
     monkeypatch.setattr(files, "_fdatasync", made.sync)
     return made
@@ -45,7 +45,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 @pytest.fixture
 def store(disk: Disk, tmp_path: Path) -> Iterator[LoggedStore]:
-    """Return a store of durability "process"; `waits` counts how often it says that it waits."""
+    """Return a store with durability "process"; `waits` counts how often it reports that it waits."""
     waits: list[None] = []
     made: Any = LoggedStore(MemoryStore(), OsFiles(tmp_path), sync_each=False, on_wait=lambda: waits.append(None))
     made.waits = waits
@@ -55,12 +55,12 @@ def store(disk: Disk, tmp_path: Path) -> Iterator[LoggedStore]:
 
 
 def put(store: LoggedStore, name: bytes) -> None:
-    """Keep a batch."""
+    """Commit a batch."""
     store.apply({"instances": {name: b"x"}})
 
 
 def test_what_was_kept_is_synced_within_a_second_though_its_loop_is_busy(disk: Disk, store: LoggedStore) -> None:
-    """A handler takes long, so that nobody calls `upkeep`: the sync begins within half a second all the same."""
+    """While a long handler keeps the loop from calling `upkeep`, the sync still begins within half a second."""
     for name in (b"a", b"b"):  # the second time the thread has slept
         before, start = len(disk.began), time.monotonic()
         put(store, name)
@@ -70,7 +70,7 @@ def test_what_was_kept_is_synced_within_a_second_though_its_loop_is_busy(disk: D
 
 
 def test_what_is_kept_while_a_sync_is_under_way_is_in_the_next(disk: Disk, store: LoggedStore) -> None:
-    """Which begins by itself as well."""
+    """The next sync begins by itself, too."""
     disk.gate.clear()
     put(store, b"a")
     wait_until(lambda: disk.began, "the sync is under way")
@@ -81,7 +81,7 @@ def test_what_is_kept_while_a_sync_is_under_way_is_in_the_next(disk: Disk, store
 
 
 def test_nothing_more_is_kept_while_the_disk_stalls(disk: Disk, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a power loss costs what was kept within two seconds and no more, however long a sync takes."""
+    """So a power loss costs at most the batches of two seconds, however long a sync takes."""
     monkeypatch.setattr(logged_store, "STALLED", 0.2)
     disk.gate.clear()
     put(store, b"a")
@@ -98,7 +98,7 @@ def test_nothing_more_is_kept_while_the_disk_stalls(disk: Disk, store: Any, monk
 
 
 def test_a_file_that_is_left_while_it_is_synced_is_closed_by_whoever_syncs_it(disk: Disk, tmp_path: Path) -> None:
-    """Nobody waits for it, and its descriptor is never another file's."""
+    """Nothing waits for it, and its descriptor number is never reused too early."""
     file = OsFiles(tmp_path).open("log-0")
     disk.gate.clear()
     thread = threading.Thread(target=file.sync)
@@ -114,7 +114,7 @@ def test_a_file_that_is_left_while_it_is_synced_is_closed_by_whoever_syncs_it(di
 
 
 def test_nothing_is_kept_after_a_sync_has_failed_in_the_thread(disk: Disk, store: LoggedStore) -> None:
-    """The next batch is refused, whether anybody looked at the sync or not."""
+    """The next batch is refused, whether the failed sync was noticed before or not."""
     disk.failure = OSError(5, "Input/output error")
     put(store, b"a")
     wait_until(lambda: store._log._syncer.failure, "the sync has failed")

@@ -18,7 +18,6 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.runtime.protocol import codec
-from spex_shards.runtime.protocol.wire import read_available
 from tests.support.processes import descendants, is_gone, kill_worker, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
@@ -41,7 +40,7 @@ def sharded(places: dict[str, Path]) -> Any:
 
 
 def ready(manager: spex.ShardedInstanceManager) -> bool:
-    """Whether every shard is ready."""
+    """Return whether every shard is ready."""
     return all(shard.status is spex.ShardStatus.READY for shard in manager.shards())
 
 
@@ -52,7 +51,7 @@ def stop(pid: int) -> None:
 
 
 def run_owner(body: str, places: dict[str, Path]) -> subprocess.Popen[str]:
-    """Start a process that owns a manager, and runs `body` with it; it prints the pids of all its processes first."""
+    """Start a process that prints the pids of its processes, and then runs `body` with a manager that it owns."""
     script = f"""
 import os, sys, time, signal
 import spex_shards as spex
@@ -72,7 +71,7 @@ manager.close()
 
 
 def pids_of(owner: subprocess.Popen[str]) -> list[int]:
-    """Return what an owner printed: the pids of its supervisor and workers."""
+    """Return the pids of supervisor and workers that an owner printed."""
     assert owner.stdout is not None
     return [int(word) for word in owner.stdout.readline().split()]
 
@@ -83,7 +82,7 @@ def close_pipes(owner: subprocess.Popen[str]) -> None:
 
 
 def test_a_call_after_a_workers_death_waits_for_its_successor(sharded: Any) -> None:
-    """The caller of a killed shard sees a longer call and no error; the other shard is the same process as before."""
+    """The caller of a killed shard sees a longer call and no error; the other shard keeps its process."""
     sharded.init_instance(Light, 1)
     before = sharded.shards()
     shard = sharded.transport.channel(codec.canonical(1)).shard
@@ -101,7 +100,7 @@ def test_a_call_after_a_workers_death_waits_for_its_successor(sharded: Any) -> N
 
 
 def test_what_was_sent_without_waiting_survives_its_workers_death(sharded: Any) -> None:
-    """Two thousand observations, and both workers killed among them: all are there, in order."""
+    """Both workers are killed during two thousand observations: all are there, in order."""
     sharded.init_instance_nowait(Light, "x")
     for number in range(2000):
         sharded.transition_nowait("x", "go" if number % 2 == 0 else "stop", str(number))
@@ -114,7 +113,7 @@ def test_what_was_sent_without_waiting_survives_its_workers_death(sharded: Any) 
 
 
 def test_nothing_is_busy_while_a_shard_takes_nothing(places: dict[str, Path]) -> None:
-    """A stopped worker and a full pipe: what is left over waits to be written, and no thread of this process spins."""
+    """With a stopped worker and a full pipe, unwritten requests wait, and no thread of this process spins."""
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, call_timeout=0.2, hang_timeout=60
     ) as manager:
@@ -136,7 +135,7 @@ def test_nothing_is_busy_while_a_shard_takes_nothing(places: dict[str, Path]) ->
 
 
 def test_a_request_whose_worker_is_killed_while_it_waits_is_applied_once(sharded: Any) -> None:
-    """A stopped worker is killed with a request in its pipe; the successor carries it out, once."""
+    """A stopped worker is killed with a request in its pipe; the successor carries it out once."""
     sharded.init_instance(Light, 1)
     shard = sharded.transport.channel(codec.canonical(1)).shard
     pid = sharded.shards()[shard].pid
@@ -202,7 +201,7 @@ def test_all_processes_end_within_two_seconds_of_their_owner(places: dict[str, P
 
 
 def test_all_processes_end_with_their_owner_though_a_forked_child_of_it_lives(places: dict[str, Path]) -> None:
-    """A forked child holds copies of every descriptor of its parent, and keeps nothing alive by that."""
+    """A forked child holds copies of all its parent's descriptors, but keeps no process alive by that."""
     owner = run_owner("child = os.fork()\nif child == 0:\n    time.sleep(30)\n    os._exit(0)\nprint(child)", places)
     [child] = pids_of(owner)
     pids = pids_of(owner)
@@ -232,7 +231,7 @@ def test_the_application_may_exit_without_closing_its_manager(places: dict[str, 
 
 
 def test_starting_touches_no_signal_handler_and_no_start_method(places: dict[str, Path]) -> None:
-    """The library is a guest: handlers, wake-up descriptor and multiprocessing's start method stay as they were."""
+    """Signal handlers, the wake-up descriptor and multiprocessing's start method stay as they were."""
     import multiprocessing
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
@@ -251,7 +250,7 @@ def test_a_child_of_the_application_is_reaped_by_the_application_alone(sharded: 
 
 
 def in_child(function: Callable[[], Any]) -> str:
-    """Fork, run `function` in the child, and return what it returned, as text."""
+    """Fork, run `function` in the child, and return its result as text."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -269,7 +268,7 @@ def in_child(function: Callable[[], Any]) -> str:
 
 
 def test_a_forked_child_is_a_client_of_its_own(sharded: Any) -> None:
-    """Parent and child observe the same instances; nothing of the parent's is sent twice or unlocked."""
+    """Parent and child observe the same instances; no request is sent twice, and no lock is released."""
     sharded.init_instance(Light, "shared")
     sharded.init_instance_nowait(Light, "of the parent")
 
@@ -291,7 +290,7 @@ def test_a_forked_child_is_a_client_of_its_own(sharded: Any) -> None:
 
 
 def test_a_forked_child_of_an_in_process_manager_is_refused(places: dict[str, Path]) -> None:
-    """The environment is the parent's: the child's first call says so, and what to use instead."""
+    """The environment belongs to the parent: the child's first call says so, and what to use instead."""
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         manager.init_instance(Light, 1)
         text = in_child(lambda: manager.get_instance(1))
@@ -362,8 +361,8 @@ def test_a_client_that_breaks_the_protocol_loses_its_channel_and_nobody_elses(sh
     def misbehave() -> Any:
         theirs = sharded.transport.channel(codec.canonical(1))
         sharded.get_instance(1)
-        os.write(theirs.lines.current.pipes._requests, b"\xff\xff\xff\xff garbage")
-        reply = wait_until(lambda: read_available(theirs.lines.current.pipes._replies), "the shard has answered")
+        os.write(theirs.lines.current.pipes._requests.fileno(), b"\xff\xff\xff\xff garbage")
+        reply = wait_until(theirs.lines.current.pipes._replies.read, "the shard has answered")
         return codec.unpack(reply[4:])
 
     assert "ShardDown" in in_child(misbehave)
@@ -386,7 +385,7 @@ def test_records_logged_in_a_shard_appear_in_the_application_with_shard_and_pid(
 
 
 def test_what_a_shard_writes_to_stderr_is_seen(places: dict[str, Path]) -> None:
-    """A shard has the application's stderr, and its stdout goes there as well."""
+    """A shard uses the application's stderr, also for its stdout."""
     script = f"""
 import spex_shards as spex, sys
 class Loud(spex.Specification):
@@ -427,7 +426,7 @@ with spex.ShardedInstanceManager(data_dir={str(places["data_dir"])!r}, distribut
 
 
 def test_the_shards_run_the_package_that_the_application_has(places: dict[str, Path], tmp_path: Path) -> None:
-    """Though another one of that name comes first on the path that a new interpreter has."""
+    """Another package of the same name comes first on the path of a new interpreter."""
     (tmp_path / "spex_shards").mkdir()
     (tmp_path / "spex_shards" / "__init__.py").write_text("raise SystemExit('another version')")
     script = f"""
@@ -476,7 +475,7 @@ def test_closing_returns_when_all_processes_are_gone_and_the_lock_is_free(places
 def test_a_stopped_worker_does_not_keep_the_manager_from_closing(
     places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Shutdown is bounded: who does not drain is terminated, then killed, and reported."""
+    """Closing takes a bounded time: a worker that does not drain is terminated, then killed, and reported."""
     manager = spex.ShardedInstanceManager(**places, distribution_factor=2, shutdown_timeout=0.5).start()
     stop(manager.shards()[1].pid)
     with caplog.at_level(logging.WARNING, "spex_shards"):
@@ -486,7 +485,7 @@ def test_a_stopped_worker_does_not_keep_the_manager_from_closing(
 
 
 def test_a_socket_path_longer_than_the_system_allows_works(tmp_path: Path) -> None:
-    """Paths over 107 bytes are reached in another way."""
+    """Paths over 107 bytes are reached through the folder's descriptor."""
     folder = tmp_path / ("d" * 100) / ("e" * 100)
     with spex.ShardedInstanceManager(
         data_dir=folder, impl_models_dir=tmp_path / "m", distribution_factor=1, learning_mode=True

@@ -1,4 +1,4 @@
-"""What an application sees of lost connections, given-up shards, abandoned requests and slow ends."""
+"""The application's view of lost connections, given-up shards, abandoned requests and slow ends."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Light(spex.Specification):
 
 
 class Chatty(spex.Specification):
-    """Its handler sends a message for whatever it is asked about."""
+    """Its handler sends a message whenever it is called."""
 
     name = "tests.Chatty"
     transitions = [("a", "go", "b")]
 
     @classmethod
     def error_handler(cls, error: spex.SpexError, caller: Any) -> None:
-        """Accept, and say so."""
+        """Accept, and send a message."""
         if caller is not None:
             caller.send(error.reason)
 
@@ -83,7 +83,7 @@ def give_up(manager: Any, index: int = 0) -> None:
 def test_an_owner_that_loses_its_connection_to_a_living_supervisor_connects_again(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Descriptors ran out while channel ends arrived: the next call waits for the new connection; no process ends."""
+    """Descriptors ran out while pipes arrived: the next call waits for the new connection; no process ends."""
     manager = make()
     manager.init_instance(Light, 1)
     supervisor = manager.transport.ownership.pid
@@ -108,7 +108,7 @@ def test_an_owner_that_loses_its_connection_to_a_living_supervisor_connects_agai
 
 
 def test_a_successor_that_cannot_be_started_at_first_is_started_later(make: Any, caplog: Any) -> None:
-    """No descriptor, no process: whatever the system refuses is tried again, and nothing is lost."""
+    """If the system gives no descriptor or process, the start is tried again, and nothing is lost."""
     manager = make()
     manager.init_instance(Light, 1)
     real = manager.transport.ownership._start
@@ -130,7 +130,7 @@ def test_a_successor_that_cannot_be_started_at_first_is_started_later(make: Any,
 
 
 def test_each_channel_is_opened_once_after_its_supervisor_has_died(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many threads find it broken: a second channel would break the first, and so on."""
+    """Many threads find it broken, but a second channel would break the first one, and so on."""
     manager = make()
     manager.init_instance(Light, 1)
     only = manager.transport.channels[0]
@@ -157,10 +157,10 @@ def test_each_channel_is_opened_once_after_its_supervisor_has_died(make: Any, mo
 
 
 def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
-    """The end of its socket, its process's end and a descriptor that is another's by now come in one batch."""
+    """The end of its socket, the end of its process and a reused descriptor number arrive together."""
     manager = make()
     manager.init_instance(Light, 1)
-    ours = manager.transport._courier
+    ours = manager.transport._introducer
     real_ready, real_owner = ours._ready, manager.transport.ownership._start
     busy, opened = threading.Event(), []
 
@@ -189,7 +189,7 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
 
 
 def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
-    """A word too many about a death must not stop the courier."""
+    """A wrong notice of a death must not stop the courier."""
     manager = make()
     owner = manager.transport.ownership._owner
     pid, descriptor, connection = owner.pid, os.dup(owner.pidfd), owner._socket
@@ -197,11 +197,11 @@ def test_reaping_never_waits_for_a_process_that_lives(make: Any) -> None:
     owner.reap()
     assert not is_gone(pid)
     owner._socket, owner.pidfd, owner._process.returncode = connection, descriptor, None
-    manager.transport._courier.connection.supervisor = descriptor
+    manager.transport._introducer.connection.supervisor = descriptor
 
 
 def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
-    """An event of a dead worker's descriptor may come under a number that is its successor's by now."""
+    """An event of a dead worker's descriptor may arrive under a number that its successor has now."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         worker = WorkerProcess(living.pid, os.pidfd_open(living.pid), ours)
@@ -221,7 +221,7 @@ def test_a_supervisor_never_waits_for_a_worker_that_lives() -> None:
 
 
 def test_what_was_lost_with_a_shard_is_raised_though_it_was_revived_since(make: Any) -> None:
-    """The next flush has the error of then, with the number of requests."""
+    """The next flush raises the error of that time, with the number of requests."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 0)
     pid = manager.shards()[0].pid
@@ -240,7 +240,7 @@ def test_what_was_lost_with_a_shard_is_raised_though_it_was_revived_since(make: 
 
 
 def test_a_call_on_a_shard_that_was_given_up_fails_though_it_was_revived_since(make: Any) -> None:
-    """The one that waits is told, however late it looks: what was abandoned is no success."""
+    """The waiting call fails, however late it looks: an abandoned request is not a success."""
     manager = make(max_restarts=0, distribution_factor=2)
     for number in range(20):
         manager.init_instance(Light, number)
@@ -271,7 +271,7 @@ def test_a_call_on_a_shard_that_was_given_up_fails_though_it_was_revived_since(m
 
 
 def test_a_client_whose_first_observations_were_lost_is_not_forgotten(make: Any) -> None:
-    """Nothing of it was ever kept: the revived shard takes what it sends."""
+    """None of its requests was ever stored, and the revived shard accepts new ones."""
     manager = make(max_restarts=0)
     stop(manager.shards()[0].pid)
     manager.init_instance_nowait(Light, 1)
@@ -282,13 +282,13 @@ def test_a_client_whose_first_observations_were_lost_is_not_forgotten(make: Any)
 
 
 def hello(session: ClientSession) -> list[Any]:
-    """Return kept and again of a session's hello."""
+    """Return the fields `kept` and `again` of a session's hello."""
     [plain] = FrameReader(1 << 20).feed(session.hello(1))
     return plain[6:8]
 
 
 def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() -> None:
-    """Not of requests that never left, and not of answers that say that nothing was kept."""
+    """It mentions neither requests that were never sent nor answers that say that nothing was stored."""
     session = ClientSession()
     ask(session, ops.TRANSITION, 1, STEP, waits=False)
     assert hello(session) == [False, False]
@@ -306,7 +306,7 @@ def test_a_hello_speaks_only_of_what_the_shard_kept_and_of_what_was_written() ->
 
 
 def test_the_answer_to_a_call_that_has_timed_out_is_nobodys_failure() -> None:
-    """Its caller was told; only what was sent without waiting is raised later."""
+    """Its caller got an error; only failures of posted requests are raised later."""
     session = ClientSession()
     ask(session, ops.TRANSITION, 1, STEP, waits=True)
     ask(session, ops.TRANSITION, 1, STEP, waits=False)
@@ -315,7 +315,7 @@ def test_the_answer_to_a_call_that_has_timed_out_is_nobodys_failure() -> None:
 
 
 def test_a_late_answer_is_not_raised_by_flush(make: Any, caplog: Any) -> None:
-    """The call was told that it may be applied; what came of it is not said again as another's failure."""
+    """The call said that it may be applied; its result is not raised as another request's failure."""
     manager = make(call_timeout=0.3)
     manager.init_instance(Light, 0)
     pid = manager.shards()[0].pid
@@ -332,13 +332,13 @@ def test_a_late_answer_is_not_raised_by_flush(make: Any, caplog: Any) -> None:
 
 
 def test_what_does_not_fit_the_pipe_leaves_without_another_call(make: Any) -> None:
-    """The application sends an observation of many pipes' size and does nothing more."""
+    """The application sends an observation larger than many pipes, and does nothing more."""
     manager = make()
     manager.init_instance(Light, 0)
     other = spex.connect(manager.data_dir, specifications=[Light])
     manager.init_instance_nowait(Light, "big", meta={"text": "x" * 400_000})
     wait_until(lambda: any(i.identifier == "big" for i in other.iter_instances()), "it is applied")
-    wait_until(lambda: not manager.transport._courier.pump.busy, "the courier has nothing more to do")
+    wait_until(lambda: not manager.transport._introducer.pump.busy, "the courier has nothing more to do")
     other.close()
 
 
@@ -353,7 +353,7 @@ def test_a_specification_larger_than_a_frame_may_be_is_refused_where_it_is_used(
 
 
 def test_a_class_with_a_handler_larger_than_a_frame_may_be_costs_no_other(make: Any) -> None:
-    """It was only defined: the channels are greeted without it."""
+    """The class was only defined: the hellos are sent without it."""
     blob = "z" * 8192
 
     class Unused(spex.Specification):
@@ -374,10 +374,10 @@ def test_a_class_with_a_handler_larger_than_a_frame_may_be_costs_no_other(make: 
 
 
 def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival(make: Any) -> None:
-    """That it is given up may still lie in the socket when it is revived; the call waits for its next life."""
+    """The notice that it is given up may still be in the socket; the call waits for the new process."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 1)
-    ours = manager.transport._courier
+    ours = manager.transport._introducer
     take, told, goes_on = ours._take, threading.Event(), threading.Event()
 
     def slowly(message: Any, descriptors: list[int]) -> None:
@@ -410,7 +410,7 @@ def test_what_was_said_of_a_shard_before_it_was_revived_does_not_end_its_revival
 
 
 def test_all_clients_hear_that_a_shard_was_revived(make: Any) -> None:
-    """One of them revives it; the others' calls work again as well."""
+    """One client revives it, and the others' calls work again too."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 1)
     other = spex.connect(manager.data_dir)
@@ -431,7 +431,7 @@ def test_all_clients_hear_that_a_shard_was_revived(make: Any) -> None:
 
 
 def test_a_shard_that_was_given_up_is_there_again_under_a_new_supervisor(make: Any) -> None:
-    """Its successor starts all shards; the client does not hold on to what the old one said."""
+    """The successor starts all shards; the client drops the old supervisor's notice."""
     manager = make(max_restarts=0)
     manager.init_instance(Light, 1)
     give_up(manager)
@@ -449,7 +449,7 @@ def test_a_shard_that_was_given_up_is_there_again_under_a_new_supervisor(make: A
 def test_a_slow_on_message_does_not_keep_a_manager_from_closing(
     places: dict[str, Path], caplog: pytest.LogCaptureFixture, cls: Any
 ) -> None:
-    """It has shutdown_timeout for what has arrived; the rest is dropped, and that is logged."""
+    """It gets shutdown_timeout for the messages that have arrived; the rest is dropped, which is logged."""
     at_work, goes_on = threading.Event(), threading.Event()
 
     def on_message(_: Any) -> None:
@@ -491,7 +491,7 @@ def test_on_message_may_close_its_manager_while_another_thread_does(make: Any) -
 
 
 def test_a_call_that_is_on_its_way_when_the_manager_closes_is_told_so(make: Any) -> None:
-    """It is ManagerClosed, with the word that it may have been executed."""
+    """It raises ManagerClosed, which says that it may have been executed."""
     manager = make(shutdown_timeout=0.3)
     manager.init_instance(Light, 1)
     stop(manager.shards()[0].pid)
@@ -508,7 +508,7 @@ def test_a_call_that_is_on_its_way_when_the_manager_closes_is_told_so(make: Any)
 
 
 def test_a_log_filter_that_raises_does_not_replace_an_answer(make: Any) -> None:
-    """The error of the call is the one that the shard answered."""
+    """The call raises the error that the shard answered."""
     manager = make()
     manager.init_instance(Light, 1)
 
@@ -525,7 +525,7 @@ def test_a_log_filter_that_raises_does_not_replace_an_answer(make: Any) -> None:
 
 
 def test_a_process_may_fork_while_another_thread_closes(make: Any) -> None:
-    """The child has no such thread: what it held there is free."""
+    """The child has no such thread, and its locks are free."""
     manager = make(shutdown_timeout=20.0)
     manager.init_instance(Light, 1)
     pid = manager.shards()[0].pid
@@ -547,7 +547,7 @@ def test_a_process_may_fork_while_another_thread_closes(make: Any) -> None:
 
 
 def test_a_process_may_fork_while_its_threads_are_in_calls(make: Any) -> None:
-    """Whatever lock another thread had: the child is a client of its own, and the parent's calls go on."""
+    """Whatever locks other threads held, the child is a client of its own, and the parent's calls continue."""
     manager = make()
     manager.init_instance(Light, "parent")
     enough = threading.Event()

@@ -1,4 +1,4 @@
-"""When a shard is started again: deaths, starts that fail, and shards that were given up. Time is an argument."""
+"""When a shard is started again: after deaths, failed starts, and giving up. The time is an argument."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from spex_shards.runtime.supervisor.restart import BackOff, RestartIntensity
 
 
 def policy(**options: object) -> ShardPolicy:
-    """Return the policy of a shard that may not die once, and is tried again after 5 s when it was given up."""
+    """Return the policy of a shard that is given up at its first death, and started again after 5 s."""
     return ShardPolicy(0, RestartIntensity(0, 5.0), retry=BackOff(5.0, 60.0), **options)  # type: ignore[arg-type]
 
 
 def test_a_shard_that_was_given_up_is_tried_again_ever_more_rarely() -> None:
-    """After 5 s, then twice as long each time, at most 60 s; FAILED until it is ready, of which clients are told."""
+    """After 5 s, then twice as long each time, at most 60 s; it is FAILED until it is ready; clients are told."""
     shard, now, delays = policy(), 0.0, []
     shard.started(1, now)
     shard.ready(now)
@@ -33,7 +33,7 @@ def test_a_shard_that_was_given_up_is_tried_again_ever_more_rarely() -> None:
 
 
 def test_a_shard_that_refuses_to_start_is_tried_again_with_its_reason_kept() -> None:
-    """What it said, and not the exit code of who said it; killed while it is tried, it says so."""
+    """The reason is the one that it reported, not its exit code; if it is killed instead, that is the reason."""
     shard = policy()
     shard.started(1, 0)
     shard.cannot_start("the disk is full")
@@ -45,7 +45,7 @@ def test_a_shard_that_refuses_to_start_is_tried_again_with_its_reason_kept() -> 
 
 
 def test_a_shard_is_given_up_for_good_where_that_is_wanted() -> None:
-    """`retry_failed` is None: it is started when it is revived."""
+    """With `retry_failed` None, it is started only when it is revived."""
     shard = ShardPolicy(0, RestartIntensity(0, 5.0))
     shard.started(1, 0)
     shard.ready(0)
@@ -58,7 +58,7 @@ def test_a_shard_is_given_up_for_good_where_that_is_wanted() -> None:
 
 
 def test_a_start_that_fails_for_want_of_processes_is_no_death() -> None:
-    """It is tried again for as long as it takes, at most a second later; who waits for all shards waits no longer."""
+    """It is tried again within a second, as long as necessary; the owner's start stops waiting for it."""
     shard, now = policy(), 0.0
     for attempt in range(100):
         assert shard.settled() is (attempt >= ATTEMPTS)
@@ -77,7 +77,7 @@ def test_a_start_that_fails_for_want_of_processes_is_no_death() -> None:
 
 
 def test_reviving_a_shard_that_is_being_tried_starts_no_second_process() -> None:
-    """The one that is starting is the one."""
+    """The process that is already starting is used."""
     shard = policy()
     shard.started(1, 0)
     shard.ready(0)

@@ -1,4 +1,4 @@
-"""Threads that are waited for in the middle of waiting for them."""
+"""Threads whose end can be waited for in the middle of another such wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import wait_until
 
 
 def test_a_handler_that_waits_on_top_of_a_wait_does_not_wait_for_itself() -> None:
-    """At every moment of the outer one, its last steps included: `Thread.join` hangs there."""
+    """This holds at every moment of the outer wait, including its last steps, where `Thread.join` hangs."""
     for pause in range(60):
         begin = threading.Event()
         thread = Helper(begin.wait, "a helper")
@@ -36,7 +36,7 @@ def test_a_handler_that_waits_on_top_of_a_wait_does_not_wait_for_itself() -> Non
 
 
 def test_a_wait_can_end_before_the_thread_does() -> None:
-    """With a bound it says that the thread is still at work."""
+    """With a limit, it returns that the thread still runs."""
     begin = threading.Event()
     thread = Helper(begin.wait, "a helper")
     assert not thread.is_running

@@ -1,4 +1,4 @@
-"""Waits that are longer than the system takes: no option and no clock makes one."""
+"""Waits that are longer than the system accepts: no option and no clock leads to one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ast
 import select
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from math import inf, nan
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ MONTH = 30 * 86400
     [(-inf, 0.0), (-1, 0.0), (0, 0.0), (0.5, 0.5), (1e10, LONGEST_WAIT), (inf, LONGEST_WAIT), (nan, LONGEST_WAIT)],
 )
 def test_a_wait_is_neither_negative_nor_longer_than_the_system_takes(seconds: float, waited: float) -> None:
-    """And as milliseconds it is not rounded to nothing."""
+    """In milliseconds, it is not rounded down to nothing."""
     assert capped(seconds) == waited
     assert milliseconds(seconds) == waited * 1000
     assert (capped(None), milliseconds(0.000_01)) == (LONGEST_WAIT, 1)
@@ -40,7 +42,7 @@ def test_a_wait_is_neither_negative_nor_longer_than_the_system_takes(seconds: fl
 @pytest.mark.parametrize("name", ["call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds", "retry_failed"])
 @pytest.mark.parametrize("value", [120 * 86400, 1e9, timedelta(days=31)])
 def test_an_option_of_more_than_thirty_days_is_refused_by_its_rule(name: str, value: Any) -> None:
-    """The bound is part of the rule; exactly thirty days are fine."""
+    """The error's rule has the limit; exactly thirty days are allowed."""
     with pytest.raises(ValueError, match=rf"the option {name} must be .* at most 2592000 \(30 days\).*, got: "):
         resolve({name: value}, {}, {}, "")
     assert resolve({name: timedelta(days=30)}, {}, {}, "")[name] == LONGEST_SECONDS == MONTH
@@ -49,7 +51,7 @@ def test_an_option_of_more_than_thirty_days_is_refused_by_its_rule(name: str, va
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_the_longest_values_of_all_options_work(places: dict[str, Path]) -> None:
-    """From the start over an observation and a death to the close."""
+    """They work from the start, over an observation and a death, to the close."""
     longest = dict.fromkeys(("call_timeout", "hang_timeout", "shutdown_timeout", "max_seconds", "retry_failed"), MONTH)
     with spex.ShardedInstanceManager(
         **places, distribution_factor=1, learning_mode=True, prune_interval=timedelta.max, **longest
@@ -65,12 +67,12 @@ def test_the_longest_values_of_all_options_work(places: dict[str, Path]) -> None
 def test_a_wall_clock_that_is_set_back_lets_a_worker_wait_and_look_again(
     monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    """What is due by wall time is further away then than the system's calls can wait."""
+    """The next due time is then further away than the longest wait of the system."""
     shard = Shard(FailingStore())
     try:
         shard.turn()
-        now = loop._now()
-        monkeypatch.setattr(loop, "_now", lambda: now - days * 86_400_000_000)
+        back = time.time_ns() - days * 86_400_000_000_000
+        monkeypatch.setattr(loop, "time", SimpleNamespace(time_ns=lambda: back, monotonic=time.monotonic))
         waits: list[float] = []
 
         class Poll:
@@ -118,7 +120,7 @@ with spex.ShardedInstanceManager(
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_no_worker_dies_when_the_wall_clock_is_set_back_by_a_month(places: dict[str, Path], tmp_path: Path) -> None:
-    """In a real supervisor and worker, whose clock is set back while they run."""
+    """The clock of a real supervisor and worker is set back while they run."""
     flag = tmp_path / "back"
     script = OWNER.format(
         path=[str(PACKAGE.parent)],
@@ -155,7 +157,7 @@ BOUNDED_OTHERWISE = {
 
 
 def test_every_wait_of_the_package_is_bounded() -> None:
-    """What is handed to the system's calls is a small constant, or was capped."""
+    """The arguments of the system's waits are small constants or capped values."""
     unbounded = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))

@@ -1,4 +1,4 @@
-"""A request that kills its shard is refused after three deaths, alone; a shard that hangs is killed and goes on."""
+"""A request that kills its shard is refused after three deaths, alone; a hung shard is killed and restarted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def start(places: dict[str, Path]) -> Iterator[Callable[..., spex.ShardedInstanc
 def test_a_request_that_kills_its_shard_is_refused_after_three_deaths(
     start: Callable[..., spex.ShardedInstanceManager], action: str, last_exit: str
 ) -> None:
-    """Its caller gets `PoisonRequest`; nothing of it is kept; the deaths do not count, and the shard goes on."""
+    """Its caller gets `PoisonRequest`, nothing of it is kept, the deaths do not count, and the shard continues."""
     manager = start()
     manager.init_instance(Deadly, 1)
     with pytest.raises(
@@ -66,7 +66,7 @@ def test_a_request_that_kills_its_shard_is_refused_after_three_deaths(
 def test_what_a_shard_died_with_is_known_to_the_next_supervisor(
     start: Callable[..., spex.ShardedInstanceManager], places: dict[str, Path]
 ) -> None:
-    """Three deaths in all, with a supervisor killed in between; what was executing then is not to blame for that."""
+    """It takes three deaths in all; the kill of the supervisor in between blames no request."""
     manager = start()
     manager.init_instance(Deadly, 1)
     supervisor = manager.transport.ownership.pid
@@ -91,7 +91,7 @@ def test_what_a_shard_died_with_is_known_to_the_next_supervisor(
 
 
 def test_suspects_survive_as_data_and_a_damaged_file_is_none(tmp_path: Path) -> None:
-    """The newest thousand; whatever else stands there harms nobody."""
+    """The newest thousand are kept; other content of the file does no harm."""
     suspects = Suspects()
     suspects.died(Suspect(b"c" * 16, 7), "SIGKILL")
     suspects.died(Suspect(b"k" * 16, 0), "exit code 3")
@@ -113,7 +113,7 @@ def test_suspects_survive_as_data_and_a_damaged_file_is_none(tmp_path: Path) -> 
 def test_one_poison_among_a_hundred_pipelined_requests_is_refused_alone(
     start: Callable[..., spex.ShardedInstanceManager],
 ) -> None:
-    """The 99 are applied, in order; `flush` raises the one refusal."""
+    """The other 99 are applied in order; `flush` raises the one refusal."""
     manager = start()
     manager.init_instance(Deadly, 1)
     for number in range(100):
@@ -129,7 +129,7 @@ def test_one_poison_among_a_hundred_pipelined_requests_is_refused_alone(
 
 
 def test_a_refusal_is_remembered_like_any_answer(start: Callable[..., spex.ShardedInstanceManager]) -> None:
-    """Other poisons and a kill from outside come after it; it is not carried out again, and its history stays out."""
+    """After other poisons and a kill from outside, it is not carried out again, and is not in the history."""
     manager = start(max_restarts=10)
     for number in range(3):
         manager.init_instance(Deadly, number)
@@ -144,7 +144,7 @@ def test_a_refusal_is_remembered_like_any_answer(start: Callable[..., spex.Shard
 def test_a_request_that_kills_its_shard_once_is_carried_out(
     start: Callable[..., spex.ShardedInstanceManager], tmp_path: Path
 ) -> None:
-    """As after a kill from outside: it is done again, and its caller sees a longer call."""
+    """As after a kill from outside, it is carried out again, and its caller sees a longer call."""
     manager = start()
     manager.init_instance(Deadly, 1)
     manager.transition(1, "exit once", str(tmp_path / "died"))
@@ -155,7 +155,7 @@ def test_a_request_that_kills_its_shard_once_is_carried_out(
 def test_a_timer_whose_handler_kills_the_shard_is_done_after_three_deaths(
     start: Callable[..., spex.ShardedInstanceManager], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The row is marked done, a `HandlerError` is logged, and the timeouts of others are reported."""
+    """Its row is marked as done, a `HandlerError` is logged, and other timeouts are reported."""
     caplog.set_level(logging.ERROR, "spex_shards")
     manager = start()
     manager.init_instance(DeadlyTimer, "deadly", meta={"do": "exit"})
@@ -168,7 +168,7 @@ def test_a_timer_whose_handler_kills_the_shard_is_done_after_three_deaths(
 
 
 def test_a_stopped_shard_is_killed_and_restarted(start: Callable[..., spex.ShardedInstanceManager]) -> None:
-    """SIGSTOP: `last_exit` says that it hung; the request that waited is carried out by the next process."""
+    """After SIGSTOP, `last_exit` says that it hung; the next process carries out the waiting request."""
     manager = start(hang_timeout=0.5, max_restarts=3)
     manager.init_instance(Deadly, 1)
     pid = manager.shards()[0].pid
@@ -190,7 +190,7 @@ def test_a_handler_that_never_returns_is_poison(start: Callable[..., spex.Sharde
 
 
 def test_an_idle_shard_is_not_hung(start: Callable[..., spex.ShardedInstanceManager]) -> None:
-    """It answers pings, and stays the process that it was, for many times its hang_timeout."""
+    """It answers pings, and keeps its process for many times its hang_timeout."""
     manager = start(hang_timeout=0.1)
     pid = manager.shards()[0].pid
     before = _waits(pid)
@@ -207,7 +207,7 @@ def _waits(pid: int) -> int:
 
 
 def test_the_page_says_what_was_being_executed_until_it_is_cleared() -> None:
-    """A request by client and number, a timer by its key; once only."""
+    """It names a request by client and number, or a timer by its key, and only once."""
     page = ShardPage()
     assert page.take() is None
     page.executing(b"c" * 16, 7)
@@ -224,7 +224,7 @@ def test_the_page_says_what_was_being_executed_until_it_is_cleared() -> None:
 
 
 def test_a_suspect_is_poison_after_three_deaths_and_old_ones_are_forgotten() -> None:
-    """Each on its own; a thousand are kept."""
+    """Each suspect is counted separately; a thousand are kept."""
     suspects = Suspects()
     one, other = Suspect(b"a" * 16, 1), Suspect(b"a" * 16, 2)
     for _ in range(3):
@@ -238,7 +238,7 @@ def test_a_suspect_is_poison_after_three_deaths_and_old_ones_are_forgotten() -> 
 
 
 def test_the_deaths_of_poison_do_not_count_towards_restart_intensity() -> None:
-    """The first is forgiven when it happens again; deaths of unknown cause count as ever."""
+    """The first is forgiven when it happens again; deaths of unknown cause count as usual."""
     intensity = RestartIntensity(max_restarts=1, max_seconds=5)
     assert intensity.after_death(0.0, "poison") == 0.0
     intensity.forgive("poison")
@@ -250,7 +250,7 @@ def test_the_deaths_of_poison_do_not_count_towards_restart_intensity() -> None:
 
 
 def looked(watch: HangWatch, times: list[float], counter: Callable[[float], int], **more: Any) -> list[Any]:
-    """Return what a watch says at several times."""
+    """Return the results of a watch at several times."""
     return [watch.look(now, counter(now), waits_for_disk=more.get("disk", False)) for now in times]
 
 
@@ -258,7 +258,7 @@ TIMES = [float(n) for n in range(1, 14)]
 
 
 def test_a_worker_that_neither_answers_nor_gets_on_is_hung_after_the_timeout() -> None:
-    """It is asked once; nothing before the timeout has passed."""
+    """It is pinged once; nothing happens before the timeout has passed."""
     watch = HangWatch(4.0)
     watch.start(0.0)
     words = looked(watch, TIMES, lambda _: 5)
@@ -267,7 +267,7 @@ def test_a_worker_that_neither_answers_nor_gets_on_is_hung_after_the_timeout() -
 
 
 def test_who_answers_or_gets_on_or_waits_for_a_disk_is_not_hung() -> None:
-    """Each of them alone is enough."""
+    """Each of these signs of life is enough."""
     for case in ("answers", "counts", "disk"):
         watch = HangWatch(4.0)
         watch.start(0.0)
@@ -279,7 +279,7 @@ def test_who_answers_or_gets_on_or_waits_for_a_disk_is_not_hung() -> None:
 
 
 def test_a_supervisor_that_wakes_late_starts_its_clock_afresh() -> None:
-    """As after a suspend: the worker slept as well."""
+    """After a suspend, the worker was asleep as well."""
     watch = HangWatch(4.0)
     watch.start(0.0)
     assert looked(watch, [1.0, 2.0, 60.0, 61.0, 62.0, 63.0], lambda _: 0)[2:] == [None, None, None, None]
@@ -287,7 +287,7 @@ def test_a_supervisor_that_wakes_late_starts_its_clock_afresh() -> None:
 
 
 def test_nobody_is_hung_without_a_timeout() -> None:
-    """None switches it off."""
+    """None disables the detection."""
     watch = HangWatch(None)
     watch.start(0.0)
     assert watch.next_look is None
@@ -295,7 +295,7 @@ def test_nobody_is_hung_without_a_timeout() -> None:
 
 
 def test_a_long_delete_is_not_hung(start: Callable[..., spex.ShardedInstanceManager]) -> None:
-    """It takes several times the timeout, getting on from instance to instance."""
+    """It takes several times the timeout, and makes progress from instance to instance."""
     manager = start(hang_timeout=1.0, learning_mode=True)
     for number in range(60):
         manager.init_instance_nowait(Door, number)

@@ -1,4 +1,4 @@
-"""The loop of a worker, turned by hand over a store in memory: reports, failing commits, damaged rows."""
+"""The worker's loop, run turn by turn over a store in memory: reports, failing commits, damaged rows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from spex_shards.runtime.protocol.operations import Operation
 from spex_shards.runtime.protocol.requests import BYE, DECLARE
 from spex_shards.runtime.protocol.sent import Sent
 from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.protocol.wire import FrameReader, pipe, read_available
+from spex_shards.runtime.protocol.wire import FrameReader, pipe
 from spex_shards.runtime.service import Deferred
 from spex_shards.runtime.shard import Shard as RunningShard
 from spex_shards.runtime.store import Batch, MemoryStore
+from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker import loop, outbox
+from spex_shards.runtime.worker.control import SocketControl
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.outbox import AT_ONCE
 from spex_shards.runtime.worker.sessions import EXPIRES_AFTER, PORTION
@@ -53,19 +55,19 @@ class Patient(spex.Specification):
 
 
 class FailingStore(MemoryStore):
-    """Keeps nothing as long as `failing`."""
+    """A store that refuses every batch while `failing`."""
 
     failing = False
 
     def apply(self, changes: Any) -> None:
-        """Keep, or fail."""
+        """Apply, or fail."""
         if self.failing:
             raise spex.StoreError("the disk is full")
         super().apply(changes)
 
 
 class Shard:
-    """A worker over a store; `turn` is one round of its loop."""
+    """A worker over a store; `turn` is one turn of its loop."""
 
     def __init__(self, store: FailingStore) -> None:
         self.store = store
@@ -83,35 +85,33 @@ class Shard:
         self.control = control
         self.worker = loop.Worker(
             RunningShard(self.store, engine.batch, SpexService(engine)),
-            control,
+            SocketControl(control),
             loop.WorkerOptions(0, 1 << 20, logging.WARNING),
             self.capture,
         )
 
     def turn(self, rounds: int = 3) -> None:
-        """Do what is ready."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "capped", lambda _: 0)  # it does not wait for what is not there yet
-            for _ in range(rounds):
-                self.worker.turn()
+        """Handle what is ready."""
+        for _ in range(rounds):
+            self.worker.turn(0)  # it does not wait for what is not there yet
 
     def retry_now(self) -> None:
-        """Have the time pass after which a failed commit is tried again."""
+        """Let the time pass after which a failed commit is tried again."""
         self.worker._not_before = self.worker._next_due = 0
 
     def age(self, seconds: float) -> None:
-        """Have the shard run for a while, at once; a sweep is due."""
-        self.worker._sessions._age_before += int(seconds * 1_000_000)
-        self.worker._sessions.next_sweep = 0
+        """Let the shard become older at once, so that a sweep is due."""
+        self.worker.sessions._age_before += int(seconds * 1_000_000)
+        self.worker.sessions.next_sweep = 0
 
     def restart(self) -> None:
-        """Die, and be followed by a successor over the same store."""
+        """Die, and be replaced by a successor over the same store."""
         self.close()
         self._start()
 
     def close(self) -> None:
         """Die: close every descriptor."""
-        for peer in self.worker._clients.all():
+        for peer in self.worker.clients.all():
             peer.close()
         self.worker._epoll.close()
         self.supervisor.close()
@@ -132,12 +132,14 @@ class Client:
         self.attach()
 
     def attach(self) -> None:
-        """Open a channel, by the greeting that a real client sends."""
+        """Open a channel with the hello of a real client."""
         self.leave()
         requests, replies, events = pipe(), pipe(), pipe()
         self._requests, self._replies, self._events = requests[1], replies[0], events[0]
         self._ends = [requests[1], replies[0], events[0]]
-        self.shard.worker._clients.attach(self.id, os.getpid(), True, [requests[0], replies[1], events[1]])
+        self.shard.worker.clients.attach(
+            self.id, os.getpid(), True, [Descriptor(e) for e in (requests[0], replies[1], events[1])]
+        )
         self._reply_reader, self._event_reader = FrameReader(LIMIT), FrameReader(LIMIT)
         notices = [
             frame((0, 0, DECLARE.code, 0, stored.plain(), shipped))
@@ -158,19 +160,19 @@ class Client:
         return number
 
     def init(self, cls: type[spex.Specification], identifier: Any) -> int:
-        """Send the request to make an instance."""
+        """Send the request that creates an instance."""
         return self.send(ops.INIT, cls.name, canonical(identifier), None, None)
 
     def take_replies(self) -> None:
-        """Read the replies that are there."""
-        for reply in self._reply_reader.feed(read_available(self._replies) or b""):
+        """Read the replies that have arrived."""
+        for reply in self._reply_reader.feed(Descriptor(self._replies).read() or b""):
             if reply[0] == NOT_ANSWERED:
                 self.refusal = reply[1][0][2]
             else:
                 self.session.receive(reply)
 
     def answer(self, number: int) -> Any:
-        """Let the shard work; return [ok, value] of a request's answer, None for plain success."""
+        """Let the shard work; return [ok, value] of a request's answer, or None for success without a value."""
         self.shard.turn()
         self.take_replies()
         assert self.session.acknowledged >= number, "it is not answered"
@@ -178,9 +180,9 @@ class Client:
         return None if entry is None else list(entry[1:3])
 
     def take_reports(self, *, confirm: bool = True) -> list[Any]:
-        """Read the events that are there as the courier does; return the texts of those that are new."""
+        """Read the events that have arrived as the courier does; return the texts of the new ones."""
         texts = []
-        for number, _, record in self._event_reader.feed(read_available(self._events) or b""):
+        for number, _, record in self._event_reader.feed(Descriptor(self._events).read() or b""):
             if self.session.is_new(number, report=True):
                 self.session.logged(number)
                 texts.append(record[2])
@@ -197,7 +199,7 @@ class Client:
 
 @pytest.fixture
 def shard() -> Iterator[Shard]:
-    """Return a worker over a store that keeps everything."""
+    """Return a worker over a store that accepts everything."""
     logger = logging.getLogger("spex_shards")
     before = logger.handlers[:], logger.propagate
     made = Shard(FailingStore())
@@ -221,12 +223,12 @@ def connect(shard: Shard) -> Iterator[Callable[..., Client]]:
 
 
 def waiting(shard: Shard) -> int:
-    """Return how many reports the store has."""
+    """Return how many reports are in the store."""
     return len(shard.store.tables["outbox"])
 
 
 def with_reports(shard: Shard, client: Client, count: int) -> None:
-    """Have `count` timeouts reported that nobody has taken; nobody is attached afterwards."""
+    """Let `count` timeouts be reported that no client has received; no client is attached afterwards."""
     numbers = [client.init(Impatient, number) for number in range(count)]
     assert client.answer(numbers[-1]) is None
     client.leave()
@@ -239,7 +241,7 @@ def damage(rows: dict[bytes, bytes], key: bytes) -> None:
 
 
 def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: Shard, connect: Any) -> None:
-    """A client that takes its time is given a pipe's worth; rows are deleted when it has logged what they say."""
+    """A slow client gets one pipe's worth; rows are deleted when it has logged them."""
     with_reports(shard, connect(), 1000)
     client = connect(b"d")
     shard.turn()
@@ -255,32 +257,34 @@ def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: 
     assert len(got) == len(set(got)) == 1000
 
 
+@pytest.mark.parametrize(("limit", "most"), [("MOST_KEPT", 300), ("MOST_BYTES", 64_000)])
 def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_the_end(
-    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    """Their deadlines stay rows while the outbox is full; the loop sleeps meanwhile, and serves requests."""
-    monkeypatch.setattr(outbox, "MOST_KEPT", 300)
+    """Their rows stay while the outbox is full; the loop sleeps meanwhile, and serves requests."""
+    monkeypatch.setattr(outbox, limit, most)
     first = connect()
     for start in range(0, 2000, 500):  # a pipe takes no more at once
         numbers = [first.init(Impatient, number) for number in range(start, start + 500)]
         assert first.answer(numbers[-1]) is None
     first.leave()
-    wait_until(lambda: shard.turn() or waiting(shard) >= 300, "the outbox is full")
+    wait_until(lambda: shard.turn() or shard.worker.outbox.full, "the outbox is full")
+    full = waiting(shard)
     shard.turn(10)
-    assert 300 <= waiting(shard) < 300 + 256
+    assert 100 < waiting(shard) == full < 300 + 256
     assert shard.worker._timeout() > 1
     client = connect(b"d")
     assert client.answer(client.init(Patient, "x")) is None
     got: list[str] = []
     wait_until(lambda: got.extend(client.take_reports()) or shard.turn() or len(got) >= 2000, "all are reported")
     assert len(got) == len(set(got)) == 2000
-    assert waiting(shard) == 0
+    assert waiting(shard) == shard.worker.outbox.size == 0
 
 
 def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when the worker dies meanwhile, or a batch fails; one record says how many they were."""
+    """This holds if the worker dies meanwhile or a batch fails; one record has the number."""
     monkeypatch.setattr(outbox, "MOST_KEPT", 10)
     monkeypatch.setattr(outbox, "_SPARE", 5)
     for number in range(100):
@@ -304,19 +308,19 @@ def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported
 
 
 def test_a_call_is_answered_though_nobody_reads_the_reports(shard: Shard, connect: Any) -> None:
-    """Reports fit their pipe, so that no reply waits for them."""
+    """Reports fit into their pipe, so that no reply waits for them."""
     with_reports(shard, connect(), 1000)
     client = connect(b"d")
     shard.turn()
     assert client.answer(client.init(Patient, "x")) is None
-    [peer] = shard.worker._clients.all()
+    [peer] = shard.worker.clients.all()
     assert not peer.events
     assert not peer.stalled
     assert AT_ONCE <= 65536
 
 
 def test_reports_that_a_client_took_to_its_grave_are_given_to_the_next(shard: Shard, connect: Any) -> None:
-    """What was on its way and never confirmed is delivered again, from the first on."""
+    """Reports that were sent but never confirmed are delivered again, from the first one on."""
     with_reports(shard, connect(), 600)
     dying = connect(b"d")
     shard.turn()
@@ -348,11 +352,11 @@ def test_a_client_that_attaches_anew_is_not_told_again_what_it_has_logged(shard:
 
 
 def test_reports_pass_by_a_client_that_reads_nothing(shard: Shard, connect: Any) -> None:
-    """A stalled client is left out; the next one is given them."""
+    """A stalled client is skipped, and the next one gets them."""
     with_reports(shard, connect(), 3)
     stalled = connect(b"d")
     shard.turn(0)
-    shard.worker._clients.all()[0].stalled = True
+    shard.worker.clients.all()[0].stalled = True
     shard.turn()
     client = connect(b"e")
     shard.turn()
@@ -361,7 +365,7 @@ def test_reports_pass_by_a_client_that_reads_nothing(shard: Shard, connect: Any)
 
 
 def test_a_report_whose_commit_failed_leaves_once_when_the_store_works_again(shard: Shard, connect: Any) -> None:
-    """Nothing of a batch that was not kept is delivered, and its numbers are those of the batch that is."""
+    """Nothing of a failed batch is delivered, and its numbers are used by the batch that is committed."""
     client = connect()
     shard.worker._next_due = shard.worker._not_before = time.time_ns()  # timers wait
     assert client.answer(client.init(Impatient, 1)) is None
@@ -376,11 +380,11 @@ def test_a_report_whose_commit_failed_leaves_once_when_the_store_works_again(sha
     complaint, report = sorted(client.take_reports(), key=lambda text: "instance" in text)
     assert "the disk is full" in complaint
     assert "longer than its transition timeout" in report
-    assert shard.worker._outbox._next == 3
+    assert shard.worker.outbox._next == 3
 
 
 def test_a_request_answered_from_memory_keeps_its_answer_when_the_batch_fails(shard: Shard, connect: Any) -> None:
-    """It was applied before: only those that the failed batch carried out get its error."""
+    """It was applied before: only requests that the failed batch carried out get its error."""
     client = connect()
     applied = client.init(Patient, 1)
     shard.turn()  # and the reply is lost
@@ -394,7 +398,7 @@ def test_a_request_answered_from_memory_keeps_its_answer_when_the_batch_fails(sh
 
 
 def test_the_answer_to_a_request_of_a_failed_batch_outlives_the_worker(shard: Shard, connect: Any) -> None:
-    """The next batch that is kept moves the client's row past it: sent again, it must not count as applied."""
+    """The next committed batch moves the client's row past it: sent again, it must not count as applied."""
     client = connect()
     shard.store.failing = True
     failed = client.init(Patient, 1)
@@ -411,7 +415,7 @@ def test_the_answer_to_a_request_of_a_failed_batch_outlives_the_worker(shard: Sh
 
 
 def test_a_damaged_instance_keeps_no_other_timeout_from_being_reported(shard: Shard, connect: Any) -> None:
-    """Its own deadline is dropped with an error, once; the others are reported once."""
+    """Its own deadline is dropped with one error; each of the others is reported once."""
     client = connect()
     shard.worker._next_due = shard.worker._not_before = time.time_ns()
     numbers = [client.init(Impatient, number) for number in range(20)]
@@ -432,7 +436,7 @@ def test_a_damaged_instance_keeps_no_other_timeout_from_being_reported(shard: Sh
 def test_what_a_portion_logged_is_dropped_when_it_is_rolled_back(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that cannot be read ends the portion; it is done again, and its reports leave once."""
+    """An unreadable store ends the portion; it is done again, and its reports are sent once."""
     client = connect()
     shard.worker._next_due = shard.worker._not_before = time.time_ns()
     assert client.answer(client.init(Impatient, 1)) is None
@@ -470,7 +474,7 @@ def test_a_damaged_report_is_left_out_and_said_to_be_lost(shard: Shard, connect:
 
 
 def test_a_client_whose_row_is_damaged_is_one_that_was_forgotten(shard: Shard, connect: Any) -> None:
-    """It is told that what it sent may have been applied, and goes on from there."""
+    """It is told that its requests may have been applied, and continues from there."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     client.init(Patient, 2)
@@ -487,7 +491,7 @@ def test_a_client_whose_row_is_damaged_is_one_that_was_forgotten(shard: Shard, c
 
 
 def test_a_client_whose_damaged_row_was_found_by_a_sweep_is_told(shard: Shard, connect: Any) -> None:
-    """What it sends again is refused, also before anything was answered; after a day nothing is left of the row."""
+    """Requests that it sends again are refused, even before any answer; after a day the row is deleted."""
     client, other = connect(), connect(b"d")
     number = client.init(Patient, 1)
     shard.turn()
@@ -514,7 +518,7 @@ def test_a_client_whose_damaged_row_was_found_by_a_sweep_is_told(shard: Shard, c
 
 
 def test_a_client_that_came_back_after_a_damage_goes_on_anew(shard: Shard, connect: Any) -> None:
-    """It is told once, and then its row is one like all others."""
+    """It is told once, and then its row is like all others."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     damage(shard.store.tables["clients"], client.id)
@@ -527,7 +531,7 @@ def test_a_client_that_came_back_after_a_damage_goes_on_anew(shard: Shard, conne
 
 
 def test_absence_is_counted_by_no_clock_that_can_be_set(shard: Shard, connect: Any, monkeypatch: Any) -> None:
-    """The wall clock jumps by a month, and a client that was gone for a moment is known still: it gets its answer."""
+    """The wall clock jumps by a month, but a client that was gone for a moment is still known, and gets its answer."""
     client = connect()
     client.init(Patient, 1)
     shard.turn()
@@ -547,7 +551,7 @@ def test_absence_is_counted_by_no_clock_that_can_be_set(shard: Shard, connect: A
 
 
 def test_the_age_of_a_shard_goes_on_in_the_next_process(shard: Shard, connect: Any) -> None:
-    """A client is forgotten after a day of it, however many workers that took."""
+    """A client is forgotten after a day of the shard's age, however many workers that took."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     client.leave()
@@ -560,7 +564,7 @@ def test_the_age_of_a_shard_goes_on_in_the_next_process(shard: Shard, connect: A
 
 
 def test_what_an_older_version_wrote_expires_a_day_from_now(shard: Shard) -> None:
-    """It noted the time of the wall clock."""
+    """That version stored the time of the wall clock."""
     shard.store.tables["clients"][b"o" * 16] = records.seal([1, 0, time.time_ns() // 1000])
     shard.restart()
     shard.age(0)
@@ -572,7 +576,7 @@ def test_what_an_older_version_wrote_expires_a_day_from_now(shard: Shard) -> Non
 
 
 def test_a_client_that_had_no_answer_for_a_day_is_told_that_it_may_be_forgotten(shard: Shard, connect: Any) -> None:
-    """It cannot know whether anything of it was kept; so what it sends again is not carried out a second time."""
+    """It cannot know whether its requests were stored; so those that it sends again are not carried out twice."""
     client = connect()
     clock = [0.0]
     client.session = ClientSession(lambda: clock[0])
@@ -595,7 +599,7 @@ def test_a_client_that_had_no_answer_for_a_day_is_told_that_it_may_be_forgotten(
 def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever attaches is told why; the others are served."""
+    """A client that attaches gets the reason; the others are served."""
     first = connect()
     assert first.answer(first.init(Patient, 1)) is None
 
@@ -603,7 +607,7 @@ def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
         raise spex.StoreError("the store could not read")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard.worker._sessions, "_answers", unreadable)
+        patch.setattr(shard.worker.sessions, "_answers", unreadable)
         second = connect(b"d")
         second.take_replies()
     assert second.refusal[:2] == ["StoreError", "the store could not read"]
@@ -617,7 +621,7 @@ def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
 
 
 def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(shard: Shard, connect: Any) -> None:
-    """Its client says it once on a channel, and cannot know; it is kept with the next batch that can be."""
+    """Its client sends a declaration once per channel; it is stored with the next batch that can be stored."""
     shard.store.failing = True
     client = connect()
     assert client.answer(client.init(Patient, 1))[1][0] == "StoreError"
@@ -631,7 +635,7 @@ def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(sh
 def test_a_suspect_of_a_client_that_is_seen_to_be_gone_is_left_alone(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is carried out alone: the answers before it are written first, and its client has closed its ends."""
+    """The answers before a suspect are written first, which shows that its client has closed its ends."""
     client, other = connect(), connect(b"d")
     execute, watch = shard.worker._dispatcher.execute, shard.worker._watch
     executed = []
@@ -654,22 +658,22 @@ def test_a_suspect_of_a_client_that_is_seen_to_be_gone_is_left_alone(
 
 
 def test_a_client_that_was_forgotten_numbers_its_events_on(shard: Shard, connect: Any) -> None:
-    """The hello says which events it has seen: a shard without its row does not begin at one again."""
+    """The hello says which events it has seen: a shard without its row does not start at one again."""
     client = connect()
     client.session.is_new(700, report=False)
     client.attach()
     shard.turn()
-    [peer] = shard.worker._clients.all()
+    [peer] = shard.worker.clients.all()
     assert peer.event(0, b"") == Event(701, 0, b"")
 
 
 def clients(shard: Shard) -> int:
-    """Return how many clients the store knows."""
+    """Return how many clients the store has."""
     return len(shard.store.tables["clients"])
 
 
 def test_a_client_that_says_its_farewell_leaves_no_row(shard: Shard, connect: Any) -> None:
-    """Short-lived processes would each leave one for a day; its answers go too, also at a second try."""
+    """Short-lived processes would each leave a row for a day; its answers are deleted too, also at a second try."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     number = client.init(Patient, 1)
@@ -687,11 +691,11 @@ def test_a_client_that_says_its_farewell_leaves_no_row(shard: Shard, connect: An
     shard.retry_now()
     shard.turn()
     assert (clients(shard), len(shard.store.tables["answers"])) == (0, 0)
-    assert not shard.worker._sessions._sessions
+    assert not shard.worker.sessions._sessions
 
 
 def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connect: Any) -> None:
-    """The request is carried out; whatever follows the farewell is refused."""
+    """The request is carried out; everything after the farewell is refused."""
     client = connect()
     number = client.init(Patient, 1)
     os.write(client._requests, frame((0, 0, BYE.code, 0)))
@@ -711,18 +715,18 @@ def test_a_request_and_a_farewell_in_one_batch_leave_no_row(shard: Shard, connec
 
 
 def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, connect: Any) -> None:
-    """Each looks at a bounded number of clients; who is gone for a day is forgotten in the end."""
+    """Each portion looks at a bounded number of clients; clients gone for a day are forgotten in the end."""
     many = 5 * PORTION + 7
     shard.age(2 * EXPIRES_AFTER / 1_000_000)
-    now = shard.worker._sessions.age
+    now = shard.worker.sessions.age
     for number in range(many):
         row = records.seal([1, 0, now - EXPIRES_AFTER - 1 if number % 2 else now])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
     client = connect(b"\xff")
-    sessions = shard.worker._sessions
+    sessions = shard.worker.sessions
     before, rounds = clients(shard), 0
     while sessions.next_sweep < time.monotonic() + 60:
-        shard.worker._next_due = shard.worker._due()
+        shard.worker._next_due = shard.engine.timers.next_due()
         shard.turn(1)
         left = clients(shard)
         assert before - left <= PORTION
@@ -734,10 +738,10 @@ def test_a_sweep_is_done_in_portions_that_requests_come_between(shard: Shard, co
 
 
 def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, connect: Any) -> None:
-    """The next one begins where it began."""
+    """The next one begins at the same place."""
     shard.age(2 * EXPIRES_AFTER / 1_000_000)
     for number in range(2 * PORTION):
-        row = records.seal([1, 0, shard.worker._sessions.age - EXPIRES_AFTER - 1])
+        row = records.seal([1, 0, shard.worker.sessions.age - EXPIRES_AFTER - 1])
         shard.store.tables["clients"][number.to_bytes(16, "big")] = row
     shard.store.failing = True
     shard.worker._next_due = 0
@@ -751,7 +755,7 @@ def test_a_portion_of_a_sweep_that_was_not_kept_is_done_again(shard: Shard, conn
 def test_a_clock_that_is_set_back_by_a_month_neither_ends_the_loop_nor_holds_it_up(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No wait is longer than a system call takes; what failed is tried again after a second."""
+    """No wait is longer than a system call accepts; failed work is tried again after a second."""
     client = connect()
     assert client.answer(client.init(Patient, 1)) is None
     shard.store.failing = True

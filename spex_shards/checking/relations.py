@@ -1,0 +1,231 @@
+"""Relations other than equivalence: what an implementation may leave out, and what it must not do.
+
+::
+
+    strong bisimilarity
+      └ branching bisimilarity                   does exactly what is specified          `equivalence=`
+          └ ready simulation                     where it stops, offers what is specified there ─┐
+              └ completed simulation             may do less, must not get stuck                 │ `relation=`
+                  └ simulation                   may do less, and choose later than specified    │
+                      └ trace inclusion          every run is specified                         ─┘
+
+Each relation implies those below it: the part of van Glabbeek's linear time - branching time spectrum (1990, 1993) that
+is asked for. `ioco` stands beside them: what it says depends on which actions are inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import Final
+
+from ..domain.impl_model import ImplModel
+from ..domain.lts import LTS
+from .confirming import confirms
+from .counterexample import Counterexample, of_refusal, of_refutation, of_starts
+from .inclusion import Refusal, TooManyPairs, refused
+from .ioco import unexpected
+from .simulation import Refutation, Stopping, refuted
+from .systems import NO_BEHAVIOUR
+from .weak import Weak
+
+
+class Relation(StrEnum):
+    """The relations that can be asked for in place of an equivalence."""
+
+    TRACE_INCLUSION = "trace_inclusion"
+    """Every run of the model, as it is seen from outside, is a run of the specification."""
+    SIMULATION = "simulation"
+    """The specification can follow the model step by step, without knowing what comes."""
+    COMPLETED_SIMULATION = "completed_simulation"
+    """As SIMULATION, and where the model can do nothing more the specification may end: it does not get stuck."""
+    READY_SIMULATION = "ready_simulation"
+    """As SIMULATION, and where the model rests, it offers exactly what one state of the specification offers."""
+    IOCO = "ioco"
+    """After all that the specification describes, what the model outputs, and where it waits, is specified."""
+
+
+class Holding(StrEnum):
+    """Whether a relation holds."""
+
+    HOLDS = "holds"
+    INCOMPLETE = "incomplete"
+    """It does not hold, because the model stops where the specification goes on. Nothing was seen that is forbidden."""
+    VIOLATION = "violation"
+    """It does not hold, and never will, whatever else is observed."""
+    UNDECIDED = "undecided"
+    """It was not found out with bounded memory."""
+
+
+@dataclass(frozen=True)
+class RelationResult:
+    """Whether a model is related to its specification.
+
+    Attributes:
+        relation: Which relation was asked for.
+        verdict: The answer.
+
+    Compared by these two.
+    """
+
+    relation: Relation
+    verdict: Holding
+    _explain: Callable[[], Counterexample] | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the relation holds."""
+        return self.verdict is Holding.HOLDS
+
+    @cached_property
+    def counterexample(self) -> Counterexample | None:
+        """Why the relation does not hold; None if it does, or is undecided. Worked out when it is first looked at.
+
+        Raises:
+            AssertionError: What was found did not stand up to the check. (A bug: please report it.)
+        """
+        return None if self._explain is None else self._explain()
+
+
+_STOPPING: Final = {
+    Relation.SIMULATION: Stopping.ANYWHERE,
+    Relation.COMPLETED_SIMULATION: Stopping.COMPLETED,
+    Relation.READY_SIMULATION: Stopping.READY,
+}
+
+
+def relation_of(value: str) -> Relation:
+    """Return the relation of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    try:
+        return Relation(value)
+    except ValueError:
+        raise ValueError(f"the relation must be one of {', '.join(Relation)}, got: {value!r}") from None
+
+
+def relate(impl: LTS, spec: LTS, relation: str, inputs: frozenset[str] | None = None) -> RelationResult:
+    """Decide whether a system is related to another.
+
+    Args:
+        impl: The system that may do less.
+        spec: The one that says what is allowed.
+        relation: A `Relation`, or its value.
+        inputs: The actions that are inputs; for ioco, and for nothing else.
+
+    Raises:
+        ValueError: There is no such relation, or ioco lacks inputs.
+    """
+    kind = relation_of(relation)
+    if kind is Relation.IOCO and inputs is None:
+        raise ValueError("the relation ioco needs inputs or outputs: declare them, or give them")
+    return _Question(impl, spec, kind, inputs).answer()
+
+
+def relate_model(
+    model: ImplModel, spec: LTS | None, relation: str, inputs: frozenset[str] | None = None
+) -> RelationResult:
+    """Decide whether a model is related to its specification.
+
+    A model without initialisation is INCOMPLETE, one with two different ones a VIOLATION.
+
+    Args:
+        model: The model.
+        spec: The specification's system; None for one without transitions.
+        relation: A `Relation`, or its value.
+        inputs: The actions that are inputs, for ioco.
+
+    Raises:
+        ValueError: There is no such relation, or ioco lacks inputs.
+    """
+    kind, starts = relation_of(relation), model.initialisations
+    if len(starts) != 1:
+        verdict = Holding.VIOLATION if starts else Holding.INCOMPLETE
+        return RelationResult(kind, verdict, _explain=partial(of_starts, starts))
+    steps = sorted((str(t.source), t.action, t.target) for t in model.transitions if t.source is not None)
+    return relate(LTS(starts[0], steps), NO_BEHAVIOUR if spec is None else spec, kind, inputs)
+
+
+class _Question:
+    """One relation between two systems."""
+
+    def __init__(self, impl: LTS, spec: LTS, relation: Relation, inputs: frozenset[str] | None) -> None:
+        self._given = impl, spec
+        self._relation = relation
+        self._inputs = inputs if relation is Relation.IOCO else None
+        self._impl, self._spec = Weak(impl, collapse=False), Weak(spec, collapse=True)
+
+    def answer(self) -> RelationResult:
+        try:
+            if self._relation is Relation.IOCO:
+                return self._conformance()
+            if self._relation is Relation.TRACE_INCLUSION:
+                return self._inclusion()
+            return self._simulation(_STOPPING[self._relation])
+        except TooManyPairs:
+            return self._result(Holding.UNDECIDED)
+
+    def _result(self, verdict: Holding, explain: Callable[[], Counterexample] | None = None) -> RelationResult:
+        return RelationResult(self._relation, verdict, _explain=explain and partial(self._confirmed, explain))
+
+    def _inclusion(self) -> RelationResult:
+        try:
+            found = refused(self._impl, self._spec)
+        except TooManyPairs:
+            if refuted(self._impl, self._spec, Stopping.ANYWHERE) is not None:
+                raise
+            found = None  # what can be followed step by step is included
+        return self._result(Holding.HOLDS) if found is None else self._refused(found)
+
+    def _refused(self, found: Refusal, verdict: Holding = Holding.VIOLATION) -> RelationResult:
+        return self._result(verdict, partial(of_refusal, self._spec, found, self._inputs))
+
+    def _simulation(self, stopping: Stopping) -> RelationResult:
+        try:
+            found = refuted(self._impl, self._spec, stopping)
+        except TooManyPairs:
+            run = refused(self._impl, self._spec)
+            if run is None:
+                raise
+            return self._refused(run)
+        if found is None:
+            return self._result(Holding.HOLDS)
+        if stopping is Stopping.ANYWHERE:
+            return self._result(Holding.VIOLATION, partial(self._unfollowed, found))
+        try:
+            worse = refuted(self._impl, self._spec, Stopping.ANYWHERE)
+        except TooManyPairs:
+            worse = None
+        if worse is not None:
+            return self._result(Holding.VIOLATION, partial(self._unfollowed, worse))
+        return self._result(Holding.INCOMPLETE, partial(of_refutation, self._impl, self._spec, found))
+
+    def _unfollowed(self, found: Refutation) -> Counterexample:
+        """Return a run that is not specified, if there is one: that says more than choices that fail."""
+        try:
+            run = refused(self._impl, self._spec)
+        except TooManyPairs:
+            run = None
+        return of_refutation(self._impl, self._spec, found) if run is None else of_refusal(self._spec, run)
+
+    def _conformance(self) -> RelationResult:
+        inputs = self._inputs or frozenset()
+        found = unexpected(self._impl, self._spec, inputs)
+        if found is None:
+            return self._result(Holding.HOLDS)
+        # Where a model waits, an output may still be seen; an output that was seen stays.
+        worse = unexpected(self._impl, self._spec, inputs, waiting=False)
+        return self._refused(found, Holding.INCOMPLETE) if worse is None else self._refused(worse)
+
+    def _confirmed(self, explain: Callable[[], Counterexample]) -> Counterexample:
+        found = explain()
+        impl, spec = self._given
+        if not confirms(found, impl, spec, self._inputs):
+            raise AssertionError(
+                f"a wrong counter-example was found, please report it: {found} for {impl!r} and {spec!r}"
+            )
+        return found

@@ -1,0 +1,182 @@
+"""Weak simulation, completed simulation and ready simulation: whether one system can follow another step by step.
+
+A pair (p, q) of a state of the model and one of the specification is good if each of its *duties* has a good answer:
+
+    p --a-> p'          (p', q') for some q' that a leads to from q, silent steps before it allowed
+    p --τ-> p'          (p', q)
+    p stops             (p, q') for some q' at rest that silent steps lead to from q, and where to stop is allowed:
+                        completed: q' can do nothing, if p can do nothing; ready: q' can do exactly what p can do
+
+Silent steps after an action need not be tried: a state can do all that its silent successors can. The relation is the
+largest one; see van Glabbeek, "The Linear Time - Branching Time Spectrum" (1990; with silent moves 1993), where
+completed and ready simulation are in their stable forms. Pairs are looked at from the initial ones on, each duty with
+one answer at a time, which is thought good until it turns out bad (Liu and Smolka 1998): for most systems that are
+followed few pairs are ever made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from ..domain.transition import INTERNAL
+from .inclusion import TooManyPairs
+from .weak import Weak
+
+MOST_ANSWERS: Final = 5_000_000
+"""So many answers are looked at; this takes about a gigabyte."""
+MOST_RANKED: Final = 300_000
+"""So many answers are looked at to find a refutation of least depth; else it is one of any depth."""
+
+Pair = tuple[int, int]
+
+
+class Stopping(StrEnum):
+    """Where a state of the model that is at rest may be related to one of the specification."""
+
+    ANYWHERE = "anywhere"
+    """Simulation."""
+    COMPLETED = "completed"
+    """Where it can do nothing, the other one must be able to rest in a state that can do nothing."""
+    READY = "ready"
+    """The other one must be able to rest in a state that can do exactly the same."""
+
+
+@dataclass(slots=True)
+class Duty:
+    """What must be answered in a pair.
+
+    Attributes:
+        pair: The pair.
+        action: The action of the model's step; None: it stops.
+        target: Where that leads.
+        answers: The pairs that answer it.
+        menu: What it can do, if it stops.
+        tried: How many of them were bad; the one at this place is thought good.
+    """
+
+    pair: Pair
+    action: str | None
+    target: int
+    answers: list[Pair]
+    menu: tuple[str, ...] = ()
+    tried: int = 0
+
+
+@dataclass(slots=True)
+class Refutation:
+    """Why a pair is bad, and so on down to where there is no answer at all.
+
+    Attributes:
+        reasons: For bad pairs a duty with bad answers only; those became bad earlier.
+        ranks: For each bad pair how soon it became bad.
+        least: Whether no refutation is less deep.
+    """
+
+    reasons: dict[Pair, Duty]
+    ranks: dict[Pair, int] = field(default_factory=dict)
+    least: bool = False
+
+
+def refuted(impl: Weak, spec: Weak, stopping: Stopping) -> Refutation | None:
+    """Return why `spec` cannot follow `impl`, or None if it can.
+
+    Args:
+        impl: The model.
+        spec: The specification.
+        stopping: Which relation is asked for.
+
+    Raises:
+        TooManyPairs: The bound was hit before an answer was found.
+    """
+    game = _Game(impl, spec, stopping)
+    reasons = game.decide()
+    if reasons is None:
+        return None
+    return game.ranked() or Refutation(reasons, {pair: rank for rank, pair in enumerate(reasons)})
+
+
+class _Game:
+    def __init__(self, impl: Weak, spec: Weak, stopping: Stopping) -> None:
+        self._impl, self._spec, self._stopping = impl, spec, stopping
+        self._first = (impl.start, spec.start)
+        self._looked_at = 0
+
+    def _duties(self, pair: Pair) -> list[Duty]:
+        p, q = pair
+        duties = []
+        moves = self._spec.moves(q)
+        for action, target in self._impl.steps[p]:
+            if action == INTERNAL:
+                answers = [(target, q)]
+            else:
+                answers = [(target, there) for there in moves.get(action, ())]
+            self._looked_at += len(answers)
+            duties.append(Duty(pair, action, target, answers))
+        if self._stopping is not Stopping.ANYWHERE and self._impl.at_rest[p]:
+            menu = self._impl.menu(p)
+            if not menu or self._stopping is Stopping.READY:
+                rests = [(p, here) for here in self._spec.resting(q) if self._spec.menu(here) == menu]
+                self._looked_at += len(rests)
+                duties.append(Duty(pair, None, p, rests, tuple(sorted(menu))))
+        return duties
+
+    def decide(self) -> dict[Pair, Duty] | None:
+        """Return for pairs that are bad why, in the order in which that was found, if the first one is bad."""
+        bad: dict[Pair, Duty] = {}
+        waiting: dict[Pair, list[Duty]] = {self._first: []}
+        todo = [self._first]
+        while todo and self._first not in bad:
+            pair = todo.pop()
+            if self._looked_at > MOST_ANSWERS:
+                raise TooManyPairs
+            moved = self._duties(pair)
+            while moved:
+                duty = moved.pop()
+                if duty.pair in bad:
+                    continue
+                while duty.tried < len(duty.answers) and duty.answers[duty.tried] in bad:
+                    duty.tried += 1
+                if duty.tried == len(duty.answers):
+                    bad[duty.pair] = duty
+                    moved += waiting.pop(duty.pair)
+                    continue
+                answer = duty.answers[duty.tried]
+                if answer not in waiting:
+                    waiting[answer] = []
+                    todo.append(answer)
+                waiting[answer].append(duty)
+        return bad if self._first in bad else None
+
+    def ranked(self) -> Refutation | None:
+        """Return a refutation of least depth, or None if it takes too long to find one."""
+        self._looked_at = 0
+        asked_by: dict[Pair, list[Duty]] = {self._first: []}
+        order = [self._first]
+        failed: deque[Duty] = deque()
+        for pair in order:  # grows while it is gone through
+            for duty in self._duties(pair):
+                if not duty.answers:
+                    failed.append(duty)
+                for answer in duty.answers:
+                    if answer not in asked_by:
+                        asked_by[answer] = []
+                        order.append(answer)
+                    asked_by[answer].append(duty)
+            if self._looked_at > MOST_RANKED:
+                return None
+        reasons: dict[Pair, Duty] = {}
+        ranks: dict[Pair, int] = {}
+        while failed:
+            duty = failed.popleft()
+            if duty.pair in reasons:
+                continue
+            reasons[duty.pair] = duty
+            ranks[duty.pair] = 1 + max((ranks[answer] for answer in duty.answers), default=0)
+            for other in asked_by[duty.pair]:
+                other.tried += 1
+                if other.tried == len(other.answers):
+                    failed.append(other)
+        return Refutation(reasons, ranks, least=True)
