@@ -87,6 +87,7 @@ from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
 if TYPE_CHECKING:
+    from .checking import properties
     from .checking.composition import parallel
     from .checking.counterexample import Counterexample
     from .checking.explanation import Explanation
@@ -170,6 +171,7 @@ __all__ = [
     "messages",
     "mock_instance",
     "parallel",
+    "properties",
     "relabelled",
     "shards",
     "stats",
@@ -196,6 +198,7 @@ _LATER = {
     "SimpleInstanceManager": ".manager",
     "connect": ".manager",
     "parallel": ".checking.composition",
+    "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
 }
 
