@@ -90,6 +90,7 @@ from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
 if TYPE_CHECKING:
+    from .checking import properties
     from .checking.composition import parallel
     from .checking.counterexample import Counterexample
     from .checking.explanation import Explanation
@@ -176,6 +177,7 @@ __all__ = [
     "mock_instance",
     "parallel",
     "parting",
+    "properties",
     "relabelled",
     "shards",
     "stats",
@@ -202,6 +204,7 @@ _LATER = {
     "SimpleInstanceManager": ".manager",
     "connect": ".manager",
     "parallel": ".checking.composition",
+    "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
 }
 

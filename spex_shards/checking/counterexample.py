@@ -77,7 +77,7 @@ def of_refusal(spec: Weak, refusal: Refusal, inputs: frozenset[str] | None = Non
         text = f"{_after(before)} your implementation waits without an output; the specification does not allow that: "
         text += f"{where}, where it must do {_listed(can, 'or')}."
     else:
-        text = f"{_after(before)} your implementation can do {one_line(run[-1][1])} ({_chain(run[-1:])}); the "
+        text = f"{_after(before)} your implementation can do {one_line(run[-1][1])} ({chain(run[-1:])}); the "
         only = _only(can, "possible" if inputs is None else "an output")
         text += f"specification does not allow that: {where}, where {only}."
     if inputs is not None and any(spec.at_rest[node] and spec.menu(node) <= inputs for node in near):
@@ -200,14 +200,15 @@ def _transitions(run: Any) -> tuple[Transition, ...]:
 
 def _after(run: Any) -> str:
     steps = list(run)
-    return f"After {_chain(steps)}" if steps else "At the start"
+    return f"After {chain(steps)}" if steps else "At the start"
 
 
-def _chain(steps: Any) -> str:
+def chain(steps: Any) -> str:
+    """Return a run of at least one step as text, the middle of a long one left out."""
     if len(steps) > MOST_SHOWN:
         half = MOST_SHOWN // 2
         left_out = len(steps) - 2 * half
-        return f"{_chain(steps[:half])} ... {left_out:,} more steps ... {_chain(steps[-half:])}"
+        return f"{chain(steps[:half])} ... {left_out:,} more steps ... {chain(steps[-half:])}"
     first = one_line(str(steps[0][0]))
     return first + "".join(f" --{_shown(action)}--> {one_line(str(target))}" for _, action, target in steps)
 

@@ -84,19 +84,20 @@ class Subsets:
         return known
 
 
-def refused(impl: Weak, spec: Weak) -> Refusal | None:
+def refused(impl: Weak, spec: Weak, most: int | None = None) -> Refusal | None:
     """Return a shortest run of `impl` that `spec` does not allow, silent steps counted; None if it allows all.
 
     Args:
         impl: The model, not collapsed.
         spec: The specification.
+        most: How many pairs are looked at; by default `MOST_PAIRS`.
 
     Raises:
         TooManyPairs: A bound was hit before an answer was found.
     """
     subsets = Subsets(spec)
     first = subsets.number(frozenset([spec.start]))
-    found = _Pairs(impl, subsets.sets)
+    found = _Pairs(impl, subsets.sets, MOST_PAIRS if most is None else most)
     found.add(impl.start, first, None, None)
     for entry, (state, number) in found.entries():
         for action, target in impl.steps[state]:
@@ -111,8 +112,8 @@ def refused(impl: Weak, spec: Weak) -> Refusal | None:
 class _Pairs:
     """The pairs that were reached, in the order of the length of the runs that lead there."""
 
-    def __init__(self, impl: Weak, sets: list[frozenset[int]]) -> None:
-        self._impl = impl
+    def __init__(self, impl: Weak, sets: list[frozenset[int]], most: int) -> None:
+        self._impl, self._most = impl, most
         self._sets = sets
         self._pairs: list[tuple[int, int]] = []
         self._came: list[tuple[int, str] | None] = []
@@ -139,7 +140,7 @@ class _Pairs:
             kept.append(number)
         self._pairs.append((state, number))
         self._came.append(None if before is None or action is None else (before, action))
-        if len(self._pairs) > MOST_PAIRS or self._effort > MOST_EFFORT:
+        if len(self._pairs) > self._most or self._effort > MOST_EFFORT:
             raise TooManyPairs
 
     def entries(self) -> Iterator[tuple[int, tuple[int, int]]]:

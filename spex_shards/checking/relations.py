@@ -72,7 +72,7 @@ class RelationResult:
 
     relation: Relation
     verdict: Holding
-    _explain: Callable[[], Counterexample] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _explain: Callable[[], Counterexample | None] | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     @property
     def holds(self) -> bool:
@@ -81,7 +81,10 @@ class RelationResult:
 
     @cached_property
     def counterexample(self) -> Counterexample | None:
-        """Why the relation does not hold; None if it does, or is undecided. Worked out when it is first looked at.
+        """Why the relation does not hold; worked out when it is first looked at.
+
+        None if it does hold, or is undecided; and where it takes more than 100,000 pairs of states to say why, which
+        happens only where each run of the model is allowed.
 
         Raises:
             AssertionError: What was found did not stand up to the check. (A bug: please report it.)
@@ -89,6 +92,8 @@ class RelationResult:
         return None if self._explain is None else self._explain()
 
 
+FEW_PAIRS: Final = 50_000
+"""So many pairs are looked at for traces before it is tried whether a simulation holds."""
 _STOPPING: Final = {
     Relation.SIMULATION: Stopping.ANYWHERE,
     Relation.COMPLETED_SIMULATION: Stopping.COMPLETED,
@@ -169,17 +174,22 @@ class _Question:
         except TooManyPairs:
             return self._result(Holding.UNDECIDED)
 
-    def _result(self, verdict: Holding, explain: Callable[[], Counterexample] | None = None) -> RelationResult:
+    def _result(self, verdict: Holding, explain: Callable[[], Counterexample | None] | None = None) -> RelationResult:
         return RelationResult(self._relation, verdict, _explain=explain and partial(self._confirmed, explain))
 
     def _inclusion(self) -> RelationResult:
         try:
-            found = refused(self._impl, self._spec)
+            found = refused(self._impl, self._spec, FEW_PAIRS)
         except TooManyPairs:
-            if refuted(self._impl, self._spec, Stopping.ANYWHERE) is not None:
-                raise
-            found = None  # what can be followed step by step is included
+            # What can be followed step by step is included, and that is found out with little memory.
+            found = None if self._is_followed() else refused(self._impl, self._spec)
         return self._result(Holding.HOLDS) if found is None else self._refused(found)
+
+    def _is_followed(self) -> bool:
+        try:
+            return refuted(self._impl, self._spec, Stopping.ANYWHERE) is None
+        except TooManyPairs:
+            return False
 
     def _refused(self, found: Refusal, verdict: Holding = Holding.VIOLATION) -> RelationResult:
         return self._result(verdict, partial(of_refusal, self._spec, found, self._inputs))
@@ -202,15 +212,18 @@ class _Question:
             worse = None
         if worse is not None:
             return self._result(Holding.VIOLATION, partial(self._unfollowed, worse))
-        return self._result(Holding.INCOMPLETE, partial(of_refutation, self._impl, self._spec, found))
+        return self._result(Holding.INCOMPLETE, partial(self._told, found))
 
-    def _unfollowed(self, found: Refutation) -> Counterexample:
+    def _unfollowed(self, found: Refutation) -> Counterexample | None:
         """Return a run that is not specified, if there is one: that says more than choices that fail."""
         try:
             run = refused(self._impl, self._spec)
         except TooManyPairs:
             run = None
-        return of_refutation(self._impl, self._spec, found) if run is None else of_refusal(self._spec, run)
+        return self._told(found) if run is None else of_refusal(self._spec, run)
+
+    def _told(self, found: Refutation) -> Counterexample | None:
+        return of_refutation(self._impl, self._spec, found) if found.whole else None
 
     def _conformance(self) -> RelationResult:
         inputs = self._inputs or frozenset()
@@ -221,10 +234,10 @@ class _Question:
         worse = unexpected(self._impl, self._spec, inputs, waiting=False)
         return self._refused(found, Holding.INCOMPLETE) if worse is None else self._refused(worse)
 
-    def _confirmed(self, explain: Callable[[], Counterexample]) -> Counterexample:
+    def _confirmed(self, explain: Callable[[], Counterexample | None]) -> Counterexample | None:
         found = explain()
         impl, spec = self._given
-        if not confirms(found, impl, spec, self._inputs):
+        if found is not None and not confirms(found, impl, spec, self._inputs):
             raise AssertionError(
                 f"a wrong counter-example was found, please report it: {found} for {impl!r} and {spec!r}"
             )

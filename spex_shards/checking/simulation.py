@@ -23,10 +23,13 @@ from typing import Final
 
 from ..domain.transition import INTERNAL
 from .inclusion import TooManyPairs
+from .simulators import Simulators
 from .weak import Weak
 
-MOST_ANSWERS: Final = 5_000_000
-"""So many answers are looked at; this takes about a gigabyte."""
+MOST_ANSWERS: Final = 200_000
+"""So many answers are looked at one after the other; then all states are looked at at once, by `simulators`."""
+MOST_REASONS: Final = 100_000
+"""So many bad pairs a refutation is made of, at most, where all states were looked at at once."""
 MOST_RANKED: Final = 300_000
 """So many answers are looked at to find a refutation of least depth; else it is one of any depth."""
 
@@ -73,11 +76,13 @@ class Refutation:
         reasons: For bad pairs a duty with bad answers only; those became bad earlier.
         ranks: For each bad pair how soon it became bad.
         least: Whether no refutation is less deep.
+        whole: Whether all pairs that it needs are there; else it is too large to be shown.
     """
 
     reasons: dict[Pair, Duty]
     ranks: dict[Pair, int] = field(default_factory=dict)
     least: bool = False
+    whole: bool = True
 
 
 def refuted(impl: Weak, spec: Weak, stopping: Stopping) -> Refutation | None:
@@ -89,10 +94,13 @@ def refuted(impl: Weak, spec: Weak, stopping: Stopping) -> Refutation | None:
         stopping: Which relation is asked for.
 
     Raises:
-        TooManyPairs: The bound was hit before an answer was found.
+        TooManyPairs: The bounds were hit before an answer was found.
     """
     game = _Game(impl, spec, stopping)
-    reasons = game.decide()
+    try:
+        reasons = game.decide()
+    except TooManyPairs:
+        return game.decide_at_once()
     if reasons is None:
         return None
     return game.ranked() or Refutation(reasons, {pair: rank for rank, pair in enumerate(reasons)})
@@ -103,6 +111,7 @@ class _Game:
         self._impl, self._spec, self._stopping = impl, spec, stopping
         self._first = (impl.start, spec.start)
         self._looked_at = 0
+        self._most = MOST_ANSWERS
 
     def _duties(self, pair: Pair) -> list[Duty]:
         p, q = pair
@@ -113,15 +122,20 @@ class _Game:
                 answers = [(target, q)]
             else:
                 answers = [(target, there) for there in moves.get(action, ())]
-            self._looked_at += len(answers)
+            self._look_at(len(answers))
             duties.append(Duty(pair, action, target, answers))
         if self._stopping is not Stopping.ANYWHERE and self._impl.at_rest[p]:
             menu = self._impl.menu(p)
             if not menu or self._stopping is Stopping.READY:
                 rests = [(p, here) for here in self._spec.resting(q) if self._spec.menu(here) == menu]
-                self._looked_at += len(rests)
+                self._look_at(len(rests))
                 duties.append(Duty(pair, None, p, rests, tuple(sorted(menu))))
         return duties
+
+    def _look_at(self, answers: int) -> None:
+        self._looked_at += answers
+        if self._looked_at > self._most:
+            raise TooManyPairs
 
     def decide(self) -> dict[Pair, Duty] | None:
         """Return for pairs that are bad why, in the order in which that was found, if the first one is bad."""
@@ -130,8 +144,6 @@ class _Game:
         todo = [self._first]
         while todo and self._first not in bad:
             pair = todo.pop()
-            if self._looked_at > MOST_ANSWERS:
-                raise TooManyPairs
             moved = self._duties(pair)
             while moved:
                 duty = moved.pop()
@@ -150,9 +162,39 @@ class _Game:
                 waiting[answer].append(duty)
         return bad if self._first in bad else None
 
+    def decide_at_once(self) -> Refutation | None:
+        """Decide by the sets of all states that simulate each other; return a refutation, if it is bad."""
+        ready, completed = self._stopping is Stopping.READY, self._stopping is Stopping.COMPLETED
+        sets = Simulators(self._impl, self._spec, completed=completed, ready=ready)
+        if sets.run():
+            return None
+        self._looked_at, self._most = 0, 10 * MOST_REASONS
+        found = Refutation({})
+        todo = [self._first]
+        try:
+            while todo:
+                pair = todo.pop()
+                if pair in found.reasons:
+                    continue
+                when = found.ranks[pair] = sets.left(*pair)
+                duty = next(d for d in self._duties(pair) if all(sets.left(*answer) < when for answer in d.answers))
+                found.reasons[pair] = duty
+                todo += duty.answers
+                if len(found.reasons) > MOST_REASONS:
+                    raise TooManyPairs
+        except TooManyPairs:
+            found.whole = False
+        return found
+
     def ranked(self) -> Refutation | None:
         """Return a refutation of least depth, or None if it takes too long to find one."""
-        self._looked_at = 0
+        self._looked_at, self._most = 0, MOST_RANKED
+        try:
+            return self._ranked()
+        except TooManyPairs:
+            return None
+
+    def _ranked(self) -> Refutation:
         asked_by: dict[Pair, list[Duty]] = {self._first: []}
         order = [self._first]
         failed: deque[Duty] = deque()
@@ -165,8 +207,6 @@ class _Game:
                         asked_by[answer] = []
                         order.append(answer)
                     asked_by[answer].append(duty)
-            if self._looked_at > MOST_RANKED:
-                return None
         reasons: dict[Pair, Duty] = {}
         ranks: dict[Pair, int] = {}
         while failed:

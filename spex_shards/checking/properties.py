@@ -1,0 +1,313 @@
+"""Properties of runs: never this after that, each request is answered, at most so often.
+
+::
+
+    never("ship", after="cancel")                        ... cancel ... ship     is broken by its last step
+    needs("ship", first="pay")                           ship before any pay     is broken by its last step
+    at_most(2, "retry", after="fail", until="done")      fail retry retry retry  is broken by its last step
+    answered("ask", by="reply")                          ... ask ...             owes a reply
+    happens("pay")                                       ...                     owes a pay
+
+The patterns are those of Dwyer, Avrunin and Corbett (1999): absence, precedence, bounded existence, response and
+existence, with the scopes *globally*, *after* and *after-until*. A property sees visible actions only.
+
+A system has a property if no run breaks it, and wherever a run owes something, that can still come. (What can come
+again and again comes in the end: the fairness that silent cycles have elsewhere in this package.)
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ..domain.declaration import as_name
+from ..domain.impl_model import ImplModel
+from ..domain.lts import LTS
+from ..domain.specification import Specification
+from ..domain.transition import INTERNAL, State, Transition
+from .counterexample import chain, of_starts
+from .relations import Holding
+from .systems import system_of
+
+__all__ = ["Pattern", "Property", "PropertyResult", "answered", "at_most", "happens", "needs", "never"]
+
+THIS: Final = sys.modules[__name__]
+"""What ``spex.properties`` is."""
+Actions = frozenset[str]
+Phase = tuple[bool, int]
+"""Where a property is in a run: whether its scope is open, and what was counted in it."""
+_BROKEN: Final[Phase] = (False, -1)
+
+
+class Pattern(StrEnum):
+    """What a property says of the actions in its scope."""
+
+    NEVER = "never"
+    AT_MOST = "at_most"
+    NEEDS = "needs"
+    ANSWERED = "answered"
+    HAPPENS = "happens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Property:
+    """A property of runs. Make one by `never`, `needs`, `at_most`, `answered` or `happens`.
+
+    Attributes:
+        pattern: What it says.
+        actions: The actions that it is about.
+        other: For NEEDS what must come first, for ANSWERED the answers.
+        limit: For AT_MOST how often.
+        after: The actions that open the scope; None: it is open from the start.
+        until: The actions that close it; None: it stays open. The actions that open and close are not in it.
+    """
+
+    pattern: Pattern
+    actions: Actions
+    other: Actions = frozenset()
+    limit: int = 0
+    after: Actions | None = None
+    until: Actions | None = None
+
+    def __str__(self) -> str:
+        name = _either(self.actions)
+        text = {
+            Pattern.NEVER: f"never {name}",
+            Pattern.AT_MOST: f"at most {self.limit} times {name}",
+            Pattern.NEEDS: f"{name} only once {_either(self.other)} has come",
+            Pattern.ANSWERED: f"{name} is answered by {_either(self.other)}",
+            Pattern.HAPPENS: f"{name} happens",
+        }[self.pattern]
+        text += "" if self.after is None else f" after {_either(self.after)}"
+        return text + ("" if self.until is None else f" until {_either(self.until)}")
+
+    def of_run(self, actions: Iterable[str]) -> Holding:
+        """Judge one run by its actions, silent ones left aside.
+
+        Returns:
+            VIOLATION, if it is broken, whatever comes; INCOMPLETE, if something is still owed; else HOLDS.
+        """
+        phase = self.start
+        for action in actions:
+            phase = self.after_action(phase, action)
+        return Holding.VIOLATION if phase == _BROKEN else Holding.INCOMPLETE if self.owes(phase) else Holding.HOLDS
+
+    def of(self, system: LTS | ImplModel | type[Specification]) -> PropertyResult:
+        """Decide whether a system, a model or a specification has this property.
+
+        Raises:
+            TypeError: `system` is none of them.
+        """
+        if isinstance(system, ImplModel):
+            starts = system.initialisations
+            if len(starts) != 1:
+                return PropertyResult(
+                    self, Holding.VIOLATION if starts else Holding.INCOMPLETE, (), str(of_starts(starts))
+                )
+            steps = sorted((str(t.source), t.action, t.target) for t in system.transitions if t.source is not None)
+            return _decide(self, LTS(starts[0], steps))
+        return _decide(self, system_of(system))
+
+    @property
+    def start(self) -> Phase:
+        """Where it is before a run."""
+        return (self.after is None, 0)
+
+    def owes(self, phase: Phase) -> bool:
+        """Return whether something must still come."""
+        is_open, count = phase
+        if self.pattern is Pattern.ANSWERED:
+            return count == 1
+        return self.pattern is Pattern.HAPPENS and is_open and not count
+
+    def after_action(self, phase: Phase, action: str) -> Phase:
+        """Return where a property is after an action."""
+        is_open, count = phase
+        if phase == _BROKEN or action == INTERNAL:
+            return phase
+        if not is_open:
+            return (True, 0) if self.after is not None and action in self.after else phase
+        if self.until is not None and action in self.until:
+            return _BROKEN if self.owes(phase) else (False, 0)
+        if self.pattern in (Pattern.NEEDS, Pattern.ANSWERED) and action in self.other:
+            return (True, 1 if self.pattern is Pattern.NEEDS else 0)
+        return self._within(count) if action in self.actions else phase
+
+    def _within(self, count: int) -> Phase:
+        """Return where a property is after one of its actions, when its scope is open."""
+        if self.pattern is Pattern.AT_MOST:
+            return (True, count + 1) if count < self.limit else _BROKEN
+        if self.pattern is Pattern.NEEDS:
+            return (True, 1) if count else _BROKEN
+        return _BROKEN if self.pattern is Pattern.NEVER else (True, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyResult:
+    """Whether a system has a property.
+
+    Attributes:
+        property: The property.
+        verdict: HOLDS; VIOLATION, where a run breaks it; or INCOMPLETE, where a run owes what can never come in the
+            system as it is known. More may be seen of a model; what is specified does not promise it.
+        run: A shortest run to where that is so; empty where it holds.
+        text: The same as a sentence.
+    """
+
+    property: Property
+    verdict: Holding
+    run: tuple[Transition, ...]
+    text: str
+
+    @builtins.property
+    def holds(self) -> bool:
+        """Whether it has."""
+        return self.verdict is Holding.HOLDS
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Names = str | Collection[str]
+
+
+def never(action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
+    """Return the property that an action, or any of several, does not come.
+
+    Args:
+        action: The action, or several.
+        after: From the first of these on only; by default from the start.
+        until: Up to the first of these only, again after each `after`.
+
+    Raises:
+        TypeError: Something is no action.
+        ValueError: An action is the internal one, or both opens and closes the scope.
+    """
+    return _made(Pattern.NEVER, action, after=after, until=until)
+
+
+def at_most(limit: int, action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
+    """Return the property that an action comes at most `limit` times each time that the scope is open.
+
+    Raises:
+        TypeError, ValueError: As `never`; and `limit` must be an int from 0 on.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        raise ValueError(f"limit must be an int from 0 on, got: {limit!r}")
+    return _made(Pattern.AT_MOST, action, limit=limit, after=after, until=until)
+
+
+def needs(action: Names, *, first: Names, after: Names | None = None, until: Names | None = None) -> Property:
+    """Return the property that an action comes only once one of `first` has come, since the scope was opened.
+
+    Raises:
+        TypeError, ValueError: As `never`; and `first` must have none of `action`.
+    """
+    return _made(Pattern.NEEDS, action, other=first, after=after, until=until)
+
+
+def answered(action: Names, *, by: Names, after: Names | None = None, until: Names | None = None) -> Property:
+    """Return the property that each time that an action has come, one of `by` comes later, before the scope closes.
+
+    Raises:
+        TypeError, ValueError: As `never`; and `by` must have none of `action`.
+    """
+    return _made(Pattern.ANSWERED, action, other=by, after=after, until=until)
+
+
+def happens(action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
+    """Return the property that an action comes each time that the scope is open.
+
+    Raises:
+        TypeError, ValueError: As `never`.
+    """
+    return _made(Pattern.HAPPENS, action, after=after, until=until)
+
+
+def _made(
+    pattern: Pattern, action: Names, other: Names = (), limit: int = 0, *, after: Names | None, until: Names | None
+) -> Property:
+    about, others = _actions("action", action), frozenset[str]()
+    if pattern in (Pattern.NEEDS, Pattern.ANSWERED):
+        others = _actions("first" if pattern is Pattern.NEEDS else "by", other)
+    opens, closes = (None if n is None else _actions(o, n) for o, n in (("after", after), ("until", until)))
+    for action_twice in sorted((about & others) | ((opens or frozenset()) & (closes or frozenset()))):
+        raise ValueError(f"an action must have one part in a property, got twice: {action_twice!r}")
+    return Property(pattern=pattern, actions=about, other=others, limit=limit, after=opens, until=closes)
+
+
+def _actions(option: str, value: object) -> Actions:
+    single = as_name(value)
+    listed = [single] if single is not None else [*value] if isinstance(value, Collection) else []
+    names = [as_name(name) for name in listed]
+    if not names or None in names:
+        raise TypeError(f"{option} must be an action or a collection of actions, got: {value!r}")
+    if INTERNAL in names:
+        raise ValueError(f"{option} must not name {INTERNAL!r}: a property sees visible actions only")
+    return frozenset(map(str, names))
+
+
+def _either(actions: Actions) -> str:
+    return " or ".join(sorted(actions))
+
+
+def _decide(prop: Property, lts: LTS) -> PropertyResult:
+    walk = _Walk(prop, lts)
+    broken = walk.broken()
+    if broken is not None:
+        return PropertyResult(prop, Holding.VIOLATION, broken, f"{prop}: broken by {chain(broken)}.")
+    owing = walk.owing()
+    if owing is not None:
+        where = f"after {chain(owing)}" if owing else "at the start"
+        missing = _either(prop.other or prop.actions)
+        return PropertyResult(prop, Holding.INCOMPLETE, owing, f"{prop}: {where} {missing} can never come.")
+    return PropertyResult(prop, Holding.HOLDS, (), f"{prop}: holds.")
+
+
+Pair = tuple[State, Phase]
+
+
+class _Walk:
+    """The pairs of a state and a property's phase that runs lead to, breadth first."""
+
+    def __init__(self, prop: Property, lts: LTS) -> None:
+        self._prop = prop
+        self._first: Pair = (lts.initial_state, prop.start)
+        self._came: dict[Pair, tuple[Pair, str] | None] = {self._first: None}
+        self._before: dict[Pair, list[Pair]] = {}
+        outgoing: dict[State, list[tuple[str, State]]] = {}
+        for source, action, target in lts.transitions:
+            outgoing.setdefault(source, []).append((action, target))
+        for pair in (order := [self._first]):  # grows while it is gone through
+            for action, target in outgoing.get(pair[0], ()):
+                there = (target, prop.after_action(pair[1], action))
+                self._before.setdefault(there, []).append(pair)
+                if there not in self._came:
+                    self._came[there] = (pair, action)
+                    order.append(there)
+
+    def broken(self) -> tuple[Transition, ...] | None:
+        """Return a shortest run that breaks the property."""
+        return next((self._run(pair) for pair in self._came if pair[1] == _BROKEN), None)
+
+    def owing(self) -> tuple[Transition, ...] | None:
+        """Return a shortest run to where something is owed that can never come."""
+        todo = [pair for pair in self._came if not self._prop.owes(pair[1])]
+        paying = set(todo)
+        while todo:
+            new = [pair for pair in self._before.get(todo.pop(), ()) if pair not in paying]
+            paying.update(new)
+            todo += new
+        return next((self._run(pair) for pair in self._came if pair not in paying), None)
+
+    def _run(self, pair: Pair) -> tuple[Transition, ...]:
+        steps: list[Transition] = []
+        while (came := self._came[pair]) is not None:
+            before, action = came
+            steps.append(Transition(before[0], action, pair[0]))  # type: ignore[arg-type]  # a state may be a number
+            pair = before
+        return tuple(steps[::-1])
