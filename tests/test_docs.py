@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,10 @@ def test_an_example_prints_what_stands_below_it(tmp_path: Path) -> None:
     """Where a block of output follows a block of Python."""
     found = 0
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for code, output in re.findall(
-            r"^```python\n(.*?)^```\n\n```\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL
-        ):
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```\n(\n(?=```\n))?", path.read_text(), re.MULTILINE | re.DOTALL)
+        for (language, code, followed), (_, output, _) in pairwise(blocks):
+            if language != "python" or not followed:
+                continue
             done = subprocess.run(
                 [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
             )

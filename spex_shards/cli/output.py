@@ -80,8 +80,8 @@ def command(form: Format | ReportFormat = Format.TEXT, name: str = "") -> Iterat
         with redirect_stdout(sys.stderr), _log_records_reported():
             _import_from_here()
             yield output
-    except typer.Exit:
-        raise
+    except (typer.Exit, BrokenPipeError):
+        raise  # the reader of stdout has gone, as `head` does: click ends the program quietly, with exit code 1
     except KeyboardInterrupt as interrupt:
         output.fail(str(interrupt) or "interrupted", INTERRUPTED)
     except Exception as error:

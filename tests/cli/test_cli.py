@@ -842,3 +842,21 @@ def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, pa
 def _without_speed(text: str) -> str:
     text = re.sub(r"\d+\.\d\d s \(\d+ a second\)", "T s (N a second)", text)
     return re.sub(r'"(seconds|events_per_second)": [\d.]+', r'"\1": T', text)
+
+
+@pytest.mark.process
+def test_a_reader_of_stdout_that_leaves_early_gets_no_error(tmp_path: Path) -> None:
+    """As `head` does: what was read is whole, and nothing is said about a broken pipe."""
+    steps = frozenset(spex.Transition(f"s{n}", "go", f"s{n + 1}") for n in range(30_000))
+    start = spex.Transition(None, spex.INITIALISATION, "s0")
+    (tmp_path / "Big.spex").write_text(spex.ImplModel(specification="Big", transitions=steps | {start}).serialise())
+    with subprocess.Popen(
+        [sys.executable, "-m", "spex_shards.cli", "convert", "Big.spex", "-", "--to", "json"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 1
