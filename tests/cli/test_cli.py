@@ -852,7 +852,7 @@ def test_a_reader_of_stdout_that_leaves_early_gets_no_error(tmp_path: Path) -> N
     (tmp_path / "Big.spex").write_text(spex.ImplModel(specification="Big", transitions=steps | {start}).serialise())
     with subprocess.Popen(
         [sys.executable, "-m", "spex_shards.cli", "convert", "Big.spex", "-", "--to", "json"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": ""},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
