@@ -1,4 +1,4 @@
-"""What makes a model a violation: the fewest of its transitions that no extension repairs, and what they mean.
+"""What makes a model a violation: transitions that no extension repairs, none of them needless, and what they mean.
 
 ::
 
