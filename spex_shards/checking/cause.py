@@ -1,4 +1,4 @@
-"""What makes a model a violation: the fewest of its transitions that no extension repairs, and what they mean.
+"""What makes a model a violation: transitions that no extension repairs, none of them needless, and what they mean.
 
 ::
 
@@ -224,10 +224,12 @@ class _Search:
         return Cause(Kind.UNSPECIFIED_STEP, transitions, sides, step=step)
 
     def _first_misnamed(self, run: Steps) -> Transition | None:
-        """Return the first step of a run into a state that is called as another one of the specification's."""
+        """Return the first step of a run into a state that is called as one to which the specification does not go."""
+        before = 0
         for step, own in run:
-            if self._specified.calls(step.target) not in (None, own):
+            if self._specified.is_misnamed(before, step, own):
                 return step
+            before = own
         return None
 
     def _contradiction(
@@ -246,9 +248,10 @@ class _Search:
         return Cause(Kind.SHARED_NAME, part, sides, minimal)
 
     def _agrees(self, step: Transition, side: Side) -> bool:
-        """Whether the source of the last step of a run is called as the specification calls it."""
+        """Whether up to the last step of a run the states are called as the specification calls them."""
         before = side.run[-2][1] if len(side.run) > 1 else 0
-        return self._specified.calls(step.source or "") == before
+        named = self._specified.calls(step.source or "") == before
+        return named and self._specified.is_misnamed(before, step, side.own)
 
     def _endless(self, pairs: Pairs) -> tuple[Transition, ...]:
         """Return a silent cycle that no class of its states allows, and a run to it; nothing if there is none."""

@@ -13,6 +13,8 @@ from .specified import Specified
 from .unseen import Reading, Unseen
 from .wording import MOST_SHOWN, capital, chain, listed, named, shown
 
+_MOST_NAMED: Final = 1_000
+"""So many states that lack something are looked at for one of a wrong name."""
 _DELETE: Final = "and delete the step from the model"
 
 
@@ -205,7 +207,7 @@ def tell_unseen(
     _, state = specified.follow(run)
     deed = _deed(unseen, end, reading, specified)
     way = reading.way(unseen.state)
-    misnamed = bool(run) and specified.calls(unseen.state) not in (None, reading.own.get(unseen.state))
+    misnamed = _is_misnamed(run, specified)
     if misnamed:
         step = run[-1][0]
         sentence = (
@@ -223,11 +225,16 @@ def tell_unseen(
 
 def foremost(reading: Reading, specified: Specified) -> int | None:
     """Return which of what is unseen to tell: one in a state with the name of another one, if there is one."""
-    for number, unseen in enumerate(reading.unseen):
-        own = reading.own.get(unseen.state)
-        if own is not None and specified.calls(unseen.state) not in (None, own):
+    for number, unseen in enumerate(reading.unseen[:_MOST_NAMED]):
+        if reading.own and _is_misnamed(reading.run(unseen.state), specified):
             return number
     return 0 if reading.unseen else None
+
+
+def _is_misnamed(run: Sequence[tuple[Transition, int]], specified: Specified) -> bool:
+    """Return whether a run ends in a state with the name of another one than it can be."""
+    before = run[-2][1] if len(run) > 1 else 0
+    return bool(run) and specified.is_misnamed(before, *run[-1])
 
 
 def _deed(unseen: Unseen, end: int, reading: Reading, specified: Specified) -> str:

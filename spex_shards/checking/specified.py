@@ -105,6 +105,17 @@ class Specified:
         """Return the class of the specification's state of that name; None if there is none. Numbers are no names."""
         return self.class_of.get(name) if isinstance(name, str) else None
 
+    def is_misnamed(self, before: int, step: Transition, own: int) -> bool:
+        """Return whether a model's step leads to a state with the name of another one than it can be.
+
+        Args:
+            before: The class of its source.
+            step: The step.
+            own: The class of its target.
+        """
+        called = self.calls(step.target)
+        return called not in (None, own) and called not in self.leads(before, step.action)
+
     def step(self, state: State, action: str, own: int, name: State | None = None) -> tuple[Transition, ...]:
         """Return transitions of the specification from a state, by an action, to a state of the class `own`.
 

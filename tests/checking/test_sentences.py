@@ -162,6 +162,24 @@ def test_a_state_of_another_name_that_lacks_something_is_told_by_the_specificati
     )
 
 
+names = st.sampled_from("pqrs")
+named_systems = st.builds(
+    LTS, st.just("p"), st.lists(st.tuples(names, st.sampled_from(["a", "b", T]), names), max_size=7)
+)
+
+
+@given(named_systems, named_systems, st.sampled_from(ALL))
+@settings(max_examples=500, deadline=None)
+def test_a_target_is_called_wrong_only_where_the_specification_does_not_have_the_step(impl, spec, equivalence):
+    """Also where actions lead to several states, and the one of the name is possible."""
+    found = compare(impl, spec, equivalence).explanation
+    assume(found is not None)
+    if found.kind is Kind.WRONG_TARGET:
+        assert found.step not in spec.transitions
+    if "calls this state" in found.sentence:
+        assert not any(found.sentence.startswith(f"{s} --[{a}]-> {t} was seen") for s, a, t in spec.transitions)
+
+
 def test_a_step_that_is_possible_after_something_was_given_up_is_not_said_to_be_impossible():
     """A silent choice: the specification ships only when nobody can cancel any more."""
     spec = LTS("new", [("new", "pay", "paid"), ("paid", T, "ready"), ("ready", "ship", "x"), ("paid", "cancel", "x")])
