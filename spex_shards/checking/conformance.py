@@ -15,7 +15,7 @@ from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
 from .bisimulation import LARGE, Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
-from .extension import extensible, judged_by_narrowing
+from .extension import EFFORT, LITTLE_EFFORT, extensible, judged_by_narrowing
 from .graph import Graph
 from .large import judged_at_scale, minimised_at_scale
 from .refinement import Refinement
@@ -170,18 +170,23 @@ class ConformanceChecker:
         self._moves = moves_of(self._spec, strong=self._strong)
         self._known: OrderedDict[frozenset[Transition], _Known] = OrderedDict()
 
-    def check(self, transitions: Iterable[Transition]) -> Result:
-        """Judge the model of these transitions; nothing is remembered."""
+    def check(self, transitions: Iterable[Transition], effort: int = EFFORT) -> Result:
+        """Judge the model of these transitions; nothing is remembered.
+
+        Args:
+            transitions: The model's.
+            effort: How many classes to look at before the question stays undecided.
+        """
         impl = _system_of(transitions, self._given, self._equivalence)
         if isinstance(impl, Result):
             return impl
         explain = partial(_explained, impl, self._given, self._equivalence)
         if self._moves is None and len(impl.transitions) <= MOST_NARROWED:
             graph = Graph((impl, self._spec), self._equivalence)
-            found = judged_by_narrowing(graph)
+            found = judged_by_narrowing(graph, effort)
             if found is None:
                 equivalent = Refinement.of(graph).run(*graph.starts)
-                found = equivalent, equivalent or extensible(graph)
+                found = equivalent, equivalent or extensible(graph, effort)
             return _EQUIVALENT if found[0] else _unequal(possible=found[1], explain=explain)
         if bisimilar(impl, self._spec, self._equivalence):
             return _EQUIVALENT
@@ -192,15 +197,33 @@ class ConformanceChecker:
 
         Hand over the same frozenset again while a model does not change: that makes finding it O(1).
         """
+        verdict = self._judge(transitions, extra, EFFORT)
+        assert verdict is not None  # what stays undecided with all effort is INCOMPLETE
+        return verdict
+
+    def judge_soon(self, transitions: frozenset[Transition], extra: Transition) -> Verdict | None:
+        """Judge as `judge` does, or return None where that takes more than some milliseconds to find out."""
+        return self._judge(transitions, extra, LITTLE_EFFORT)
+
+    def _judge(self, transitions: frozenset[Transition], extra: Transition, effort: int) -> Verdict | None:
         known = self._known.get(transitions)
         if known is None:
-            known = self._known[transitions] = self._look_at(transitions)
+            known = self._look_at(transitions, effort)
+            if known is None:
+                return None
+            self._known[transitions] = known
             if len(self._known) > MOST_MODELS:
                 self._known.popitem(last=False)
         self._known.move_to_end(transitions)
         verdict = known.verdicts.get(extra)
         if verdict is None:
-            verdict = self._judge_quickly(known, extra) or self.check((*transitions, extra)).verdict
+            verdict = self._judge_quickly(known, extra)
+        if verdict is None:
+            result = self.check((*transitions, extra), effort)
+            if not result.decided and effort < EFFORT:
+                return None
+            verdict = result.verdict
+        if extra not in known.verdicts:
             if len(known.verdicts) >= MOST_VERDICTS:
                 known.verdicts.popitem(last=False)
             known.verdicts[extra] = verdict
@@ -243,8 +266,11 @@ class ConformanceChecker:
         if len(self._known) > MOST_MODELS:
             self._known.popitem(last=False)
 
-    def _look_at(self, transitions: frozenset[Transition]) -> _Known:
-        verdict = self.check(transitions).verdict
+    def _look_at(self, transitions: frozenset[Transition], effort: int) -> _Known | None:
+        result = self.check(transitions, effort)
+        if not result.decided and effort < EFFORT:
+            return None
+        verdict = result.verdict
         impl = _system_of(transitions, self._given, self._equivalence)
         if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)

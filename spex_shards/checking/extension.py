@@ -21,6 +21,8 @@ from .graph import SILENT, Graph
 
 EFFORT: Final = 2_000_000
 """How many classes are looked at, beside a fixed number for each step, before the question stays undecided."""
+LITTLE_EFFORT: Final = 10_000
+"""As `EFFORT`, for a question that must be answered within some milliseconds or not at all."""
 _EFFORT_PER_STEP: Final = 20
 
 Domains = dict[int, set[int]]
@@ -31,14 +33,14 @@ class _TooHard(Exception):
     """The effort is used up."""
 
 
-def extensible(graph: Graph) -> bool | None:
+def extensible(graph: Graph, effort: int = EFFORT) -> bool | None:
     """Whether some extension of the first system of `graph` is equivalent to the second, which must be minimal.
 
     Returns:
         True or False, which are exact, or None if that was not found out with bounded effort.
     """
     try:
-        return _Mapping(graph).found() is not None
+        return _Mapping(graph, effort).found() is not None
     except _TooHard:
         return None
 
@@ -57,7 +59,7 @@ def mapping(graph: Graph) -> dict[int, int] | None:
     return None if domains is None else {node: min(classes) for node, classes in domains.items()}
 
 
-def judged_by_narrowing(graph: Graph) -> tuple[bool, bool | None] | None:
+def judged_by_narrowing(graph: Graph, effort: int = EFFORT) -> tuple[bool, bool | None] | None:
     """Judge the first system of `graph` by the second, which must be minimal, where narrowing alone decides.
 
     Where one class is left for each node, the node is equivalent to that class or to none. So the systems are
@@ -69,7 +71,7 @@ def judged_by_narrowing(graph: Graph) -> tuple[bool, bool | None] | None:
     start, first_class = graph.starts
     domains: Domains = {start: {first_class}}
     try:
-        if not _Mapping(graph)._narrow(domains, start):
+        if not _Mapping(graph, effort)._narrow(domains, start):
             return False, False
     except _TooHard:
         return None
@@ -93,7 +95,7 @@ def judged_by_narrowing(graph: Graph) -> tuple[bool, bool | None] | None:
 class _Mapping:
     """The search for classes of the nodes of the first system."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, effort: int = EFFORT) -> None:
         self._start, self._first_class = graph.starts
         own = set(graph.nodes[0].values())
         self._steps: Neighbours = [[] for _ in graph.visible]
@@ -107,7 +109,7 @@ class _Mapping:
                     self._before[target].append((code, node))
                 else:
                     self._leads.setdefault(code, {}).setdefault(node, set()).add(target)
-        self._effort = EFFORT + _EFFORT_PER_STEP * sum(map(len, self._steps))
+        self._effort = effort + _EFFORT_PER_STEP * sum(map(len, self._steps))
 
     def found(self) -> Domains | None:
         """Return a mapping, one class for each node, or None; depth first, the domains narrowed after each choice."""

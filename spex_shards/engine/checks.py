@@ -24,15 +24,25 @@ class Checks:
         self.elsewhere = False
         self._verdicts: dict[bytes, Verdict] = {}
 
-    def verdict(self, key: bytes, size: int, work: Callable[[], Verdict]) -> Verdict:
-        """Return the verdict of `work`, found here where that does not take long.
+    def verdict(
+        self, key: bytes, size: int, soon: Callable[[], Verdict | None], work: Callable[[], Verdict]
+    ) -> Verdict:
+        """Return a verdict, which is found here if that takes only some milliseconds.
+
+        Args:
+            key: Stands for everything that the verdict depends on.
+            size: How many transitions model and specification have together.
+            soon: Returns the verdict, or None if it would take long.
+            work: Returns the verdict, however long it takes.
 
         Raises:
-            Deferred: It is to be found elsewhere first.
+            Deferred: The verdict is to be found elsewhere first.
         """
-        if not self.elsewhere or size <= LARGE:
+        if not self.elsewhere:
             return work()
         verdict = self._verdicts.get(key)
+        if verdict is None and size <= LARGE:
+            verdict = soon()
         if verdict is None:
             raise Deferred(key, lambda: work().value)
         return verdict

@@ -154,13 +154,18 @@ class ModelBook:
         lts = entry.declaration.lts
         size = len(model.together) + (0 if lts is None else len(lts.transitions))
         key = model.judged + _digest_of(transition)
-        return self.checks.verdict(key, size, lambda: self._check(model, entry, transition))
+        return self.checks.verdict(
+            key,
+            size,
+            soon=lambda: self._checker(model, entry).judge_soon(model.together, transition),
+            work=lambda: self._checker(model, entry).judge(model.together, transition),
+        )
 
     @staticmethod
-    def _check(model: Model, entry: Entry, transition: Transition) -> Verdict:
+    def _checker(model: Model, entry: Entry) -> ConformanceChecker:
         if model.checker is None:
             model.checker = ConformanceChecker(entry.declaration.lts, entry.declaration.equivalence)
-        return model.checker.judge(model.together, transition)
+        return model.checker
 
     @staticmethod
     def standing(model: Model) -> Verdict | None:

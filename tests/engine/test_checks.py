@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -188,13 +189,57 @@ def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
         other.close()
 
 
+def never() -> Any:
+    """Fail: it must not be asked."""
+    pytest.fail("asked again")
+
+
 def test_small_models_are_checked_at_once() -> None:
-    """No helper is used when the check itself takes less time."""
+    """No helper is used where the check itself takes less time."""
     checks = engine_checks.Checks()
     checks.elsewhere = True
     verdict = spex.Verdict.VIOLATION
-    assert checks.verdict(b"k", engine_checks.LARGE, lambda: verdict) == verdict
+    assert checks.verdict(b"k", engine_checks.LARGE, soon=lambda: verdict, work=never) == verdict
     with pytest.raises(Deferred):
-        checks.verdict(b"k", engine_checks.LARGE + 1, lambda: verdict)
+        checks.verdict(b"k", engine_checks.LARGE + 1, soon=never, work=never)
     checks.found(b"k", verdict)
-    assert checks.verdict(b"k", engine_checks.LARGE + 1, lambda: pytest.fail("asked again")) == verdict
+    assert checks.verdict(b"k", engine_checks.LARGE + 1, soon=never, work=never) == verdict
+
+
+def test_a_small_model_that_is_hard_to_judge_is_checked_elsewhere() -> None:
+    """A search that would hold the shard up for long is given up after some milliseconds."""
+    checks = engine_checks.Checks()
+    checks.elsewhere = True
+    with pytest.raises(Deferred) as deferred:
+        checks.verdict(b"k", 10, soon=lambda: None, work=lambda: spex.Verdict.INCOMPLETE)
+    assert deferred.value.work() == "incomplete"
+    checks.elsewhere = False
+    assert checks.verdict(b"k", 10, soon=never, work=lambda: spex.Verdict.INCOMPLETE) == spex.Verdict.INCOMPLETE
+
+
+def colouring(size: int, colours: int) -> tuple[spex.LTS, frozenset[spex.Transition]]:
+    """Return a specification whose states are colours, and a model that fits where a dense graph has a colouring."""
+    names = [f"c{n}" for n in range(colours)]
+    spec = [("start", "pick", one) for one in names]
+    spec += [(one, "edge", other) for one in names for other in names if one != other]
+    spec += [(one, f"is {one}", one) for one in names]
+    graph = Random(3)
+    steps = [spex.Transition("start", "pick", f"v{n}") for n in range(size)]
+    steps += [
+        spex.Transition(f"v{one}", "edge", f"v{other}")
+        for one in range(size)
+        for other in range(size)
+        if one != other and graph.random() < 0.5
+    ]
+    return spex.LTS("start", spec), frozenset([spex.Transition(None, spex.INITIALISATION, "start"), *steps])
+
+
+def test_a_question_that_needs_a_search_is_given_up_soon() -> None:
+    """A colouring is such a question; with all effort it has an answer, which is remembered for both."""
+    spec, known = colouring(14, 6)
+    checker = ConformanceChecker(spec)
+    extra = spex.Transition("v0", "edge", "v1")
+    assert checker.judge_soon(known, extra) is None
+    verdict = checker.judge(known, extra)
+    assert verdict in (spex.Verdict.INCOMPLETE, spex.Verdict.VIOLATION)
+    assert checker.judge_soon(known, extra) is verdict
