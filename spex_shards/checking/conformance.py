@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,22 +14,14 @@ from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
 from .bisimulation import LARGE, Equivalence, bisimilar, equivalence_of, minimised
 from .deterministic import Moves, forced_classes, moves_of
-from .extension import EFFORT, LITTLE_EFFORT, extensible, judged_by_narrowing
+from .extension import extensible
 from .graph import Graph
 from .large import judged_at_scale, minimised_at_scale
-from .refinement import Refinement
 
 if TYPE_CHECKING:
     from .explanation import Explanation
 
-MOST_MODELS: Final = 8
-"""How many sets of transitions a checker knows at a time."""
-MOST_VERDICTS: Final = 100_000
-"""How many verdicts it remembers for each."""
-MOST_NARROWED: Final = 1_000
-"""How many transitions a model may have for classes to be narrowed before it is compared."""
-
-_NO_BEHAVIOUR: Final = LTS("", ())
+NO_BEHAVIOUR: Final = LTS("", ())
 
 
 class Verdict(StrEnum):
@@ -43,7 +34,7 @@ class Verdict(StrEnum):
     """No extension is equivalent: no later observation can repair it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The answer of a comparison.
 
@@ -67,8 +58,47 @@ class Result:
         """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
         return None if self._explain is None else self._explain()
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Result):
+            return NotImplemented
+        return (self.verdict, self.decided) == (other.verdict, other.decided)
 
-_EQUIVALENT: Final = Result(equivalent=True, verdict=Verdict.EQUIVALENT)
+    def __hash__(self) -> int:
+        return hash((self.verdict, self.decided))
+
+
+class _LaterResult(Result):
+    """A result that is known not to be equivalent; everything else is worked out when it is first looked at.
+
+    For large systems this may take longer than it took to decide that they are not equivalent.
+
+    Args:
+        find: Works it out.
+    """
+
+    def __init__(self, find: Callable[[], Result]) -> None:
+        object.__setattr__(self, "equivalent", False)
+        object.__setattr__(self, "_find", find)
+
+    @cached_property
+    def _found(self) -> Result:
+        found: Result = self.__dict__["_find"]()
+        return found
+
+    @property
+    def verdict(self) -> Verdict:
+        return self._found.verdict
+
+    @property
+    def decided(self) -> bool:
+        return self._found.decided
+
+    @cached_property
+    def explanation(self) -> Explanation | None:
+        return self._found.explanation
+
+
+EQUIVALENT: Final = Result(equivalent=True, verdict=Verdict.EQUIVALENT)
 
 
 def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> Result:
@@ -83,18 +113,24 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
-    explain = partial(_explained, impl, spec, kind)
+    explain = partial(explained, impl, spec, kind)
     if len(impl.transitions) + len(spec.transitions) > LARGE:
         judged = judged_at_scale(impl, spec, kind)
         if judged.equivalent:
-            return _EQUIVALENT
+            return EQUIVALENT
         if judged.extensible is not None:
-            return _unequal(possible=judged.extensible, explain=explain)
-    elif bisimilar(impl, spec, kind):
-        return _EQUIVALENT
+            return unequal(possible=judged.extensible, explain=explain)
+        return _LaterResult(partial(_judged_by_smallest, impl, spec, kind, explain))
+    if bisimilar(impl, spec, kind):
+        return EQUIVALENT
+    return _judged_by_smallest(impl, spec, kind, explain)
+
+
+def _judged_by_smallest(impl: LTS, spec: LTS, kind: Equivalence, explain: Callable[..., Explanation]) -> Result:
+    """Judge a system that is not equivalent to a specification."""
     smallest = minimised_at_scale(spec, kind) if len(spec.transitions) > LARGE else minimised(spec, kind)
     moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
-    return _judge_unequal(impl, smallest, kind, moves, explain)
+    return judge_unequal(impl, smallest, kind, moves, explain)
 
 
 def check_model(
@@ -116,9 +152,9 @@ def check_model(
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
-    system = _NO_BEHAVIOUR if spec is None else spec
+    system = NO_BEHAVIOUR if spec is None else spec
     # A model is a set, whose order differs from run to run; its explanation must not.
-    impl = _system_of(in_order(model.transitions), system, kind)
+    impl = system_of(in_order(model.transitions), system, kind)
     if isinstance(impl, Result):
         return impl
     result = compare(impl, system, kind)
@@ -139,196 +175,12 @@ def _by_name(impl: LTS, spec: LTS, kind: Equivalence) -> Result:
     labels = Labels(impl, spec, kind)
     result = compare(labels.impl, labels.spec, kind)
     if result.equivalent:
-        return _EQUIVALENT
+        return EQUIVALENT
     possible = None if not result.decided else result.verdict is not Verdict.VIOLATION
-    return _unequal(possible=possible, explain=labels.explain)
+    return unequal(possible=possible, explain=labels.explain)
 
 
-class ConformanceChecker:
-    """Judges models by one specification, again and again.
-
-    The specification is minimised once. A question asked before is answered in O(1); so is a new one wherever the
-    minimised specification is deterministic and without silent steps, unless the extra transition is silent, an
-    initialisation, or leads to a state that had steps and could not be reached, or the model is incomplete and has
-    silent steps or no initialisation.
-
-    Args:
-        spec: The specification's system; None for one without transitions.
-        equivalence: An `Equivalence`, or its value.
-
-    Raises:
-        ValueError: There is no such equivalence.
-
-    Not to be shared between threads.
-    """
-
-    def __init__(self, spec: LTS | None, equivalence: str = Equivalence.BRANCHING) -> None:
-        self._equivalence = equivalence_of(equivalence)
-        self._strong = self._equivalence is Equivalence.STRONG
-        self._given = _NO_BEHAVIOUR if spec is None else spec
-        self._spec = minimised(self._given, self._equivalence)
-        self._moves = moves_of(self._spec, strong=self._strong)
-        self._known: OrderedDict[frozenset[Transition], _Known] = OrderedDict()
-
-    def check(self, transitions: Iterable[Transition], effort: int = EFFORT) -> Result:
-        """Judge the model of these transitions; nothing is remembered.
-
-        Args:
-            transitions: The model's.
-            effort: How many classes to look at before the question stays undecided.
-        """
-        impl = _system_of(transitions, self._given, self._equivalence)
-        if isinstance(impl, Result):
-            return impl
-        explain = partial(_explained, impl, self._given, self._equivalence)
-        if self._moves is None and len(impl.transitions) <= MOST_NARROWED:
-            graph = Graph((impl, self._spec), self._equivalence)
-            found = judged_by_narrowing(graph, effort)
-            if found is None:
-                equivalent = Refinement.of(graph).run(*graph.starts)
-                found = equivalent, equivalent or extensible(graph, effort)
-            return _EQUIVALENT if found[0] else _unequal(possible=found[1], explain=explain)
-        if bisimilar(impl, self._spec, self._equivalence):
-            return _EQUIVALENT
-        return _judge_unequal(impl, self._spec, self._equivalence, self._moves, explain)
-
-    def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
-        """Judge the model of `transitions` and `extra` together.
-
-        Hand over the same frozenset again while a model does not change: that makes finding it O(1).
-        """
-        verdict = self._judge(transitions, extra, EFFORT)
-        assert verdict is not None  # what stays undecided with all effort is INCOMPLETE
-        return verdict
-
-    def judge_soon(self, transitions: frozenset[Transition], extra: Transition) -> Verdict | None:
-        """Judge as `judge` does, or return None where that takes more than some milliseconds to find out."""
-        return self._judge(transitions, extra, LITTLE_EFFORT)
-
-    def _judge(self, transitions: frozenset[Transition], extra: Transition, effort: int) -> Verdict | None:
-        known = self._known.get(transitions)
-        if known is None:
-            known = self._look_at(transitions, effort)
-            if known is None:
-                return None
-            self._known[transitions] = known
-            if len(self._known) > MOST_MODELS:
-                self._known.popitem(last=False)
-        self._known.move_to_end(transitions)
-        verdict = known.verdicts.get(extra)
-        if verdict is None:
-            verdict = self._judge_quickly(known, extra)
-        if verdict is None:
-            result = self.check((*transitions, extra), effort)
-            if not result.decided and effort < EFFORT:
-                return None
-            verdict = result.verdict
-        if extra not in known.verdicts:
-            if len(known.verdicts) >= MOST_VERDICTS:
-                known.verdicts.popitem(last=False)
-            known.verdicts[extra] = verdict
-        known.verdicts.move_to_end(extra)
-        return verdict
-
-    def known(self, transitions: frozenset[Transition]) -> Verdict | None:
-        """Return the verdict on a model that `judge` was asked about lately, or None; nothing is worked out."""
-        known = self._known.get(transitions)
-        return None if known is None else known.verdict
-
-    def grow(self, before: frozenset[Transition], extra: Transition, after: frozenset[Transition]) -> None:
-        """Note that a model has grown by one transition, so that it need not be looked at as a whole again.
-
-        Takes time for copying what is known of the model, and nothing else. It does nothing where that does not follow
-        from what is known.
-
-        Args:
-            before: The model that was handed to `judge`.
-            extra: The transition.
-            after: Both together, as it will be handed to `judge`.
-        """
-        known = self._known.get(before)
-        if known is None or known.classes is None or self._moves is None:
-            return
-        verdict = self._judge_quickly(known, extra)
-        if verdict is None or verdict is Verdict.VIOLATION:
-            return
-        source, action, target = extra
-        assert source is not None  # an initialisation is not judged quickly
-        classes, missing = known.classes, known.missing
-        if source in classes:
-            missing -= missing > 0 and (source, action) not in known.shown
-            lead = self._moves[classes[source]][action]
-            if target not in classes:
-                classes = {**classes, target: lead}
-                missing += len(self._moves.get(lead, ()))
-        grown = _Known(verdict, classes, known.sources | {source}, known.shown | {(source, action)}, missing)
-        self._known[after] = grown
-        if len(self._known) > MOST_MODELS:
-            self._known.popitem(last=False)
-
-    def _look_at(self, transitions: frozenset[Transition], effort: int) -> _Known | None:
-        result = self.check(transitions, effort)
-        if not result.decided and effort < EFFORT:
-            return None
-        verdict = result.verdict
-        impl = _system_of(transitions, self._given, self._equivalence)
-        if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
-            return _Known(verdict)
-        if verdict is Verdict.INCOMPLETE and not self._strong and any(a == INTERNAL for _, a, _ in impl.transitions):
-            return _Known(verdict)  # what silent steps lead to counts as well, so that what is missing is not counted
-        classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
-        if classes is None:
-            return _Known(verdict)
-        shown = {(source, action) for source, action, _ in impl.transitions}
-        required = {(state, action) for state, own in classes.items() for action in self._moves.get(own, ())}
-        missing = len(required - shown) if verdict is Verdict.INCOMPLETE else 0
-        return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing)
-
-    def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
-        """Return the verdict where it follows from the model's verdict and classes alone."""
-        source, action, target = extra
-        if known.verdict is Verdict.VIOLATION:
-            return Verdict.VIOLATION
-        if self._moves is None or known.classes is None or source is None or (action == INTERNAL and not self._strong):
-            return None
-        if source not in known.classes:
-            return known.verdict
-        lead = self._moves.get(known.classes[source], {}).get(action)
-        if lead is None:
-            return Verdict.VIOLATION
-        missing = known.missing - (known.missing > 0 and (source, action) not in known.shown)
-        if target in known.classes:
-            if known.classes[target] != lead:
-                return Verdict.VIOLATION
-        elif target in known.sources:
-            return None
-        else:
-            missing += len(self._moves.get(lead, ()))
-        return Verdict.INCOMPLETE if missing else Verdict.EQUIVALENT
-
-
-@dataclass(slots=True)
-class _Known:
-    """What a checker knows of a model.
-
-    Attributes:
-        verdict: Its verdict.
-        classes: The class of each reachable state, where that is forced and known.
-        sources: The states that have steps.
-        shown: The pairs of state and action that have a step.
-        missing: How many such pairs the model lacks; what it has silently does not count as lacking.
-        verdicts: The answers so far.
-    """
-
-    verdict: Verdict
-    classes: dict[State, State] | None = None
-    sources: set[State] = field(default_factory=set)
-    shown: set[tuple[State, str]] = field(default_factory=set)
-    missing: int = 0
-    verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)
-
-
-def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -> LTS | Result:
+def system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -> LTS | Result:
     """Return the system of a model with one initialisation, else the result that follows from that alone."""
     initial: set[str] = set()
     steps: list[tuple[State, str, State]] = []
@@ -344,7 +196,7 @@ def _system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) 
     return Result(equivalent=False, verdict=verdict, _explain=explain)
 
 
-def _judge_unequal(
+def judge_unequal(
     impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[..., Explanation]
 ) -> Result:
     """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
@@ -357,10 +209,16 @@ def _judge_unequal(
         possible = extensible(Graph((impl, spec), kind))
     else:
         possible = forced_classes(impl, moves, spec.initial_state, strong=strong) is not None
-    return _unequal(possible=possible, explain=explain)
+    return unequal(possible=possible, explain=explain)
 
 
-def _unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Result:
+def unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Result:
+    """Return the result of a system that is not equivalent.
+
+    Args:
+        possible: Whether an extension is; None: this was not found out.
+        explain: Returns the explanation, for `violation` and `decided`.
+    """
     violation, decided = possible is False, possible is not None
     why = partial(explain, violation=violation, decided=decided)
     verdict = Verdict.VIOLATION if violation else Verdict.INCOMPLETE
@@ -370,7 +228,8 @@ def _unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> R
 # What explains is imported when it is first needed: who only declares and observes pays nothing for it.
 
 
-def _explained(impl: LTS, spec: LTS, kind: Equivalence, *, violation: bool, decided: bool) -> Explanation:
+def explained(impl: LTS, spec: LTS, kind: Equivalence, *, violation: bool, decided: bool) -> Explanation:
+    """Return why a system is not equivalent to a specification."""
     from .explanation import explain
 
     return explain(impl, spec, kind, violation=violation, decided=decided)

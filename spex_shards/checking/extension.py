@@ -33,7 +33,7 @@ class _TooHard(Exception):
     """The effort is used up."""
 
 
-def extensible(graph: Graph, effort: int = EFFORT) -> bool | None:
+def extensible(graph: Graph, effort: int | None = None) -> bool | None:
     """Whether some extension of the first system of `graph` is equivalent to the second, which must be minimal.
 
     Returns:
@@ -59,7 +59,7 @@ def mapping(graph: Graph) -> dict[int, int] | None:
     return None if domains is None else {node: min(classes) for node, classes in domains.items()}
 
 
-def judged_by_narrowing(graph: Graph, effort: int = EFFORT) -> tuple[bool, bool | None] | None:
+def judged_by_narrowing(graph: Graph, effort: int | None = None) -> tuple[bool, bool | None] | None:
     """Judge the first system of `graph` by the second, which must be minimal, where narrowing alone decides.
 
     Where one class is left for each node, the node is equivalent to that class or to none. So the systems are
@@ -95,7 +95,7 @@ def judged_by_narrowing(graph: Graph, effort: int = EFFORT) -> tuple[bool, bool 
 class _Mapping:
     """The search for classes of the nodes of the first system."""
 
-    def __init__(self, graph: Graph, effort: int = EFFORT) -> None:
+    def __init__(self, graph: Graph, effort: int | None = None) -> None:
         self._start, self._first_class = graph.starts
         own = set(graph.nodes[0].values())
         self._steps: Neighbours = [[] for _ in graph.visible]
@@ -109,7 +109,7 @@ class _Mapping:
                     self._before[target].append((code, node))
                 else:
                     self._leads.setdefault(code, {}).setdefault(node, set()).add(target)
-        self._effort = effort + _EFFORT_PER_STEP * sum(map(len, self._steps))
+        self._effort = (EFFORT if effort is None else effort) + _EFFORT_PER_STEP * sum(map(len, self._steps))
 
     def found(self) -> Domains | None:
         """Return a mapping, one class for each node, or None; depth first, the domains narrowed after each choice."""

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
-from ..checking.conformance import ConformanceChecker, Verdict
+from ..checking.checker import ConformanceChecker
+from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, to_datetime
 from ..domain.transition import Transition

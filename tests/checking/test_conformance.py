@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spex_shards.checking import checker as checker_module
 from spex_shards.checking import conformance, extension
 from spex_shards.checking.bisimulation import Equivalence, bisimilar, minimised
-from spex_shards.checking.conformance import ConformanceChecker, Result, Verdict, check_model, compare
+from spex_shards.checking.checker import ConformanceChecker
+from spex_shards.checking.conformance import Result, Verdict, check_model, compare
 from spex_shards.checking.large import judged_at_scale, minimised_at_scale
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.domain.lts import LTS
@@ -221,8 +223,8 @@ def test_a_new_question_about_an_incomplete_model_is_not_worked_out_either(monke
 
 def test_what_a_checker_remembers_is_bounded(monkeypatch):
     """The models, and the verdicts for each, that were not asked about for the longest time go."""
-    monkeypatch.setattr(conformance, "MOST_MODELS", 2)
-    monkeypatch.setattr(conformance, "MOST_VERDICTS", 3)
+    monkeypatch.setattr(checker_module, "MOST_MODELS", 2)
+    monkeypatch.setattr(checker_module, "MOST_VERDICTS", 3)
     checker = ConformanceChecker(ORDER)
     for number in range(20):
         for steps in (frozenset([INIT, PAY, SHIP, CANCEL]), frozenset([INIT, PAY]), frozenset([INIT])):
@@ -304,3 +306,19 @@ def test_a_large_violation_and_a_large_incomplete_model_are_told_apart():
     alternating = LTS("0", [(str(n), "ab"[n % 2], str((n + 1) % 4000)) for n in range(4000)])
     assert compare(LTS("x", [("x", "a", "y")]), alternating).verdict is INCOMPLETE
     assert compare(LTS("x", [("x", "a", "x")]), alternating).verdict is VIOLATION
+
+
+def test_what_a_large_result_is_beyond_not_equivalent_is_worked_out_when_it_is_asked_for(monkeypatch):
+    """A specification with a choice of targets needs a search, which nobody pays for who only asks for equivalence."""
+    ring = [(str(n), "a", str((n + 1) % 2000)) for n in range(2000)] + [("0", "b", "1"), ("0", "b", "2")]
+    spec, impl = LTS("0", ring), LTS("0", [*ring, ("7", "c", "8")])
+    search = conformance.minimised_at_scale
+    monkeypatch.setattr(conformance, "minimised_at_scale", None)
+    result = compare(impl, spec)
+    assert result.equivalent is False
+    monkeypatch.setattr(conformance, "minimised_at_scale", search)
+    assert (result.verdict, result.decided) == (VIOLATION, True)
+    assert result == Result(equivalent=False, verdict=VIOLATION)
+    assert hash(result) == hash(Result(equivalent=False, verdict=VIOLATION))
+    assert "c" in result.explanation.text
+    assert result != compare(LTS("0", ring[:-1]), spec)

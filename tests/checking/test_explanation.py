@@ -13,7 +13,8 @@ from spex_shards.checking import explanation, rounds
 from spex_shards.checking import unmatched as unmatched_module
 from spex_shards.checking.bisimulation import Equivalence, bisimilar
 from spex_shards.checking.cause import Kind
-from spex_shards.checking.conformance import ConformanceChecker, Verdict, check_model, compare
+from spex_shards.checking.checker import ConformanceChecker
+from spex_shards.checking.conformance import Verdict, check_model, compare
 from spex_shards.checking.formula import TRUE, Not
 from spex_shards.checking.model_checker import ModelChecker, suits
 from spex_shards.domain.impl_model import ImplModel

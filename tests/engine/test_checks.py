@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.checking.conformance import ConformanceChecker
+from spex_shards.checking.checker import ConformanceChecker
 from spex_shards.engine import checks as engine_checks
 from spex_shards.runtime.service import Deferred
 from tests.support.processes import descendants, wait_until
