@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "minimise": "minimise:minimise_model",
     "render": "render:render_models",
     "replay": "replay:replay_log",
+    "suggest": "suggest:suggest_tests",
     "serve": "serve:serve",
     "revive": "revive:revive_shards",
     "verify": "verify:verify_directory",
