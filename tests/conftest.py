@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import spex_shards as spex
 from spex_shards.domain.specification import _registered
@@ -26,6 +26,10 @@ from .support.processes import children, wait_until
 _NOT_RUN = "TESTS_NOT_RUN"
 """The variable that names the file in which one run hands on to the next what it did not run."""
 _not_run: dict[str, list[str]] = {}
+
+# Whether examples are made quickly says something of the machine, and nothing of the library.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

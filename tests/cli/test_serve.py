@@ -96,9 +96,10 @@ def test_it_says_that_it_is_ready_and_stops_gracefully(
 
 
 def test_an_attached_process_sees_that_the_shards_were_stopped_on_purpose(
-    serve: Callable[..., Server], places: dict[str, Path]
+    serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their status is STOPPED until another server's shards are ready."""
+    monkeypatch.setattr(connection, "CONNECT_WITHIN", 60.0)  # on a busy machine a server takes longer than ten seconds
     server = serve("--shards", "2").ready()
     with spex.connect(places["data_dir"], call_timeout=30) as client:
         assert {shard.status for shard in client.shards()} == {spex.ShardStatus.READY}
