@@ -1,4 +1,4 @@
-"""The behaviour of one shard of Spex: plain methods, over a batch; no clock, process or message."""
+"""The behaviour of one shard of Spex, as methods that change a batch; without clocks, processes or messages."""
 
 from .checks import Checks
 from .core import Engine, EngineOptions

@@ -1,6 +1,6 @@
-"""The specifications that a shard knows: name → declaration and handler, kept in the store.
+"""The catalogue of a shard: the specifications that it knows, with their handlers, kept in the store.
 
-A specification is data here. User code is imported only when a handler of its own must run.
+A specification is plain data here. The application's code is imported only when a handler of its own must run.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Entry:
     """One specification of a shard.
 
     Attributes:
-        number: Stands for it in keys.
+        number: Identifies the specification in the keys of rows.
         stored: The specification as data.
-        digest: Changes with anything in it.
-        shipped: The bytes of a handler that a client has sent.
+        digest: The digest of everything in it.
+        shipped: The handler that a client has sent, as bytes; None: no client has since the shard started.
         judges_runs: Whether each instance's run is followed through the specification.
-        declaration: What it declares.
-        name: Its name.
+        declaration: The specification's declaration.
+        name: The specification's name.
     """
 
     number: int
@@ -52,27 +52,27 @@ class Entry:
 
     @property
     def lts_digest(self) -> bytes:
-        """Changes with what models are judged by."""
+        """The digest of the part that decides verdicts: the LTS and the equivalence."""
         if self._lts_digest is None:
             self._lts_digest = lts_digest(self.declaration)
         return self._lts_digest
 
     @property
     def runs(self) -> RunChecker:
-        """Follows runs through it."""
+        """Follows runs through the specification; made on first access."""
         if self._runs is None:
             self._runs = RunChecker(self.declaration.lts)
         return self._runs
 
     @property
     def outline(self) -> Outline:
-        """What it allows in each of its states, by name."""
+        """What the specification allows in each of its states, by name; made on first access."""
         if self._outline is None:
             self._outline = Outline(self.declaration)
         return self._outline
 
     def prunes_in(self, state: str | None) -> bool:
-        """Whether an idle instance may be pruned in `state`."""
+        """Return whether an idle instance may be pruned in `state`."""
         prunable = self.declaration.prunable_states
         if prunable is ALL:
             return True
@@ -82,11 +82,14 @@ class Entry:
 
     @property
     def waits_for_handler(self) -> bool:
-        """Whether its handler can only come from a client, and none has sent it since this shard started."""
+        """Whether the handler must be sent by a client, and no client has sent it since this shard started."""
         return self.stored.handler.kind == "shipped" and self.shipped is None and self._live() is None
 
     def handler(self) -> Handler:
-        """Return its handler, imported or unpacked at the first call."""
+        """Return the handler, imported or unpacked at the first call.
+
+        If that fails, the handler returned answers each error with a `HandlerError`.
+        """
         live = self._live()
         if live is not None:
             return live
@@ -95,7 +98,7 @@ class Entry:
         return self._handler
 
     def _live(self) -> Handler | None:
-        # The class itself, where the engine runs in the process that defines it, or where the shard has imported it.
+        # This process may have the class: the application's own process does, and a shard that has imported it.
         if self.stored.handler.kind == "default":
             return default_word
         cls = registered(self.name)
@@ -106,7 +109,10 @@ class Catalogue:
     """All specifications of one shard.
 
     Args:
-        batch: The batch that reads and changes go through.
+        batch: The shard's batch.
+
+    Raises:
+        StoreError: A row is damaged.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -121,7 +127,11 @@ class Catalogue:
         return self._by_name.get(name)
 
     def by_number(self, number: int) -> Entry:
-        """Return the entry that `number` stands for."""
+        """Return the entry with that number.
+
+        Raises:
+            StoreError: There is none, so the row that holds the number is damaged.
+        """
         try:
             return self._by_number[number]
         except KeyError:
@@ -129,10 +139,10 @@ class Catalogue:
             raise StoreError(text, row="an instance") from None
 
     def register(self, stored: StoredSpecification, shipped: bytes | None) -> tuple[Entry, Entry | None]:
-        """Take a specification as a client declares it; kept with the batch.
+        """Add or replace a specification that a client declares, in the batch.
 
         Returns:
-            The entry as it is now, and as it was (None: new).
+            The entry now, and the entry before (None: it is new; the same object: nothing has changed).
         """
         name, digest = stored.declaration.name, stored.digest()
         old = self._by_name.get(name)

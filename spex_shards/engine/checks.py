@@ -1,4 +1,4 @@
-"""Checks that are too long for a shard's loop: who asks for one is answered when it is done elsewhere."""
+"""Checks of large models, which would hold up a shard's loop: they are made as deferred work, outside the loop."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..checking.conformance import Verdict
 from ..runtime.service import Deferred
 
 LARGE: Final = 500
-"""A model and a specification with more transitions together are checked elsewhere, where there is an elsewhere."""
+"""If a model and its specification have more transitions than this together, the check is deferred where possible."""
 _MOST: Final = 10_000
 
 
 class Checks:
-    """Verdicts found elsewhere, the newest ten thousand.
+    """The verdicts of deferred checks, the newest ten thousand.
 
     Attributes:
-        elsewhere: Whether there is anybody who finds them; if not, nobody has to wait.
+        elsewhere: Whether checks can be deferred; if not, each check is made at once.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Checks:
         return verdict
 
     def found(self, key: bytes, verdict: Verdict) -> None:
-        """Take a verdict."""
+        """Remember the verdict of a deferred check."""
         if len(self._verdicts) >= _MOST:
             del self._verdicts[next(iter(self._verdicts))]
         self._verdicts[key] = verdict

@@ -1,4 +1,4 @@
-"""The engine: the behaviour of one shard. No pipe, process, frame or clock: time is an argument."""
+"""The engine: the behaviour of one shard. It knows no pipe, process or frame, and no clock: time is an argument."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ from .telling import told
 from .timers import Timers
 
 CONTEXT_HISTORY: Final = 100
-"""So many newest entries has the instance in an error's context."""
+"""The instance in an error's context has at most this many entries of its history, the newest ones."""
 PAGE_INSTANCES: Final = 256
+"""A page of instances has at most this many of them."""
 PAGE_ENTRIES: Final = 8192
-"""A page of instances ends after so many of them, or so many history entries or kilobytes of meta."""
+"""A page also ends when its history entries and kilobytes of meta together reach this number."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What an engine must know beside its store.
+    """The options of an engine.
 
     Attributes:
-        prune_interval_us: Microseconds between pruning passes, or None (only the pass at the start).
-        silent_before_us: Timeouts due before that time are done in silence; 0: none.
-        watch: Is told what the engine executes.
+        prune_interval_us: Microseconds between pruning passes; None: there is only the pass at the start.
+        silent_before_us: Timeouts due before that time are marked as reported, without a report; 0: none.
+        watch: Notes which handlers the engine calls, and the progress of long work.
     """
 
     prune_interval_us: int | None = None
@@ -63,15 +64,21 @@ class EngineOptions:
 
 
 class Engine:
-    """One shard: its instances, models, specifications and timers, over a batch.
+    """One shard: its instances, models, specifications and timers, in a batch.
 
-    Every method works in the batch; whoever calls it keeps that. Times are microseconds since the epoch. Methods that
-    observe return the handler's word: None, or the error that the caller is to get; what was observed is kept either
-    way. What a method raises has changed nothing once the batch was rolled back to the mark taken before it.
+    Every method changes the batch only; the caller commits it. Times are microseconds since the epoch. Methods that
+    observe return the answer of the error handler: None, or the error that the application's caller must get. The
+    observation is part of the batch either way. If a method raises, the caller must roll the batch back to a mark that
+    it took before the call; then nothing has changed.
 
     Attributes:
-        batch: The batch.
-        timers: What happens by itself.
+        batch: The shard's batch.
+        catalogue: The specifications.
+        timers: Timeouts, pruning, and work that is done in portions.
+        deviations_seen: How many deviations were observed since the start.
+
+    Raises:
+        StoreError: A row that must be read at the start is damaged.
     """
 
     def __init__(self, batch: Batch, source: ModelSource, options: EngineOptions, now: int) -> None:
@@ -88,11 +95,11 @@ class Engine:
 
     @property
     def checks(self) -> Checks:
-        """Where long checks wait, for whoever does them elsewhere."""
+        """The large checks, which may be deferred."""
         return self._models.checks
 
     def register(self, stored: StoredSpecification, shipped: bytes | None) -> None:
-        """Take a specification as a client declares it."""
+        """Add or replace a specification that a client declares; `shipped` is its handler, if the client sends it."""
         entry, old = self.catalogue.register(stored, shipped)
         if old is entry:
             self.timers.handler_declared(entry)
@@ -116,11 +123,12 @@ class Engine:
         now: int,
         caller: Call | None = None,
     ) -> SpexError | None:
-        """Make an instance and move it into its initial state.
+        """Create an instance and move it into its initial state; return the handler's answer.
 
         Raises:
-            ValueError: No initial state is known.
-            SpexError: It cannot be done at all (`DeserialisationFailed`, `StoreError`); no handler was asked.
+            ValueError: `initial_state` is None, and the specification has no initial state.
+            SpexError: The instance cannot be created (`DeserialisationFailed`, `StoreError`, or `SpecificationError`:
+                the specification is unknown). No handler was called.
         """
         entry = self._entry(name)
         state = entry.declaration.initial_state if initial_state is None else initial_state
@@ -139,10 +147,10 @@ class Engine:
     def transition(
         self, identifier: bytes, action: str, to_state: str, now: int, caller: Call | None = None
     ) -> SpexError | None:
-        """Observe that an instance went to `to_state` by `action`.
+        """Record that an instance went to `to_state` by `action`, and judge that; return the handler's answer.
 
         Raises:
-            SpexError: It cannot be done at all (`DeserialisationFailed`, `StoreError`); no handler was asked.
+            SpexError: The transition cannot be recorded (`DeserialisationFailed`, `StoreError`). No handler was called.
         """
         found = self._instances.find(identifier)
         if found is None:
@@ -154,22 +162,22 @@ class Engine:
         return self._observe(found, entry, model, action, to_state, now, caller)
 
     def mock_instance(self, name: str, identifier: bytes, meta: bytes | None, state: str, now: int) -> None:
-        """Put an instance into a state, with an empty history, over whatever was there."""
+        """Create an instance in a state, with an empty history; an existing one of that identifier is deleted."""
         entry = self._entry(name)
         self.delete_instance(identifier)
         self._instances.create(entry, identifier, meta, state, now)
 
     def delete_instance(self, identifier: bytes) -> None:
-        """Delete an instance, if it is there."""
+        """Delete an instance, if it exists."""
         found = self._instances.find(identifier)
         if found is not None:
             self._instances.remove(found)
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
-        """Delete the instances for which `predicate` is true; return how many.
+        """Delete the instances for which `predicate` is true; return how many there were.
 
         Raises:
-            PredicateError: The predicate raised; nothing was deleted.
+            PredicateError: The predicate raised, or returned an awaitable; nothing was deleted.
         """
         doomed = []
         for found in self._instances.walk(None, None):
@@ -192,7 +200,7 @@ class Engine:
         """Return an instance with up to `newest` entries of its history.
 
         Raises:
-            InstanceNotFound: There is none.
+            InstanceNotFound: There is no such instance.
         """
         found = self._instances.find(identifier)
         if found is None:
@@ -200,14 +208,28 @@ class Engine:
         return self._item(found, newest)
 
     def history(self, identifier: bytes, number: int, start: int, stop: int) -> list[Any] | None:
-        """Return entries ``start <= sequence < stop`` of an instance's history, or None when it is another by now."""
+        """Return entries ``start <= sequence < stop`` of an instance's history.
+
+        Returns:
+            The entries, oldest first; None if there is no such instance any more. The number tells it from a newer
+            instance of the same identifier.
+        """
         found = self._instances.find(identifier)
         if found is None or found.row.number != number:
             return None
         return self._instances.history(number, start, min(stop, found.row.seq + 1))
 
     def page(self, name: str | None, after: bytes | None, newest: int) -> tuple[list[Item], bytes | None]:
-        """Return the items of the instances behind the key `after`, and the key to go on with (None: that was all)."""
+        """Return a page of instances in key order.
+
+        Args:
+            name: The specification, or None for all.
+            after: The key after which the page begins; None: at the first instance.
+            newest: How many entries of each history.
+
+        Returns:
+            The instances, and the key after which the next page begins (None: this is the last page).
+        """
         specification = None
         if name is not None:
             entry = self.catalogue.get(name)
@@ -229,7 +251,7 @@ class Engine:
         return self._models.models()
 
     def deviations(self, name: str | None) -> list[Deviation]:
-        """Return the deviations counted on this shard."""
+        """Return the deviations counted on this shard, of one specification or of all (None)."""
         return self._models.deviations(name, self.catalogue.get)
 
     def _entry(self, name: str) -> Entry:
@@ -239,9 +261,11 @@ class Engine:
         return entry
 
     def _without_model(self, entry: Entry, identifier: bytes, caller: Call | None) -> Model | SpexError | None:
-        """Return a new model if the specification's handler accepts that there is none, else the handler's error.
+        """Call the handler because there is no model of a specification.
 
-        Where only runs are judged no model is needed: then it is None.
+        Returns:
+            A new empty model, if the handler accepts that there was none; else the handler's error. None: only runs are
+            judged, so no model is needed.
         """
         if entry.declaration.judge == "run":
             return None
@@ -277,16 +301,16 @@ class Engine:
         return word
 
     def _follow(self, found: Found, entry: Entry, action: str, target: str) -> tuple[Position, bool]:
-        """Return where an instance's run is after a step, and whether the specification allows the step."""
+        """Return the position of an instance's run after a step, and whether the specification allows the step."""
         if action == INITIALISATION:
             return entry.runs.start, True
         return entry.runs.follow(self._position(found, entry), action, target)
 
     def _position(self, found: Found, entry: Entry) -> Position:
-        """Return where an instance's run is.
+        """Return the position of an instance's run.
 
-        It stands in the instance's row, unless the specification has changed since, or runs were not judged before:
-        then the history is followed anew. A mocked instance starts in the specified state of its name.
+        The instance's row has it, unless the specification has changed since, or runs were not judged then. In that
+        case it is computed again from the history. A mocked instance starts in the specified state of the same name.
         """
         row, runs = found.row, entry.runs
         if row.run is not None and row.run.digest == entry.lts_digest and runs.holds(row.run.position):
@@ -297,7 +321,7 @@ class Engine:
             for _, action, state in self._instances.history(row.number, start, min(start + PAGE_ENTRIES, row.seq + 1)):
                 if action == INITIALISATION:
                     position = runs.start
-                elif position is None:  # it was mocked, and its history does not say in which state
+                elif position is None:  # a mocked instance: its history does not contain the state that it began in
                     return runs.named(row.state or "")
                 else:
                     position, _ = runs.follow(position, action, state)
@@ -306,7 +330,7 @@ class Engine:
     def _left_specification(
         self, found: Found, moved: Found, entry: Entry, transition: Transition, caller: Call | None
     ) -> SpexError | None:
-        """Ask the handler about a step that the specification does not allow, and count it."""
+        """Count a step that the specification does not allow, and return the handler's answer to the error."""
         instance, before = self._snapshot(moved, CONTEXT_HISTORY), self._position(found, entry)
         possible, allowed = entry.runs.states(before), entry.runs.allowed(before)
         error = DeviationFromSpecification(

@@ -1,4 +1,4 @@
-"""Asking a specification's handler for its word, whatever the handler does."""
+"""Calls the error handlers of specifications, and turns whatever they do into None or an error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ logger = logging.getLogger("spex_shards")
 
 
 def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | None:
-    """Return the handler's word: None accepts, an error goes to the caller.
+    """Call a handler and return its answer.
 
-    Anything else that comes out of the handler becomes a `HandlerError`.
+    Args:
+        handler: The handler.
+        error: The error that it is called with.
+        caller: The call that led to the error; None: a timer did.
+
+    Returns:
+        None if the handler accepts the error. The `SpexError` that it returned or raised. A `HandlerError` if it
+        returned or raised anything else.
     """
     try:
         word = in_handler(handler, error, caller)
@@ -32,7 +39,7 @@ def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | 
         return raised
     except BaseException as raised:
         if isinstance(raised, KeyboardInterrupt) and caller is not None and caller.is_here:
-            raise  # it is the application's own, who pressed Ctrl-C while the handler ran
+            raise  # the handler runs in the application's process, and its user pressed Ctrl-C
         return _failure(f"the error handler raised {words(raised)}", error, "".join(traceback.format_exception(raised)))
     if word is None or isinstance(word, SpexError):
         return word
@@ -44,19 +51,19 @@ def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | 
 
 
 def report(word: SpexError | None) -> None:
-    """Log a failure of a handler's that no caller is told of."""
+    """Log a handler's failure that no caller gets; do nothing for another answer."""
     if isinstance(word, HandlerError):
-        with suppress(Exception):  # a log filter of the user's may raise anything
+        with suppress(Exception):  # a log filter of the application may raise anything
             logger.error("%s", word, exc_info=word)
 
 
 def default_word(error: SpexError, _caller: Call | None) -> SpexError | None:
-    """Give the word of the default handler."""
+    """Return the answer of the default handler."""
     return default_handler(error)
 
 
 def unavailable(reference: HandlerReference, reason: str, remote: str | None = None) -> Handler:
-    """Return a handler that answers everything with the `HandlerError` that it cannot be had."""
+    """Return a handler that answers each error with a `HandlerError`, which says why the real one cannot be used."""
 
     def handler(error: SpexError, _caller: Call | None) -> SpexError:
         path = f"{reference.module}:{reference.qualname}"
@@ -66,7 +73,15 @@ def unavailable(reference: HandlerReference, reason: str, remote: str | None = N
 
 
 def resolve(reference: HandlerReference, shipped: bytes | None) -> Handler:
-    """Return the handler of a reference; one that cannot be had answers with `HandlerError`. May import user code."""
+    """Return the handler that a reference names; this may import the application's code.
+
+    Args:
+        reference: Names the handler.
+        shipped: The bytes of a handler that a client has sent.
+
+    Returns:
+        The handler; or, if it cannot be loaded, one that answers each error with a `HandlerError`.
+    """
     if reference.kind == "default":
         return default_word
     try:

@@ -1,4 +1,4 @@
-"""What all shards of a start have in common: the model files, what all stores have learned, and the options."""
+"""Creates the services of all shards from what they share: model files, the learned models of all stores, options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from .service import SpexService
 
 
 class SpexHost:
-    """Makes the service of each shard; read once, for all shards and all their restarts."""
+    """Creates the service of each shard, also after a restart, from what was read once.
+
+    Args:
+        source: The models.
+        options: The options.
+
+    Attributes:
+        warnings: Why malformed model files could not be read.
+    """
 
     def __init__(self, source: ModelSource, options: SpexOptions) -> None:
         self._source = source
@@ -41,10 +49,14 @@ class SpexHost:
 
 
 def prepare(plain: list[Any], stores: StoreReader) -> SpexHost:
-    """Read the model files once, and put them together with what is stored.
+    """Return the host, after reading the model files and the models in the stores of all shards.
+
+    Args:
+        plain: The options in plain form.
+        stores: Reads the stores.
 
     Raises:
-        ImplModelError: Two files for one specification, or the folder cannot be read.
+        ImplModelError: There are two files for one specification, or the folder cannot be read.
     """
     options = SpexOptions.of(plain)
     parts = stores(_read_part)

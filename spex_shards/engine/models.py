@@ -1,4 +1,13 @@
-"""The implementation models of a shard: what they know, what was accepted beside them, and judging what is new."""
+"""The implementation models of a shard: their transitions, the deviations accepted beside them, and judging new ones.
+
+# Guarantees:
+#
+# * A verdict depends on the model, the specification and the set of accepted deviations, and on nothing else. The
+#   digest `Model.judged` names all three. A stored verdict is used again only if its row has the same digest, so no
+#   verdict outlives what it was found with.
+# * Accepted deviations count only for the model and specification that they were accepted with (`Model.digest`). When
+#   either changes, none counts, because the handler might not accept them any more.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +34,15 @@ _HEADER: Final = u64(0)
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a shard is given at its start, read once for all shards and all their restarts.
+    """The models that a shard starts with; read once, for all shards and all their restarts.
 
     Attributes:
-        files: Models read from files, by specification.
-        malformed: Specifications whose file could not be read, with the error.
-        stored: Models united over the stores of all shards.
-        accepted: Deviations accepted on any shard: (specification, transition, digest of what they were judged with).
-        learning_mode: Whether every model learns, and missing ones are made unasked.
+        files: The models read from files, by specification.
+        malformed: The errors of model files that could not be read, by specification.
+        stored: For each specification, the union of the models in the stores of all shards.
+        accepted: The deviations accepted on any shard: specification, transition, and digest of the model and
+            specification that they were judged with.
+        learning_mode: Whether every model learns, and missing models are created without calling a handler.
     """
 
     files: Mapping[str, ImplModel] = field(default_factory=dict)
@@ -46,9 +56,18 @@ class ModelSource:
 class Model:
     """One model.
 
-    `number` and `size` say where its learned transitions are stored; number 0: nowhere yet. `digest` is of what it is
-    judged by (None: to be looked at anew), `together` the model with the accepted deviations, `judged` the digest of
-    all that a judgement depends on, `accepted_sum` its part of the accepted ones.
+    Attributes:
+        name: The specification's name.
+        transitions: Its transitions.
+        learning: Whether it is in learning mode.
+        number: Identifies it in the keys of rows; 0: nothing of it is stored yet.
+        size: How many learned transitions are stored.
+        digest: The digest of the model and its specification; None: it must be computed before the next judgement.
+        accepted: The accepted deviations.
+        checker: Judges deviations, and remembers verdicts; None: no deviation was judged yet.
+        together: The transitions of the model and the accepted deviations.
+        judged: The digest of everything that a verdict depends on.
+        accepted_sum: The part of `judged` that stands for the accepted deviations.
     """
 
     name: str
@@ -65,9 +84,18 @@ class Model:
 
 
 class DeviationRow(NamedTuple):
-    """A deviation as it is stored: the digests are of what it was judged with, the second one of all of that.
+    """A deviation as it is stored.
 
-    A row of before there was the second has none.
+    Attributes:
+        specification: The specification's name.
+        transition: The transition.
+        verdict: The verdict's value.
+        accepted: Whether it counts in later judgements.
+        times: How often it was observed.
+        first: When it was first observed, in microseconds since the epoch.
+        last: When it was last observed.
+        digest: The digest of the model and specification that it was judged with.
+        judged: The same with the accepted deviations; empty in rows of versions that did not store it.
     """
 
     specification: str
@@ -82,10 +110,10 @@ class DeviationRow(NamedTuple):
 
 
 def deviation_row(row: bytes) -> DeviationRow:
-    """Read a deviation's row.
+    """Return the deviation that a row holds.
 
     Raises:
-        StoreError: It is damaged.
+        StoreError: The row is damaged.
     """
     return DeviationRow(*records.unseal(row, "a deviation")[: len(DeviationRow._fields)])
 
@@ -96,7 +124,18 @@ class _Seen(NamedTuple):
 
 
 class ModelBook:
-    """All models and deviations of one shard, over a batch; in memory whole, on disk what was learned."""
+    """All models and deviations of one shard. All are in memory; the store has the learned transitions and deviations.
+
+    Args:
+        batch: The shard's batch.
+        source: The models to start with.
+
+    Attributes:
+        checks: The verdicts of large checks.
+
+    Raises:
+        StoreError: A row is damaged.
+    """
 
     def __init__(self, batch: Batch, source: ModelSource) -> None:
         self._batch = batch
@@ -112,10 +151,10 @@ class ModelBook:
             self._models[name] = self._unite(name, own.get(name))
 
     def get(self, name: str) -> Model | None:
-        """Return the model of a specification, or None.
+        """Return the model of a specification, or None; in learning mode a missing one is created.
 
         Raises:
-            DeserialisationFailed: Its file is malformed.
+            DeserialisationFailed: The model's file is malformed.
         """
         model = self._models.get(name)
         if model is not None and name not in self._source.malformed:
@@ -126,14 +165,14 @@ class ModelBook:
         return self.create(name) if model is None and self._source.learning_mode else model
 
     def create(self, name: str) -> Model:
-        """Make an empty model in learning mode; kept with the batch."""
+        """Create an empty model in learning mode, in the batch, and return it."""
         model = Model(name, set(), learning=True)
         self._batch.put_in(self._models, name, model)
         self._store_header(model)
         return model
 
     def learn(self, model: Model, transition: Transition) -> None:
-        """Add a transition to a learning model; kept with the batch."""
+        """Add a transition to a learning model, in the batch."""
         if transition in model.transitions:
             return
         if not model.number:
@@ -144,9 +183,12 @@ class ModelBook:
         self._batch.put("models", u32(model.number) + u64(model.size), records.seal(list(transition)))
 
     def judge(self, model: Model, entry: Entry, transition: Transition) -> Verdict:
-        """Return what the model, the accepted deviations and this one together are to the specification.
+        """Return the verdict on the model together with the accepted deviations and this one.
 
-        The answer is remembered until the specification, the model or the accepted set changes.
+        The verdict is remembered until the specification, the model or the accepted set changes.
+
+        Raises:
+            Deferred: The check is large, and must be made as deferred work first.
         """
         self._refresh(model, entry)
         seen = self._seen.get((model.name, transition))
@@ -170,11 +212,19 @@ class ModelBook:
 
     @staticmethod
     def standing(model: Model) -> Verdict | None:
-        """Return what the model was judged to be without a new transition, None if that was not asked for here."""
+        """Return the verdict on the model with its accepted deviations, or None if it is not known."""
         return None if model.checker is None else model.checker.known(model.together)
 
     def record(self, model: Model, transition: Transition, verdict: Verdict, now: int, *, passed: bool) -> None:
-        """Count a deviation; one that stays equivalent and was passed by the handler counts in later judgements."""
+        """Count a deviation, in the batch. It is accepted if the model stays equivalent and the handler passed it.
+
+        Args:
+            model: The model.
+            transition: The deviation.
+            verdict: The verdict on it.
+            now: The time.
+            passed: Whether the handler accepted it.
+        """
         accepts = passed and verdict is Verdict.EQUIVALENT
         key = (model.name, transition)
         seen = self._seen.get(key)
@@ -195,7 +245,7 @@ class ModelBook:
             self._accept(model, transition)
 
     def count_run(self, name: str, transition: Transition, now: int) -> None:
-        """Count a step that the specification does not allow where it was taken."""
+        """Count a step that the specification does not allow at its instance's position, in the batch."""
         seen = self._seen.get((name, transition))
         if seen is None:
             row = DeviationRow(name, list(transition), Verdict.VIOLATION.value, False, 1, now, now, b"")
@@ -216,7 +266,12 @@ class ModelBook:
         ]
 
     def deviations(self, name: str | None, entry_of: Callable[[str], Entry | None]) -> list[Deviation]:
-        """Return what was counted, of one specification or all."""
+        """Return the counted deviations of one specification or of all (None).
+
+        Args:
+            name: The specification's name.
+            entry_of: Finds a specification by its name.
+        """
         for model in self._models.values():
             entry = entry_of(model.name)
             if entry is not None:
@@ -238,7 +293,7 @@ class ModelBook:
         ]
 
     def _refresh(self, model: Model, entry: Entry) -> None:
-        # What was accepted holds for one model and one specification; with another of either it ends.
+        # Compute again what depends on the model and the specification, unless both are unchanged.
         if model.digest is not None:
             return
         digest = model.digest = xxhash.xxh3_128_digest(_model_digest(model) + entry.lts_digest)
@@ -251,7 +306,7 @@ class ModelBook:
         model.judged = _judged(digest, model.accepted_sum)
 
     def specification_changed(self, name: str) -> None:
-        """Have the next judgement start anew, since what the model is judged by is another now."""
+        """Forget cached verdicts and accepted deviations of a model: its specification has changed."""
         model = self._models.get(name)
         if model is not None:
             model.digest = None
@@ -295,7 +350,11 @@ class ModelBook:
 
 
 def stored_models(batch: Batch) -> dict[str, Model]:
-    """Return the models that a shard's store holds."""
+    """Return the models in a shard's store, by specification.
+
+    Raises:
+        StoreError: A row is damaged.
+    """
     found: dict[str, Model] = {}
     model: Any = None
     for key, row in batch.range("models", b""):
@@ -309,7 +368,11 @@ def stored_models(batch: Batch) -> dict[str, Model]:
 
 
 def stored_acceptances(batch: Batch) -> list[tuple[str, Transition, bytes]]:
-    """Return the accepted deviations that a shard's store holds, each with the digest of what it was judged with."""
+    """Return the accepted deviations in a shard's store: specification, transition, and digest as in `ModelSource`.
+
+    Raises:
+        StoreError: A row is damaged.
+    """
     rows = (deviation_row(row) for _, row in batch.range("deviations", b""))
     return [(row.specification, Transition._make(row.transition), row.digest) for row in rows if row.accepted]
 
@@ -324,7 +387,7 @@ def _judged(digest: bytes, accepted_sum: int) -> bytes:
 
 
 def _number_of(transition: Transition) -> int:
-    # The sum of these does not depend on the order, in which sets differ from run to run.
+    # These numbers are added up for a set: a sum does not depend on the set's order, which differs from run to run.
     return int.from_bytes(_digest_of(transition), "big")
 
 

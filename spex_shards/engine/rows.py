@@ -1,4 +1,4 @@
-"""The rows of instances: each observation changes a bounded number of them, however old the instance is."""
+"""The rows of instances. Each observation changes a bounded number of rows, however long the instance's history is."""
 
 from __future__ import annotations
 
@@ -17,34 +17,43 @@ from ..runtime.store.keys import u32, u64
 from .catalogue import Catalogue, Entry
 
 MAX_PLAIN_KEY: Final = 490
-"""Longer canonical bytes are found by a digest; LMDB's keys end at 511 bytes, and indexes put four in front."""
+"""The key of a longer identifier is a digest: LMDB's keys have at most 511 bytes, and indexes put four in front."""
 INLINE_HISTORY: Final = 64
-"""Up to so many entries go with their instance; longer histories are removed in portions."""
+"""A history of up to this many entries is removed together with its instance; longer ones are removed in portions."""
 NUMBERS_AT_ONCE: Final = 1024
 MOST_CACHED: Final = 8192
-"""Rows of instances kept in memory as they were last read or written: this process alone writes them."""
+"""How many instances' rows are cached in memory. No other process writes them, so they are never stale."""
 INSTANCE_VERSION: Final = 1
 WITH_RUN: Final = 2
-"""The version of a row that says where the instance's run is; all others are as earlier versions write them."""
+"""The version of a row with the position of the instance's run. Rows without one have the form of earlier versions."""
 _PLAIN, _DIGEST = b"\x00", b"\x01"
 _US: Final = timedelta(microseconds=1)
 
 
 class RunRow(NamedTuple):
-    """The position of a run, and the digest of the specification that it is a position of."""
+    """The position of a run, and the digest of the specification through which it was followed."""
 
     digest: bytes
     position: Position
 
 
 class InstanceRow(NamedTuple):
-    """The small row that each transition of an instance rewrites; its history and meta lie elsewhere.
+    """The small row that each transition of an instance rewrites; its history and meta are in other rows.
 
-    `number` names the instance's history and is never used twice; `seq` is the number of entries; `last` the
-    newest entry's time; `deadline` and `prune` the due times that stand in the indexes, or None; `reported` whether
-    the newest entry's timeout was reported; `identifier` the canonical bytes where the key is a digest; `run` where
-    the instance's run is in its specification, or None where runs are not judged.
     Times are microseconds since the epoch.
+
+    Attributes:
+        version: The form of the row.
+        specification: The number of its specification.
+        number: Identifies the instance's history; never used for another instance.
+        seq: The number of entries in its history.
+        last: The time of the newest entry.
+        deadline: When its transition timeout is due, as in the index of deadlines; None: it has none.
+        prune: When it may be pruned, as in the index of prunable instances; None: it has no such time.
+        reported: Whether the timeout of the newest entry was reported.
+        state: Its current state.
+        identifier: The canonical bytes of its identifier, if the key is only a digest of them.
+        run: The position of its run; None: runs are not judged.
     """
 
     version: int
@@ -61,7 +70,11 @@ class InstanceRow(NamedTuple):
 
 
 def instance_row(row: bytes) -> InstanceRow:
-    """Read an instance's row."""
+    """Return the instance that a row holds.
+
+    Raises:
+        StoreError: The row is damaged.
+    """
     values = records.unseal(row, "an instance")
     if type(values) is not list or (len(values), values[0]) not in ((10, INSTANCE_VERSION), (11, WITH_RUN)):
         raise StoreError("a damaged row: an instance of an unknown form", row="an instance")
@@ -103,7 +116,16 @@ def identifier_bytes(found: Found) -> bytes:
 
 
 class Instances:
-    """The instances of one shard, over a batch."""
+    """The instances of one shard.
+
+    Args:
+        batch: The shard's batch.
+        catalogue: The shard's specifications.
+
+    Attributes:
+        garbage: Whether histories of removed instances are left to delete.
+        earliest: The earliest due time of an index, by its table's name.
+    """
 
     def __init__(self, batch: Batch, catalogue: Catalogue) -> None:
         self._batch = batch
@@ -116,7 +138,11 @@ class Instances:
         self.look_for_earliest("deadlines")
 
     def find(self, identifier: bytes) -> Found | None:
-        """Return the instance of canonical bytes, or None."""
+        """Return the instance with an identifier, given as canonical bytes, or None.
+
+        Raises:
+            StoreError: The row is damaged, or belongs to another identifier with the same digest.
+        """
         key = _PLAIN + identifier if len(identifier) <= MAX_PLAIN_KEY else key_of(identifier)
         found = self._cache.get(key) or self.at(key)
         if found is not None and found.row.identifier is not None and found.row.identifier != identifier:
@@ -124,7 +150,7 @@ class Instances:
         return found
 
     def at(self, key: bytes) -> Found | None:
-        """Return the instance of a key, or None."""
+        """Return the instance with a key, or None."""
         found = self._cache.get(key)
         if found is None:
             row = self._batch.get("instances", key)
@@ -136,7 +162,7 @@ class Instances:
         return found
 
     def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
-        """Make a new instance without history, in `state`."""
+        """Create an instance without history, in `state`, and return it."""
         key = key_of(identifier)
         number = self._number()
         kept = identifier if key[:1] == _DIGEST else None
@@ -148,18 +174,21 @@ class Instances:
         return found
 
     def reserve(self) -> int:
-        """Return a number for an instance, which is never used for another."""
+        """Return a number for a new instance, which no other instance gets."""
         return self._number()
 
     def adopt(self, found: Found, entry: Entry, number: int, meta: bytes | None, *, parked: bool) -> Found:
-        """Take over an instance of another shard as it is, but for its number here; its history lies here already.
+        """Copy an instance from another shard, unchanged but for its numbers; its history must be copied already.
 
         Args:
-            found: Its key and row there.
-            entry: Its specification here.
-            number: Its number here, reserved.
-            meta: The row of its meta there, or None.
+            found: Its key and row on the other shard.
+            entry: Its specification on this shard.
+            number: Its number on this shard, from `reserve`.
+            meta: The row of its meta on the other shard, or None.
             parked: Whether its timeout waits for a handler.
+
+        Returns:
+            The instance on this shard.
         """
         row = found.row._replace(specification=entry.number, number=number)
         self._batch.put("by_spec", u32(entry.number) + found.key, b"")
@@ -176,15 +205,18 @@ class Instances:
     def append(
         self, found: Found, entry: Entry, action: str, target: str, now: int, run: RunRow | None = None
     ) -> Found:
-        """Move an instance: add an entry to its history, and compute its due times anew.
+        """Move an instance: add an entry to its history, and compute its due times again.
 
         Args:
             found: The instance.
             entry: Its specification.
             action: The action.
             target: The state that it is in now.
-            now: The time; the entry's is not before that of the entry before.
-            run: Where its run is now, if runs are judged.
+            now: The time. The new entry gets at least the time of the previous one.
+            run: The position of its run now, if runs are judged.
+
+        Returns:
+            The instance as it is now.
         """
         key, row = found
         version, specification, number, seq, last, deadline, prune, _, _, kept, _ = row
@@ -199,7 +231,7 @@ class Instances:
         return self._put(key, moved)
 
     def settle(self, found: Found, entry: Entry) -> None:
-        """Compute an instance's due times anew, after its specification's options changed."""
+        """Compute an instance's due times again, because its specification's options have changed."""
         row = found.row
         timeout = entry.declaration.transition_timeout
         deadline = None if row.reported or not row.seq else _due(row.last, timeout)
@@ -209,12 +241,12 @@ class Instances:
             self._put(found.key, row)
 
     def close_deadline(self, found: Found, entry: Entry, *, reported: bool) -> None:
-        """Take an instance's deadline away: it is done."""
+        """Remove an instance's deadline, because it has passed; `reported` says whether its timeout was reported."""
         row = self._set_deadline(found.key, found.row._replace(reported=reported), entry, None)
         self._put(found.key, row)
 
     def remove(self, found: Found) -> None:
-        """Remove an instance with everything that is its own."""
+        """Remove an instance with all its rows. A long history is only marked as garbage, and removed in portions."""
         row, batch = found.row, self._batch
         entry = self._catalogue.by_number(row.specification)
         self._set_deadline(found.key, row, entry, None)
@@ -231,7 +263,7 @@ class Instances:
                 batch.delete("history", u64(row.number) + u64(seq))
 
     def remove_garbage(self, most: int) -> None:
-        """Remove up to `most` entries of dead histories; `garbage` says whether more may be left."""
+        """Delete up to `most` entries of a removed instance's history; `garbage` then says whether more may be left."""
         first = self._batch.first("garbage")
         self.garbage = first is not None
         if first is None:
@@ -263,7 +295,15 @@ class Instances:
         )
 
     def walk(self, specification: int | None, after: bytes | None) -> Iterator[Found]:
-        """Iterate over the instances behind the key `after`, in key order; the batch must not change meanwhile."""
+        """Iterate over the instances after the key `after`, in key order; the batch must not change meanwhile.
+
+        Args:
+            specification: The number of their specification, or None for all instances.
+            after: The key; None: begin at the first.
+
+        Raises:
+            StoreError: A row is damaged.
+        """
         start = b"" if after is None else after + b"\x00"
         if specification is None:
             for key, row in self._batch.range("instances", start):
@@ -276,14 +316,14 @@ class Instances:
             yield found
 
     def keys(self, specification: int, after: bytes | None) -> Iterator[bytes]:
-        """Iterate over the keys of a specification's instances behind the key `after`, in order; as `walk`."""
+        """Iterate over the keys of a specification's instances after the key `after`, in order; see `walk`."""
         prefix = u32(specification)
         start = b"" if after is None else after + b"\x00"
         for key, _ in self._batch.range("by_spec", prefix + start, u32(specification + 1)):
             yield key[4:]
 
     def look_for_earliest(self, table: str) -> None:
-        """Find the earliest due time of an index."""
+        """Read the earliest due time of an index into `earliest`."""
         first = self._batch.first(table)
         self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
 
@@ -299,12 +339,12 @@ class Instances:
             del self._cache[key]
 
     def _number(self) -> int:
-        # Numbers are taken from the store by the thousand; those left over at a restart are never used.
+        # Numbers are reserved in the store by the thousand. Those that are left at a restart are never used.
         if self._next_number >= self._numbers_end:
             stored = self._batch.get("layout", b"next instance")
             start = 1 if stored is None else int.from_bytes(stored, "big")
             self._batch.put("layout", b"next instance", u64(start + NUMBERS_AT_ONCE))
-            # With the range goes what was taken from it: no number is used twice.
+            # If this reservation is undone, the numbers must be forgotten too: the next one reserves them again.
             self._batch.on_undo(self._forget_numbers)
             self._next_number, self._numbers_end = start, start + NUMBERS_AT_ONCE
         self._next_number += 1

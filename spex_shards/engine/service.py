@@ -1,4 +1,4 @@
-"""Spex as a service of a shard: each operation, from its plain arguments to its plain answer."""
+"""Spex as a service of a shard: maps each operation to the engine's method, and plain values to its types and back."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .core import Engine
 
 
 class SpexService:
-    """What runs on each shard of Spex.
+    """The service of each shard of Spex.
 
     Args:
-        engine: Carries it out.
+        engine: Carries out the operations.
     """
 
     next_due: Callable[[], int | None]
-    """Return when `tick` has something to do: a time (0: at once), or None."""
+    """Returns when `tick` has work: microseconds since the epoch (0: at once), or None if there is none."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -47,7 +47,7 @@ class SpexService:
 
     @property
     def held(self) -> bool:
-        """Whether no timeouts are reported for the time being: nobody takes the reports."""
+        """Whether timeouts must wait, because the outbox for their log records is full."""
         return self.engine.timers.held
 
     @held.setter
@@ -56,7 +56,7 @@ class SpexService:
 
     @property
     def defers(self) -> bool:
-        """Whether long checks are made elsewhere."""
+        """Whether large checks raise `Deferred`."""
         return self.engine.checks.elsewhere
 
     @defers.setter
@@ -64,10 +64,11 @@ class SpexService:
         self.engine.checks.elsewhere = defers
 
     def declare(self, arguments: list[Any]) -> None:
-        """Take a specification as a client declares it.
+        """Register a specification that a client declares.
 
         Raises:
-            ValueError: It is malformed.
+            ValueError: The declaration is malformed.
+            StoreError: It cannot be stored.
         """
         try:
             ops.check_declaration(arguments)
@@ -77,15 +78,15 @@ class SpexService:
         self.engine.register(stored, arguments[1])
 
     def done(self, key: bytes, result: str) -> None:
-        """Take the verdict of a long check."""
+        """Remember the verdict of a deferred check."""
         self.engine.checks.found(key, Verdict(result))
 
     def tick(self, now: int) -> None:
-        """Do a portion of what is due."""
+        """Do a portion of the work that is due."""
         self.engine.timers.tick(now)
 
     def stats(self) -> dict[str, Any]:
-        """Return what was seen since the start."""
+        """Return how many deviations and timeouts there were since the start."""
         return {"deviations": self.engine.deviations_seen, "timeouts": self.engine.timers.timeouts_seen}
 
     # ------------------------------------------------------------------ operations
@@ -101,11 +102,11 @@ class SpexService:
     def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
         self.engine.mock_instance(name, identifier, meta, state, call.now)
 
-    def _delete(self, identifier: bytes, *, call: Call) -> None:  # noqa: ARG002 - every operation has it
+    def _delete(self, identifier: bytes, *, call: Call) -> None:  # noqa: ARG002 - each operation's function takes it
         self.engine.delete_instance(identifier)
 
     def _delete_where(self, predicate: Any, *, call: Call) -> int:  # noqa: ARG002
-        # In the calling process it need not be sent, and comes as it is.
+        # A manager in the same process passes the function itself, not its bytes.
         return self.engine.delete_instances(unship(predicate) if type(predicate) is bytes else predicate)
 
     def _get(self, identifier: bytes, newest: int, *, call: Call) -> Item:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""A deviation in sentences: what was observed, whether it is specified, what the verdict means, and what to do."""
+"""Describes a deviation in sentences: the observation, whether it is specified, what the verdict means, what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _ADVICE: Final = {
 
 
 class Outline:
-    """What a specification allows in each of its states, by name; made once, since specifications may be large.
+    """What a specification allows in each of its states, by name. Make it once: specifications may be large.
+
+    Args:
+        declaration: The specification.
 
     Attributes:
         declaration: The specification.
@@ -43,19 +46,19 @@ class Outline:
             self._after[str(source)].setdefault(action, []).append(target)
 
     def has(self, state: str) -> bool:
-        """Return whether one of its states is called so."""
+        """Return whether the specification has a state of that name."""
         return state in self._after
 
     def targets(self, state: str, action: str) -> list[str]:
-        """Return where an action leads from a state."""
+        """Return the states that an action leads to from a state."""
         return self._after[state].get(action, [])
 
     def allowed(self, state: str) -> list[str]:
-        """Return the actions that are possible in a state, silent steps before them allowed."""
+        """Return the actions that are possible in a state, also after silent steps unless the equivalence is strong."""
         strong = self.declaration.equivalence == "strong"
         near = {state: None}
         todo = [] if strong else [state]
-        for here in todo:  # grows while it is gone through
+        for here in todo:  # grows while the loop runs
             new = [target for target in self.targets(here, INTERNAL) if target not in near]
             near.update(dict.fromkeys(new))
             todo += new
@@ -70,14 +73,14 @@ class Outline:
 
 
 def told(instance: str, outline: Outline, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
-    """Say what a deviation is.
+    """Return the description of a deviation.
 
     Args:
         instance: The instance's identifier as text.
-        outline: Its specification.
-        transition: What it did, which the model does not know.
-        verdict: What the model is with it.
-        before: What the model is without it, None if that is not known.
+        outline: The instance's specification.
+        transition: The transition that the model does not have.
+        verdict: The verdict on the model with that transition.
+        before: The verdict on the model without it; None if that is not known.
     """
     source, action, target = transition
     if source is None:
@@ -92,7 +95,10 @@ def told(instance: str, outline: Outline, transition: Transition, verdict: Verdi
 
 
 def _standing(outline: Outline, transition: Transition, verdict: Verdict, before: Verdict | None) -> str:
-    """Say whether a step is specified: by the names of its states if the specification has them, or by the verdict."""
+    """Return whether a step is specified, as a sentence.
+
+    The names of its states decide, if the specification has them; else the verdicts do.
+    """
     source, action, target = transition
     if source is None:
         return _start(outline.declaration, target)

@@ -1,4 +1,4 @@
-"""What happens by itself: timeouts, pruning, and work that is done in portions. Time is an argument."""
+"""Work that becomes due: timeouts, pruning, and long changes that are made in portions. Time is an argument."""
 
 from __future__ import annotations
 
@@ -18,17 +18,28 @@ from .catalogue import Catalogue, Entry
 from .rows import Found, Instances
 
 PORTION: Final = 256
-"""So many instances a tick takes at most, so that requests have their turn."""
+"""How many instances one tick treats at most: bounded, so that requests do not wait long."""
 GARBAGE_PORTION: Final = 4096
 CONTEXT_HISTORY: Final = 100
 logger = logging.getLogger("spex_shards")
 
 
 class Timers:
-    """The timers of one shard, over a batch. They are rows: what was due while no one ran is due still.
+    """The timers of one shard. They are rows, so what became due while no process ran is still due at the next start.
+
+    Args:
+        batch: The shard's batch.
+        catalogue: The shard's specifications.
+        instances: The shard's instances.
+        snapshot: Returns an instance with a number of its newest history entries.
+        prune_interval: Microseconds between pruning passes; None: there is only the pass at the start.
+        silent_before: Timeouts due before that time are marked as reported, without a report; 0: none.
+        watch: Notes which handler is called, and refuses those that have killed too many workers.
+        now: The time.
 
     Attributes:
-        held: Whether no timeouts are reported for the time being: nobody takes the reports.
+        timeouts_seen: How many timeouts were reported since the start.
+        held: Whether timeouts must wait, because the outbox for their log records is full.
     """
 
     def __init__(
@@ -56,18 +67,18 @@ class Timers:
         self.held = False
 
     def next_due(self) -> int | None:
-        """Return when the next tick is due: 0 for at once, a time, or None."""
+        """Return when the next tick is due: microseconds since the epoch (0: at once), or None if never."""
         if self._settling or self._instances.garbage or self._pruning_until is not None:
             return 0
         deadline = None if self.held else self._instances.earliest["deadlines"]
         if deadline is None:
             return self._next_prune
-        # Strictly later than the due time: a timeout is a time that has passed.
+        # One microsecond later: a timeout is reported after its time has passed.
         return deadline + 1 if self._next_prune is None else min(deadline + 1, self._next_prune)
 
     def tick(self, now: int) -> int | None:
-        """Do a bounded portion of what is due; return when the next is."""
-        # Before the portion's changes, and so undone after all of them.
+        """Do a bounded portion of the work that is due; return when the next tick is due, as `next_due`."""
+        # Registered before the portion's changes, and so called after all of them are undone.
         self._batch.on_undo(lambda: self._instances.look_for_earliest("deadlines"))
         self._batch.restores(self, "_settling", "_next_prune", "_pruning_until", "timeouts_seen")
         self._batch.restores(self._instances, "garbage")
@@ -83,7 +94,10 @@ class Timers:
         return self.next_due()
 
     def specification_changed(self, entry: Entry, old: Entry | None) -> None:
-        """Have what depends on a specification's options or handler computed anew."""
+        """Make due, if a specification's options have changed, that its instances' due times are computed again.
+
+        Timeouts that waited for its handler become due as well, if it is there now.
+        """
         d = entry.declaration
         was = None if old is None else old.declaration
         if was is not None and _timing(d) != _timing(was):
@@ -92,7 +106,7 @@ class Timers:
         self.handler_declared(entry)
 
     def handler_declared(self, entry: Entry) -> None:
-        """Have the timeouts due that waited for a specification's handler, if it is there now."""
+        """Make the timeouts due that waited for a specification's handler, if it is there now."""
         if not entry.waits_for_handler:
             self._unpark(entry)
 
@@ -118,9 +132,10 @@ class Timers:
         self._instances.settle(found, entry)
 
     def _alone(self, what: str, step: Callable[[], None]) -> bool:
-        """Do what concerns one instance; when its rows are damaged, undo that alone, log it, and return False.
+        """Do a step that concerns one instance; return False if its rows are damaged.
 
-        A store that cannot be read is no matter of one instance: its error ends the portion.
+        Only this step is undone then, and an error is logged, so that the other instances of the portion are treated.
+        A store that cannot be read affects all instances, so its error is raised.
         """
         mark = self._batch.mark()
         try:
@@ -141,7 +156,7 @@ class Timers:
         self._instances.look_for_earliest("deadlines")
 
     def _portion(self, rows: Iterator[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        # What the shard has died with is done alone, when all before it is kept.
+        # A suspect gets a portion of its own, so that everything before it is committed if it kills the worker again.
         portion = list(islice(rows, PORTION))
         place = next((place for place, (key, _) in enumerate(portion) if self._watch.deaths(key)), len(portion))
         return portion[: max(1, place)]

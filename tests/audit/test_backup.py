@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
 from spex_shards.runtime.data_dir import COPYING, DataDir, Layout, start_time
+from spex_shards.runtime.store.checkpoint import CHECKPOINT
 from spex_shards.runtime.store.copying import copy_shard
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.lmdb_store import LmdbStore
-from spex_shards.runtime.store.logged_store import CHECKPOINT, Due, LoggedStore
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
 from spex_shards.runtime.store.recovery import recover
 from spex_shards.runtime.store.view import StoreView
 from tests.audit.test_verify import run

@@ -331,7 +331,7 @@ class LocalShard:
             failure = error
         finally:
             tenure.turn.give()
-        self._complain(f"what is due could not be done: {failure}")
+        self._complain(f"due work failed, and will be tried again: {failure}")
         return _RETRY_AFTER
 
     def _tick_inside(self, tenure: Tenure, now: int) -> float:

@@ -1,4 +1,4 @@
-"""Where a shard keeps its rows: a port (get, range, apply at once), its adapters, and the batch over it."""
+"""The store of a shard's rows: a port (get, range, atomic apply), its adapters, and the batch over it."""
 
 from .batch import Batch
 from .memory import MemoryStore

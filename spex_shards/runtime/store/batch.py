@@ -1,4 +1,4 @@
-"""A batch: changes gathered in memory over a store's view, kept all at once or not at all."""
+"""A batch: changes that are collected in memory, and committed to the store together or not at all."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ _Value = TypeVar("_Value")
 
 
 class _Detached:
-    """In a store's place: every use of it is a `StoreError`."""
+    """Replaces the store of a detached batch: every use raises a `StoreError`."""
 
     def __getattr__(self, name: str) -> Any:
         raise StoreError("the batch was left behind by a call that interrupted it")
 
 
 class Batch:
-    """An overlay over a store.
+    """Uncommitted changes over a store.
 
-    Reads see the changes gathered so far; nothing touches the disk before `commit`. `mark` and `rollback` undo the
-    changes of one request within the batch. Whoever keeps state in memory changes it by `put_in` and `add_to`, or says
-    `restores` first, and is rolled back together with the rows; `on_undo` is for what these cannot say.
+    Reads see the changes; nothing is written before `commit`. `mark` and `rollback` undo the changes of one request
+    within the batch. Objects in memory can be rolled back together with the rows, if they are changed by `put_in` or
+    `add_to`, or if `restores` is called before the change. `on_undo` is for any other change.
+
+    Args:
+        store: The store.
 
     Attributes:
-        dirty: Whether there is anything to keep.
-        on_rollback: Called before anything is rolled back; for a cache of rows, to be emptied.
+        dirty: Whether there are changes to commit.
+        on_rollback: Called before any rollback; a cache of rows empties itself then.
     """
 
     def __init__(self, store: Store) -> None:
@@ -42,7 +45,7 @@ class Batch:
         self.on_rollback: Callable[[], None] | None = None
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """Return the value of `key` as of now, or None."""
+        """Return the value of `key`, with the batch's changes, or None."""
         changes = self._changes.get(table)
         if changes is not None:
             value: bytes | None = changes.get(key, _MISSING)
@@ -61,13 +64,13 @@ class Batch:
         self.dirty = True
 
     def delete(self, table: str, key: bytes) -> None:
-        """Delete `key`, if it is there."""
+        """Delete `key`, if it exists."""
         self.put(table, key, None)
 
     def range(
         self, table: str, start: bytes, stop: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over ``start <= key < stop`` in key order (or the reverse), changes merged in.
+        """Iterate over the rows ``start <= key < stop`` in key order (or the reverse), with the batch's changes.
 
         The table must not be changed while the iterator is in use.
         """
@@ -84,15 +87,18 @@ class Batch:
         return next(iter(self.range(table, start, stop)), None)
 
     def detach(self) -> None:
-        """Have nothing read or kept any more, whoever is in the middle of what: another batch goes on."""
+        """Disconnect the batch from its store, from any thread: a call that still uses it gets a `StoreError`.
+
+        Another batch continues on the store. A cut-off call must neither read nor write there any more.
+        """
         self._store = _Detached()
 
     def on_undo(self, undo: Callable[[], None]) -> None:
-        """Have `undo` called when the changes made since here are rolled back."""
+        """Call `undo` if a rollback reaches this point; the changes made after it are undone before that."""
         self._undo.append(undo)
 
     def restores(self, target: object, *names: str) -> None:
-        """Have attributes of `target` get back, with a rollback to before, the values that they have now."""
+        """Give attributes of `target` their present values back if a rollback reaches this point."""
         before = [(name, getattr(target, name)) for name in names]
 
         def restore() -> None:
@@ -102,17 +108,17 @@ class Batch:
         self._undo.append(restore)
 
     def put_in(self, mapping: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-        """Set a key of a dict in memory, until a rollback to before."""
+        """Set a key of a dict in memory; a rollback restores the dict."""
         self._undo.append((mapping, key, mapping.get(key, _MISSING)))
         mapping[key] = value
 
     def add_to(self, items: set[_Key], item: _Key) -> None:
-        """Add an item that a set in memory does not have, until a rollback to before."""
+        """Add an item to a set in memory that does not have it; a rollback removes it."""
         self._undo.append(partial(items.discard, item))
         items.add(item)
 
     def mark(self) -> int:
-        """Return a place to roll back to."""
+        """Return the present point in the batch, for `rollback`."""
         return len(self._undo)
 
     def rollback(self, mark: int = 0) -> None:
@@ -134,10 +140,10 @@ class Batch:
             self.dirty = False
 
     def commit(self) -> None:
-        """Keep all changes at once, and start anew.
+        """Commit all changes at once; the batch is empty then.
 
         Raises:
-            StoreError: Nothing was kept; everything was rolled back.
+            StoreError: Nothing was committed; all changes were rolled back.
         """
         try:
             if self.dirty:

@@ -1,35 +1,38 @@
-"""Writing what a log holds into the store under it: in a helper process, or at once."""
+"""Writes checkpoints: the changes in a log go into the store under it, by a helper process or by the caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ...errors import StoreError
 from ..system.helper_process import HelperFailed, HelperProcess
 from .lmdb_store import LmdbStore
 from .port import Changes, Store
 
+CHECKPOINT: Final = b"checkpoint"
+"""The key, in the base store's table `layout`, of the sequence of the newest batch that the base store holds."""
+
 
 class NoHelper(StoreError):
-    """No process is to be had that would write a checkpoint."""
+    """No helper process could be forked to write a checkpoint."""
 
 
 class Checkpointer(Protocol):
-    """Puts changes into a store, in one synced transaction."""
+    """Writes changes into a store, in one synced transaction."""
 
     def start(self, changes: Changes) -> None:
-        """Begin.
+        """Begin to write. The changes must stay as they are until it has ended.
 
         Raises:
-            StoreError: It cannot be done now.
+            StoreError: The checkpoint cannot be started.
         """
 
     def ended(self, wait: float = 0) -> bool:
-        """Whether what was begun has ended well, looking for up to `wait` seconds.
+        """Return whether everything is written, after waiting up to `wait` seconds for it.
 
         Raises:
-            StoreError: It has failed; nothing was written.
+            StoreError: Writing failed; nothing was written.
         """
 
 
@@ -40,20 +43,20 @@ class DirectCheckpoint:
         self._store = store
 
     def start(self, changes: Changes) -> None:
-        """Write."""
+        """Write the changes before returning."""
         self._store.apply(changes)
 
     def ended(self, wait: float = 0) -> bool:  # noqa: ARG002 - it has ended before this is asked
-        """Return True."""
+        """Return True: `start` has written everything."""
         return True
 
 
 class ForkedCheckpoint:
-    """Writes in a helper process, so that the loop goes on meanwhile.
+    """Writes in a helper process, so that the worker's loop continues meanwhile.
 
     Args:
-        store: The store that is open here; the helper opens the environment anew.
-        keep: Descriptors that the helper keeps (the lock).
+        store: The store, open in this process; the helper opens the environment again.
+        keep: Descriptors that the helper does not close (the lock of the data directory).
     """
 
     def __init__(self, store: LmdbStore, keep: Iterable[int] = ()) -> None:
@@ -61,7 +64,13 @@ class ForkedCheckpoint:
         self._helper = HelperProcess(keep)
 
     def start(self, changes: Changes) -> None:
-        """Fork the helper."""
+        """Fork a helper process that writes the changes.
+
+        Raises:
+            NoHelper: It could not be forked.
+        """
+        # No reading view may be open across the fork. When the child closes the inherited environment, it frees the
+        # view's entry in the table of readers; the helper would then reuse pages that the view still reads.
         self._store.release()
 
         def write(close_inherited: Callable[[], None]) -> str:
@@ -78,7 +87,7 @@ class ForkedCheckpoint:
             raise NoHelper(f"a checkpoint could not be begun: {error}") from error
 
     def ended(self, wait: float = 0) -> bool:
-        """Whether the helper has ended."""
+        """Return whether the helper process has written everything; see `Checkpointer.ended`."""
         try:
             return self._helper.ended(wait) is not None
         except HelperFailed as error:
@@ -86,9 +95,16 @@ class ForkedCheckpoint:
 
 
 def together(*changes: Changes) -> dict[str, dict[bytes, Any]]:
-    """Return changes put over one another, the last uppermost."""
+    """Return the union of several changes; for a key that several change, the last one counts."""
     united: dict[str, dict[bytes, Any]] = {}
     for one in changes:
         for table, rows in one.items():
             united.setdefault(table, {}).update(rows)
     return united
+
+
+def checkpoint_of(base: Store) -> int:
+    """Return the sequence of the newest batch that a base store holds; 0 if it has none."""
+    row = base.get("layout", CHECKPOINT)
+    base.release()
+    return 0 if row is None else int.from_bytes(row, "big")

@@ -1,4 +1,4 @@
-"""A copy of a shard's store and log that is of one moment, taken beside the process that writes them."""
+"""Makes a consistent copy of a shard's store and log while another process writes to them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ _LOOK_EVERY: Final = 0.1
 
 
 def copy_shard(source: Path, target: Path, progress: Callable[[int], None] = lambda _: None) -> int:
-    """Copy a shard's folder as it is at some moment after the call, on the disk when it returns.
+    """Copy a shard's folder, with its content at some moment after the call; the copy is synced to the disk.
 
-    The log is read first and the environment copied then, so that what the log still had when it was read is in one of
-    the two. The log's files are reused meanwhile, though: where they do not fit together, it is all done again.
+    The log is copied before the environment. A checkpoint in between moves batches from the log to the environment, so
+    each batch is in one of the two copies; in the other order it could be in neither. But the worker also reuses the
+    log's files. If the copied files do not fit together, everything is copied again.
 
     Args:
-        source: The shard's folder; its worker may be running, and its environment must not be open in this process.
-        target: The folder to make.
-        progress: Called with the bytes of the environment that are copied by now.
+        source: The shard's folder. Its worker may be running; its environment must not be open in this process.
+        target: The folder to create.
+        progress: Called now and then with the number of bytes of the environment that are copied.
 
     Returns:
         The sequence of the newest batch in the copy.
@@ -59,10 +60,10 @@ def copy_shard(source: Path, target: Path, progress: Callable[[int], None] = lam
 
 
 def sync_files(folder: Path) -> None:
-    """Have all files of a folder private, and on the disk with their names.
+    """Make all files of a folder private to the user, and sync them and their names to the disk.
 
     Raises:
-        OSError: It could not be done.
+        OSError: A file could not be changed or synced.
     """
     for path in folder.iterdir():
         if path.is_file():
@@ -81,7 +82,7 @@ def _copy_log(source: Path, target: Path) -> None:
         try:
             contents = {name: files.read(name) for name in files.names()}
             break
-        except FileNotFoundError:  # it was closed meanwhile, and everything is in the environment
+        except FileNotFoundError:  # the store was closed meanwhile, which moved everything to the environment
             continue
     else:
         raise DataDirError(f"the log cannot be read: its files come and go: {source}", path=str(source))
@@ -105,7 +106,7 @@ def _copy_environment(source: Path, target: Path, progress: Callable[[int], None
 
 
 def _newest(target: Path) -> int:
-    """Read the copy as a worker would after a crash; return the sequence of its newest batch."""
+    """Return the sequence of the newest batch in the copy, after reading it as a worker does after a crash."""
     base = LmdbStore(target, sync=True)
     try:
         return StoreView(base, OsFiles(target)).recovered.last

@@ -1,4 +1,4 @@
-"""The files of a log: a port, and its adapter for a folder of the operating system."""
+"""The files of a log: a port, and its adapter for a folder of the file system."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ class LogFile(Protocol):
         """Write all of `data` at `offset`.
 
         Raises:
-            OSError: Some of it may be written.
+            OSError: Writing failed; a part of `data` may be written.
         """
 
     def sync(self) -> None:
-        """Have everything written on the disk; do nothing when it is closed.
+        """Return when everything written is on the disk; do nothing if the file is closed.
 
         Raises:
-            OSError: Nothing is known about what is there.
+            OSError: It is not known which writes are on the disk.
         """
 
     def disable(self, *, in_use: bool) -> None:
-        """Have nothing written any more; nothing is waited for.
+        """Make later writes fail, without waiting.
 
         Args:
-            in_use: Whether somebody may be in the middle of `write`: then it is let go of when nobody can be.
+            in_use: Whether a thread may be in the middle of `write`: then the file stays open until no thread can be.
         """
 
     def close(self) -> None:
-        """Let go of it, once a sync that is under way has ended; never waits."""
+        """Close the file, without waiting; if it is being synced, the syncing thread closes it afterwards."""
 
 
 class LogFiles(Protocol):
     """The folder of a log."""
 
     place: str
-    """What to say in errors: where the files are."""
+    """The place of the files, for error messages."""
 
     def names(self) -> list[str]:
         """Return the names of all files of the log."""
@@ -55,29 +55,35 @@ class LogFiles(Protocol):
         """Return a file's bytes.
 
         Raises:
-            DataDirError: It is another user's doing.
+            DataDirError: Another user owns the file, or can write to it.
         """
 
     def open(self, name: str) -> LogFile:
-        """Open a file for writing; a new one is in the folder for good when this returns.
+        """Open a file for writing, and create it if it does not exist; its name is on the disk on return.
 
         Raises:
-            DataDirError: It is another user's doing.
+            DataDirError: Another user owns the file, or can write to it.
         """
 
     def remove(self, name: str) -> None:
         """Remove a file."""
 
     def syncer(self, clock: Callable[[], float]) -> Syncer:
-        """Return who syncs files of this folder in time.
+        """Return an object that syncs files of this folder in time.
 
         Raises:
-            OSError: Nobody can.
+            OSError: None can be made, for lack of threads.
         """
 
 
 class OsFile:
-    """A file of the operating system."""
+    """A file of the file system."""
+
+    # Guarantees:
+    #
+    # * The descriptor is closed only when no thread is in `fdatasync` and none can be in `pwrite`. The system gives the
+    #   number of a closed descriptor to the next file that is opened; a thread that still uses the number would write a
+    #   batch into that file.
 
     _held = -1
 
@@ -96,7 +102,7 @@ class OsFile:
             written += more
 
     def sync(self) -> None:
-        """Have everything written on the disk."""
+        """Return when everything written is on the disk."""
         with self._syncing:
             if self._descriptor >= 0:
                 _fdatasync(self._descriptor)
@@ -104,7 +110,7 @@ class OsFile:
             self.close()
 
     def disable(self, *, in_use: bool) -> None:
-        """Have nothing written any more; the descriptor is closed when nobody can be in the middle of `write`."""
+        """Make later writes fail; if the file is in use, the descriptor is closed with the last reference to it."""
         if not in_use:
             self.close()
         self._held, self._descriptor = self._descriptor, -1
@@ -115,8 +121,8 @@ class OsFile:
             os.close(held)
 
     def close(self) -> None:
-        """Close it, or have it closed by the thread that syncs it just now."""
-        self._closing = True  # before the lock is tried: who holds it looks at this after letting go
+        """Close the file, or leave that to the thread that is syncing it."""
+        self._closing = True  # before trying the lock: the thread that holds it reads this after releasing it
         if self._syncing.acquire(blocking=False):
             try:
                 if self._descriptor >= 0:
@@ -142,7 +148,7 @@ class OsFiles:
         return read_file(self._folder / name)
 
     def open(self, name: str) -> OsFile:
-        """Open a file for writing; a new one is in the folder for good when this returns."""
+        """Open a file for writing; see `LogFiles.open`."""
         path = self._folder / name
         new = not path.exists()
         file = OsFile(path)
@@ -158,13 +164,13 @@ class OsFiles:
         """Remove a file."""
         (self._folder / name).unlink(missing_ok=True)
 
-    def syncer(self, clock: Callable[[], float]) -> Syncer:  # noqa: ARG002 - a disk has a clock of its own
-        """Return a thread that syncs."""
+    def syncer(self, clock: Callable[[], float]) -> Syncer:  # noqa: ARG002 - only the simulator's files need it
+        """Return a new thread that syncs files."""
         return SyncThread()
 
 
 def file_name(number: int) -> str:
-    """Return the name of a log's file."""
+    """Return the name of the log's file with that number."""
     return f"{_PREFIX}{number}"
 
 

@@ -1,4 +1,4 @@
-"""Integers as they stand in keys: in order, and of one length."""
+"""Integers as bytes in keys: of fixed length, and so that the order of the bytes is the order of the numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 u64: Final[Callable[[int], bytes]] = struct.Struct(">Q").pack
-"""Return a 64-bit unsigned integer as it stands in keys; `struct.error` for any other."""
+"""Return the bytes of a 64-bit unsigned integer; raises `struct.error` for any other number."""
 u32: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
-"""Return a 32-bit unsigned integer as it stands in keys; `struct.error` for any other."""
+"""Return the bytes of a 32-bit unsigned integer; raises `struct.error` for any other number."""

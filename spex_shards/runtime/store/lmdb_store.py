@@ -1,4 +1,4 @@
-"""The store on LMDB: one environment per shard, one transaction per batch. The only importer of lmdb."""
+"""The store on LMDB: one environment per shard, one transaction per batch. Only this module imports lmdb."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from .meta_pages import DATA, MetaPages
 from .port import LATER, TABLES, Changes
 
 FIRST_MAP_SIZE: Final = 64 * 1024 * 1024
-"""Address space, not disk: the file grows with what is written."""
+"""In bytes of address space, not of disk: the file grows only with what is written."""
 _MANY: Final = 64
 
 
 class LmdbStore:
     """A shard's environment.
 
-    Reads of a batch share one read transaction, begun at the first of them and ended by `apply` or `release`, so
-    that none stays open between batches. The map doubles by itself when it is full; the batch at hand is then
-    written again, whole.
+    The reads of a batch share one read transaction. The first read begins it, and `apply` or `release` ends it: a read
+    transaction that stays open between batches would keep LMDB from reusing pages, and the file would grow. When the
+    map is full, its size is doubled, and the whole batch is written again.
 
     Args:
-        path: The shard's folder; made if it is missing.
-        sync: Whether each `apply` is forced to the disk (durability "disk").
-        map_size: Address space to begin with, in bytes; a larger environment keeps its own.
-        reading: Whether nothing is written, not even LMDB's table of readers: for a folder that cannot be written to,
-            and that nobody else writes to either.
+        path: The shard's folder; created if it is missing.
+        sync: Whether each `apply` is synced to the disk (durability "disk").
+        map_size: Initial address space in bytes; a larger environment gets more.
+        reading: Whether nothing may be written, not even LMDB's table of readers: for a folder without write
+            permission, to which no other process writes.
 
     Raises:
-        DataDirError: The environment cannot be opened, its meta pages are damaged, or it is another user's doing.
+        DataDirError: The environment cannot be opened, its meta pages are damaged, or another user owns it or can
+            write to it.
     """
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE, reading: bool = False) -> None:
@@ -61,7 +62,7 @@ class LmdbStore:
                 self._env = self._open(path, max(map_size, (path / DATA).stat().st_size * 2))
                 self._tables = self._open_tables(self._env)
         except (lmdb.Error, OSError) as error:
-            # What may be had later is an OSError for whoever decides whether to try again.
+            # As an OSError, lack of memory is recognised as temporary, so that the shard is started again.
             cause = OSError(errno.ENOMEM, str(error)) if isinstance(error, lmdb.MemoryError) else error
             raise DataDirError(f"the shard's environment cannot be opened: {path}: {error}", path=str(path)) from cause
         self._view: Any = None
@@ -93,16 +94,16 @@ class LmdbStore:
             raise StoreError(f"the store could not read: {error}") from error
 
     def apply(self, changes: Changes) -> None:
-        """Keep all changes in one transaction.
+        """Write all changes in one transaction.
 
         Raises:
-            StoreError: None was kept.
+            StoreError: Nothing was written.
         """
         self.release()
         try:
             with self._metas.locked():
                 if not self._metas.check():
-                    self._metas.write()  # before another transaction: one may be ahead of the record, and not two
+                    self._metas.write()  # the pages may be one transaction ahead of their record, and never two
                 self._commit(changes)
                 self._record()
         except (OSError, DataDirError) as error:
@@ -112,7 +113,7 @@ class LmdbStore:
         try:
             self._metas.write()
         except OSError:
-            pass  # as after a crash: the next transaction does it first
+            pass  # the record is one transaction behind, as after a crash: `apply` writes it before the next one
 
     def _commit(self, changes: Changes) -> None:
         while True:
@@ -135,10 +136,10 @@ class LmdbStore:
             self._view = None
 
     def upkeep(self) -> None:
-        """Do nothing: nothing is left for later."""
+        """Do nothing: this store needs no maintenance."""
 
     def size(self) -> int:
-        """Return the bytes of the environment's used pages."""
+        """Return the size in bytes of the environment's used pages."""
         info, stat = self._env.info(), self._env.stat()
         return int((info["last_pgno"] + 1) * stat["psize"])
 
@@ -155,10 +156,10 @@ class LmdbStore:
             raise StoreError(f"the store could not read: {error}") from error
 
     def close(self) -> None:
-        """Force everything to the disk and close the environment.
+        """Sync everything to the disk and close the environment.
 
         Raises:
-            StoreError: It could not be forced to the disk; the environment is closed all the same.
+            StoreError: Syncing failed; the environment is closed nevertheless.
         """
         self.release()
         try:
@@ -176,11 +177,11 @@ class LmdbStore:
         return other
 
     def let_go(self) -> None:
-        """Close the environment as it is: in a forked child, which opens its own."""
+        """Close the environment without syncing. Called in a forked child, before it opens the environment itself."""
         self._env.close()
 
     def _open(self, path: Path, map_size: int) -> Any:
-        take_standard_ones()  # LMDB keeps the lowest numbers that are free
+        take_standard_ones()  # else LMDB's files could get the numbers of standard input and output, if those are free
         return lmdb.open(
             os.fsencode(path),
             map_size=map_size,
@@ -191,14 +192,14 @@ class LmdbStore:
             readonly=self._reading,
             lock=not self._reading,
             create=not self._reading,
-            max_spare_txns=0,  # a spare one has a place in the readers' table, which `let_go` in a child would free
+            max_spare_txns=0,  # a spare one has an entry in the table of readers, which `let_go` in a child would free
         )
 
     def _open_tables(self, env: Any, *, create: bool = False) -> dict[str, Any]:
         if self._reading:
             return self._opened(env, None, create=False)
         env.reader_check()
-        # Beginning to write waits for a helper of an earlier process of this shard that is still ending.
+        # A write transaction waits for the helper process of an earlier worker of this shard, if it is still writing.
         with env.begin(write=True) as txn:
             return self._opened(env, txn, create=create)
 
@@ -214,7 +215,10 @@ class LmdbStore:
         return found
 
     def _make(self, map_size: int) -> None:
-        """Make the environment aside, and move it here when it is whole and on the disk."""
+        """Create the environment in a folder of its own, and move it here when it is complete and on the disk.
+
+        Otherwise a crash in the middle would leave an environment without some of its tables.
+        """
         aside = self.path / "new"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
@@ -236,7 +240,7 @@ class LmdbStore:
     def _begin(self) -> Any:
         try:
             self._view = self._env.begin()
-        except lmdb.MapResizedError:  # by the helper that writes checkpoints
+        except lmdb.MapResizedError:  # the helper process that writes checkpoints has doubled it
             self._env.set_mapsize(0)
             self._view = self._env.begin()
         return self._view

@@ -1,14 +1,19 @@
-"""The bytes of a redo log's file: a header, then records. Pure; what reads and writes files is elsewhere.
+"""The format of a redo log's file: a header, then records. Without input or output.
 
 ::
 
     header   magic 8 · epoch u64 · generation u64 · first u64 · synced u64 · checksum u64        (48 of 64 bytes)
     record   marker 4 · length u32 · sequence u64 · synced u64 · checksum u64 · payload
 
-A record belongs to a file by the file's random *generation*, which seeds its checksum, so that what an earlier use of
-the file left behind is never taken for a record of it; and to its place by its *sequence*, which must follow. `synced`
-is the highest sequence that was known to be on the disk when the record was written: so a record that is missing below
-it was not lost by a power cut, but damaged. (Checksums over a file's own generation: as in SQLite's write-ahead log.)
+# Guarantees:
+#
+# * Files are reused, so old records may lie behind new ones. Each use of a file has a random *generation*, which is
+#   part of each record's checksum. So a record of an earlier use is never taken for one of the present use.
+# * Each record has the *sequence* of its batch, which must follow that of the record before. So no batch is left out.
+# * `synced` is the highest sequence that was known to be on the disk when the record was written. If a record up to
+#   that sequence is missing, it was not lost in a power cut: the file was damaged later, and that must be reported.
+
+Checksums that depend on the file's generation are as in SQLite's write-ahead log.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import xxhash
 
 HEADER_BYTES: Final = 64
 RECORD_BYTES: Final = 32
-"""What stands in front of a record's payload."""
+"""The size of a record without its payload, which follows it."""
 MAX_PAYLOAD: Final = (1 << 31) - 1
 _MAGIC: Final = b"spexlog1"
 _HEADER: Final = struct.Struct(">8sQQQQ")
@@ -31,10 +36,13 @@ _SEED: Final = struct.Struct(">QIQQ")
 
 
 class Header(NamedTuple):
-    """What a file begins with.
+    """The header of a file, written when a use of the file begins.
 
-    `epoch` grows with each use of a file, `generation` is random, `first` the sequence of its first record, `synced`
-    the highest sequence known to be on the disk when the file was begun.
+    Attributes:
+        epoch: Greater than that of all earlier uses of the log's files.
+        generation: A random number.
+        first: The sequence of the first record.
+        synced: The highest sequence that was known to be on the disk.
     """
 
     epoch: int
@@ -43,16 +51,16 @@ class Header(NamedTuple):
     synced: int
 
     def pack(self) -> bytes:
-        """Return its bytes."""
+        """Return the header's bytes."""
         packed = _HEADER.pack(_MAGIC, *self)
         return (packed + _CHECKSUM.pack(xxhash.xxh3_64_intdigest(packed))).ljust(HEADER_BYTES, b"\0")
 
     @classmethod
     def read(cls, data: bytes) -> Header | None:
-        """Read the header of a file's bytes; None: the file was never begun.
+        """Return the header of a file's bytes, or None if none was ever written.
 
         Raises:
-            ValueError: What stands there is no header of this format.
+            ValueError: The bytes are not a header of this format, or are damaged.
         """
         if not any(data[:HEADER_BYTES]):
             return None
@@ -67,7 +75,7 @@ class Header(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One batch in a file: `end` is the offset behind it."""
+    """One batch in a file; `end` is the offset of the first byte after it."""
 
     sequence: int
     synced: int
@@ -79,13 +87,13 @@ def pack_record(generation: int, sequence: int, synced: int, payload: bytes) -> 
     """Return the bytes of a record.
 
     Args:
-        generation: The file's.
-        sequence: The batch's number.
+        generation: The generation of the file.
+        sequence: The sequence of the batch.
         synced: The highest sequence known to be on the disk.
         payload: The batch.
 
     Raises:
-        ValueError: The payload is too long.
+        ValueError: The payload is empty or too long.
     """
     length = len(payload)
     if not 0 < length <= MAX_PAYLOAD:
@@ -96,7 +104,7 @@ def pack_record(generation: int, sequence: int, synced: int, payload: bytes) -> 
 
 
 def read_record(data: memoryview, offset: int, generation: int) -> Record | None:
-    """Return the record at `offset`, or None when no valid one of that generation stands there."""
+    """Return the record at `offset`, or None if there is no valid record of that generation."""
     start = offset + RECORD_BYTES
     if start > len(data):
         return None
@@ -111,7 +119,7 @@ def read_record(data: memoryview, offset: int, generation: int) -> Record | None
 
 
 def records(data: memoryview, header: Header) -> Iterator[Record]:
-    """Iterate over a file's records, in order, up to the first place where none follows."""
+    """Iterate over a file's records, in order, up to the first place without a valid record of the next sequence."""
     offset, sequence = HEADER_BYTES, header.first
     while (record := read_record(data, offset, header.generation)) is not None and record.sequence == sequence:
         yield record
@@ -119,7 +127,7 @@ def records(data: memoryview, header: Header) -> Iterator[Record]:
 
 
 def stragglers(data: bytes, header: Header, offset: int) -> Iterator[Record]:
-    """Iterate over valid records somewhere behind `offset`, where the chain of records ended."""
+    """Iterate over valid records anywhere after `offset`, where the chain of records ended: they prove a damage."""
     marker, view = (header.generation >> 32).to_bytes(4, "big"), memoryview(data)
     offset = data.find(marker, offset)
     while offset >= 0:

@@ -1,12 +1,22 @@
-"""A store behind a redo log: a batch is kept by one append, and written into the store under it later, with others.
+"""A store behind a redo log: one append commits a batch; a checkpoint later writes many batches into the base store.
 
 ::
 
-    apply ──▶ log file (append is the commit) ──▶ overlay      reads: overlay over frozen overlay over store
-    checkpoint due ──▶ overlay frozen, another log file begun
-                   ──▶ a helper writes the frozen overlay into the store, synced ──▶ it is dropped, its log file free
+    apply ──▶ log file (the append is the commit) ──▶ overlay      reads: overlay over frozen overlay over base store
+    checkpoint due ──▶ the overlay is frozen, and another log file is begun
+                   ──▶ a helper process writes the frozen overlay into the base store, synced
+                   ──▶ the frozen overlay is dropped, and the old log files may be reused
 
-Recovery puts what the log holds behind the store's checkpoint into the frozen overlay.
+After a crash, the batches in the log that the base store does not have become the frozen overlay.
+
+# Guarantees:
+#
+# * Each committed batch is in the log or in the base store, at any moment. So an old log file is reused only after the
+#   helper process has synced the base store.
+# * The base store names the newest batch that it holds (`CHECKPOINT`), in the same transaction as the changes. So after
+#   a crash it is known which batches of the log it lacks.
+# * The frozen overlay does not change while a checkpoint is being written, and stays visible to reads until then. If it
+#   were dropped earlier, reads would see the base store without its rows.
 """
 
 from __future__ import annotations
@@ -22,35 +32,32 @@ from typing import Final
 from ...errors import StoreError
 from ..protocol import codec
 from ..system.turns import Inside
-from .checkpoint import Checkpointer, DirectCheckpoint, NoHelper, together
+from .checkpoint import CHECKPOINT, Checkpointer, DirectCheckpoint, NoHelper, checkpoint_of, together
 from .files import LogFiles
 from .overlay import MISSING, Overlay
-from .port import MAX_KEY_BYTES, BaseStore, Changes, Store
+from .port import MAX_KEY_BYTES, BaseStore, Changes
 from .redo_log import LogBroken, RedoLog
 from .syncing import SYNC_SECONDS
 
 FULL: Final = 4
-"""At so many times the rows or bytes that make a checkpoint due, writers wait for the one at hand."""
+"""When rows or bytes reach this many times what makes a checkpoint due, `apply` waits for a checkpoint."""
 STALLED: Final = 1.5
-"""When something is not synced so long after it was kept, nothing more is kept until it is."""
+"""Seconds after which a batch must be synced; if the disk takes longer, no more batches are taken meanwhile."""
 _LOOK_AGAIN: Final = 0.02
 _MOST_FILES: Final = 8
-"""A store that is opened again and again begins a file each time: beyond so many, a checkpoint frees them."""
+"""Each `reopened` begins another file. When there are more than this many, a checkpoint is written to free them."""
 _RETRY_SECONDS: Final = 1.0
-CHECKPOINT: Final = b"checkpoint"
-"""The row, in the store's table `layout`, with the sequence of the newest batch that it holds."""
-
 logger = logging.getLogger("spex_shards")
 _appending = Inside()
 
 
 class StoreFull(StoreError):
-    """What was gathered must be written into the store first: `make_room` does."""
+    """The store takes no batch before a checkpoint is written; see `LoggedStore.make_room`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a checkpoint is due: after so many rows or bytes, or seconds after the first row behind the last one."""
+    """A checkpoint is due after so many changed rows, so many bytes of log, or so long after the first new batch."""
 
     rows: int = 20_000
     size: int = 8 * 1024 * 1024
@@ -58,22 +65,22 @@ class Due:
 
 
 class LoggedStore:
-    """A store, and the log in front of it.
+    """A base store, and the log in front of it.
 
     Args:
         base: The store that checkpoints are written into; its `apply` must be synced.
-        files: Where the log is.
-        sync_each: Whether `apply` returns only when the batch is on the disk (durability "disk"); else a sync of it
-            begins within half a second, by itself, and it survives the death of the process at once.
-        checkpointer: Who writes checkpoints; default: the caller of `upkeep`.
-        due: When.
-        generation: Gives a random number for each file of the log.
-        on_wait: Called every second while `apply` waits for a checkpoint, or `upkeep` for a disk that stalls.
-        waits_for_room: Whether `apply` waits where the disk does not keep up; else it raises `StoreFull`.
-        clock: Monotonic seconds.
+        files: The files of the log.
+        sync_each: Whether `apply` returns only when the batch is on the disk (durability "disk"). Otherwise a batch
+            survives the death of the process at once, and a thread begins to sync it within half a second.
+        checkpointer: Writes checkpoints; None: `upkeep` writes them itself.
+        due: When a checkpoint is due.
+        generation: Returns a random number for each file of the log.
+        on_wait: Called every second while `apply` waits for a checkpoint, or `upkeep` for a slow disk.
+        waits_for_room: Whether `apply` waits if checkpoints are too slow; otherwise it raises `StoreFull`.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        next_upkeep: When `upkeep` is to be called next.
+        next_upkeep: When `upkeep` must be called next.
 
     Raises:
         DataDirError: The log is damaged or cannot be written.
@@ -106,15 +113,13 @@ class LoggedStore:
         self._frozen_upto = self._log.last
         self._current = Overlay()
         self._running = False
-        self._viewed = True  # whether there may be a reading view of the base to release
+        self._viewed = True  # whether the base store may have a reading view, which must be released
         self._failure: StoreError | None = None
         self._broken: LogBroken | None = None
-        # When to look what is synced, and since when something is not.
+        # When to look next how far the sync is, and since when a batch waits to be synced.
         self._sync_at = self._dirty_since = inf if sync_each or not self._log.dirty else clock()
         self._checkpoint_at = clock() if self._frozen else inf
         self.next_upkeep = min(self._sync_at, self._checkpoint_at)
-
-    # ------------------------------------------------------------------ reading
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -141,37 +146,37 @@ class LoggedStore:
         self._viewed = False
 
     def size(self) -> int:
-        """Return the bytes of the store and of the log's current file."""
+        """Return the size in bytes of the base store and the log's current file."""
         return self._base.size() + self._log.size
 
     def rows(self) -> int:
-        """Return how many rows there are, about."""
+        """Return about how many rows there are: rows changed lately may count more than once."""
         return self._base.rows() + self._frozen.rows + self._current.rows
 
     @property
     def last(self) -> int:
-        """The sequence of the newest batch that is kept."""
+        """The sequence of the newest batch that is committed."""
         return self._log.last
 
-    # ------------------------------------------------------------------ going on elsewhere
-
     def may_be_appending(self) -> bool:
-        """Return whether a thread is in the middle of `apply`, so that it is not known what is kept."""
+        """Return whether a thread is in the middle of `apply`, so that it is unknown whether its batch is committed."""
         return _appending.anywhere(self)
 
     def begin_view(self) -> None:
-        """Begin to read in a view of its own: who is in the middle of reading keeps the one that there was."""
+        """Read in a new view from now on; a call that is in the middle of reading keeps the old one."""
         self._base = self._base.another_view()
 
     def reopened(self) -> LoggedStore:
-        """Return a store that goes on with what the log holds; this one keeps nothing more, whoever is in `apply`.
+        """Return a store that continues from the log; this one commits nothing more, even if a thread is in `apply`.
 
-        For a store that writes its own checkpoints, and that is in the middle of none.
+        Only for a store that writes its checkpoints itself, and not while it writes one.
 
         Raises:
             DataDirError: The log cannot be read or written.
-            StoreError: It has too many files, and no checkpoint can be written.
+            StoreError: The log has too many files, and no checkpoint can be written.
         """
+        # First disable the log, then read it: a batch that was appended after the read would be committed for the
+        # call that appended it, and unknown to the new store.
         self._log.disable(in_use=self.may_be_appending())
         store = LoggedStore(
             self._base.another_view(),
@@ -187,18 +192,14 @@ class LoggedStore:
             store.make_room()
         return store
 
-    # ------------------------------------------------------------------ writing
-
     @_appending
     def apply(self, changes: Changes) -> None:
-        """Keep all changes, by one append to the log.
-
-        Blocks when the disk does not keep up with what is written.
+        """Commit all changes, by one append to the log. Blocks if checkpoints are too slow for the writes.
 
         Raises:
-            StoreError: None was kept.
-            StoreFull: None was kept, for want of room, and `waits_for_room` is not set.
-            LogBroken: Whether they are kept is not known: the log could not be synced. Nothing more is.
+            StoreError: Nothing was committed.
+            StoreFull: Nothing was committed: a checkpoint must be written first, and `waits_for_room` is not set.
+            LogBroken: It is unknown whether the changes are committed; no further batch will be.
         """
         if self._viewed:
             self.release()
@@ -215,8 +216,8 @@ class LoggedStore:
         except LogBroken as error:
             self._broken = error
             raise
-        except MemoryError as error:  # it is in the log already: whoever opens it next finds it there
-            self._broken = LogBroken("there was no memory left after a batch was kept")
+        except MemoryError as error:  # the batch is in the log, and not in memory: only opening the log again helps
+            self._broken = LogBroken("there was no memory left after a batch was committed")
             raise self._broken from error
         if self._checkpoint_at == inf or (self._sync_at == inf and not self._sync_each):
             self._plan(self._clock())
@@ -230,12 +231,10 @@ class LoggedStore:
             self._checkpoint_at = now + self._due.seconds
         self.next_upkeep = min(self.next_upkeep, self._sync_at, self._checkpoint_at)
 
-    # ------------------------------------------------------------------ what is due by itself
-
     def upkeep(self) -> None:
-        """Look what is synced, and begin or end a checkpoint, as they are due.
+        """Look how far the log is synced, and begin or end a checkpoint, as they are due.
 
-        Blocks while the disk stalls: what a power loss may cost must not grow meanwhile.
+        Blocks while the disk is too slow, so that a power loss costs at most the last two seconds.
 
         Raises:
             LogBroken: The log could not be synced.
@@ -310,19 +309,19 @@ class LoggedStore:
         self._checkpoint_at = now + self._due.seconds if self._current else inf
 
     def _failed(self, error: Exception, now: float) -> None:
-        # What is in the log is kept: it is written later.
+        # Nothing is lost: the batches are in the log, and the next checkpoint writes them.
         if self._failure is None:
             logger.warning("a checkpoint has failed, and will be tried again: %s", error)
         self._failure = error if isinstance(error, StoreError) else StoreError(str(error))
         self._checkpoint_at = now + _RETRY_SECONDS
 
     def make_room(self) -> None:
-        """Wait until the overlay can take more.
+        """Write checkpoints, and wait for them, until the overlay is empty.
 
         Raises:
             StoreError: Checkpoints fail.
         """
-        for _ in range(2):  # the one at hand, and one of what was gathered meanwhile
+        for _ in range(2):  # the checkpoint that is being written, and one of the batches committed meanwhile
             now = self._clock()
             if not self._running:
                 self._checkpoint_at = now
@@ -338,7 +337,7 @@ class LoggedStore:
                 return
 
     def _write_here(self, now: float) -> None:
-        # Where no process is to be had, holding the loop up is better than refusing what it is given.
+        # If no process can be forked, it is better to hold the loop up than to refuse batches.
         self._on_wait()
         try:
             self._base.apply(self._frozen.changes)
@@ -349,7 +348,7 @@ class LoggedStore:
         self._written(now)
 
     def close(self) -> None:
-        """Write everything into the store and close it; what could not be written stays in the log."""
+        """Write everything into the base store and close it. Batches that could not be written stay in the log."""
         try:
             self._close_log()
         finally:
@@ -376,10 +375,10 @@ class LoggedStore:
 
 
 def _payload(changes: Changes) -> bytes:
-    """Return what the log keeps of a batch.
+    """Return the bytes of a batch for the log.
 
     Raises:
-        StoreError: A key does not fit into the store, so that no checkpoint would ever succeed; or there is no memory.
+        StoreError: The base store refuses a key, so that no checkpoint would ever succeed; or memory is short.
     """
     for table, rows in changes.items():
         for key in rows:
@@ -390,10 +389,3 @@ def _payload(changes: Changes) -> bytes:
         return codec.pack(changes)
     except MemoryError as error:
         raise StoreError("the store could not keep a batch: there is no memory") from error
-
-
-def checkpoint_of(base: Store) -> int:
-    """Return the sequence of the newest batch that a store holds."""
-    row = base.get("layout", CHECKPOINT)
-    base.release()
-    return 0 if row is None else int.from_bytes(row, "big")

@@ -1,4 +1,4 @@
-"""A store in a dict: for tests, mocks and simulations; it keeps nothing beyond the process."""
+"""A store in dicts, for tests, mocks and simulations. Its rows are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from .port import TABLES, Changes
 
 
 class MemoryStore:
-    """The port over plain dicts. Ranges sort their keys, so it suits small data only."""
+    """A store in plain dicts. Each range sorts all keys of its table, so it suits small data only.
+
+    Attributes:
+        tables: The rows, by table.
+        applied: How many batches were applied.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
@@ -29,7 +34,7 @@ class MemoryStore:
         return iter([(key, rows[key]) for key in keys])
 
     def apply(self, changes: Changes) -> None:
-        """Keep all changes."""
+        """Apply all changes."""
         self.applied += 1
         for table, rows in changes.items():
             for key, value in rows.items():
@@ -42,10 +47,10 @@ class MemoryStore:
         """Do nothing: there are no views."""
 
     def upkeep(self) -> None:
-        """Do nothing: nothing is left for later."""
+        """Do nothing: this store needs no maintenance."""
 
     def size(self) -> int:
-        """Return the bytes of all keys and values."""
+        """Return the size in bytes of all keys and values."""
         return sum(len(key) + len(value) for rows in self.tables.values() for key, value in rows.items())
 
     def rows(self) -> int:
@@ -57,4 +62,4 @@ class MemoryStore:
         return self
 
     def close(self) -> None:
-        """Do nothing: what it holds goes with it."""
+        """Do nothing."""

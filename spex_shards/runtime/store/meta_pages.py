@@ -1,13 +1,17 @@
-"""A record of LMDB's two meta pages, beside them: LMDB has no checksums, and follows whatever stands there.
+"""A record of LMDB's two meta pages, in a file of its own. LMDB has no checksums: it follows a damaged page anywhere.
 
 ::
 
     data.mdb    page 0: a meta page · page 1: a meta page · pages 2 …: everything else
     meta        page size, size of the file, and of each meta page the transaction and a digest  (msgpack + checksum)
 
-A transaction writes the meta page of its number's parity, last of all. The record follows it, so that a crash between
-the two leaves a record whose newest transaction is the one before: then the other page may be of the next transaction,
-and of none else. Before another transaction is begun the record is brought up to date.
+# Guarantees:
+#
+# * A transaction writes one meta page as its last step: page 0 if its number is even, else page 1. The record is
+#   written after that. So after a crash between the two steps, the record's newest page is unchanged, and the other
+#   page is of the next transaction. Any other difference is a damage.
+# * The record is brought up to date before another transaction is begun. Otherwise both pages could differ from the
+#   record without being damaged.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ _VERSION: Final = 1
 _PAGE: Final = struct.Struct("@NHHI")
 _META: Final = struct.Struct("@IIPN IHHNNNNN IHHNNNNN NN".replace(" ", ""))
 USED_BYTES: Final = _PAGE.size + _META.size
-"""So many bytes of a meta page mean something."""
+"""How many bytes of a meta page LMDB uses; the others have no meaning."""
 _MAGIC: Final = 0xBEEFC0DE
 _DATA_VERSION: Final = 1
 _P_META: Final = 0x08
@@ -44,7 +48,7 @@ _ADVICE: Final = "restore the data directory from a backup"
 
 
 class _Page(NamedTuple):
-    """A meta page: its bytes, and what they say."""
+    """A meta page: its bytes, the fields read from them, and what is wrong with them (None: nothing)."""
 
     data: bytes
     transaction: int
@@ -69,7 +73,7 @@ class MetaPages:
 
     Args:
         folder: The environment's folder.
-        sync: Whether a record is forced to the disk, as the transactions are.
+        sync: Whether the record is synced to the disk, as the transactions are.
     """
 
     def __init__(self, folder: Path, *, sync: bool) -> None:
@@ -80,7 +84,7 @@ class MetaPages:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other writer, of this process or another, from the pages and their record.
+        """Hold the lock that excludes every other writer of the pages and their record, in this process and in others.
 
         Raises:
             DataDirError: Another user owns the folder, or can write to it.
@@ -94,12 +98,12 @@ class MetaPages:
             os.close(descriptor)
 
     def check(self) -> bool:
-        """Compare the pages with their record; return whether it is up to date. Under `locked`.
+        """Compare the pages with their record; return whether the record is up to date. Call it under `locked`.
 
-        An environment without a record is one of an earlier version: its pages must make sense, no more.
+        An earlier version's environment has no record: then the pages must only be plausible.
 
         Raises:
-            DataDirError: They are damaged; says what, where and what to do.
+            DataDirError: The pages are damaged; the message says what, where, and what to do.
             OSError: They cannot be read.
         """
         record = self._read_record()
@@ -119,10 +123,10 @@ class MetaPages:
         return self._compare(pages, record)
 
     def write(self) -> None:
-        """Record the pages as they are. Under `locked`.
+        """Write a record of the present pages. Call it under `locked`.
 
         Raises:
-            OSError: It could not be done; the record is as it was.
+            OSError: Writing failed; the record is unchanged.
         """
         pages = self._read_pages(None)
         size = self._data.stat().st_size

@@ -1,4 +1,4 @@
-"""Opening the store of a shard: to work on it, or to read it as it is."""
+"""Opens the store of a shard: for its worker, or only for reading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .view import StoreView
 
 
 def open_store(path: Path, options: StoreOptions) -> LoggedStore:
-    """Open a shard's store.
+    """Return the store in a shard's folder, opened for reading and writing; it is created if there is none.
 
     Raises:
         DataDirError: The environment or its log cannot be opened.
@@ -42,7 +42,7 @@ def open_store(path: Path, options: StoreOptions) -> LoggedStore:
 
 
 def open_view(path: Path) -> StoreView:
-    """Open a shard's store and its log for reading, as they are; also where nothing can be written.
+    """Return the store in a shard's folder with the content of its log, for reading; also without write permission.
 
     Raises:
         DataDirError: They cannot be opened.
@@ -56,7 +56,7 @@ def open_view(path: Path) -> StoreView:
 
 
 class LocalStores:
-    """The stores of a data directory, LMDB and a redo log in a folder for each shard.
+    """The stores of a data directory: each shard has a folder with an LMDB environment and a redo log.
 
     Args:
         directory: The directory.
@@ -66,22 +66,22 @@ class LocalStores:
         self._directory = directory
 
     def exists(self, shard: int) -> bool:
-        """Return whether a shard has a store already."""
+        """Return whether a shard has a store."""
         return (self._directory.shard(shard) / DATA).exists()
 
     def open(self, shard: int, options: StoreOptions) -> LoggedStore:
-        """Open a shard's store, and make it where there is none."""
+        """Open a shard's store, and create it if there is none."""
         return open_store(self._directory.shard(shard), options)
 
     def view(self, shard: int) -> StoreView:
-        """Open a shard's store for reading, as it is."""
+        """Open a shard's store for reading."""
         return open_view(self._directory.shard(shard))
 
 
 def read_stores(stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:
-    """Return what `read` finds in each store that exists.
+    """Return the results of calling `read` with the batch of each store that exists.
 
-    A store that cannot be read is left out: its own shard says why when it starts.
+    A store that cannot be read is left out. Its shard reports the error when it starts.
     """
     found = []
     for shard in shards:

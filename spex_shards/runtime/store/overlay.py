@@ -1,4 +1,4 @@
-"""An overlay: changes over a store that are not in it yet, read as if they were."""
+"""An overlay: changes that are not in a store yet, and that reads see as if they were."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _FEW: Final = 256
 
 
 class Overlay:
-    """Changes by table, in memory, with their keys in order when a range asks for them.
+    """Changes by table, in memory. The keys of a table are sorted when a range needs them.
 
     Attributes:
         changes: Table → key → new value, or None for a deletion.
-        rows: How many changes were added, those that are over others by now included.
+        rows: How many changes were added; a key that was changed twice counts twice.
     """
 
     def __init__(self, changes: Changes | None = None) -> None:
@@ -32,7 +32,7 @@ class Overlay:
         return self.rows > 0
 
     def add(self, changes: Changes) -> None:
-        """Put changes over those that are there."""
+        """Add changes; they replace earlier changes of the same keys."""
         for table, rows in changes.items():
             self.changes[table].update(rows)
             self.rows += len(rows)
@@ -48,9 +48,16 @@ class Overlay:
         *,
         reverse: bool,
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over the rows ``start <= key < stop`` of a store with the changes merged in.
+        """Iterate over the rows ``start <= key < stop`` of a store, with the changes merged in.
 
         Nothing may be added while the iterator is in use.
+
+        Args:
+            stored: The store's rows in that range.
+            table: The table.
+            start: The first key.
+            stop: The key after the last one; None: to the end.
+            reverse: Whether the order is reversed.
         """
         changes = self.changes[table]
         if not changes:
@@ -72,7 +79,7 @@ class Overlay:
         fresh = self._fresh[table]
         if len(fresh) > _FEW:
             keys += [key for key in set(fresh) if not _holds(keys, key)]
-            keys.sort()  # one long run that is in order already: linear
+            keys.sort()  # linear, because nearly all keys are one sorted run
         else:
             for key in fresh:
                 if not _holds(keys, key):
@@ -93,7 +100,14 @@ def merged(
     *,
     reverse: bool,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Merge changes into the rows of a store; both in key order (or the reverse). `keys` are those of the changes."""
+    """Merge changes into the rows of a store.
+
+    Args:
+        stored: The rows, in key order (or the reverse).
+        keys: The keys of the changes, in the same order.
+        changes: Key → new value, or None for a deletion.
+        reverse: Whether the order is reversed.
+    """
     changed = next(keys, None)
     for key, value in stored:
         while changed is not None and (changed > key if reverse else changed < key):

@@ -1,4 +1,4 @@
-"""The port: what an engine needs of a store, and the tables that it keeps there."""
+"""The ports of stores, and the tables of a shard's store."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ TABLES: Final = (
     "deadlines",  # due time, instance number → instance key
     "parked",  # specification number, due time, instance number → instance key: timeouts that wait for a handler
     "prunable",  # due time, instance number → instance key
-    "garbage",  # instance number → entries of a history still to be removed
+    "garbage",  # number of a removed instance → entries of its history that are not deleted yet
     "models",  # model number, 0 → header; model number, n → a transition
     "specifications",  # name → number, digests, data
     "deviations",  # running number → specification, transition, verdict, accepted, count, first and last seen
     "clients",  # client id → highest number applied, event number, last seen
     "answers",  # client id, number → an answer that is not plain success
-    "outbox",  # running number → a log record that no application has taken yet
+    "outbox",  # running number → a log record that no application has confirmed yet
     "jobs",  # name → state of work done in portions
     "layout",  # name → value: counters, the shard's place in the directory, the service that runs on it
-    "rows",  # table of a service of the application's, key → value
+    "rows",  # table and key of an application's own service → value
 )
 """Keys are bytes; all integers in keys are big-endian, so that ranges are in order."""
 
 LATER: Final = frozenset({"rows"})
-"""Environments that an earlier version made have none of these; nobody writes to them there."""
+"""Tables that environments of earlier versions do not have; nothing is written to them there."""
 
 MAX_KEY_BYTES: Final = 511
-"""LMDB's limit."""
+"""The longest key that LMDB allows."""
 
 Changes = Mapping[str, Mapping[bytes, bytes | None]]
 """Table → key → new value, or None for a deletion."""
 
 
 class Store(Protocol):
-    """Ordered tables of bytes. One thread at a time uses it.
+    """Ordered tables of bytes, for one thread at a time.
 
     Attributes:
-        next_upkeep: When `upkeep` is to be called, on the clock of `time.monotonic`; infinity: not now.
+        next_upkeep: When `upkeep` must be called, on the clock of `time.monotonic`; infinity: it need not be.
     """
 
     next_upkeep: float
@@ -55,51 +55,50 @@ class Store(Protocol):
         """Iterate over ``start <= key < stop`` in key order (or the reverse); `stop` None: to the end."""
 
     def apply(self, changes: Changes) -> None:
-        """Keep all changes, or none.
+        """Commit all changes, or none.
 
-        After it returns they survive the death of the process; where the store was opened for durability "disk",
-        also a power loss.
+        When it returns, they survive the death of the process; with durability "disk" also a power loss.
 
         Raises:
-            StoreError: None of them was kept.
+            StoreError: None of them was committed.
         """
 
     def release(self) -> None:
-        """End the view that reads since the last `apply` or `release` were made in."""
+        """End the reading view of the reads since the last `apply` or `release`."""
 
     def upkeep(self) -> None:
-        """Do what is due by itself; short. To be called between batches.
+        """Do a short portion of the maintenance that is due. Call it between batches.
 
         Raises:
-            StoreError: The store cannot keep its promises any more; `apply` will not work either.
+            StoreError: The store cannot keep its guarantees any more; `apply` fails as well from now on.
         """
 
     def size(self) -> int:
-        """Return the bytes that the store takes."""
+        """Return the size of the store in bytes."""
 
     def rows(self) -> int:
-        """Return how many rows there are, about: what was changed lately may count more than once."""
+        """Return about how many rows there are: rows changed lately may count more than once."""
 
     def close(self) -> None:
-        """Write everything out and let go of it."""
+        """Write everything out, and close the store."""
 
 
 class ShardStore(Store, Protocol):
-    """The store of one shard, as whoever runs the shard uses it."""
+    """The store of one shard, for the worker or the manager that runs the shard."""
 
     @property
     def last(self) -> int:
-        """The sequence of the newest batch that is kept."""
+        """The sequence of the newest batch that is committed."""
         ...
 
     def may_be_appending(self) -> bool:
-        """Return whether a thread is in the middle of `apply`, so that it is not known what is kept."""
+        """Return whether a thread is in the middle of `apply`, so that it is unknown whether its batch is committed."""
 
     def begin_view(self) -> None:
-        """Begin another reading view: a read that is under way keeps the one that there was."""
+        """Read in a new view from now on; a call that is in the middle of reading keeps the old one."""
 
     def reopened(self) -> ShardStore:
-        """Return a store that goes on with everything that is kept; this one keeps nothing more.
+        """Return a store that continues with everything that is committed; this one commits nothing more.
 
         Raises:
             DataDirError: The store cannot be read or written.
@@ -109,7 +108,7 @@ class ShardStore(Store, Protocol):
         """Wait until the store takes batches again after `StoreFull`.
 
         Raises:
-            StoreError: It still takes nothing.
+            StoreError: It cannot take any.
         """
 
 
@@ -119,10 +118,10 @@ class StoreOptions:
 
     Attributes:
         durability: ``"process"`` or ``"disk"``.
-        helper_keeps: Descriptors that the helper process of checkpoints keeps; None: checkpoints are written by the
-            process that the store is opened in.
-        waits_for_room: Whether a batch waits while the store takes nothing more; else it is refused with `StoreFull`.
-        on_wait: Called now and then while it waits.
+        helper_keeps: Descriptors that the helper process for checkpoints does not close; None: no helper process, this
+            process writes checkpoints itself.
+        waits_for_room: Whether a batch waits while the store is full; otherwise it is refused with `StoreFull`.
+        on_wait: Called now and then while a batch waits.
     """
 
     durability: str
@@ -135,17 +134,17 @@ class Stores(Protocol):
     """The stores of all shards, by the shard's index: a data directory today, or a database."""
 
     def exists(self, shard: int) -> bool:
-        """Return whether a shard has a store already."""
+        """Return whether a shard has a store."""
 
     def open(self, shard: int, options: StoreOptions) -> ShardStore:
-        """Open a shard's store, and make it where there is none.
+        """Open a shard's store, and create it if there is none.
 
         Raises:
             DataDirError: It cannot be opened.
         """
 
     def view(self, shard: int) -> Store:
-        """Open a shard's store for reading, as it is; nothing is written.
+        """Open a shard's store for reading; nothing is written.
 
         Raises:
             DataDirError: It cannot be opened.
@@ -153,7 +152,7 @@ class Stores(Protocol):
 
 
 class BaseStore(Store, Protocol):
-    """A store under a log."""
+    """The store under a log, which checkpoints are written into."""
 
     def another_view(self) -> BaseStore:
         """Return the same store, with a reading view of its own."""

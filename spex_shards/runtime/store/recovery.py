@@ -1,8 +1,9 @@
-"""What a log still holds after a crash: pure, over the bytes of its files.
+"""Finds the batches in a log after a crash, from the bytes of its files. Without input or output.
 
-The rule: the batches that count are those whose sequences follow one another from the checkpoint on, over all files in
-the order of their epochs. Where the chain ends, what lies behind it was never finished, or was lost with the power
-before it was synced; unless some record says that it had been on the disk already: then the log is damaged.
+The rule: the files are read in the order of their epochs. The batches that count are those whose sequences follow one
+another from the checkpoint on. Where this chain ends, the next batch was not completely written, or a power cut lost it
+before it was synced. Both are normal, and the batch was never promised to be on the disk. But if any record says that
+the batch was synced, the log is damaged, and this must be an error: the store would lose it silently.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ _ADVICE: Final = "restore the data directory from a backup, or move this file aw
 
 @dataclass(slots=True)
 class Recovered:
-    """What was found.
+    """The batches that were found after the checkpoint.
 
     Attributes:
-        changes: Table → key → value of all batches behind the checkpoint, later ones over earlier ones.
-        last: The sequence of the newest batch (that of the checkpoint, when there is none behind it).
-        epoch: The highest epoch of any file.
-        used: Files that hold something behind the checkpoint.
-        batches: How many batches were found behind the checkpoint.
-        size: Bytes of their payloads.
+        last: The sequence of the newest batch; that of the checkpoint if there is none after it.
+        epoch: The highest epoch of all files.
+        changes: Table → key → value: the union of the batches, in which later ones replace earlier ones.
+        used: The files that the batches are in.
+        batches: How many batches there are.
+        size: The size of their payloads in bytes.
     """
 
     last: int
@@ -49,15 +50,15 @@ class _File:
 
 
 def recover(files: Mapping[str, bytes], checkpoint: int, place: str = "") -> Recovered:
-    """Read the batches that follow the checkpoint.
+    """Return the batches that follow the checkpoint.
 
     Args:
         files: Names and contents of the log's files.
-        checkpoint: The sequence of the newest batch that the store under the log holds.
-        place: Where the files are, for errors.
+        checkpoint: The sequence of the newest batch in the base store.
+        place: The place of the files, for error messages.
 
     Raises:
-        DataDirError: A file is damaged: something that was on the disk is not there any more.
+        DataDirError: A file is damaged: a batch that was on the disk cannot be read any more.
     """
     found = Recovered(last=checkpoint)
     begun = sorted(_begun(files, place), key=lambda file: file.header.epoch)
@@ -67,7 +68,7 @@ def recover(files: Mapping[str, bytes], checkpoint: int, place: str = "") -> Rec
     limits = [*(file.header.first for file in begun[1:]), None]
     for file, limit in zip(begun, limits, strict=False):
         if limit is not None and limit <= checkpoint + 1:
-            continue  # all of it is in the store, and nothing in it can speak of what is not
+            continue  # all its batches are in the base store, and none can say anything about a later one
         end, claimed = _take(found, file, limit, place)
         ends.append((file, end))
         synced = max(synced, claimed, file.header.synced)
@@ -89,7 +90,11 @@ def _begun(files: Mapping[str, bytes], place: str) -> Iterable[_File]:
 
 
 def _take(found: Recovered, file: _File, limit: int | None, place: str) -> tuple[int, int]:
-    """Take a file's records that follow; return where its chain of records ends, and the highest `synced` in it."""
+    """Add a file's batches that follow the last one found.
+
+    Returns:
+        The offset where its chain of records ends, and the highest `synced` of its records.
+    """
     end, synced = HEADER_BYTES, 0
     for record in records(memoryview(file.data), file.header):
         end, synced = record.end, max(synced, record.synced)
@@ -126,7 +131,7 @@ def _is_batch(changes: object) -> bool:
 
 
 def _damaged(found: Recovered, ends: list[tuple[_File, int]], synced: int, place: str) -> DataDirError:
-    # The chain ends in the last file that begins at or before the batch that is missing.
+    # The missing batch belongs into the last file whose first batch is not after it.
     missing = found.last + 1
     starts = [(file, end) for file, end in ends if file.header.first <= missing]
     if not starts:

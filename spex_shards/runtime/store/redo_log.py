@@ -1,4 +1,4 @@
-"""A redo log: batches appended to one file at a time, each found again after a crash (see `log_format`, `recovery`)."""
+"""A redo log: batches are appended to one file at a time, and found again after a crash (`log_format`, `recovery`)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from .recovery import Recovered, recover
 from .syncing import Syncer
 
 _AHEAD: Final = 512 * 1024
-"""So many bytes are allocated at a time where each batch is synced: a file that grows with each sync is slow."""
+"""How many bytes a file grows at a time if each batch is synced: syncing a file that has grown is slow."""
 
 
 class LogBroken(StoreError):
-    """The log could not be synced: what is on the disk is not known, so nothing more may be answered."""
+    """The log could not be synced. It is unknown which batches are on the disk, so no more requests may be answered."""
 
 
 class RedoLog:
     """The log of one shard.
 
-    `append` is the commit of a batch. Batches have sequences, one after the other. A file that was read at the start is
-    never appended to: where it was cut, something unfinished may follow.
+    `append` commits a batch. Batches are numbered by consecutive sequences. The log never appends to a file that it
+    read at the start: later records may lie behind a gap there, and a new record in the gap would join them to the
+    chain again.
 
     Args:
-        files: Where it is.
-        checkpoint: The sequence that the store under it holds.
+        files: The log's files.
+        checkpoint: The sequence of the newest batch in the base store.
         sync_each: Whether `append` returns only when the batch is on the disk.
-        generation: Gives a random number for each file.
-        clock: Monotonic seconds.
+        generation: Returns a random number for each use of a file.
+        clock: Returns monotonic seconds.
 
     Attributes:
         last: The sequence of the newest batch.
         synced: The highest sequence known to be on the disk.
-        size: Bytes in the current file.
-        recovered: What was found at the start.
+        size: The size of the current file in bytes.
+        recovered: The batches that were found at the start.
 
     Raises:
         DataDirError: A file is damaged, or cannot be read or written.
@@ -61,7 +62,7 @@ class RedoLog:
         self._closed: set[str] = set(self.recovered.used)
         self._file: LogFile | None = None
         self._name = ""
-        # Left by `switch` with something in them that is not synced, and the last sequence in each.
+        # Earlier files with batches that are not synced yet, each with the last sequence in it.
         self._older: list[tuple[int, LogFile]] = []
         self._unsynced: tuple[LogFile, ...] = ()
         self._syncer: Syncer | None = None
@@ -76,13 +77,14 @@ class RedoLog:
             raise DataDirError(f"the log cannot be written: {files.place}: {error}", path=files.place) from error
 
     def _settle(self) -> None:
-        # What was read may be in the operating system's memory only. Where each batch is synced, an answer about it
-        # may leave at once, so it is synced now; else a sync of it begins now.
+        # The batches that were read may be only in the operating system's memory. If each batch must be synced, they
+        # are synced now, because answers about them may be sent at once; otherwise the thread begins to sync them now.
         for name in sorted(self.recovered.used):
             file = self._files.open(name)
             self._older.append((self.last, file))
             if self._sync_each:
-                # A sync that failed before may have left it in memory, marked as on the disk: no sync would write it.
+                # After a failed sync, the system may regard pages as written that are not: syncing alone would not
+                # write them. So write the file again.
                 file.write(0, self._files.read(name))
         self._gather()
         if self._sync_each:
@@ -94,24 +96,24 @@ class RedoLog:
 
     @property
     def files_in_use(self) -> int:
-        """How many files hold something that is not known to be in the store, or are open."""
+        """How many files are open, or have batches that may not be in the base store."""
         return len(self._closed) + 1
 
     @property
     def dirty(self) -> bool:
-        """Whether there is something to sync."""
+        """Whether any batch is not known to be on the disk."""
         return self.synced < self.last
 
     @property
     def sync_begun(self) -> float:
-        """When the newest sync began that has ended: what is not synced was appended later."""
+        """When the newest completed sync began: batches that are not synced were appended after that."""
         return 0.0 if self._syncer is None else self._syncer.begun
 
     def append(self, payload: bytes) -> None:
-        """Keep one batch.
+        """Append one batch, which commits it.
 
         Raises:
-            StoreError: It was not kept, as when the disk is full; the log is as it was before.
+            StoreError: The batch is not committed, for example because the disk is full; the log is unchanged.
             LogBroken: A sync failed.
         """
         assert self._file is not None
@@ -133,10 +135,13 @@ class RedoLog:
             syncer.want(self._unsynced, self.last)
 
     def sync(self, upto: int | None = None) -> None:
-        """Have everything on the disk.
+        """Return when everything appended is on the disk.
+
+        Args:
+            upto: The sequence of the newest batch, if `last` does not count it yet.
 
         Raises:
-            LogBroken: It could not be done; the log takes nothing more.
+            LogBroken: A sync failed; the log takes no more batches.
         """
         try:
             for file in self._unsynced:
@@ -147,7 +152,7 @@ class RedoLog:
         self._drop_older()
 
     def poll_sync(self, wait: float = 0) -> None:
-        """Look how far what is synced by itself has got, after waiting up to `wait` seconds for a sync to end.
+        """Update `synced` from the syncing thread, after waiting up to `wait` seconds for a sync to end.
 
         Raises:
             LogBroken: A sync failed.
@@ -164,10 +169,10 @@ class RedoLog:
             self._drop_older()
 
     def switch(self) -> None:
-        """Begin another file; what was appended so far stays until `checkpointed`.
+        """Begin another file. The earlier files are not reused before `checkpointed`.
 
         Raises:
-            OSError: The other file cannot be written; the log goes on with the one it has.
+            OSError: The other file cannot be written; the log continues with the present one.
         """
         number = 0
         while file_name(number) in self._closed or file_name(number) == self._name:
@@ -189,20 +194,20 @@ class RedoLog:
         self.size, self._allocated = HEADER_BYTES, 0
 
     def checkpointed(self, sequence: int) -> None:
-        """The store holds, on the disk, everything up to `sequence`: the end of the file before the current one."""
+        """Let the earlier files be reused: the base store has on the disk all batches up to `sequence`, their last."""
         self.synced = max(self.synced, sequence)
         self._closed.clear()
         self._drop_older()
 
     def disable(self, *, in_use: bool) -> None:
-        """Have nothing appended any more, though somebody may be in the middle of `append`."""
+        """Make later appends fail, without waiting; `in_use`: a thread may be in the middle of `append`."""
         if self._syncer is not None:
             self._syncer.abandon()
         for file in self._unsynced:
             file.disable(in_use=in_use)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files, and end the syncing thread."""
         if self._syncer is not None:
             self._syncer.close()
         for file in self._unsynced:
@@ -211,7 +216,7 @@ class RedoLog:
         self._file, self._unsynced = None, ()
 
     def remove(self) -> None:
-        """Remove all files: the store holds everything. The log must be closed."""
+        """Delete all files. The log must be closed, and the base store must have all batches."""
         for name in self._files.names():
             self._files.remove(name)
 
@@ -230,7 +235,7 @@ class RedoLog:
         return LogBroken(f"the log could not be synced: {self._files.place}{self._name}: {error}")
 
     def _allocate(self, upto: int) -> None:
-        # Zeros are no record. Blocks that are there already are written over when a file is used again.
+        # Zeros are never taken for a record. A file that is used again already has its blocks.
         assert self._file is not None
         zeros = bytes(_AHEAD)
         start = max(self._allocated, self.size)
@@ -241,7 +246,7 @@ class RedoLog:
 
 
 def read_log(files: LogFiles, checkpoint: int) -> Recovered:
-    """Read what a log holds behind a checkpoint, and change nothing.
+    """Return the batches of a log after a checkpoint; nothing is changed.
 
     Raises:
         DataDirError: A file is damaged or cannot be read.

@@ -1,4 +1,4 @@
-"""Who has a log on the disk in time, whatever the loop that writes it is busy with: a port, and its thread."""
+"""Syncs a log to the disk in time, even while the loop that writes it is busy: a port, and the thread that does it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Final, Protocol
 from ..system.threads import Helper
 
 SYNC_SECONDS: Final = 0.5
-"""Where batches are not synced one by one, a sync begins so long after the first of them."""
+"""If batches are not synced one by one, a sync begins this many seconds after the first batch that needs it."""
 
 
 class Syncable(Protocol):
-    """What can be synced."""
+    """A file that can be synced."""
 
     def sync(self) -> None:
-        """Have everything written on the disk.
+        """Return when everything written is on the disk.
 
         Raises:
-            OSError: Nothing is known about what is there.
+            OSError: It is not known which writes are on the disk.
         """
 
 
 class Syncer(Protocol):
-    """Syncs what it is told of, by itself.
+    """Syncs files in time, without its caller waiting.
 
     Attributes:
         done: Everything up to this sequence is on the disk.
-        begun: When the sync that got as far as `done` began: what is not synced was written later.
-        failure: Why a sync failed; then none follows.
+        begun: When the sync began that led to `done`: batches that are not synced were written after that.
+        failure: Why a sync failed; no other follows then. None: none has failed.
     """
 
     done: int
@@ -40,39 +40,42 @@ class Syncer(Protocol):
     failure: OSError | None
 
     def want(self, files: Sequence[Syncable], upto: int) -> None:
-        """Everything up to the sequence `upto` is written to these files: sync them in time. Never blocks."""
+        """Sync these files in time: everything up to the sequence `upto` is written to them. Never blocks."""
 
     def hurry(self) -> None:
-        """Begin at once."""
+        """Begin the next sync at once, not after `SYNC_SECONDS`."""
 
     def poll(self) -> None:
-        """Bring `done` up to date."""
+        """Update `done`, `begun` and `failure`."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until a sync has ended, at most so long."""
+        """Wait until a sync has ended, for at most `seconds`."""
 
     def close(self) -> None:
-        """End, once a sync that is under way has ended."""
+        """Stop syncing; returns after a sync that is being made has ended."""
 
     def abandon(self) -> None:
-        """End, and wait for nothing: the files are another's now."""
+        """Stop syncing, without waiting: another object uses the files from now on."""
 
 
 class SyncThread:
-    """A thread that is there from the start: when it is needed, none may be to be had.
+    """A thread that syncs files. It is started at once, because later, when it is needed, starting it could fail.
 
-    A process that is forked off does not have it, and must not write the log.
+    A forked process does not have the thread, and must not write the log.
 
     Raises:
-        OSError: No thread is to be had.
+        OSError: The thread could not be started.
     """
 
     # Guarantees:
     #
-    # * What is told by `want` is in a sync that begins within SYNC_SECONDS, or in the one after the one under way.
-    # * One tuple carries files and sequence, so that the thread never sees one without the other.
-    # * `want` wakes the thread only where that has said that it is idle; it says so before it looks once more.
-    # * `want` may be cut off, or called in the middle of itself by a signal handler: what wakes is one step in C.
+    # * Files passed to `want` are part of a sync that begins within SYNC_SECONDS, or of the sync after the present one.
+    # * Files and sequence are passed in one tuple. Were they two attributes, the thread could sync the old files, and
+    #   report the new sequence as done.
+    # * The thread sets `_idle` before it looks at `_wanted` for the last time, and `want` sets `_wanted` before it
+    #   reads `_idle`. So one of them sees the other's step. In another order the thread could sleep while work waits.
+    # * `want` may be cut off at any step, or called by a signal handler in the middle of itself. So the waking is a
+    #   single call into C, which does not wait for a lock that the interrupted call may hold.
 
     def __init__(self) -> None:
         self.done = 0
@@ -90,32 +93,32 @@ class SyncThread:
             raise OSError(errno.EAGAIN, str(error)) from error
 
     def want(self, files: Sequence[Syncable], upto: int) -> None:
-        """Have these files synced in time."""
+        """Sync these files in time; see `Syncer.want`."""
         self._wanted = files, upto
         if self._idle:
             self._idle = False
             self._work.put(None)
 
     def hurry(self) -> None:
-        """Begin at once."""
+        """Begin the next sync at once."""
         self._at_once.set()
 
     def poll(self) -> None:
-        """Do nothing: the thread keeps `done` up to date."""
+        """Do nothing: the thread updates the attributes."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until a sync has ended."""
+        """Wait until a sync has ended, for at most `seconds`."""
         self._ended.clear()
         if self.done < self._wanted[1] and self.failure is None:
             self._ended.wait(seconds)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; returns when it has ended."""
         self.abandon()
         self._thread.wait()
 
     def abandon(self) -> None:
-        """Have the thread end, and wait for nothing."""
+        """Tell the thread to end, without waiting for it."""
         self._closing = True
         self._work.put(None)
         self._at_once.set()

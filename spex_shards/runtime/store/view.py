@@ -1,4 +1,4 @@
-"""A store as it is together with its log, for reading only."""
+"""A store together with the content of its log, for reading only."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from collections.abc import Iterator
 from math import inf
 
 from ...errors import StoreError
+from .checkpoint import checkpoint_of
 from .files import LogFiles
-from .logged_store import checkpoint_of
 from .overlay import MISSING, Overlay
 from .port import Changes, Store
 from .redo_log import read_log
 
 
 class StoreView:
-    """What a store and the log in front of it hold; nothing is written anywhere.
+    """The rows of a store and the log in front of it; nothing is written to either.
+
+    Args:
+        base: The store.
+        files: The files of the log.
+
+    Attributes:
+        recovered: The batches that were found in the log.
 
     Raises:
         DataDirError: The log is damaged or cannot be read.
@@ -39,7 +46,7 @@ class StoreView:
         return self._overlay.over(rows, table, start, stop, reverse=reverse)
 
     def apply(self, changes: Changes) -> None:
-        """Refuse.
+        """Refuse all changes.
 
         Raises:
             StoreError: Always.
@@ -51,14 +58,14 @@ class StoreView:
         self._base.release()
 
     def upkeep(self) -> None:
-        """Do nothing."""
+        """Do nothing: a view needs no maintenance."""
 
     def size(self) -> int:
-        """Return the bytes of the store."""
+        """Return the size of the store in bytes."""
         return self._base.size()
 
     def rows(self) -> int:
-        """Return how many rows there are, about."""
+        """Return about how many rows there are; rows that are also in the log count more than once."""
         return self._base.rows() + self._overlay.rows
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The process of one shard: receive, carry out, commit once, then reply."""
+"""The process of one shard: it receives requests, carries them out, commits once, and then replies."""
 
 from .options import WorkerOptions
 from .start import BOOT_FAILED, run

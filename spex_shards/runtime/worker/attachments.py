@@ -1,4 +1,13 @@
-"""The channels of a shard: reading bounded amounts, writing without waiting, and letting go."""
+"""The channels of a shard: reads bounded amounts of requests, writes answers without waiting, and closes channels.
+
+# Guarantees:
+#
+# * A client whose pipe is full (`stalled`), or whose next request waits for deferred work (`parked`), is not read, and
+#   none of its requests is taken. Otherwise a client that reads nothing could fill the worker's memory with answers,
+#   and requests after a parked one would overtake it.
+# * The request pipe of a peer is registered with epoll exactly if the peer is neither stalled nor parked. Otherwise
+#   epoll would report a pipe that nobody reads again and again, and the loop would never sleep.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +28,21 @@ from .sessions import Sessions
 
 REQUESTS_PER_CLIENT: Final = 512
 MAX_UNWRITTEN: Final = 1 << 20
-"""When a batch has gathered so many bytes of answers, they are written before it goes on."""
+"""When the answers of a batch exceed this many bytes, the worker commits and writes them before it continues."""
 
 
 class Attachments:
     """All attached clients of one worker.
 
+    Args:
+        epoll: Reports which descriptors are ready.
+        sessions: What the shard remembers of each client.
+        operations: What clients can ask for.
+        limit: Most bytes of one frame.
+
     Attributes:
-        by_descriptor: All clients, by the descriptor that their requests come through.
-        waiting: Those that have requests in their queue.
+        by_descriptor: All clients, by the descriptor of their request pipe.
+        waiting: The clients with requests in their queue.
     """
 
     def __init__(self, epoll: Any, sessions: Sessions, operations: Operations, limit: int) -> None:
@@ -45,7 +60,7 @@ class Attachments:
         return list(self.by_descriptor.values())
 
     def stats(self) -> dict[str, int]:
-        """Return how many requests waited behind the first of the newest batch, and the bytes read and written."""
+        """Return how many requests waited behind the first one of the newest batch, and the bytes read and written."""
         return {
             "queue_depth": max(0, self._depth - 1),
             "bytes_in": self._gone_bytes[0] + sum(peer.bytes_in for peer in self.by_descriptor.values()),
@@ -53,14 +68,18 @@ class Attachments:
         }
 
     def ready(self) -> bool:
-        """Whether a batch can be taken."""
+        """Return whether `take` would return any request."""
         for peer in self.waiting:  # noqa: SIM110 - nearly always there is none, or one
             if not peer.stalled and not peer.parked:
                 return True
         return False
 
     def read(self, peer: Peer) -> None:
-        """Read once what a client has sent, unless it has something waiting still."""
+        """Read once from a client's request pipe, unless the client has to wait or has requests in its queue.
+
+        A client that sends malformed requests, or more than there is memory for, is refused; one that has closed its
+        pipe is forgotten.
+        """
         if peer.stalled or peer.parked or peer.queue:
             return
         fits = True
@@ -70,7 +89,7 @@ class Attachments:
             self.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return
         except MemoryError:
-            fits = False  # the error has to be gone before there is memory for an answer
+            fits = False  # answer outside this block: the exception keeps the memory in use
         if not fits:
             peer.drop_unread()
             self.refuse(peer, StoreError("the shard has no memory for what this client sends"))
@@ -81,13 +100,16 @@ class Attachments:
             self.forget(peer)
 
     def writable(self, descriptor: int) -> None:
-        """A descriptor has room again: write what its client waits for."""
+        """Write the buffered output of the client whose reply or event pipe has room again."""
         for peer in self.all():
             if descriptor in (peer.replies_fd, peer.events_fd):
                 self.flush(peer)
 
     def attach(self, client_id: bytes, pid: int, owner: bool, streams: Sequence[Stream]) -> None:
-        """Take a client's channel; an older one of the same client is closed."""
+        """Begin to serve a client's new channel; an older channel of the same client is closed.
+
+        If the client's rows cannot be read, the channel is closed with the error as its only reply.
+        """
         for other in self.all():
             if other.client_id == client_id:
                 self.forget(other)
@@ -99,31 +121,31 @@ class Attachments:
             peer.flush()
             peer.close()
             return
-        session.opened = False  # its hello is still to come on this channel
+        session.opened = False  # the client sends its hello first on each new channel
         peer = Peer(client_id, pid, owner, session, streams, self._limit, self._operations)
         self.by_descriptor[peer.requests_fd] = peer
         self._epoll.register(peer.requests_fd, select.EPOLLIN)
 
     def forget(self, peer: Peer) -> None:
-        """Close a client's channel."""
+        """Close a client's channel, and drop its queued requests: the client sends them again on its next channel."""
         if self.by_descriptor.pop(peer.requests_fd, None) is None:
             return
         self._gone_bytes[0] += peer.bytes_in
         self._gone_bytes[1] += peer.bytes_out
         self.waiting.pop(peer, None)
-        self._watch(peer, None)  # closing alone is not enough while a helper process has copies
+        self._watch(peer, None)  # closing alone does not unregister a pipe that a helper process has a copy of
         peer.close()
         self._sessions.left(peer.client_id)
 
     def refuse(self, peer: Peer, error: SpexError) -> None:
-        """Close a client's channel with the reason why."""
+        """Tell a client why its channel is closed, and close it."""
         peer.queue.clear()
         peer.refuse(error_plain(error))
         peer.flush()
         self.forget(peer)
 
     def take(self) -> list[tuple[Peer, Request]]:
-        """Return the requests of the next batch: a bounded number of each client's, in order."""
+        """Remove and return the requests of the next batch: of each client a bounded number, in order."""
         work: list[tuple[Peer, Request]] = []
         depth = 0
         for peer in list(self.waiting):
@@ -142,20 +164,20 @@ class Attachments:
         return work
 
     def put_back(self, work: list[tuple[Peer, Request]]) -> None:
-        """Have requests that were taken wait again, before all others of their clients."""
+        """Return requests to the front of their clients' queues, in order: they were taken but not carried out."""
         for peer, request in reversed(work):
             if not peer.closed:
                 peer.queue.appendleft(request)
                 self.waiting[peer] = None
 
     def park(self, peer: Peer) -> None:
-        """Have a client wait for a check: it is not read meanwhile, and none of its requests is taken."""
+        """Stop reading a client, and take none of its requests, until `go_on`: its next request needs deferred work."""
         peer.parked = True
         if not peer.stalled:
             self._epoll.unregister(peer.requests_fd)
 
     def go_on(self, peer: Peer) -> None:
-        """The check that a client waited for is done."""
+        """Serve a parked client again: the deferred work that it waited for is done."""
         if peer.closed:
             return
         peer.parked = False
@@ -163,7 +185,7 @@ class Attachments:
             self._epoll.register(peer.requests_fd, select.EPOLLIN)
 
     def answer(self, done: list[Done]) -> None:
-        """Have the answers of a batch written, each client's in one reply."""
+        """Send the answers of a batch, in one reply for each client. Call it only after the commit."""
         if len(done) == 1:
             [(peer, request, answer, _)] = done
             if not peer.closed:
@@ -182,7 +204,10 @@ class Attachments:
                 self.flush(peer)
 
     def flush(self, peer: Peer) -> None:
-        """Write what fits to a client; who has more waiting is not read until it is written."""
+        """Write as much of a client's buffered output as its pipes take.
+
+        If some output remains, the client is stalled: it is not read until the output is written.
+        """
         if not peer.flush():
             self.forget(peer)
         elif peer.events or peer.replies:

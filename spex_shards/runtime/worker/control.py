@@ -1,4 +1,4 @@
-"""How a worker is given channels and orders, and says how it is: a port, and the socket to its supervisor."""
+"""How a worker receives channels and orders, and reports its state: a port, and the socket to its supervisor."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from ..protocol.wire import receive_message, send_message
 from ..system.stream import Descriptor, Stream
 
 STREAMS = 3
-"""A client's channel has three: for requests, for replies, for events."""
+"""The number of streams in a client's channel: one each for requests, replies and events."""
 
 
 class Control(Protocol):
-    """The worker's connection to whoever started it. No method blocks."""
+    """A worker's connection to the process that started it. No method blocks."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
 
     def receive(self) -> tuple[Message, list[Stream]] | None:
-        """Return the next message, with the streams of a client's channel where it is `Serve`; None: nothing yet.
+        """Return the next message and its streams, or None if there is no message yet.
+
+        Only a `Serve` message has streams: those of the client's channel.
 
         Raises:
-            EOFError: The other side is closed.
-            ProtocolError: The message is malformed; the streams that came with it are closed.
+            EOFError: The other side has closed the connection.
+            ProtocolError: The message is malformed; its streams are closed.
         """
 
     def say(self, message: Message) -> bool:
-        """Send a message; return False when the other side does not take it.
+        """Send a message; return False if the connection is full, so that the message is dropped.
 
         Raises:
             OSError: The other side is gone.
@@ -37,7 +39,7 @@ class Control(Protocol):
 
 
 class SocketControl:
-    """The socket to the supervisor, through which a client's descriptors come as well (``SCM_RIGHTS``).
+    """The socket to the supervisor. It also transfers the descriptors of clients' pipes (``SCM_RIGHTS``).
 
     Args:
         connection: A ``SOCK_SEQPACKET`` socket.
@@ -51,7 +53,7 @@ class SocketControl:
         return self._connection.fileno()
 
     def receive(self) -> tuple[Message, list[Stream]] | None:
-        """Return the next message and the streams that came with it; None: nothing yet."""
+        """Return the next message and its streams, or None if there is no message yet; see `Control.receive`."""
         received = receive_message(self._connection)
         if received is None:
             return None
@@ -68,5 +70,5 @@ class SocketControl:
         return message, streams
 
     def say(self, message: Message) -> bool:
-        """Send a message to the supervisor."""
+        """Send a message to the supervisor; see `Control.say`."""
         return send_message(self._connection, OF_WORKER.plain(message))

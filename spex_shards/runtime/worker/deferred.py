@@ -1,4 +1,4 @@
-"""Long work of a shard: done one piece after another in a helper process, while the callers who need it wait."""
+"""Deferred work of a shard: helper processes do it, one piece after another, while the clients that need it wait."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ logger = logging.getLogger("spex_shards")
 
 
 class DeferredWork:
-    """The work that callers wait for.
+    """The deferred work that clients wait for.
 
     Args:
-        service: Where results go.
-        keep: Descriptors that helpers keep (the lock).
+        service: Receives the results.
+        keep: Descriptors that helper processes do not close (the lock of the data directory).
 
     Attributes:
-        waiting: The work that is not done yet, by its key, with the clients that wait for it.
+        waiting: The work that is not done yet: key → the work, and the clients that wait for it. The first piece is
+            the one that is being done.
     """
 
     def __init__(self, service: Service, keep: Iterable[int]) -> None:
@@ -32,15 +33,20 @@ class DeferredWork:
 
     @property
     def descriptor(self) -> int:
-        """Becomes readable when the work at hand has ended; -1: there is none."""
+        """The descriptor that becomes readable when the current piece of work has ended; -1: none is being done."""
         return self._helper.descriptor
 
     def wait_for(self, deferred: Deferred, peer: Peer) -> None:
-        """Have a client wait for some work."""
+        """Note that a client waits for a piece of work."""
         self.waiting.setdefault(deferred.key, (deferred.work, []))[1].append(peer)
 
     def begin(self) -> list[Peer]:
-        """Begin the next piece; return the clients that go on at once, because no helper could be had."""
+        """Start the next piece of work in a helper process.
+
+        Returns:
+            The clients to serve again at once. There are some only if no process could be forked: then the work was
+            done here, before this method returned.
+        """
         work = next(iter(self.waiting.values()))[0]
 
         def do_it(close_inherited: Callable[[], None]) -> str:
@@ -55,10 +61,13 @@ class DeferredWork:
         return []
 
     def end(self) -> list[Peer]:
-        """Take the result of the work at hand; return the clients that go on."""
+        """Give the result of the current piece of work to the service; return the clients to serve again.
+
+        If the helper process died, the work is done here.
+        """
         try:
             while (result := self._helper.ended()) is None:
-                pass  # its pipe is closed, so it is ending just now
+                pass  # the helper has closed its pipe, so it ends within moments
             return self._done(result)
         except HelperFailed as error:
             logger.warning("long work is done in the shard's own process, as its helper failed: %s", error)

@@ -1,4 +1,4 @@
-"""One request, checked and carried out by the service: from its arguments to its answer."""
+"""Checks one request, lets the service carry it out, and makes its answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from .peers import Peer
 
 
 class Done(NamedTuple):
-    """An answered request: its client, itself, its answer (None: plain success), and whether this batch did it."""
+    """An answered request.
+
+    Attributes:
+        peer: The client that sent it.
+        request: The request.
+        answer: Its answer; None: it succeeded, and there is nothing to say.
+        fresh: Whether the current batch carried it out; False: an earlier one did, and the answer was remembered.
+    """
 
     peer: Peer
     request: Request
@@ -35,13 +42,13 @@ class Dispatcher:
 
     Args:
         shard: The shard.
-        capture: Where log records go.
-        stats: Returns what the worker counts itself.
-        most_bytes: Most bytes of a request's arguments; None: as many as a frame has.
+        capture: Collects log records.
+        stats: Returns the worker's own counters.
+        most_bytes: Most bytes of a request's arguments; None: only the size of a frame limits them.
 
     Attributes:
-        declared: What was declared in the current batch; whoever keeps the batch clears it.
-        requests: How often each operation was asked for.
+        declared: The declarations of the current batch; the worker clears it after the commit.
+        requests: How often each operation was requested.
     """
 
     def __init__(
@@ -61,10 +68,11 @@ class Dispatcher:
         self.requests: Counter[str] = Counter()
 
     def declare(self, arguments: list[Any]) -> None:
-        """Take what a client declares to the service.
+        """Pass a client's declaration to the service.
 
         Raises:
-            ProtocolError: It is malformed.
+            ProtocolError: The declaration is malformed.
+            StoreError: It cannot be stored.
         """
         try:
             self._service.declare(arguments)
@@ -73,7 +81,7 @@ class Dispatcher:
         self.declared.append(arguments)
 
     def declare_again(self) -> None:
-        """The batch was not kept: have what was declared in it in the next one. Its clients will not say it again."""
+        """Repeat the declarations of a batch that failed, in the next one: their clients do not send them again."""
         mark = self._batch.mark()
         try:
             for arguments in self.declared:
@@ -82,7 +90,13 @@ class Dispatcher:
             self._batch.rollback(mark)
 
     def execute(self, peer: Peer, request: Request, now: int) -> Answer | None:
-        """Carry a request out in the current batch; return its answer (None: success, and nothing to say)."""
+        """Carry out a request in the current batch; return its answer (None: it succeeded, with nothing to say).
+
+        If the request fails, its changes are rolled back, and the answer holds the error.
+
+        Raises:
+            Deferred: The request needs deferred work first; its changes are rolled back.
+        """
         operation = request.operation
         self.requests[operation.name] += 1
         messages: list[bytes] = []
@@ -100,7 +114,7 @@ class Dispatcher:
             self._batch.rollback(mark)
             self._capture.target = self._capture.outside
             raise
-        except BaseException as error:  # a user's code may raise what is no Exception
+        except BaseException as error:  # an application's code may raise exceptions that are no `Exception`
             self._batch.rollback(mark)
             messages.clear()
             value, ok = _failure(request, error), False
@@ -113,7 +127,8 @@ class Dispatcher:
         return self._answer(peer, request, ok, value, logs, messages)
 
     def _word(self, request: Request, error: SpexError, *, ok: bool) -> tuple[Any, bool]:
-        # `ok` here: it was carried out, and the error is the service's word, which nobody waits for with `_nowait`.
+        # `ok`: the service carried the request out and returned the error as its value. After a `_nowait` request
+        # nobody waits for that value, so the error is only logged.
         if request.nowait and ok:
             report(error)
             return None, True
@@ -128,13 +143,13 @@ class Dispatcher:
             logs = []
         return Answer(request.number, ok, value, logs, events)
 
-    def _report(self, *, call: Call) -> dict[str, Any]:  # noqa: ARG002 - every operation has it
+    def _report(self, *, call: Call) -> dict[str, Any]:  # noqa: ARG002 - each operation's function takes it
         own = {"requests": dict(self.requests), "store_size": self._shard.store.size()}
         return {**own, **self._service.stats(), **self._stats()}
 
 
 def size_of(request: Request, answer: Answer | None) -> int:
-    """Return the bytes that the answer to a question takes; 0 for what changes something, which has small answers."""
+    """Return the size in bytes of the answer to a query; 0 for operations that change something: theirs are small."""
     return 0 if answer is None or request.operation.changes else len(pack(answer.value))
 
 

@@ -1,4 +1,4 @@
-"""What is logged in a shard, on its way to the application."""
+"""Captures the log records of a shard, which are sent to the application."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ _formatter = logging.Formatter()
 
 
 class LogCapture(logging.Handler):
-    """Takes every record logged in the shard.
+    """A handler that collects every log record of the shard.
+
+    Args:
+        level: Records below it are dropped.
 
     Attributes:
-        target: The list that records go to just now.
-        outside: The list for those of no request.
+        target: The list that new records are appended to.
+        outside: The list for records that belong to no request.
     """
 
     def __init__(self, level: int) -> None:
@@ -24,14 +27,14 @@ class LogCapture(logging.Handler):
         self.target = self.outside
 
     def install(self) -> None:
-        """Take the place of all handlers of the root logger, and take warnings too."""
+        """Replace all handlers of the root logger by this one, and capture warnings as well."""
         root = logging.getLogger()
         root.handlers[:] = [self]
         root.setLevel(self.level)
         logging.captureWarnings(capture=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Put a record's plain form into the current list."""
+        """Append the record's plain form to the current list."""
         try:
             self.target.append(record_plain(record))
         except Exception:
@@ -39,7 +42,7 @@ class LogCapture(logging.Handler):
 
 
 def record_plain(record: logging.LogRecord) -> list[Any]:
-    """Return a log record as data: what it says is formatted already."""
+    """Return a log record as plain values, with its message and traceback already formatted."""
     text = record.exc_text
     if record.exc_info and not text:
         text = _formatter.formatException(record.exc_info)

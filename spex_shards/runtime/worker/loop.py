@@ -6,14 +6,16 @@
         │   read every ready pipe once                       → queues, bounded per client
         │   carry out a bounded number per client            → one batch
         │   commit once
-        │   write events, then replies                       → what does not fit waits; its client is not read
-        └── do a portion of what is due by itself            → one more commit
+        │   write events, then replies                       → a client with a full pipe is not read
+        └── do a portion of the due work                     → one more commit
 
 # Guarantees:
 #
-# * No reply leaves before the commit of the batch that it speaks of.
-# * It never waits for a pipe: only for its store, and for the user's handlers.
-# * One client's full pipe, broken frame or failing request does not touch another's.
+# * No answer is written before the commit of its batch. Otherwise a client could be told of a change that a crash then
+#   undoes. A query's answer waits as well, because the query may have read changes of the same batch.
+# * The loop never waits for a pipe. It waits only for its store and for the application's handlers. Otherwise a client
+#   that reads nothing would stop all others.
+# * A client's full pipe, malformed frame or failing request does not affect other clients.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ import time
 from math import inf
 from typing import Any, Final
 
-from ...errors import ShardDown, SpexError, StoreError
+from ...errors import ShardDown, StoreError
 from ..protocol.answers import Answer
 from ..protocol.control import Drain, Ping, Pong, Serve
 from ..protocol.operations import Operations
 from ..protocol.records import error_plain
-from ..protocol.requests import BYE, DECLARE, HELLO, ProtocolError, Request
+from ..protocol.requests import ProtocolError, Request
 from ..service import Deferred
 from ..shard import Shard
 from ..store import LogBroken
@@ -41,6 +43,7 @@ from .deferred import DeferredWork
 from .dispatch import Dispatcher, Done, size_of
 from .logs import LogCapture
 from .memory import most_request_bytes
+from .notices import Notices
 from .options import WorkerOptions
 from .outbox import MOST_KEPT, Outbox
 from .peers import Peer
@@ -50,26 +53,26 @@ from .suspects import Suspects
 from .watch import PageWatch
 
 FORCED_BY: Final = 1.2
-"""Seconds after its owner's death in which the supervisor must have ended this worker, or is ended by it."""
+"""Seconds after its owner's death within which the supervisor must end this worker; after that, the worker kills it."""
 _DRAIN_SECONDS: Final = 0.5
 _RETRY_AFTER: Final = 1.0
-LONGEST_WAIT: Final = 60.0  # the wall clock may be set by any amount meanwhile
+LONGEST_WAIT: Final = 60.0  # bounded, because due times are compared with the wall clock, which may be set meanwhile
 logger = logging.getLogger("spex_shards")
 
 
 class Worker:
-    """One shard at work: its clients, and what is due by itself.
+    """Serves one shard: carries out its clients' requests, and the work that becomes due.
 
     Args:
         shard: The shard, open.
-        control: Where channels and orders come from.
+        control: The connection to the supervisor, from which channels and orders come.
         options: The options.
-        capture: Takes what is logged.
+        capture: Collects log records.
 
     Attributes:
         clients: The attached clients and their channels.
-        sessions: What is known of each client's requests.
-        outbox: Log records that no application has taken yet.
+        sessions: What the shard remembers of each client.
+        outbox: The log records that no application has confirmed yet.
     """
 
     def __init__(self, shard: Shard, control: Control, options: WorkerOptions, capture: LogCapture) -> None:
@@ -84,6 +87,7 @@ class Worker:
         self._epoll = select.epoll()
         operations = Operations(self._service.operations)
         self.clients = Attachments(self._epoll, self.sessions, operations, options.max_frame_bytes)
+        self._notices = Notices(shard, self.clients, self.sessions, self.outbox, self._dispatcher)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
@@ -96,7 +100,7 @@ class Worker:
         self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
 
     def serve(self) -> int:
-        """Loop until drained."""
+        """Serve until the supervisor says to drain or is gone; then drain, close the store and return the exit code."""
         while not self._draining:
             self.turn()
         self._drain()
@@ -105,7 +109,7 @@ class Worker:
         return 0
 
     def turn(self, most: float = LONGEST_WAIT) -> None:
-        """Wait until there is something to do, at most `most` seconds, and do it once."""
+        """Wait up to `most` seconds until a descriptor is ready or work is due, and do one round of work."""
         clients = self.clients
         wait = min(self._timeout(), most)
         for descriptor, _ in self._epoll.poll(wait):
@@ -125,7 +129,7 @@ class Worker:
 
     def _begin_deferred(self) -> None:
         if self._deferred.descriptor >= 0:
-            return  # one piece at a time
+            return  # a helper process is at work: there is one at a time
         for peer in self._deferred.begin():
             self.clients.go_on(peer)
         if self._deferred.descriptor >= 0:
@@ -157,7 +161,7 @@ class Worker:
         )
 
     def _ready(self, descriptor: int) -> None:
-        """Take what a descriptor brings that carries no requests."""
+        """Handle a ready descriptor that is not a client's request pipe."""
         if descriptor == self._control.fileno():
             self._order()
         elif descriptor == self._deferred.descriptor:
@@ -176,8 +180,8 @@ class Worker:
         except EOFError:
             self._draining = True
             return
-        except ProtocolError as error:  # its ends are closed, by which the client knows, and asks again
-            self._complain(f"a client could not be taken: {error}")
+        except ProtocolError as error:  # `receive` closed the client's pipes: it sees that, and requests new ones
+            self._complain(f"a client's channel was refused: {error}")
             return
         if received is None:
             return
@@ -190,9 +194,12 @@ class Worker:
             case Drain():
                 self._draining = True
 
-    # ------------------------------------------------------------------ one batch
-
     def _work(self) -> None:
+        """Carry out one batch of requests, commit it and answer.
+
+        A suspect is carried out alone, between two commits. So if it kills the worker again, no other client's request
+        is lost with it, and the death is certain to be its own.
+        """
         work = self.clients.take()
         if not work:
             return
@@ -205,32 +212,32 @@ class Worker:
             if alone:
                 self._commit(done)
                 done = []
-            # Not before that commit: its answers may have shown that this client is gone, or reads nothing.
+            # Check only after that commit: while answering, it may have found that this client is gone or stalled.
             if peer.closed:
                 continue
-            if peer.stalled or peer.parked:  # by an answer of this batch, or by a request of it
+            if peer.stalled or peer.parked:  # since the batch was taken; requests must stay in order
                 later.append((peer, request))
                 continue
             before = len(done)
             if not self._carry_out(peer, request, now, done):
                 self.clients.park(peer)
                 later.append((peer, request))
-            elif len(done) > before and len(work) > 1:  # a single answer is written at once anyway
+            elif len(done) > before and len(work) > 1:  # not for a single answer: it is written next anyway
                 unwritten += size_of(request, done[-1].answer)
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
                 done, unwritten = [], 0
         if later:
             self.clients.put_back(later)
-        if done:  # notices alone are no batch
+        if done:  # a batch of notices only is not counted
             self._batches += 1
             self._batched += len(done)
         self._commit(done)
 
     def _carry_out(self, peer: Peer, request: Request, now: int, done: list[Done]) -> bool:
-        """Carry a request or notice out in the batch; False: it must wait for a check, as if it had not come yet."""
+        """Carry out a request or notice in the batch; False: it was undone, and must wait for deferred work."""
         if request.number == 0:
-            self._take_notice(peer, request)
+            self._notices.take(peer, request)
             return True
         session = peer.session
         try:
@@ -260,32 +267,15 @@ class Worker:
         self._watch.executing(peer.client_id, request.number)
         return self._dispatcher.execute(peer, request, now)
 
-    def _take_notice(self, peer: Peer, request: Request) -> None:
-        mark = self._batch.mark()
-        try:
-            self._notice(peer, request)
-        except (ValueError, ShardDown, StoreError) as error:
-            self._batch.rollback(mark)
-            self.clients.refuse(
-                peer, error if isinstance(error, SpexError) else ShardDown(str(error), maybe_executed=True)
-            )
-
-    def _notice(self, peer: Peer, request: Request) -> None:
-        if request.operation is DECLARE:
-            self._dispatcher.declare(request.arguments)
-            return
-        request.operation.check(request.arguments)
-        if request.operation is BYE:
-            self.sessions.ended(peer.client_id)
-            return
-        if request.operation is HELLO:
-            version, first, kept, again, events, _ = request.arguments
-            peer.session.open(version, first, kept=kept, again=again, events=events)
-        self.outbox.seen(peer, request.arguments[-1])
-        self._service.held = self.outbox.full
-
     def _commit(self, done: list[Done]) -> bool:
-        """Keep the batch and answer its requests; return whether it was kept."""
+        """Commit the batch and answer its requests; return whether it was committed.
+
+        If the store refuses the batch, it is rolled back, and each request that changed something gets the error.
+
+        Raises:
+            LogBroken: It is not known whether the batch is in the log. No request is answered: the next worker reads
+                the log, and the clients send again what it does not contain.
+        """
         self._watch.clear()
         outside = self._capture.outside
         captured = list(outside)
@@ -302,17 +292,20 @@ class Worker:
             outside[:0] = captured[:MOST_KEPT]
             self.outbox.lose(len(captured) - MOST_KEPT)
             self.clients.answer(
-                self._failed(done, StoreError(str(error) or "a batch was not kept: there is no memory"))
+                self._failed(
+                    done, StoreError(str(error) or "a batch could not be committed: there is no memory for it")
+                )
             )
             self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
             return False
         self._dispatcher.declared.clear()
         self.clients.answer(done)
-        self.sessions.committed()  # after the answers, for which somebody waits
+        self.sessions.committed()  # after the answers, because callers wait for those
         self._next_due = self._service.next_due()
         return True
 
     def _failed(self, done: list[Done], error: StoreError) -> list[Done]:
+        """Return the answers of a batch that was rolled back."""
         self.sessions.failed()
         plain = error_plain(error)
         failed: list[Done] = []
@@ -321,19 +314,19 @@ class Worker:
             if fresh and request.operation.changes:
                 answer = Answer(request.number, False, plain)
                 peer.session.not_applied(request.number, answer)
-            elif fresh:  # what it read may be of this batch: read again
+            elif fresh:  # a query: it may have read changes of the batch, which do not exist now, so it reads again
                 answer = self._execute(peer, request, time.time_ns() // 1000)
             failed.append(Done(peer, request, answer, fresh))
         self._watch.clear()
-        if not done:  # who asked for something is told, and nobody asked for this
-            self._complain(f"what is due could not be kept: {error}")
+        if not done:  # no client gets the error, because none requested this work
+            self._complain(f"due work could not be committed, and will be tried again: {error}")
         return failed
 
-    # ------------------------------------------------------------------ what happens by itself
-
     def _by_itself(self) -> None:
+        """Do a portion of the work that is due, commit it, and send log records to an application."""
         if self._forced_at is not None and time.monotonic() >= self._forced_at:
-            # The supervisor did not end this shard in time: it must be stopped itself, and is ended instead.
+            # The owner is dead, and the supervisor has not ended this worker in time. It must be stopped (SIGSTOP), and
+            # would keep the directory locked for ever.
             os.kill(os.getppid(), signal.SIGKILL)
             self._draining = True
         now = time.time_ns() // 1000
@@ -352,7 +345,7 @@ class Worker:
             self.sessions.sweep()
             self._service.held = self.outbox.full
             self._service.tick(now)
-            self.outbox.take(logged)  # with what they speak of, or not at all
+            self.outbox.take(logged)  # in the same batch as the reports, so that each is logged exactly if it is kept
         except StoreError as error:
             self._batch.rollback(mark)
             self._not_before = time.monotonic() + _RETRY_AFTER
@@ -360,11 +353,11 @@ class Worker:
         finally:
             self._capture.target = self._capture.outside
         if failure is not None:
-            self._complain(f"what is due could not be done: {failure}")
+            self._complain(f"due work failed, and will be tried again: {failure}")
         return failure is None
 
     def _complain(self, text: str) -> None:
-        # Once, and not with every attempt.
+        # Log an error once, not at each new attempt.
         if text != self._complaint:
             self._complaint = text
             logger.error("%s", text)
@@ -384,7 +377,7 @@ class Worker:
                     self._work()
                 if peer.closed or peer.bytes_in == size:
                     break
-        # Who must read first, or waits for a check, has a little time; what is left then is sent to the next worker.
+        # Stalled and parked clients get half a second more. They send their other requests again to the next worker.
         self._epoll.unregister(self._control)
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self.clients.all()):

@@ -1,4 +1,4 @@
-"""How much memory this process may have, and how much of it one request may take."""
+"""How much memory this process may use, and how much of it one request may take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Final
 
 SHARE: Final = 8
-"""A request is in memory some times over: as it came, decoded, as a row, in the batch, in the log's record."""
+"""A request may take 1/8 of the memory: it is in memory several times, as a frame, decoded, as a row, in the batch, and
+in the log's record."""
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 def most_request_bytes(frame: int) -> int | None:
-    """Return the most bytes of a request, an eighth of the memory that this process may have.
+    """Return the most bytes of a request: an eighth of the memory that this process may use.
 
-    None: there is no limit, or none that a frame of `frame` bytes could be above.
+    Returns:
+        The limit, or None if there is none that a frame of `frame` bytes could exceed.
     """
     most = min((*_of_process(), *_of_cgroup()), default=frame * SHARE) // SHARE
     return most if most < frame else None

@@ -1,4 +1,4 @@
-"""What a worker is given beside its engine."""
+"""The options of a worker."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class WorkerOptions:
     """The options of one worker.
 
     Attributes:
-        shard: Its index.
+        shard: The index of its shard.
         max_frame_bytes: Most bytes of a request.
-        log_level: Records below it are not sent to the application.
-        owner_pidfd: Becomes readable when the owner of the supervisor dies; -1: there is none.
-        watch: Where what is executed is noted, for the supervisor; None: nowhere.
-        helper_keeps: Descriptors that helper processes keep (the lock).
+        log_level: Log records below it are not sent to the application.
+        owner_pidfd: A descriptor that becomes readable when the supervisor's owner dies; -1: there is none.
+        watch: Tells the supervisor which request or timer is being executed; None: nothing is told.
+        helper_keeps: Descriptors that helper processes do not close (the lock of the data directory).
     """
 
     shard: int

@@ -1,4 +1,14 @@
-"""Log records of no request, such as those of timeouts: kept until an application has logged them."""
+"""The outbox: log records that belong to no request, such as those of timeouts, until an application has logged them.
+
+# Guarantees:
+#
+# * Records are numbered, and go in order to one client at a time, the holder. The holder confirms the number of the
+#   newest record that it has logged; only then are the rows up to it deleted. Were they deleted when they are sent, the
+#   records would be lost with a holder that dies before it logs them.
+# * A client that got record n got all records before n as well, or they had been confirmed. So one that confirms n, at
+#   any time, needs no record up to n; and it drops a record with a number that it has had before.
+# * When the holder dies, all records that it did not confirm go to the next client.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +27,28 @@ from .logs import record_plain
 from .peers import Peer
 
 MOST_KEPT: Final = 10_000
-"""When so many wait, nothing more is taken that would log something: deadlines stay what they are."""
+"""When the outbox holds this many records, it is full: no timeout is reported, and the timers' rows stay."""
 MOST_BYTES: Final = 64 << 20
-"""As `MOST_KEPT`, for the bytes of all rows that wait: a handler of the application's may log as much as it likes."""
+"""The outbox is also full when its rows have this many bytes: an application's handler may log long texts."""
 _SPARE: Final = 1_000
-"""So many more are kept of what was logged unasked; the rest is counted."""
+"""A full outbox still takes this many records that are not the result of a timer; further ones are only counted."""
 _LOST: Final = b"reports lost"
 AT_ONCE: Final = 32_768
-"""Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
+"""Bytes that a client gets before it has to confirm them. They fit into its pipe, so no reply waits behind them."""
 _Row = tuple[int, Any, int]
 logger = logging.getLogger("spex_shards")
 
 
 class Outbox:
-    """Records on their way, over the engine's batch.
+    """The log records that no application has confirmed yet, stored through the shard's batch.
 
-    They are numbered, and given out in order to one client at a time, which confirms what it has logged; then they
-    are deleted. Whoever was given a number was given or had confirmed all before it: so a client that has seen number
-    n, whenever it says so, has no need of any up to n, and a client that is given one again drops it. What a client
-    took along when it died is given to the next.
+    Args:
+        batch: The shard's batch.
 
     Attributes:
-        reports: What waits: number, record and bytes of the row.
-        size: The bytes of all of them.
-        lost: How many records could not be kept, and are not reported as lost yet.
+        reports: The records, oldest first: number, record, and size of the row in bytes.
+        size: The size of all their rows in bytes.
+        lost: How many records were dropped for want of room since the last record that says how many.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -56,18 +64,18 @@ class Outbox:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is anything to deliver now: nothing is on its way that must be confirmed first."""
+        """Whether `deliver` has work: there are records, and no living holder has to confirm earlier ones first."""
         return bool(self.reports) and (self._holder is None or self._holder.closed)
 
     @property
     def full(self) -> bool:
-        """Whether nothing is to be done just now that logs something and can wait."""
+        """Whether work that writes log records, and can wait, must wait."""
         return len(self.reports) >= MOST_KEPT or self.size >= MOST_BYTES
 
     def take_unasked(self, captured: list[Any]) -> None:
-        """Move captured records into the batch that nothing promises: those that there is no room for are counted.
+        """Move captured records into the batch as far as there is room; drop and count the rest.
 
-        How many those were is a record of its own, as soon as there is room.
+        As soon as there is room again, one more record says how many were dropped.
         """
         if captured:
             room = max(0, MOST_KEPT + _SPARE - len(self.reports)) if self.size < MOST_BYTES else 0
@@ -79,7 +87,7 @@ class Outbox:
         self.take(captured)
 
     def lose(self, count: int) -> None:
-        """Count records that could not be kept."""
+        """Count records that were dropped. A negative count is ignored."""
         if count > 0:
             self._count(self.lost + count)
 
@@ -89,7 +97,7 @@ class Outbox:
         self._batch.put("layout", _LOST, u64(lost) if lost else None)
 
     def take(self, captured: list[Any]) -> None:
-        """Move captured records into the batch, all of them."""
+        """Move all captured records into the batch, and empty the list."""
         if not captured:
             return
         count, first = len(captured), self._next
@@ -104,7 +112,14 @@ class Outbox:
         self._batch.put("layout", b"next report", u64(self._next))
 
     def deliver(self, peers: Iterable[Peer]) -> Peer | None:
-        """Write a portion of what waits into the events of the first client that takes any; return that client."""
+        """Append a portion of the records to the events of the first client that can take them.
+
+        Args:
+            peers: All clients, the preferred ones first.
+
+        Returns:
+            That client, now the holder, whose events must be written; None: no client can take any.
+        """
         for peer in peers:
             if peer.closed or peer.stalled or peer.events or not peer.session.opened:
                 continue
@@ -118,9 +133,9 @@ class Outbox:
         return None
 
     def seen(self, peer: Peer, number: int) -> None:
-        """Take what a client says: it has logged everything up to that number."""
+        """Delete the records up to `number`: a client confirms that it has logged them."""
         if number >= self._next:
-            return  # it speaks of another store
+            return  # no such record was ever sent from this store: the client means an earlier store of this shard
         self._drop(sum(1 for waiting, _, _ in self.reports if waiting <= number))
         if peer is self._holder and number >= self._given:
             self._holder = None

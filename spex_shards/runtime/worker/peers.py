@@ -1,4 +1,4 @@
-"""A client as its shard sees it: its session, its three pipe ends, and what waits to be read or written."""
+"""A peer: a client as its shard knows it, with its session, its three streams, and its unfinished input and output."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from ..system.stream import Stream
 class Peer:
     """One attached client.
 
-    Attributes:
-        stalled: It has something to read first; it is not read meanwhile.
-        parked: Its next request waits for a check; it is not read meanwhile.
-
     Args:
         client_id: 16 bytes that no other client has.
-        pid: Its process.
-        owner: Whether it is the process that the supervisor belongs to.
-        session: What was agreed with it so far.
-        streams: To read requests from, to write replies to, to write events to.
+        pid: The client's process.
+        owner: Whether that process owns the supervisor.
+        session: The client's session.
+        streams: The streams for requests, replies and events.
         limit: Most bytes of one frame.
-        operations: What it can ask for.
+        operations: The operations that the client can request.
+
+    Attributes:
+        queue: The requests that were read and not taken yet.
+        replies: Replies that are not written yet.
+        events: Events that are not written yet.
+        stalled: Its pipe is full; it is not read until it has read its output.
+        parked: Its next request waits for deferred work; it is not read meanwhile.
+        closed: Whether its streams are closed.
     """
 
     def __init__(
@@ -62,10 +66,10 @@ class Peer:
         self._reader = FrameReader(limit)
 
     def read(self) -> bool:
-        """Read once what is there into the queue; return False when the client is gone.
+        """Read once from the request pipe into the queue, without blocking; return False at the end of the stream.
 
         Raises:
-            ProtocolError: What it sent is no sequence of requests.
+            ProtocolError: The bytes are not a sequence of requests.
         """
         data = self._read()
         if data is None:
@@ -76,30 +80,36 @@ class Peer:
         return bool(data)
 
     def drop_unread(self) -> None:
-        """Let go of what was received in part: nothing more is read."""
+        """Drop the queue and a frame that was received in part, to free their memory. The peer is not read again."""
         self.queue.clear()
         self._reader = FrameReader(self._limit)
 
     def event(self, kind: int, payload: Any) -> Event:
-        """Number an event of the current batch."""
+        """Return a new event with the client's next event number."""
         self.session.events += 1
         return Event(self.session.events, kind, payload)
 
     def reply(self, upto: int, answers: Sequence[Answer]) -> None:
-        """Have a reply written, after the events that belong to it."""
+        """Buffer a reply, and the events of its answers before it.
+
+        Args:
+            upto: All requests up to this number are answered.
+            answers: The answers that are more than plain success.
+        """
         for answer in answers:
             for event in answer.events:
                 self.events += frame(event)
         self.replies += frame((upto, [answer[:4] for answer in answers])) if answers else frame_flat((upto, ()))
 
     def refuse(self, error: list[Any]) -> None:
-        """Have the reason written why this channel is of no use."""
+        """Buffer the error because of which this channel is closed, in place of a reply."""
         self.replies += frame((NOT_ANSWERED, [[NOT_ANSWERED, False, error, []]]))
 
     def flush(self) -> bool:
-        """Write what fits, events before replies; return False when the client is gone.
+        """Write as much of the buffered output as the pipes take; return False if the client is gone.
 
-        A reply leaves only when the events before it have left: so whoever has the answer has its events as well.
+        Replies are written only after all events. So a client that has an answer can read the events that belong to
+        it; otherwise a message could arrive after the call that sent it has returned.
         """
         _, replies, events = self._streams
         try:
@@ -112,7 +122,7 @@ class Peer:
         return True
 
     def close(self) -> None:
-        """Close this side's ends."""
+        """Close the worker's ends of the pipes."""
         if not self.closed:
             self.closed = True
             for stream in self._streams:

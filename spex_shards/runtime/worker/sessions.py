@@ -1,7 +1,8 @@
 """The sessions of a shard's clients, and their rows.
 
-How long a client is gone is counted in the shard's *age*: the time that its workers have run, by a clock that nobody
-sets. So a step of the wall clock makes nobody forgotten early, and neither does a shard that was not running.
+The shard forgets a client that has been gone for a day. It measures this time by its *age*: the time that its workers
+have run, on the monotonic clock. By the wall clock, setting the clock forward, or not running the shard for a day,
+would make it forget clients that come back, and it could not tell any more which of their requests it has applied.
 """
 
 from __future__ import annotations
@@ -20,22 +21,25 @@ from ..store import Batch
 from ..store.keys import u64
 
 EXPIRES_AFTER: Final = FORGOTTEN_AFTER * 1_000_000
-"""Microseconds of the shard's age after a client was seen to be gone, in which it may still come back."""
+"""How long a client that is gone may come back, in microseconds of the shard's age."""
 _SWEEP_EVERY: Final = 600.0
 _AGE: Final = b"age"
 _LOST: Final = -1
-"""In place of the highest number applied: a damaged row said it."""
+"""Stored in place of a client's highest applied number, when its row was damaged."""
 PORTION: Final = 512
-"""So many clients a tick looks at, so that requests have their turn."""
+"""How many clients one tick examines: bounded, so that requests do not wait long."""
 logger = logging.getLogger("spex_shards")
 
 
 class Sessions:
-    """All clients that this shard remembers, over the engine's batch.
+    """All clients that this shard remembers, stored through the shard's batch.
+
+    Args:
+        batch: The shard's batch.
 
     Attributes:
         unwritten: The clients whose rows must be written with the current batch.
-        next_sweep: When `sweep` has something to do, on the clock of `time.monotonic`.
+        next_sweep: When `sweep` has work, on the clock of `time.monotonic`.
 
     Raises:
         StoreError: The store could not be read.
@@ -51,20 +55,21 @@ class Sessions:
         self._swept: bytes | None = None
         self._started = time.monotonic()
         self._age_before = int.from_bytes(batch.get("layout", _AGE) or b"", "big")
-        self.next_sweep = self._started + _SWEEP_EVERY  # at the start nobody had the time to attach
+        self.next_sweep = self._started + _SWEEP_EVERY  # not at the start, before clients had the time to attach
 
     @property
     def age(self) -> int:
-        """Microseconds that this shard has run, in this process and its predecessors; at least 1.
+        """How long this shard has run, in this process and earlier ones, in microseconds; at least 1.
 
-        What ran since the last sweep of a process that was killed is not counted.
+        Of a process that was killed, the time since its last sweep is not counted.
         """
         return 1 + self._age_before + int((time.monotonic() - self._started) * 1_000_000)
 
     def get(self, client_id: bytes) -> ServerSession:
-        """Return the session of a client that attaches, as far as it is known from before.
+        """Return the session of a client that attaches, read from its rows if there are any.
 
-        A client whose rows are damaged is one of which nobody knows what was applied.
+        If the rows are damaged, it is not known which requests were applied: the session then refuses a client that
+        sends requests again.
 
         Raises:
             StoreError: The store could not be read.
@@ -85,7 +90,7 @@ class Sessions:
         return self._sessions[client_id]
 
     def ended(self, client_id: bytes) -> None:
-        """Take a client's farewell: it sends nothing again, so nothing needs to be known of it."""
+        """Note that a client has said `BYE`: it sends nothing more, so its rows are deleted with the current batch."""
         session = self._sessions[client_id]
         session.opened = False
         if session.stored or client_id in self.unwritten:
@@ -93,14 +98,14 @@ class Sessions:
             self.unwritten.add(client_id)
 
     def left(self, client_id: bytes) -> None:
-        """Note that a client is gone."""
+        """Note that a client's channel is closed; it may come back."""
         self._attached.discard(client_id)
         session = self._sessions.get(client_id)
         if session is not None:
             session.gone = self.age
             if session.stored:
                 self.unwritten.add(client_id)
-            elif client_id not in self.unwritten | self._written:  # not in the batch that is being answered
+            elif client_id not in self.unwritten | self._written:  # else `committed` or `failed` still needs it
                 del self._sessions[client_id]
 
     def write(self) -> None:
@@ -118,7 +123,7 @@ class Sessions:
                 self._batch.put("answers", client_id + u64(number), answer)
 
     def committed(self) -> None:
-        """The batch was kept."""
+        """Note that the batch was committed."""
         for client_id in self._written:
             session = self._sessions[client_id]
             session.committed()
@@ -130,15 +135,16 @@ class Sessions:
         self._written = set()
 
     def failed(self) -> None:
-        """The batch was not kept: the rows are written with the next."""
+        """Note that the batch was rolled back: its rows are written with the next one."""
         for client_id in self._written:
             self._sessions[client_id].failed()
         self.unwritten |= self._written
 
     def sweep(self) -> None:
-        """From time to time, forget clients that are gone for a day, and note those that are gone unseen.
+        """Delete the rows of clients that have been gone for a day; do nothing before `next_sweep`.
 
-        A portion at a time; until the last one `next_sweep` is now.
+        A client that is not attached, and was never noted as gone, is noted as gone now: it left while no worker ran.
+        One call examines a bounded portion; until the last portion, `next_sweep` is now.
         """
         now = time.monotonic()
         if now < self.next_sweep:
@@ -161,14 +167,14 @@ class Sessions:
         except StoreError as error:
             self._lose(client_id, error)
             return
-        if not 0 < gone <= age:  # an older version wrote the wall clock's time, or the age was counted anew
+        if not 0 < gone <= age:  # 0: not noted; above the age: an older version's wall clock, or time that a kill lost
             self._batch.put("clients", client_id, records.seal([applied, events, age]))
         elif gone < age - EXPIRES_AFTER:
             self._delete(client_id)
 
     def _lose(self, client_id: bytes, error: StoreError) -> None:
-        """Have a damaged row replaced by one that says so, until its client must have been told."""
-        logger.error("what was known of client %s is lost: %s", client_id.hex(), error)
+        """Replace a damaged row by one that says so, for as long as its client may come back."""
+        logger.error("the row of client %s is lost: %s", client_id.hex(), error)
         self._delete(client_id)
         self._batch.put("clients", client_id, records.seal([_LOST, 0, self.age]))
 

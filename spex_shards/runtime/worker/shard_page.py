@@ -1,8 +1,8 @@
-"""A page of memory that a supervisor shares with one worker: what the worker is doing just now, and that it gets on.
+"""A page of memory that a supervisor shares with one worker: it shows what the worker executes, and its progress.
 
-The worker writes it, at a quarter of a microsecond a time; the supervisor reads it when the worker is dead or silent.
-What is being executed is noted before the engine's work and cleared before the commit, so that whoever dies meanwhile
-dies by that work, or by chance.
+The worker writes to it, which takes a quarter of a microsecond. The supervisor reads it when the worker is dead or
+silent. The worker names a request before the service carries it out, and clears the page before the commit. So if it
+dies with a name on the page, it died of that request, or by chance; it did not die of a full disk during the commit.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import struct
 from typing import Final, NamedTuple
 
 _ALL: Final = struct.Struct("=Q16sQQ")
-"""A counter; who and number, and last their kind: whenever the process dies, what is named stands there whole."""
+"""The progress counter, then the name (client id or timer key, and number), and last the kind of name. The kind is
+written last: whenever the process dies, a page that has a kind has a complete name as well."""
 _NUMBER: Final = struct.Struct("=Q")
 _KIND_AT: Final = _ALL.size - _NUMBER.size
 _NOTHING, _REQUEST, _TIMER = 0, 1, 2
 
 
 class Suspect(NamedTuple):
-    """Work during which a worker has died.
+    """The name of work during which a worker has died.
 
-    A request: the client's id and the request's number. A timer: the key of its deadline and number 0.
+    Attributes:
+        who: Of a request: the client's id. Of a timer: the key of its deadline.
+        number: Of a request: its number. Of a timer: 0.
     """
 
     who: bytes
@@ -29,37 +32,37 @@ class Suspect(NamedTuple):
 
 
 class ShardPage:
-    """The page of one shard; to be made before the worker is forked."""
+    """The page of one shard. Create it before the worker is forked, so that both processes share it."""
 
     def __init__(self) -> None:
         self._map = mmap.mmap(-1, mmap.PAGESIZE)
         self._count = 0
 
     def executing(self, who: bytes, number: int) -> None:
-        """By the worker: this request is being carried out."""
+        """Name the request that is about to be carried out. Called by the worker."""
         self._count += 1
         _ALL.pack_into(self._map, 0, self._count, who, number, _REQUEST)
 
     def timing(self, key: bytes) -> None:
-        """By the worker: the handler of this deadline (16 bytes) is being asked."""
+        """Name the deadline (16 bytes) whose handler is about to be called. Called by the worker."""
         self._count += 1
         _ALL.pack_into(self._map, 0, self._count, key, 0, _TIMER)
 
     def clear(self) -> None:
-        """By the worker: nothing is being executed."""
+        """Remove the name: the request or handler has ended. Called by the worker."""
         _NUMBER.pack_into(self._map, _KIND_AT, _NOTHING)
 
     def bump(self) -> None:
-        """By the worker: it gets on."""
+        """Increase the progress counter. Called by the worker, in the middle of long work."""
         self._count += 1
         _NUMBER.pack_into(self._map, 0, self._count)
 
     def counter(self) -> int:
-        """By the supervisor: a number that grows as the worker gets on."""
+        """Return the progress counter: if it stands still, the worker may be hung. Called by the supervisor."""
         return int(_NUMBER.unpack_from(self._map, 0)[0])
 
     def take(self) -> Suspect | None:
-        """By the supervisor, when the worker is dead: what it was executing; the page is then clear."""
+        """Return the name on the page of a dead worker, or None; clear the page. Called by the supervisor."""
         _, who, number, kind = _ALL.unpack_from(self._map, 0)
         self.clear()
         if kind not in (_REQUEST, _TIMER):

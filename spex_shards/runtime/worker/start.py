@@ -1,4 +1,4 @@
-"""Opening a shard in its process, and the exit codes of a worker."""
+"""Opens a shard in a worker's process, and serves it; defines the exit codes of workers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from .loop import Worker
 from .options import WorkerOptions
 
 BOOT_FAILED: Final = 64
-"""Exit code of a worker that could not start: trying again would not help."""
+"""Exit code of a worker that could not start, and for which a new attempt would not help."""
 _NOT_YET: Final = 66
-"""Exit code of a worker that could not start for want of memory, threads or descriptors."""
+"""Exit code of a worker that could not start for lack of memory, threads or descriptors: a new attempt may succeed."""
 _TEMPORARY: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 STORE_BROKEN: Final = 65
-"""Exit code of a worker that does not know any more what is on its disk: what it had not answered is done again."""
+"""Exit code of a worker that does not know any more what its log contains. The next worker reads the log, and clients
+send their unanswered requests again."""
 
 
 def run(boot: Callable[[], Shard], connection: socket.socket, options: WorkerOptions) -> int:
-    """Open the shard and serve it until told to drain; return the exit code.
+    """Open the shard, report that it is ready, and serve it until the supervisor says to drain; return the exit code.
 
     Args:
         boot: Opens the shard.
-        connection: The supervisor's socket: channels and orders come in, ``ready`` goes out.
-        options: The rest.
+        connection: The socket to the supervisor.
+        options: The worker's options.
     """
     capture = LogCapture(options.log_level)
     capture.install()

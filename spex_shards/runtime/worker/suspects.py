@@ -1,4 +1,4 @@
-"""Which requests and timers killed their shard, and how often. Pure."""
+"""Counts how often a worker has died while it executed a request or timer. Without input or output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 from .shard_page import Suspect
 
 DEATHS: Final = 3
-"""After so many deaths in its own execution, a request is refused."""
+"""A request during which this many workers have died is refused."""
 _MOST: Final = 1000
 
 
 class Suspects:
-    """The suspects of one shard: those that it died with, the newest thousand.
+    """The suspects of one shard: the requests and timers during which its workers died, the newest thousand.
 
-    A suspect is carried out alone, with everything before it committed. Numbers of requests and keys of deadlines are
-    never used twice, so an old suspect does no harm.
+    The next worker carries a suspect out alone, after it has committed everything before it. Suspects need not be
+    removed: numbers of requests and keys of deadlines are never used twice.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Suspects:
         """Return suspects from their plain form.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not the plain form of suspects.
         """
         made = cls()
         try:
@@ -45,20 +45,20 @@ class Suspects:
         return bool(self._deaths)
 
     def died(self, suspect: Suspect, how: str) -> None:
-        """The shard died while it was executing the suspect."""
+        """Count a death during the suspect; `how` says how the worker died."""
         count = self._deaths.pop(suspect, (0, ""))[0]
         self._deaths[suspect] = count + 1, how
         if len(self._deaths) > _MOST:
             self._deaths.popitem(last=False)
 
     def deaths(self, suspect: Suspect) -> int:
-        """Return how often the shard died with it."""
+        """Return how many workers have died during it."""
         return self._deaths.get(suspect, (0, ""))[0]
 
     def how(self, suspect: Suspect) -> str:
-        """Return how it died the last time."""
+        """Return how the last of them died; empty if there was none."""
         return self._deaths.get(suspect, (0, ""))[1]
 
     def is_poison(self, suspect: Suspect) -> bool:
-        """Whether it is to be refused."""
+        """Return whether it must be refused."""
         return self.deaths(suspect) >= DEATHS

@@ -1,4 +1,4 @@
-"""What a worker notes on its shard's page, and what it knows of those it has died with."""
+"""Notes on the shard's page what a worker executes, and refuses requests and timers that have killed too many."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .suspects import Suspects
 
 
 class PageWatch(Watch):
-    """A watch on the page that the supervisor reads.
+    """A watch that notes on the page that the supervisor reads.
 
     Args:
         shard: The shard's index.
-        page: Its page.
-        suspects: What earlier workers of the shard died with; it does not change while this one lives.
+        page: The shard's page.
+        suspects: The suspects of the shard's earlier workers; they do not change while this worker lives.
 
     Attributes:
-        suspicious: Whether there are suspects at all.
+        suspicious: Whether there are any suspects.
     """
 
     def __init__(self, shard: int, page: ShardPage, suspects: Suspects) -> None:
@@ -33,11 +33,11 @@ class PageWatch(Watch):
         self.bump = page.bump  # type: ignore[method-assign]
 
     def is_suspect(self, who: bytes, number: int) -> bool:
-        """Whether a worker has died while it carried out this request of a client."""
+        """Return whether a worker has died while it carried out this request of the client `who`."""
         return self._suspects.deaths(Suspect(who, number)) > 0
 
     def poison(self, who: bytes, request: Request) -> SpexError | None:
-        """Return the refusal of a request that too many workers have died with, or None."""
+        """Return the error with which to refuse a request that has killed too many workers, or None to carry it out."""
         suspect = Suspect(who, request.number)
         if not self._suspects.is_poison(suspect):
             return None
@@ -52,11 +52,11 @@ class PageWatch(Watch):
         )
 
     def deaths(self, key: bytes) -> int:
-        """Return how often a worker has died while the handler of this deadline was asked."""
+        """Return how many workers have died while they called the handler of this deadline."""
         return self._suspects.deaths(Suspect(key, 0)) if self.suspicious else 0
 
     def refusal(self, key: bytes) -> str | None:
-        """Return why the handler of this deadline is not to be asked any more, or None."""
+        """Return why the handler of this deadline must not be called any more, or None if it may be."""
         suspect = Suspect(key, 0)
         if not self._suspects.is_poison(suspect):
             return None

@@ -18,11 +18,11 @@ from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import TABLES, Batch, MemoryStore
-from spex_shards.runtime.store.checkpoint import ForkedCheckpoint
+from spex_shards.runtime.store.checkpoint import CHECKPOINT, ForkedCheckpoint
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.keys import u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
-from spex_shards.runtime.store.logged_store import CHECKPOINT, Due, LoggedStore
+from spex_shards.runtime.store.logged_store import Due, LoggedStore
 
 NOW = 1_700_000_000_000_000
 MODES = ("disk", "process", "unsynced LMDB")

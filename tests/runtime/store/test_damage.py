@@ -121,7 +121,7 @@ def test_a_tick_whose_portion_fails_is_undone(places: dict[str, Path], caplog: p
 
         timers._report = report
         manager.init_instance(cls, 1)
-        wait_until(lambda: "what is due could not be done" in caplog.text, "it is tried")
+        wait_until(lambda: "due work failed, and will be tried again" in caplog.text, "it is tried")
         manager.init_instance(cls, 2)  # a commit
         failing[0] = False
         wait_until(lambda: "instance 1 of damage.Slow has been" in caplog.text, "it is reported")

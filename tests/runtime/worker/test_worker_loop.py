@@ -456,7 +456,7 @@ def test_what_a_portion_logged_is_dropped_when_it_is_rolled_back(
     shard.turn()
     texts = client.take_reports()
     assert sum("longer than its transition timeout" in text for text in texts) == 1
-    assert sum("what is due could not be done" in text for text in texts) == 1
+    assert sum("due work failed, and will be tried again" in text for text in texts) == 1
 
 
 def test_a_damaged_report_is_left_out_and_said_to_be_lost(shard: Shard, connect: Any) -> None:
