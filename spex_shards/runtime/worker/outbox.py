@@ -22,7 +22,10 @@ MOST_BYTES: Final = 64 << 20
 """As `MOST_KEPT`, for the bytes of all rows that wait: a handler of the application's may log as much as it likes."""
 _SPARE: Final = 1_000
 """So many more are kept of what was logged unasked; the rest is counted."""
-_LOST: Final = b"reports lost"
+NEXT: Final = b"next report"
+"""In the table `layout`: the number of the next record."""
+LOST: Final = b"reports lost"
+"""In the table `layout`: how many records could not be kept and are not reported as lost yet; no row: none."""
 AT_ONCE: Final = 32_768
 """Bytes that go to a client before it has confirmed what it had: they fit a pipe, so that no reply waits for them."""
 _Row = tuple[int, Any, int]
@@ -47,9 +50,9 @@ class Outbox:
         self._batch = batch
         self.reports = deque(self._read())
         self.size = sum(size for _, _, size in self.reports)
-        counter = batch.get("layout", b"next report")
+        counter = batch.get("layout", NEXT)
         self._next = 1 if counter is None else int.from_bytes(counter, "big")
-        lost = batch.get("layout", _LOST)
+        lost = batch.get("layout", LOST)
         self.lost = 0 if lost is None else int.from_bytes(lost, "big")
         self._holder: Peer | None = None
         self._given = 0
@@ -86,7 +89,7 @@ class Outbox:
     def _count(self, lost: int) -> None:
         self._batch.restores(self, "lost")
         self.lost = lost
-        self._batch.put("layout", _LOST, u64(lost) if lost else None)
+        self._batch.put("layout", LOST, u64(lost) if lost else None)
 
     def take(self, captured: list[Any]) -> None:
         """Move captured records into the batch, all of them."""
@@ -101,7 +104,7 @@ class Outbox:
             self.size += len(row)
             self._next += 1
         captured.clear()
-        self._batch.put("layout", b"next report", u64(self._next))
+        self._batch.put("layout", NEXT, u64(self._next))
 
     def deliver(self, peers: Iterable[Peer]) -> Peer | None:
         """Write a portion of what waits into the events of the first client that takes any; return that client."""
