@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from ..errors import DataDirError, words
 from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock
+from ..runtime.declared import Service
 from ..runtime.protocol import routing
 from ..runtime.protocol.requests import MAX_REPLY_BYTES
 from ..runtime.protocol.session import frame
@@ -27,6 +28,7 @@ from ..runtime.shard_info import describe_exit
 from ..runtime.store.meta_pages import DATA
 from ..runtime.system.forking import close_all_but, fork, prepare
 from .findings import Finding
+from .recorded import recorded_service, routing_for
 from .shard import audit_shard
 
 Progress = Callable[[int, int], None]
@@ -36,7 +38,9 @@ TO_ITS_END: Final = "its store can be read to its end"
 _AT_ONCE: Final = 8
 
 
-def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Finding]:
+def verify(
+    path: str | os.PathLike[str], *, service: type[Service] | None = None, progress: Progress | None = None
+) -> list[Finding]:
     """Check every row of every shard against the others; no manager may use the directory, and nothing is changed.
 
     It checks the checksum and form of each row; that each instance lies on the shard that it is routed to, with a
@@ -46,6 +50,8 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
     Args:
         path: The data directory; also one that an interrupted `reshard` has left.
+        service: The class of the service whose name the directory records, with a `routing_key`: then each row must lie
+            on the shard that this gives. None: where rows lie is not checked.
         progress: Called now and then.
 
     Returns:
@@ -53,7 +59,9 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
     Raises:
         DataDirLocked: A manager uses it.
-        DataDirError: It is no data directory, or its layout record is damaged or has a newer format.
+        DataDirError: It is no data directory, its layout record is damaged or has a newer format, it does not belong to
+            `service`, or `service` has no `routing_key`.
+        TypeError: `service` is no service.
     """
     directory = DataDir(Path(path).absolute())
     layout = directory.read_layout()
@@ -61,8 +69,9 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
     with OwnerLock(directory, reading=True) as lock:
         there, findings = _stores(directory, layout)
-        homes = _homes(layout)
-        for findings_of_one in _Readers(directory, homes, lock.descriptor, progress).read(there):
+        routed_by = None if service is None else routing_for(directory, recorded_service(directory), service)
+        shards = _Shards(directory, _homes(layout), routed_by)
+        for findings_of_one in _Readers(shards, lock.descriptor, progress).read(there):
             findings += findings_of_one
     return sorted(findings, key=lambda finding: finding.shard)
 
@@ -87,6 +96,15 @@ def _homes(layout: Layout) -> Callable[[bytes], frozenset[int]]:
     return lambda identifier: homes[routing.slot_of(identifier)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """Where shards are, and where what they hold belongs."""
+
+    directory: DataDir
+    homes: Callable[[bytes], frozenset[int]]
+    routed_by: Callable[[bytes], bytes] | None
+
+
 @dataclass(slots=True)
 class _Reader:
     shard: int
@@ -103,15 +121,8 @@ class _Reader:
 class _Readers:
     """The processes that read the shards, at most eight at a time."""
 
-    def __init__(
-        self,
-        directory: DataDir,
-        homes: Callable[[bytes], frozenset[int]],
-        lock: int,
-        progress: Progress | None,
-    ) -> None:
-        self._directory = directory
-        self._homes = homes
+    def __init__(self, shards: _Shards, lock: int, progress: Progress | None) -> None:
+        self._shards = shards
         self._lock = lock
         self._progress = progress
         self._selector = selectors.DefaultSelector()
@@ -196,8 +207,10 @@ class _Readers:
             tell("at", table, rows, total)
 
         try:
-            path = self._directory.shard(shard)
-            audit_shard(path, shard, self._homes, lambda finding: tell("finding", list(finding)), step)
+            path, homes = self._shards.directory.shard(shard), self._shards.homes
+            audit_shard(
+                path, shard, homes, lambda finding: tell("finding", list(finding)), step, self._shards.routed_by
+            )
         except Exception as error:
             tell("finding", list(Finding(shard, last[0], "", TO_ITS_END, words(error))))
         tell("whole")

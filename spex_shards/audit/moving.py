@@ -1,53 +1,41 @@
-"""Moves rows from one shard's store to another's: instances, and what belongs to a shard as a whole."""
+"""The content of a shard of Spex, in the form in which `reshard` moves it: instances, models and deviations."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import DeviationRow, deviation_row, stored_models
-from ..engine.rows import Found, InstanceRow, Instances, instance_row, row_bytes
+from ..engine.rows import Found, Instances, identifier_bytes, instance_row, row_bytes
 from ..errors import DataDirError
 from ..runtime.protocol import records
-from ..runtime.store import Batch, Store
+from ..runtime.store import Store
 from ..runtime.store.keys import u32, u64
+from .contents import Contents
 from .reading import naming, number
 
-TAKEN: Final = b"taken from "
-"""The prefix of a key in the table `layout`. It notes that the models, deviations and log records of a shard that is
-being dissolved were already taken over here, so that they are not counted twice."""
 PORTION: Final = 512
 _ENTRIES_AT_ONCE: Final = 4096
-_COUNTER: Final = b"next report"
+_GARBAGE_AT_ONCE: Final = 4096
+_SAME: Final = ("seq", "last", "state", "identifier")
 
 
-class Shard:
-    """One shard's store, with access to its specifications and instances.
+class InstanceContents(Contents[Found]):
+    """The instances of a shard, with its models and deviations.
+
+    Args:
+        store: The shard's store.
 
     Attributes:
-        batch: The changes that are not committed yet.
         catalogue: The shard's specifications.
         instances: The shard's instances.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self.batch = Batch(store)
+        super().__init__(store)
         self.catalogue = Catalogue(self.batch)
         self.instances = Instances(self.batch, self.catalogue)
-
-    def commit(self) -> None:
-        """Commit the changes."""
-        self.batch.commit()
-        if self._store.next_upkeep <= time.monotonic():
-            self._store.upkeep()
-
-    def close(self) -> None:
-        """Drop uncommitted changes, and close the store."""
-        self.batch.rollback()
-        self._store.close()
 
     def count(self) -> int:
         """Return the number of instances."""
@@ -63,17 +51,35 @@ class Shard:
             yield portion
             after = portion[-1].key
 
-    # ------------------------------------------------------------------ instances
+    def routed_by(self, found: Found) -> bytes:
+        """Return the canonical bytes of an instance's identifier."""
+        return identifier_bytes(found)
 
-    def adopt(self, source: Shard, found: Found) -> bool:
+    def named(self, found: Found) -> str:
+        """Return how an error's text names an instance."""
+        return f"the instance {naming(found.key, row_bytes(found.row))}"
+
+    def holds(self, found: Found) -> bool:
+        """Return whether this shard holds an instance of another shard.
+
+        Raises:
+            DataDirError: It holds a different instance with the same identifier.
+        """
+        row = self.batch.get("instances", found.key)
+        if row is None:
+            return False
+        own = instance_row(row)
+        if any(getattr(own, name) != getattr(found.row, name) for name in _SAME):
+            raise DataDirError(f"{self.named(found)} is on two shards, and differs; see spex-shards verify")
+        return True
+
+    def adopt(self, source: Self, found: Found) -> bool:
         """Copy an instance of another shard unchanged; return False if it was copied before.
 
         Raises:
             DataDirError: This shard has a different instance with the same identifier.
         """
-        own = self.batch.get("instances", found.key)
-        if own is not None:
-            _compare(instance_row(own), found)
+        if self.holds(found):
             return False
         theirs = source.catalogue.by_number(found.row.specification)
         entry = self._entry(source, theirs)
@@ -105,7 +111,7 @@ class Shard:
             return False
         return self.batch.get("parked", u32(row.specification) + u64(row.deadline) + u64(row.number)) is not None
 
-    def _entry(self, source: Shard, theirs: Entry) -> Entry:
+    def _entry(self, source: Self, theirs: Entry) -> Entry:
         own = self.catalogue.get(theirs.name)
         entry = own or self.catalogue.register(theirs.stored, None)[0]
         pending = source.batch.get("jobs", u32(theirs.number)) is not None
@@ -113,25 +119,18 @@ class Shard:
             self.batch.put("jobs", u32(entry.number), b"")  # the due times of all its instances are computed again
         return entry
 
+    def remove(self, found: Found) -> None:
+        """Remove an instance."""
+        self.instances.remove(found)
+
+    def tidy(self) -> bool:
+        """Remove a portion of the histories that removed instances have left; return whether there was any."""
+        if not self.instances.garbage:
+            return False
+        self.instances.remove_garbage(_GARBAGE_AT_ONCE)
+        return True
+
     # ------------------------------------------------------------------ rows that belong to a shard as a whole
-
-    def has_taken(self, index: int) -> bool:
-        """Return whether `take_rest` was done for the shard `index`."""
-        return self.batch.get("layout", TAKEN + b"%d" % index) is not None
-
-    def take_rest(self, source: Shard, index: int) -> None:
-        """Merge a dissolved shard's models, deviations and log records into this shard, in one commit."""
-        self._unite_models(source)
-        self._unite_deviations(source)
-        self._take_reports(source)
-        self.batch.put("layout", TAKEN + b"%d" % index, u64(1))
-        self.commit()
-
-    def forget_taken(self) -> None:
-        """Delete the notes of `take_rest`; the shards that they name no longer exist."""
-        for key, _ in list(self.batch.range("layout", TAKEN, TAKEN + b"\xff")):
-            self.batch.delete("layout", key)
-        self.commit()
 
     def check_rest(self) -> None:
         """Read the rows that `take_rest` will need, so that damage is found before anything is changed.
@@ -141,10 +140,13 @@ class Shard:
         """
         stored_models(self.batch)
         self._deviations()
-        for _, row in self.batch.range("outbox", b""):
-            records.unseal(row, "a log record")
+        super().check_rest()
 
-    def _unite_models(self, source: Shard) -> None:
+    def _unite(self, source: Self) -> None:
+        self._unite_models(source)
+        self._unite_deviations(source)
+
+    def _unite_models(self, source: Self) -> None:
         own = stored_models(self.batch)
         last = max((model.number for model in own.values()), default=0)
         for name, theirs in stored_models(source.batch).items():
@@ -164,7 +166,7 @@ class Shard:
             found[one.specification, *one.transition] = number(key), one
         return found
 
-    def _unite_deviations(self, source: Shard) -> None:
+    def _unite_deviations(self, source: Self) -> None:
         own = self._deviations()
         last = max((place for place, _ in own.values()), default=0)
         for name, (_, theirs) in source._deviations().items():
@@ -174,21 +176,6 @@ class Shard:
             else:
                 last += 1
                 self.batch.put("deviations", u64(last), records.seal(theirs))
-
-    def _take_reports(self, source: Shard) -> None:
-        counter = self.batch.get("layout", _COUNTER)
-        following = 1 if counter is None else number(counter)
-        for _, row in source.batch.range("outbox", b""):
-            self.batch.put("outbox", u64(following), row)
-            following += 1
-        self.batch.put("layout", _COUNTER, u64(following))
-
-
-def _compare(own: InstanceRow, found: Found) -> None:
-    same = ("seq", "last", "state", "identifier")
-    if any(getattr(own, name) != getattr(found.row, name) for name in same):
-        shown = naming(found.key, row_bytes(found.row))
-        raise DataDirError(f"there are two different instances {shown}, on two shards; see spex-shards verify")
 
 
 def _united(one: DeviationRow, other: DeviationRow) -> DeviationRow:

@@ -9,13 +9,16 @@ from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..engine.catalogue import Entry
 from ..engine.models import deviation_row
+from ..errors import DataDirError, show
 from ..messages.specifications import StoredSpecification
 from ..runtime.hosting import SERVICE
 from ..runtime.protocol import codec, records
-from .moving import TAKEN
+from ..runtime.rows import named
+from ..runtime.worker.outbox import LOST, NEXT
+from .contents import TAKEN
 from .reading import Reading, is_time, number, require
 
-_COUNTERS: Final = (b"next instance", b"next report", b"checkpoint", b"age")
+_COUNTERS: Final = (b"next instance", NEXT, LOST, b"checkpoint", b"age")
 
 
 def audit_specifications(reading: Reading) -> None:
@@ -108,11 +111,24 @@ def audit_clients(reading: Reading) -> None:
 
 
 def audit_rows(reading: Reading) -> None:
-    """Check that the rows of an application's service can be read."""
-    for key, row in reading.rows("rows"):
-        with reading.row("rows", key):
+    """Check that the rows of an application's service can be read, and lie where the service says, if that is known."""
+    for place, row in reading.rows("rows"):
+        with reading.row("rows", place):
             codec.decode(records.unseal(row, "a row of the service"))
-            codec.identifier_of(key[1 + key[0] :])
+            _, key = named(place)
+            if reading.routed_by is not None:
+                _row_place(reading, place, show(key))
+
+
+def _row_place(reading: Reading, place: bytes, key: str) -> None:
+    assert reading.routed_by is not None
+    try:
+        homes = reading.homes(reading.routed_by(place))
+    except DataDirError as error:
+        reading.report("rows", key, "its service says which key it belongs to", str(error))
+        return
+    if reading.shard not in homes:
+        reading.report("rows", key, f"it lies on shard {min(homes)}, where its service has it", reading.shard)
 
 
 def audit_counters(reading: Reading) -> None:
@@ -121,8 +137,8 @@ def audit_counters(reading: Reading) -> None:
     for key, row in reading.rows("outbox"):
         with reading.row("outbox", key):
             require(len(key) == 8 and type(records.unseal(row, "a log record")) is list, "no log record")
-            if number(key) >= counters[b"next report"]:
-                reading.report("layout", "next report", f"it is above {number(key)}", counters[b"next report"])
+            if number(key) >= counters[NEXT]:
+                reading.report("layout", "next report", f"it is above {number(key)}", counters[NEXT])
     for key, value in reading.rows("layout"):
         if key == SERVICE:
             with reading.row("layout", "service"):

@@ -33,9 +33,10 @@ class Reading:
     Attributes:
         store: The shard's store, for reading.
         shard: Its index.
-        homes: Returns the shards that an instance with these canonical bytes may lie on.
+        homes: Returns the shards that an instance, or a row of a service, with these canonical bytes may lie on.
         tell: Called with each finding.
         step: Called with the current table, and the number of rows read so far.
+        routed_by: Returns the canonical bytes that a row of a service is routed by; None if that is not known.
         specifications: Number → specification.
         settling: The numbers of the specifications whose instances' due times are being computed again.
         instances: Instance number → number of entries in its history.
@@ -47,6 +48,7 @@ class Reading:
     homes: Callable[[bytes], frozenset[int]]
     tell: Callable[[Finding], None]
     step: Callable[[str, int], None]
+    routed_by: Callable[[bytes], bytes] | None = None
     specifications: dict[int, Entry] = field(default_factory=dict)
     settling: set[int] = field(default_factory=set)
     instances: dict[int, int] = field(default_factory=dict)

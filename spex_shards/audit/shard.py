@@ -43,15 +43,17 @@ def audit_shard(
     homes: Callable[[bytes], frozenset[int]],
     tell: Callable[[Finding], None],
     step: Callable[[str, int, int], None],
+    routed_by: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Check every row of a shard's store and log against the others.
 
     Args:
         path: The shard's folder.
         shard: Its index.
-        homes: Returns the shards that an instance with these canonical bytes may lie on.
+        homes: Returns the shards that an instance, or a row of a service, with these canonical bytes may lie on.
         tell: Called with each finding.
         step: Called with the current table, the number of rows read, and the approximate total.
+        routed_by: Returns the canonical bytes that a row of a service is routed by; None if that is not known.
     """
     try:
         view = open_view(path)
@@ -62,7 +64,7 @@ def audit_shard(
         total = _rows(view)
         step(pages.TABLE, 0, total)  # the pages come first: reading a damaged tree through LMDB may crash this process
         pages.audit_pages(path, lambda page, rule, value: tell(Finding(shard, pages.TABLE, page, rule, value)))
-        reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total))
+        reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total), routed_by)
         for rule in RULES:
             try:
                 rule(reading)

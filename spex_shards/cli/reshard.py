@@ -10,22 +10,27 @@ import typer
 from ..audit import reshard
 from .output import command
 from .progress import Interruption, bar
+from .services import ServiceName, service_named
 
 
 def reshard_directory(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; nothing may run on it.")],
     to: Annotated[int, typer.Option("--to", metavar="M", help="The number of shards that it is to have.")],
+    service: ServiceName = None,
 ) -> None:
     """Change the number of shards, moving only the instances that must move.
+
+    The directory of a service of your own needs --service, whose routing_key says where rows belong.
 
     It may be interrupted at any time, and continues when it is run again; until then nothing else opens the directory.
     """
     interruption = Interruption()
     with command() as output, interruption.awaited():
+        cls = service_named(service)
         with bar("resharding", 1, counts=False) as step:
-            done = reshard(data_dir, to, progress=step.of, interrupted=lambda: bool(interruption))
+            done = reshard(data_dir, to, service=cls, progress=step.of, interrupted=lambda: bool(interruption))
         shards = f"{done.after} {'shard' if done.after == 1 else 'shards'}"
         if done.before == done.after:
             output.write(f"{data_dir} has {shards} already")
         else:
-            output.write(f"{data_dir}: {done.before} → {shards}, {done.moved} instances moved")
+            output.write(f"{data_dir}: {done.before} → {shards}, {done.moved} {'rows' if cls else 'instances'} moved")

@@ -10,6 +10,7 @@ import typer
 from ..audit import verify
 from .output import Format, command
 from .progress import bar
+from .services import ServiceName, service_named
 
 FOUND = 1
 
@@ -17,15 +18,18 @@ FOUND = 1
 def verify_directory(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.")],
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
+    service: ServiceName = None,
 ) -> None:
     """Check every row of a data directory against the others.
 
     No process may use the directory; nothing is changed. Exits with 0 when all is well, with 1 when something is not,
     and with 2 when it cannot be checked: it is no data directory, or another process owns it.
+    With --service, each row of a service of your own must lie on the shard that its routing_key gives.
     """
     with command(form) as output:
+        cls = service_named(service)
         with bar("verifying", 1, counts=False) as step:
-            findings = verify(data_dir, progress=step.of)
+            findings = verify(data_dir, service=cls, progress=step.of)
         count = len(findings)
         summary = f"{count} {'finding' if count == 1 else 'findings'}" if count else "all is well"
         plain = {"clean": not findings, "findings": [finding.plain() for finding in findings]}

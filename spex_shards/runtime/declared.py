@@ -56,6 +56,11 @@ class Service:
     else is. So an attribute may hold only what can be computed again from the rows. A shard runs one operation at a
     time and the others wait, so do no long work in an operation.
 
+    A service whose rows all belong to keys may define ``routing_key(table, key)`` as a staticmethod or classmethod: for
+    the row `key` of `table` (the table's name, "" for `rows` itself) it returns the key, as given to `call`, whose
+    shard holds that row. `audit.reshard` needs it to change the number of shards, and `audit.verify` checks by it. It
+    must compute the answer from its arguments alone. By default a service has none.
+
     Args:
         rows: The shard's table without a name; `rows.table` returns others.
 
@@ -114,9 +119,13 @@ class Declared:
     Args:
         cls: The class.
 
+    Attributes:
+        operations: Name → operation.
+        routing_key: Table and key of a row → the key whose shard holds that row; None if the service defines none.
+
     Raises:
-        TypeError: `cls` is not a service, or one of its operations has a form that is not allowed; the text says which
-            and why.
+        TypeError: `cls` is not a service, or one of its operations or `routing_key` has a form that is not allowed; the
+            text says which and why.
     """
 
     def __init__(self, cls: type[Service]) -> None:
@@ -130,6 +139,7 @@ class Declared:
                 self.operations[name] = OperationOf(cls, name, function)
         if not self.operations:
             raise TypeError(f"the service {cls.__qualname__} has no operations: mark methods with command or query")
+        self.routing_key = _routing_key(cls)
 
     def operation(self, name: str, *, keyed: bool) -> OperationOf:
         """Return the operation of that name.
@@ -150,6 +160,16 @@ class Declared:
             how = "belongs to a key: use call or post" if found.keyed else "belongs to no key: use call_all"
             raise AttributeError(f"the operation {name} of {self.cls.__qualname__} {how}")
         return found
+
+
+def _routing_key(cls: type[Service]) -> Callable[[str, Any], Any] | None:
+    kind = inspect.getattr_static(cls, "routing_key", None)
+    if kind is None:
+        return None
+    if not isinstance(kind, (staticmethod, classmethod)):
+        raise TypeError(f"{cls.__qualname__}.routing_key must be a staticmethod or a classmethod, got: {show(kind)}")
+    found: Callable[[str, Any], Any] = getattr(cls, "routing_key")  # noqa: B009 - `Service` has none
+    return found
 
 
 class OperationOf:

@@ -40,6 +40,11 @@ def reference_to(cls: type[Service]) -> list[Any]:
     return [cls.__module__, cls.__qualname__, ship(cls)]
 
 
+def name_of(cls: type[Service]) -> str:
+    """Return the name of a service class, as a data directory records it."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
 def prepare(reference: list[Any], stores: StoreReader) -> HostOf:  # noqa: ARG001 - hosts are prepared like that
     """Return the host for a service. The class is loaded in each shard: the supervisor imports no application code."""
     return HostOf(partial(_found, reference), f"{reference[0]}:{reference[1]}")

@@ -81,5 +81,17 @@ class Rows(MutableMapping[Any, Any]):
         return place
 
 
+def named(place: bytes) -> tuple[str, Any]:
+    """Return table and key of a row from its key in the store.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    end = 1 + place[0] if place else 0
+    if not 0 < end < len(place):
+        raise ValueError(f"malformed bytes: no table and key, got: {place.hex()}")
+    return place[1:end].decode(), identifier_of(place[end:])
+
+
 def _value(row: bytes) -> Any:
     return decode(records.unseal(row, "a row of the service"))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +16,7 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.audit import backup, reshard, verify
-from spex_shards.audit.moving import Shard
+from spex_shards.audit.moving import InstanceContents
 from spex_shards.engine import Engine, EngineOptions, ModelSource
 from spex_shards.engine.models import stored_models
 from spex_shards.engine.rows import identifier_bytes
@@ -30,9 +28,9 @@ from spex_shards.runtime.store import Batch
 from spex_shards.runtime.store.keys import u32, u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from spex_shards.runtime.store.opening import StoreOptions, open_store, open_view
-from spex_shards.runtime.store.redo_log import RedoLog
 from tests.audit.test_verify import run
 from tests.support.contract_specs import Order
+from tests.support.killing import kill_the_command, killed_at
 from tests.support.places import LONG
 from tests.support.processes import wait_until
 
@@ -115,7 +113,7 @@ def content(path: Path, shards: int) -> dict[str, Any]:
     deviations: dict[Any, Any] = {}
     reports: list[Any] = []
     for index in range(shards):
-        shard = Shard(open_view(DataDir(path).shard(index)))
+        shard = InstanceContents(open_view(DataDir(path).shard(index)))
         for portion in shard.portions():
             for found in portion:
                 identifier = identifier_bytes(found)
@@ -224,10 +222,10 @@ def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
     for index in range(3):
         store = LoggedStore(LmdbStore(DataDir(path).shard(index), sync=True), OsFiles(DataDir(path).shard(index)),
                             sync_each=True)  # fmt: skip
-        shard = Shard(store)
+        shard = InstanceContents(store)
         for portion in shard.portions():
             for found in portion[::2]:
-                shard.instances.remove(found)
+                shard.remove(found)
             shard.batch.commit()
         store._log.close()
         store._base.close()
@@ -287,42 +285,6 @@ def test_due_times_are_computed_anew_where_two_shards_knew_another_specification
 # ---------------------------------------------------------------------- killed at any point
 
 
-def _killed_at(step: int, path: Path, shards: int) -> bool:
-    """Change the number of shards in a child that is killed at a step; return whether it had ended before."""
-    pid = os.fork()
-    if pid:
-        _, status = os.waitpid(pid, 0)
-        assert status in (0, signal.SIGKILL), status
-        return status == 0
-    code = 1
-    try:
-        left = [step]
-
-        def counted(call: Callable[..., Any], after: bool) -> Callable[..., Any]:
-            def wrapped(*args: Any, **kwargs: Any) -> Any:
-                result = call(*args, **kwargs) if after else None
-                left[0] -= 1
-                if left[0] <= 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result if after else call(*args, **kwargs)
-
-            return wrapped
-
-        for cls, name in (
-            (RedoLog, "append"),
-            (LmdbStore, "_commit"),
-            (DataDir, "write_layout"),
-            (LmdbStore, "_record"),
-        ):
-            setattr(cls, name, counted(getattr(cls, name), after=False))
-        Path.replace = counted(Path.replace, after=True)
-        os.unlink = counted(os.unlink, after=True)  # what rmtree does, one file at a time
-        reshard(path, shards)
-        code = 0
-    finally:
-        os._exit(code)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -337,7 +299,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
         step += 1 if LONG else 3
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(tmp_path / "sound", path)
-        ended = _killed_at(step, path, after)
+        ended = killed_at(step, partial(reshard, path, after))
         assert verify(path) == []
         layout = DataDir(path).read_layout()
         assert layout is not None
@@ -347,7 +309,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
             ):
                 DataDir(path).check_layout(after)
         if step % 2:
-            _killed_at(1 + step % 7, path, after)  # and again
+            killed_at(1 + step % 7, partial(reshard, path, after))  # and again
             assert verify(path) == []
         reshard(path, after)
         assert differences(expected, content(path, after)) == []
@@ -364,7 +326,7 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
     for step in range(3, 60, 4):
         path = tmp_path / f"data-{step}"
         shutil.copytree(tmp_path / "sound", path)
-        _killed_at(step, path, after)
+        killed_at(step, partial(reshard, path, after))
         layout = DataDir(path).read_layout()
         assert layout is not None
         if layout.step == COPYING:
@@ -387,28 +349,11 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("before", "after"), [(2, 5), pytest.param(5, 2, marks=pytest.mark.long)])
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
-    """The real process is killed again and again: the directory is clean each time, and complete at the end."""
+    """The real process is killed in each state of the layout record, and at random instants: clean each time."""
     path = tmp_path / "data"
     fill(path, before, seed=7, instances=500 if LONG else 60)
     expected = content(path, before)
-    (path / "lock").touch()
-    random, killed = Random(before), 0
-    while True:
-        command = [sys.executable, "-m", "spex_shards.cli", "reshard", path, "--to", str(after)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        owns = f'"owner": [{process.pid},'
-        wait_until(lambda p=process, o=owns: o in (path / "lock").read_text() or p.poll() is not None, "it works")
-        try:
-            process.wait(random.uniform(0, (0.1 if LONG else 0.4) * (1 + killed)))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        said = process.communicate(timeout=60)[0]
-        assert verify(path) == [], said
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, said
-        killed += 1
-    assert killed
+    kill_the_command(path, ["reshard", path, "--to", after], Random(before))
     assert differences(expected, content(path, after)) == []
 
 

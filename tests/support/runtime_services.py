@@ -105,3 +105,26 @@ class Reentrant(runtime.Service):
         """Call."""
         assert Reentrant.shards is not None
         Reentrant.shards.call(key, "again")
+
+
+class Journal(runtime.Service):
+    """Entries under a name, in a table each, and how many they are; says which name a row belongs to."""
+
+    @classmethod
+    def routing_key(cls, table: str, key: Any) -> Any:
+        """Return the name that a row is about."""
+        return key[0] if table == "entries" else key
+
+    @runtime.command
+    def write(self, key: Any, entry: Any) -> int:
+        """Add an entry; return how many there are."""
+        count = self.rows.get(key, 0)
+        self.rows.table("entries")[key, count] = entry
+        self.rows[key] = count + 1
+        return count + 1  # type: ignore[no-any-return]
+
+    @runtime.query
+    def read(self, key: Any) -> list[Any]:
+        """Return all entries of a name."""
+        entries = self.rows.table("entries")
+        return [entries[key, number] for number in range(self.rows.get(key, 0))]

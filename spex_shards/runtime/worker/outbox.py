@@ -32,7 +32,10 @@ MOST_BYTES: Final = 64 << 20
 """The outbox is also full when its rows have this many bytes: an application's handler may log long texts."""
 _SPARE: Final = 1_000
 """A full outbox still takes this many records that are not the result of a timer; further ones are only counted."""
-_LOST: Final = b"reports lost"
+NEXT: Final = b"next report"
+"""In the table `layout`: the number of the next record."""
+LOST: Final = b"reports lost"
+"""In the table `layout`: how many records could not be kept and are not reported as lost yet; no row: none."""
 AT_ONCE: Final = 32_768
 """Bytes that a client gets before it has to confirm them. They fit into its pipe, so no reply waits behind them."""
 _Row = tuple[int, Any, int]
@@ -55,9 +58,9 @@ class Outbox:
         self._batch = batch
         self.reports = deque(self._read())
         self.size = sum(size for _, _, size in self.reports)
-        counter = batch.get("layout", b"next report")
+        counter = batch.get("layout", NEXT)
         self._next = 1 if counter is None else int.from_bytes(counter, "big")
-        lost = batch.get("layout", _LOST)
+        lost = batch.get("layout", LOST)
         self.lost = 0 if lost is None else int.from_bytes(lost, "big")
         self._holder: Peer | None = None
         self._given = 0
@@ -94,7 +97,7 @@ class Outbox:
     def _count(self, lost: int) -> None:
         self._batch.restores(self, "lost")
         self.lost = lost
-        self._batch.put("layout", _LOST, u64(lost) if lost else None)
+        self._batch.put("layout", LOST, u64(lost) if lost else None)
 
     def take(self, captured: list[Any]) -> None:
         """Move all captured records into the batch, and empty the list."""
@@ -109,7 +112,7 @@ class Outbox:
             self.size += len(row)
             self._next += 1
         captured.clear()
-        self._batch.put("layout", b"next report", u64(self._next))
+        self._batch.put("layout", NEXT, u64(self._next))
 
     def deliver(self, peers: Iterable[Peer]) -> Peer | None:
         """Append a portion of the records to the events of the first client that can take them.
