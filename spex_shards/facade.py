@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,6 +17,7 @@ from .runtime.shard_info import ShardInfo
 
 if TYPE_CHECKING:
     from .checking.explanation import Explanation
+    from .checking.properties import Property, PropertyResult
     from .checking.relations import RelationResult
     from .manager import InstanceManager
 
@@ -38,6 +39,7 @@ def check(
     hide: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
     names_must_agree: bool = False,
+    properties: Collection[Property] | None = None,
 ) -> Result: ...
 @overload
 def check(
@@ -57,6 +59,7 @@ def check(
     hide: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
     names_must_agree: bool = False,
+    properties: Collection[Property] | None = None,
 ) -> Result | RelationResult:
     """Return whether, and why, a model conforms to a specification.
 
@@ -69,13 +72,15 @@ def check(
         rename: New names of actions, by old ones, in both.
         names_must_agree: Whether states must have the specification's names. Then a model that behaves as specified
             but has other names is a violation. Not together with a relation.
+        properties: Properties of runs to decide for the model, which the result then has; by default those that the
+            specification declares. Actions have the names that they have in the model. Not together with a relation.
 
     Returns:
         A `Result`; a `RelationResult` where a relation is asked for.
 
     Raises:
         TypeError: `impl_model` is not a model, `specification` is not a specification, `hide` is not a collection of
-            actions, or `rename` is not a mapping of actions.
+            actions, `rename` is not a mapping of actions, or `properties` has something else in it.
         ValueError: The equivalence or relation is unknown, both were given, an action is reserved, or is both hidden
             and renamed, or the relation is ioco and the specification declares neither inputs nor outputs.
         SpecificationError: The model's specification is not known in this process.
@@ -95,7 +100,11 @@ def check(
     model, cls = view.model(impl_model), view.specification(cls)
     if relation is None:
         asked = cls.equivalence if equivalence is None else equivalence
-        return check_model(model, cls.lts, asked, names_must_agree=names_must_agree)
+        result = check_model(model, cls.lts, asked, names_must_agree=names_must_agree)
+        wanted = cls.properties if properties is None else properties
+        return result.with_properties(_decided(wanted, impl_model)) if wanted else result
+    if properties is not None:
+        raise ValueError(f"properties are decided beside an equivalence, and a relation is asked for: {relation!r}")
     if names_must_agree:
         raise ValueError(f"names_must_agree belongs to an equivalence, and a relation is asked for: {relation!r}")
     if equivalence is not None:
@@ -108,6 +117,17 @@ def check(
         if inputs is None:
             raise ValueError(f"{cls.name}: the relation ioco needs a specification with inputs or outputs")
     return relate_model(model, cls.lts, kind, inputs)
+
+
+def _decided(wanted: Collection[object], model: ImplModel) -> tuple[PropertyResult, ...]:
+    from .checking.properties import Property
+
+    decided = []
+    for one in wanted:
+        if not isinstance(one, Property):
+            raise TypeError(f"properties must be made by spex_shards.properties, got: {one!r}")
+        decided.append(one.of(model))
+    return tuple(decided)
 
 
 def explain(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from ..checking.runs import Position
-from ..domain.transition import INITIALISATION
 from ..engine.catalogue import Entry
-from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, instance_row, key_of
+from ..engine.following import followed, holds
+from ..engine.rows import MAX_PLAIN_KEY, Found, RunRow, identifier_bytes, instance_row, key_of
 from ..messages.values import LATEST
 from ..runtime.protocol import codec, records
 from ..runtime.store.keys import u32, u64
@@ -81,19 +80,17 @@ def _history(reading: Reading, found: Found, shown: str) -> None:
 
 def _run(reading: Reading, found: Found, shown: str) -> None:
     row, entry = found.row, reading.specifications.get(found.row.specification)
-    if row.run is None or entry is None or row.run.digest != entry.lts_digest:
-        return  # runs are not judged, or the position will be computed again when it is next needed
-    position: Position | None = None
+    if row.run is None or entry is None or not holds(row.run, entry):
+        return  # runs are not judged, or this one is computed anew when it is next needed
+    run: RunRow | None = None
     for _, stored in reading.store.range("history", u64(row.number), u64(row.number + 1)):
         _, action, state = records.unseal(stored, "a history entry")
-        if action == INITIALISATION:
-            position = entry.runs.start
-        elif position is None:
-            return  # it was mocked, and its history does not contain the mocked state
-        else:
-            position, _ = entry.runs.follow(position, action, state)
-    if position != row.run.position:
-        reading.report("instances", shown, f"its run is where its history leads, at {position}", row.run.position)
+        run = followed(run, entry, action, state)
+        if run is None:
+            return  # it was mocked, and its history does not say in which state
+    if run != row.run:
+        rule = "its run is where its history leads"
+        reading.report("instances", shown, rule, f"{row.run[1:]}, where it leads to {run and run[1:]}")
 
 
 def _indexes(reading: Reading, found: Found, shown: str) -> None:

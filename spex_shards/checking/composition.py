@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Final
 
-from ..domain.declaration import as_name
 from ..domain.lts import LTS
+from ..domain.names import as_name
 from ..domain.specification import Specification
 from ..domain.transition import INTERNAL, State
 from .systems import system_of

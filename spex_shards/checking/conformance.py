@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
@@ -20,6 +21,7 @@ from .large import judged_at_scale, minimised_at_scale
 
 if TYPE_CHECKING:
     from .explanation import Explanation
+    from .properties import PropertyResult
 
 NO_BEHAVIOUR: Final = LTS("", ())
 
@@ -44,6 +46,8 @@ class Result:
         decided: False only for an INCOMPLETE that may be a VIOLATION: whether an extension is equivalent was not
             found out with bounded effort. Never False where the minimised specification is deterministic and without
             silent steps.
+        properties: The properties that were declared or given, each decided for the model; they do not change the
+            verdict.
 
     Compared by these three; `explanation` follows from what was compared.
     """
@@ -52,6 +56,13 @@ class Result:
     verdict: Verdict
     decided: bool = True
     _explain: Callable[[], Explanation] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    properties: tuple[PropertyResult, ...] = field(default=(), repr=False, compare=False, kw_only=True)
+
+    def with_properties(self, properties: tuple[PropertyResult, ...]) -> Result:
+        """Return the same result with properties decided beside it."""
+        result = copy(self)
+        object.__setattr__(result, "properties", properties)
+        return result
 
     @cached_property
     def explanation(self) -> Explanation | None:
@@ -79,6 +90,7 @@ class _LaterResult(Result):
     def __init__(self, find: Callable[[], Result]) -> None:
         object.__setattr__(self, "equivalent", False)
         object.__setattr__(self, "_find", find)
+        object.__setattr__(self, "properties", ())
 
     @cached_property
     def _found(self) -> Result:

@@ -19,42 +19,37 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from ..domain.declaration import as_name
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
+from ..domain.run_property import BROKEN, Names, Pattern, Phase, RunProperty, either
 from ..domain.specification import Specification
-from ..domain.transition import INTERNAL, State, Transition
+from ..domain.transition import State, Transition
 from .counterexample import chain, of_starts
 from .relations import Holding
 from .systems import system_of
 
-__all__ = ["Pattern", "Property", "PropertyResult", "answered", "at_most", "happens", "needs", "never"]
+__all__ = [
+    "BROKEN",
+    "Pattern",
+    "Phase",
+    "Property",
+    "PropertyResult",
+    "answered",
+    "at_most",
+    "happens",
+    "needs",
+    "never",
+]
 
 THIS: Final = sys.modules[__name__]
 """What ``spex.properties`` is."""
-Actions = frozenset[str]
-Phase = tuple[bool, int]
-"""Where a property is in a run: whether its scope is open, and what was counted in it."""
-_BROKEN: Final[Phase] = (False, -1)
 
 
-class Pattern(StrEnum):
-    """What a property says of the actions in its scope."""
-
-    NEVER = "never"
-    AT_MOST = "at_most"
-    NEEDS = "needs"
-    ANSWERED = "answered"
-    HAPPENS = "happens"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Property:
+class Property(RunProperty):
     """A property of runs. Make one by `never`, `needs`, `at_most`, `answered` or `happens`.
 
     Attributes:
@@ -66,24 +61,7 @@ class Property:
         until: The actions that close it; None: it stays open. The actions that open and close are not in it.
     """
 
-    pattern: Pattern
-    actions: Actions
-    other: Actions = frozenset()
-    limit: int = 0
-    after: Actions | None = None
-    until: Actions | None = None
-
-    def __str__(self) -> str:
-        name = _either(self.actions)
-        text = {
-            Pattern.NEVER: f"never {name}",
-            Pattern.AT_MOST: f"at most {self.limit} times {name}",
-            Pattern.NEEDS: f"{name} only once {_either(self.other)} has come",
-            Pattern.ANSWERED: f"{name} is answered by {_either(self.other)}",
-            Pattern.HAPPENS: f"{name} happens",
-        }[self.pattern]
-        text += "" if self.after is None else f" after {_either(self.after)}"
-        return text + ("" if self.until is None else f" until {_either(self.until)}")
+    __slots__ = ()
 
     def of_run(self, actions: Iterable[str]) -> Holding:
         """Judge one run by its actions, silent ones left aside.
@@ -94,7 +72,7 @@ class Property:
         phase = self.start
         for action in actions:
             phase = self.after_action(phase, action)
-        return Holding.VIOLATION if phase == _BROKEN else Holding.INCOMPLETE if self.owes(phase) else Holding.HOLDS
+        return Holding.VIOLATION if phase == BROKEN else Holding.INCOMPLETE if self.owes(phase) else Holding.HOLDS
 
     def of(self, system: LTS | ImplModel | type[Specification]) -> PropertyResult:
         """Decide whether a system, a model or a specification has this property.
@@ -111,39 +89,6 @@ class Property:
             steps = sorted((str(t.source), t.action, t.target) for t in system.transitions if t.source is not None)
             return _decide(self, LTS(starts[0], steps))
         return _decide(self, system_of(system))
-
-    @property
-    def start(self) -> Phase:
-        """Where it is before a run."""
-        return (self.after is None, 0)
-
-    def owes(self, phase: Phase) -> bool:
-        """Return whether something must still come."""
-        is_open, count = phase
-        if self.pattern is Pattern.ANSWERED:
-            return count == 1
-        return self.pattern is Pattern.HAPPENS and is_open and not count
-
-    def after_action(self, phase: Phase, action: str) -> Phase:
-        """Return where a property is after an action."""
-        is_open, count = phase
-        if phase == _BROKEN or action == INTERNAL:
-            return phase
-        if not is_open:
-            return (True, 0) if self.after is not None and action in self.after else phase
-        if self.until is not None and action in self.until:
-            return _BROKEN if self.owes(phase) else (False, 0)
-        if self.pattern in (Pattern.NEEDS, Pattern.ANSWERED) and action in self.other:
-            return (True, 1 if self.pattern is Pattern.NEEDS else 0)
-        return self._within(count) if action in self.actions else phase
-
-    def _within(self, count: int) -> Phase:
-        """Return where a property is after one of its actions, when its scope is open."""
-        if self.pattern is Pattern.AT_MOST:
-            return (True, count + 1) if count < self.limit else _BROKEN
-        if self.pattern is Pattern.NEEDS:
-            return (True, 1) if count else _BROKEN
-        return _BROKEN if self.pattern is Pattern.NEVER else (True, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +117,6 @@ class PropertyResult:
         return self.text
 
 
-Names = str | Collection[str]
-
-
 def never(action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
     """Return the property that an action, or any of several, does not come.
 
@@ -187,7 +129,7 @@ def never(action: Names, *, after: Names | None = None, until: Names | None = No
         TypeError: Something is no action.
         ValueError: An action is the internal one, or both opens and closes the scope.
     """
-    return _made(Pattern.NEVER, action, after=after, until=until)
+    return Property.made(Pattern.NEVER, action, after=after, until=until)
 
 
 def at_most(limit: int, action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
@@ -196,9 +138,7 @@ def at_most(limit: int, action: Names, *, after: Names | None = None, until: Nam
     Raises:
         TypeError, ValueError: As `never`; and `limit` must be an int from 0 on.
     """
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise ValueError(f"limit must be an int from 0 on, got: {limit!r}")
-    return _made(Pattern.AT_MOST, action, limit=limit, after=after, until=until)
+    return Property.made(Pattern.AT_MOST, action, limit=limit, after=after, until=until)
 
 
 def needs(action: Names, *, first: Names, after: Names | None = None, until: Names | None = None) -> Property:
@@ -207,7 +147,7 @@ def needs(action: Names, *, first: Names, after: Names | None = None, until: Nam
     Raises:
         TypeError, ValueError: As `never`; and `first` must have none of `action`.
     """
-    return _made(Pattern.NEEDS, action, other=first, after=after, until=until)
+    return Property.made(Pattern.NEEDS, action, other=first, after=after, until=until)
 
 
 def answered(action: Names, *, by: Names, after: Names | None = None, until: Names | None = None) -> Property:
@@ -216,7 +156,7 @@ def answered(action: Names, *, by: Names, after: Names | None = None, until: Nam
     Raises:
         TypeError, ValueError: As `never`; and `by` must have none of `action`.
     """
-    return _made(Pattern.ANSWERED, action, other=by, after=after, until=until)
+    return Property.made(Pattern.ANSWERED, action, other=by, after=after, until=until)
 
 
 def happens(action: Names, *, after: Names | None = None, until: Names | None = None) -> Property:
@@ -225,34 +165,7 @@ def happens(action: Names, *, after: Names | None = None, until: Names | None = 
     Raises:
         TypeError, ValueError: As `never`.
     """
-    return _made(Pattern.HAPPENS, action, after=after, until=until)
-
-
-def _made(
-    pattern: Pattern, action: Names, other: Names = (), limit: int = 0, *, after: Names | None, until: Names | None
-) -> Property:
-    about, others = _actions("action", action), frozenset[str]()
-    if pattern in (Pattern.NEEDS, Pattern.ANSWERED):
-        others = _actions("first" if pattern is Pattern.NEEDS else "by", other)
-    opens, closes = (None if n is None else _actions(o, n) for o, n in (("after", after), ("until", until)))
-    for action_twice in sorted((about & others) | ((opens or frozenset()) & (closes or frozenset()))):
-        raise ValueError(f"an action must have one part in a property, got twice: {action_twice!r}")
-    return Property(pattern=pattern, actions=about, other=others, limit=limit, after=opens, until=closes)
-
-
-def _actions(option: str, value: object) -> Actions:
-    single = as_name(value)
-    listed = [single] if single is not None else [*value] if isinstance(value, Collection) else []
-    names = [as_name(name) for name in listed]
-    if not names or None in names:
-        raise TypeError(f"{option} must be an action or a collection of actions, got: {value!r}")
-    if INTERNAL in names:
-        raise ValueError(f"{option} must not name {INTERNAL!r}: a property sees visible actions only")
-    return frozenset(map(str, names))
-
-
-def _either(actions: Actions) -> str:
-    return " or ".join(sorted(actions))
+    return Property.made(Pattern.HAPPENS, action, after=after, until=until)
 
 
 def _decide(prop: Property, lts: LTS) -> PropertyResult:
@@ -263,7 +176,7 @@ def _decide(prop: Property, lts: LTS) -> PropertyResult:
     owing = walk.owing()
     if owing is not None:
         where = f"after {chain(owing)}" if owing else "at the start"
-        missing = _either(prop.other or prop.actions)
+        missing = either(prop.other or prop.actions)
         return PropertyResult(prop, Holding.INCOMPLETE, owing, f"{prop}: {where} {missing} can never come.")
     return PropertyResult(prop, Holding.HOLDS, (), f"{prop}: holds.")
 
@@ -292,7 +205,7 @@ class _Walk:
 
     def broken(self) -> tuple[Transition, ...] | None:
         """Return a shortest run that breaks the property."""
-        return next((self._run(pair) for pair in self._came if pair[1] == _BROKEN), None)
+        return next((self._run(pair) for pair in self._came if pair[1] == BROKEN), None)
 
     def owing(self) -> tuple[Transition, ...] | None:
         """Return a shortest run to where something is owed that can never come."""

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self, overload
 
-from ..domain.declaration import as_name
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
+from ..domain.names import as_name
 from ..domain.ports import inputs_among
 from ..domain.specification import Specification, from_declaration
 from ..domain.transition import INITIALISATION, INTERNAL, Transition

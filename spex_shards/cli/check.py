@@ -21,6 +21,7 @@ from .relations import HideOption, RelationOption, RenameOption, relation_report
 
 if TYPE_CHECKING:
     from ..checking.explanation import Explanation
+    from ..checking.properties import PropertyResult
 
 NOT_EQUIVALENT = 1
 MOST_LINES = 10
@@ -97,7 +98,7 @@ def _case(one: Reviewed) -> Case:
     verdict = one.result.verdict.value
     return Case(
         name=name,
-        outcome=Outcome.PASSED if one.equivalent else Outcome.FAILED,
+        outcome=Outcome.PASSED if one.equivalent and not one.broken else Outcome.FAILED,
         summary=f"{name}: {verdict}" + ("" if one.equivalent else f": {meaning(one.result)}"),
         details=tuple(_details(one)),
         findings=findings,
@@ -107,6 +108,7 @@ def _case(one: Reviewed) -> Case:
 
 def _details(one: Reviewed) -> list[str]:
     lines = [] if one.result is None else list(reasons(one.result))
+    lines += [] if one.result is None else [f"property: {decided.text}" for decided in one.result.properties]
     lines.append(str(one.coverage))
     lacking = not_seen(one.coverage)
     lines += [f"not seen yet: {text}" for text in lacking[:MOST_LINES]]
@@ -138,6 +140,7 @@ def _plain(one: Reviewed) -> dict[str, Any]:
         "file": str(one.path),
         "coverage": None if result is None else _plain_coverage(one.coverage),
         "naming": one.naming,
+        "properties": [] if result is None else [_plain_property(decided) for decided in result.properties],
         "explanation": None if result is None else _plain_explanation(result.explanation),
         "specification_changed": None
         if one.changed is None
@@ -147,6 +150,15 @@ def _plain(one: Reviewed) -> dict[str, Any]:
             "otherwise": one.changed.otherwise,
         },
         "findings": [_plain_finding(finding) for finding in findings_of(one)],
+    }
+
+
+def _plain_property(decided: PropertyResult) -> dict[str, Any]:
+    return {
+        "property": str(decided.property),
+        "verdict": decided.verdict.value,
+        "run": [list(t) for t in decided.run],
+        "text": decided.text,
     }
 
 
@@ -196,13 +208,15 @@ def _plain_finding(finding: Finding) -> dict[str, Any]:
 
 def _summary(reviewed: list[Reviewed]) -> str:
     total, failed = len(reviewed), sum(not one.equivalent for one in reviewed)
+    broken = sum(bool(one.broken) for one in reviewed)
+    more = f"; {counted(broken, 'model')} {'breaks' if broken == 1 else 'break'} a property" if broken else ""
     if failed:
-        return f"{failed} of {total} {'model is' if total == 1 else 'models are'} not equivalent"
-    return "the only model is equivalent" if total == 1 else f"all {total} models are equivalent"
+        return f"{failed} of {total} {'model is' if total == 1 else 'models are'} not equivalent{more}"
+    return ("the only model is equivalent" if total == 1 else f"all {total} models are equivalent") + more
 
 
 def _exit_code(judged: list[Reviewed | Refined], counted: list[Finding]) -> int:
     if any(one.unknown for one in judged):
         return UNUSABLE
-    good = all(one.holds if isinstance(one, Refined) else one.equivalent for one in judged)
+    good = all(one.holds if isinstance(one, Refined) else one.equivalent and not one.broken for one in judged)
     return 0 if good and not counted else NOT_EQUIVALENT

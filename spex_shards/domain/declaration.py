@@ -10,6 +10,8 @@ from typing import Final
 
 from ..errors import SpecificationError
 from .lts import LTS
+from .names import as_name
+from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
@@ -48,6 +50,7 @@ class Declaration:
     prunable_states: PrunableStates = ()
     equivalence: str = "branching"
     judge: str = "model"
+    properties: tuple[RunProperty, ...] = ()
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -83,6 +86,7 @@ def declare(
     prunable_states: object = (),
     equivalence: object = "branching",
     judge: object = "model",
+    properties: object = (),
 ) -> Declaration:
     """Return the declaration for values as a user writes them.
 
@@ -100,16 +104,8 @@ def declare(
         prunable_states=_prunable(read_name, prunable_states),
         equivalence=_one_of(read_name, "equivalence", equivalence, EQUIVALENCES),
         judge=_one_of(read_name, "judge", judge, JUDGES),
+        properties=_properties(read_name, properties),
     )
-
-
-def as_name(value: object) -> str | None:
-    """Return a `str`, or the `str` value of an Enum member, as a plain `str`; None for anything else."""
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str):
-        return str.__str__(value)
-    return None
 
 
 def _name(name: object) -> str:
@@ -194,3 +190,13 @@ def _one_of(name: str, option: str, value: object, choices: tuple[str, ...]) -> 
     if chosen not in choices:
         raise SpecificationError(f"{name}: {option} must be one of {', '.join(choices)}, got: {value!r}")
     return chosen
+
+
+def _properties(name: str, value: object) -> tuple[RunProperty, ...]:
+    rule = f"{name}: properties must be a collection of properties, as spex_shards.properties makes them"
+    if isinstance(value, (str, bytes)) or not isinstance(value, Collection):
+        raise SpecificationError(f"{rule}, got: {value!r}")
+    for one in value:
+        if not isinstance(one, RunProperty):
+            raise SpecificationError(f"{rule}, got: {one!r}")
+    return tuple(dict.fromkeys(value))

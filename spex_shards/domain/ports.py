@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .declaration import as_name
+from .names import as_name
 from .transition import INTERNAL
 
 

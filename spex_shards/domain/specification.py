@@ -15,8 +15,9 @@ from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
 from .ports import inputs_among, port
+from .run_property import RunProperty
 
-OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge")
+OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge", "properties")
 PORTS = ("inputs", "outputs")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
 _registered: dict[str, type[Specification]] = {}
@@ -55,6 +56,8 @@ class Specification(metaclass=SpecificationMeta):
             ``"run"``: by the specification alone; a step is a deviation (`DeviationFromSpecification`) exactly if the
             specification does not allow it after what the instance did before. No model is needed. ``"both"``: a
             step that the specification allows is judged by the model as well.
+        properties: Properties that every run must have beside the transitions, made by `spex_shards.properties`.
+            `check` decides them for the model. `judge = "run"` and `"both"` decide them at each step.
         inputs, outputs: Which actions the environment does, and which the program; `relation="ioco"` needs them. If
             only one is given, all other actions belong to the other. After creation: tuples of `str`, or None.
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
@@ -72,6 +75,7 @@ class Specification(metaclass=SpecificationMeta):
     prunable_states: ClassVar[Prunable | Collection[str]] = ()
     equivalence: ClassVar[str] = "branching"
     judge: ClassVar[str] = "model"
+    properties: ClassVar[Collection[RunProperty]] = ()
     inputs: ClassVar[Collection[str] | None] = None
     outputs: ClassVar[Collection[str] | None] = None
     states: ClassVar[tuple[str, ...]] = ()
@@ -118,7 +122,7 @@ class Specification(metaclass=SpecificationMeta):
             name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `judge`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
+                `judge`, `properties`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
 
         Raises:
             TypeError: An option is unknown.
@@ -192,6 +196,7 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.prunable_states = declaration.prunable_states
     cls.equivalence = declaration.equivalence
     cls.judge = declaration.judge
+    cls.properties = declaration.properties
     cls.states = declaration.states
     cls.actions = declaration.actions
     cls.terminal_states = declaration.terminal_states

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from ..checking.runs import RunChecker
 from ..domain.declaration import ALL, Declaration, Prunable
+from ..domain.run_property import RunProperty
 from ..domain.specification import has_own_handler, registered
 from ..errors import StoreError
-from ..messages.specifications import StoredSpecification, lts_digest
+from ..messages.specifications import StoredSpecification, lts_digest, run_digest
 from ..runtime.protocol import records
 from ..runtime.store import Batch
 from .handlers import Handler, default_word, resolve
@@ -28,6 +29,9 @@ class Entry:
         digest: The digest of everything in it.
         shipped: The handler that a client has sent, as bytes; None: no client has since the shard started.
         judges_runs: Whether each instance's run is followed through the specification.
+        runs: Follows runs through the specification; only if they are judged, as the next two.
+        run_digest: Changes with anything that the run of an instance depends on.
+        properties: The properties that every run must have.
         declaration: The specification's declaration.
         name: The specification's name.
     """
@@ -37,18 +41,24 @@ class Entry:
     digest: bytes
     shipped: bytes | None = None
     judges_runs: bool = field(init=False)
+    runs: RunChecker = field(init=False)
+    run_digest: bytes = field(init=False)
+    properties: tuple[RunProperty, ...] = field(init=False)
     declaration: Declaration = field(init=False)
     name: str = field(init=False)
     _handler: Handler | None = None
     _prunable: frozenset[str] | None = None
     _lts_digest: bytes | None = None
-    _runs: RunChecker | None = None
     _outline: Outline | None = None
 
     def __post_init__(self) -> None:
         self.declaration = self.stored.declaration
         self.name = self.declaration.name
         self.judges_runs = self.declaration.judge != "model"
+        if self.judges_runs:
+            self.runs = RunChecker(self.declaration.lts)
+            self.run_digest = run_digest(self.declaration)
+            self.properties = self.declaration.properties
 
     @property
     def lts_digest(self) -> bytes:
@@ -56,13 +66,6 @@ class Entry:
         if self._lts_digest is None:
             self._lts_digest = lts_digest(self.declaration)
         return self._lts_digest
-
-    @property
-    def runs(self) -> RunChecker:
-        """Follows runs through the specification; made on first access."""
-        if self._runs is None:
-            self._runs = RunChecker(self.declaration.lts)
-        return self._runs
 
     @property
     def outline(self) -> Outline:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..checking.conformance import Verdict
-from ..checking.runs import Position, where
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.transition import INITIALISATION, Transition
 from ..errors import (
-    DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
     IdentifierInUse,
@@ -35,8 +33,9 @@ from ..runtime.system.user_code import in_handler
 from . import handlers
 from .catalogue import Catalogue, Entry
 from .checks import Checks
+from .following import Deviating, Follower, deviation
 from .models import Model, ModelBook, ModelSource
-from .rows import Found, Instances, RunRow
+from .rows import Found, Instances
 from .telling import told
 from .timers import Timers
 
@@ -86,6 +85,7 @@ class Engine:
         self.catalogue = Catalogue(self._batch)
         self._instances = Instances(self._batch, self.catalogue)
         self._models = ModelBook(self._batch, source)
+        self._follower = Follower(self._instances, options.watch)
         self.timers = Timers(
             self._batch, self.catalogue, self._instances, self._snapshot, options.prune_interval_us,
             options.silent_before_us, options.watch, now,
@@ -280,11 +280,10 @@ class Engine:
     ) -> SpexError | None:
         transition = Transition(found.row.state, action, target)
         if entry.judges_runs:
-            position, allowed = self._follow(found, entry, action, target)
-            run = RunRow(entry.lts_digest, position)
+            run, deviating = self._follower.step(found, entry, action, target)
             moved = self._instances.append(found, entry, action, target, now, run)
-            if not allowed:
-                return self._left_specification(found, moved, entry, transition, caller)
+            if deviating is not None:
+                return self._left_specification(deviating, moved, entry, transition, caller)
         else:
             moved = self._instances.append(found, entry, action, target, now)
         if model is None or transition in model.transitions:
@@ -300,48 +299,11 @@ class Engine:
         self._models.record(model, transition, verdict, moved.row.last, passed=word is None)
         return word
 
-    def _follow(self, found: Found, entry: Entry, action: str, target: str) -> tuple[Position, bool]:
-        """Return the position of an instance's run after a step, and whether the specification allows the step."""
-        if action == INITIALISATION:
-            return entry.runs.start, True
-        return entry.runs.follow(self._position(found, entry), action, target)
-
-    def _position(self, found: Found, entry: Entry) -> Position:
-        """Return the position of an instance's run.
-
-        The instance's row has it, unless the specification has changed since, or runs were not judged then. In that
-        case it is computed again from the history. A mocked instance starts in the specified state of the same name.
-        """
-        row, runs = found.row, entry.runs
-        if row.run is not None and row.run.digest == entry.lts_digest and runs.holds(row.run.position):
-            return row.run.position
-        position: Position | None = None
-        for start in range(1, row.seq + 1, PAGE_ENTRIES):
-            self._watch.bump()
-            for _, action, state in self._instances.history(row.number, start, min(start + PAGE_ENTRIES, row.seq + 1)):
-                if action == INITIALISATION:
-                    position = runs.start
-                elif position is None:  # a mocked instance: its history does not contain the state that it began in
-                    return runs.named(row.state or "")
-                else:
-                    position, _ = runs.follow(position, action, state)
-        return runs.named(row.state or "") if position is None else position
-
     def _left_specification(
-        self, found: Found, moved: Found, entry: Entry, transition: Transition, caller: Call | None
+        self, step: Deviating, moved: Found, entry: Entry, transition: Transition, caller: Call | None
     ) -> SpexError | None:
-        """Count a step that the specification does not allow, and return the handler's answer to the error."""
-        instance, before = self._snapshot(moved, CONTEXT_HISTORY), self._position(found, entry)
-        possible, allowed = entry.runs.states(before), entry.runs.allowed(before)
-        error = DeviationFromSpecification(
-            f"instance {show(instance.identifier)} of {entry.name} did {transition.action} (from {transition.source} "
-            f"to {transition.target}), which its specification does not allow there: {where(possible, allowed)}",
-            instance=instance,
-            deviating_transition=transition,
-            verdict=Verdict.VIOLATION,
-            possible=possible,
-            allowed=allowed,
-        )
+        """Count a step that deviates from the specification, and return the handler's answer to the error."""
+        error = deviation(step, entry, self._snapshot(moved, CONTEXT_HISTORY), transition)
         self.deviations_seen += 1
         self._models.count_run(entry.name, transition, moved.row.last)
         return handlers.ask(entry.handler(), error, caller)

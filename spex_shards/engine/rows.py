@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ..checking.runs import Position
+from ..domain.run_property import Phase
 from ..errors import StoreError
 from ..messages.values import LATEST, PlainInstance
 from ..runtime.protocol import records
@@ -31,10 +32,17 @@ _US: Final = timedelta(microseconds=1)
 
 
 class RunRow(NamedTuple):
-    """The position of a run, and the digest of the specification through which it was followed."""
+    """The run of an instance.
+
+    Attributes:
+        digest: The digest of the specification and properties that it is a run of.
+        position: Where it is in the specification.
+        phases: Where it is in each property.
+    """
 
     digest: bytes
     position: Position
+    phases: tuple[Phase, ...] = ()
 
 
 class InstanceRow(NamedTuple):
@@ -83,8 +91,12 @@ def instance_row(row: bytes) -> InstanceRow:
 
 def _with_run(values: list[Any]) -> InstanceRow:
     try:
-        digest, position = values[10]
-        run = RunRow(digest, position if type(position) is int else tuple(position))
+        digest, position, *phases = values[10]
+        run = RunRow(
+            digest,
+            position if type(position) is int else tuple(position),
+            tuple((is_open, count) for is_open, count in (phases[0] if phases else ())),
+        )
     except (TypeError, ValueError):
         raise StoreError("a damaged row: a run of an unknown form", row="an instance") from None
     values[0], values[10] = INSTANCE_VERSION, run
@@ -93,7 +105,8 @@ def _with_run(values: list[Any]) -> InstanceRow:
 
 def row_bytes(row: InstanceRow) -> bytes:
     """Return the stored form of an instance's row."""
-    return records.seal_flat(row[:10] if row.run is None else (WITH_RUN, *row[1:]))
+    run = row.run
+    return records.seal_flat(row[:10] if run is None else (WITH_RUN, *row[1:10], run if run.phases else run[:2]))
 
 
 class Found(NamedTuple):

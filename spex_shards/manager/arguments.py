@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.declaration import as_name
+from ..domain.names import as_name
 from ..domain.specification import Specification, is_specification
 from ..domain.transition import INITIALISATION
 from ..runtime.protocol.codec import canonical, encode_meta

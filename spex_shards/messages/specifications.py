@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from ..domain.declaration import Declaration, Prunable, declare
+from ..domain.run_property import RunProperty
 from ..domain.specification import Specification, all_registered, has_own_handler
 from ..runtime.protocol import codec
 from ..runtime.protocol.shipping import ship
@@ -18,7 +19,7 @@ from .values import LATEST
 
 SPECIFICATION_VERSION: Final = 1
 WITH_JUDGE: Final = 2
-"""The form of a specification that says what it is judged by; all others have the one that earlier versions read."""
+"""The form of a specification with a judge or properties; all others have the one that earlier versions read."""
 _US: Final = timedelta(microseconds=1)
 
 
@@ -44,8 +45,9 @@ class StoredSpecification:
         """Return the plain form, for a row or a frame."""
         d = self.declaration
         prunable = d.prunable_states
+        says_more = d.judge != "model" or bool(d.properties)
         return [
-            SPECIFICATION_VERSION if d.judge == "model" else WITH_JUDGE,
+            WITH_JUDGE if says_more else SPECIFICATION_VERSION,
             d.name,
             [list(t) for t in d.transitions],
             d.initial_state,
@@ -54,7 +56,7 @@ class StoredSpecification:
             prunable.value if isinstance(prunable, Prunable) else list(prunable),
             d.equivalence,
             list(self.handler),
-            *([] if d.judge == "model" else [d.judge]),
+            *([d.judge, [one.plain() for one in d.properties]] if says_more else []),
         ]
 
     @classmethod
@@ -73,8 +75,8 @@ class StoredSpecification:
 
     @classmethod
     def _of(cls, plain: Any) -> StoredSpecification:
-        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler, *judge = plain
-        if (version, len(judge)) not in ((SPECIFICATION_VERSION, 0), (WITH_JUDGE, 1)):
+        version, name, transitions, initial, transition_us, prune_us, prunable, equivalence, handler, *more = plain
+        if (version, len(more)) not in ((SPECIFICATION_VERSION, 0), (WITH_JUDGE, 2)):
             raise ValueError(f"a specification of an unknown form: {version!r}")
         if len(handler) != 3 or not all(isinstance(part, str) for part in handler):
             raise ValueError(f"a malformed handler reference: {handler!r}")
@@ -86,7 +88,8 @@ class StoredSpecification:
             prune_timeout=None if prune_us is None else prune_us * _US,
             prunable_states=Prunable(prunable) if isinstance(prunable, str) else prunable,
             equivalence=equivalence,
-            judge=judge[0] if judge else "model",
+            judge=more[0] if more else "model",
+            properties=[RunProperty.of_plain(one) for one in more[1]] if more else (),
         )
         return cls(declaration, HandlerReference._make(handler))
 
@@ -103,6 +106,12 @@ def lts_digest(declaration: Declaration) -> bytes:
     """Return 16 bytes that change with anything that is judged: transitions, initial state, equivalence."""
     judged = [sorted(map(list, declaration.transitions)), declaration.initial_state, declaration.equivalence]
     return xxhash.xxh3_128_digest(codec.pack(judged))
+
+
+def run_digest(declaration: Declaration) -> bytes:
+    """Return 16 bytes that change with anything that the run of an instance depends on."""
+    judged = [lts_digest(declaration), [one.plain() for one in declaration.properties]]
+    return lts_digest(declaration) if not judged[1] else xxhash.xxh3_128_digest(codec.pack(judged))
 
 
 def describe(cls: type[Specification]) -> tuple[StoredSpecification, Any]:

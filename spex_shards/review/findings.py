@@ -34,6 +34,7 @@ class Rule(StrEnum):
     VIOLATION = "violation"
     INCOMPLETE = "incomplete"
     UNCOVERED = "uncovered-transition"
+    PROPERTY = "property"
     MALFORMED = "malformed-model"
     NO_VERDICT = "no-verdict"
     UNKNOWN = "model-without-specification"
@@ -46,6 +47,7 @@ class Rule(StrEnum):
 DESCRIPTIONS = {
     Rule.VIOLATION: "Something was seen that no later observation can repair; the first sentence names the cause.",
     Rule.INCOMPLETE: "Nothing wrong was seen, but not everything that is specified.",
+    Rule.PROPERTY: "A property of runs does not hold for the model.",
     Rule.UNCOVERED: "A transition of the specification was not seen.",
     Rule.MALFORMED: "A model file cannot be read.",
     Rule.NO_VERDICT: "A model could not be judged.",
@@ -117,6 +119,10 @@ def _found(one: Reviewed) -> Iterator[Finding]:
         text = "\n".join([f"{name}: {one.result.verdict.value}: {meaning(one.result)}", *more])
         place = one.places.of(None if explanation is None else explanation.specified)
         yield Finding(Rule.VIOLATION if violated else Rule.INCOMPLETE, Level.ERROR, name, text, place)
+    for decided in () if one.result is None else one.result.properties:
+        if not decided.holds:
+            level = Level.ERROR if decided in one.broken else Level.WARNING
+            yield Finding(Rule.PROPERTY, level, name, f"{name}: {decided.text}", one.places.declared)
     for transition in one.coverage.missing:
         text = f"{name}: {shown(transition)} was not seen"
         yield Finding(Rule.UNCOVERED, Level.WARNING, name, text, one.places.of(transition))

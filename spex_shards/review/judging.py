@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checking.conformance import Result, Verdict
+from ..checking.properties import PropertyResult
 from ..checking.relabelling import Relabelling
+from ..checking.relations import Holding
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, all_registered, registered
 from ..errors import DeserialisationFailed, SpexError
@@ -52,6 +54,12 @@ class Reviewed:
     note: str | None = None
     line: int = 1
     naming: str | None = None
+
+    @property
+    def broken(self) -> tuple[PropertyResult, ...]:
+        """Return the properties that a run of the model breaks."""
+        properties = () if self.result is None else self.result.properties
+        return tuple(one for one in properties if one.verdict is Holding.VIOLATION)
 
     @property
     def equivalent(self) -> bool:

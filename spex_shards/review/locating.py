@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..domain.declaration import as_name
+from ..domain.names import as_name
 from ..domain.specification import Specification, is_specification
 from ..domain.transition import Transition
 

@@ -193,3 +193,51 @@ def test_what_is_no_property_is_refused(make: Any, error: type[Exception], text:
     """The text names the option, the rule and what was given."""
     with pytest.raises(error, match=text):
         make()
+
+
+class Shop(spex.Specification):
+    """Ships what is paid; nothing keeps it from shipping what was cancelled."""
+
+    name = "tests.properties.Shop"
+    transitions = [("new", "pay", "paid"), ("paid", "cancel", "paid"), ("paid", "ship", "sent")]
+    properties = [spex.properties.never("ship", after="cancel"), spex.properties.needs("ship", first="pay")]
+
+
+def test_check_decides_the_properties_that_are_declared_or_given() -> None:
+    """They stand beside the verdict and do not change it."""
+    start = spex.Transition(None, spex.INITIALISATION, "new")
+    model = spex.ImplModel(specification=Shop.name, transitions=frozenset([start, *Shop.transitions]))
+    result = spex.check(model)
+    assert result.equivalent
+    broken, kept = result.properties
+    assert (broken.verdict, kept.verdict) == ("violation", "holds")
+    assert [step.action for step in broken.run] == ["pay", "cancel", "ship"]
+    given = [spex.properties.happens("ship")]
+    assert [str(one.property) for one in spex.check(model, properties=given).properties] == ["ship happens"]
+    assert spex.check(model, properties=[]).properties == ()
+    with pytest.raises(TypeError, match=r"properties must be made by spex_shards\.properties, got: 'ship'"):
+        spex.check(model, properties=["ship"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="properties are decided beside an equivalence"):
+        spex.check(model, relation="simulation", properties=given)
+
+
+def test_properties_travel_to_shards_as_data() -> None:
+    """Each pattern, and what is malformed."""
+    made = [
+        spex.properties.never(["a", "b"], after="c", until="d"),
+        spex.properties.at_most(3, "a"),
+        spex.properties.needs("a", first=["b", "c"]),
+        spex.properties.answered("a", by="b"),
+        spex.properties.happens("a", after="b"),
+    ]
+    for one in made:
+        assert Property.of_plain(one.plain()) == one
+    for plain in (
+        None,
+        [],
+        ["never", ["a"], [], 0, None],
+        ["ever", ["a"], [], 0, None, None],
+        ["never", 5, [], 0, None, None],
+    ):
+        with pytest.raises(ValueError):
+            Property.of_plain(plain)

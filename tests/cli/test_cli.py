@@ -243,7 +243,7 @@ def test_check_as_json_is_exactly_one_object(run: Callable[..., Done], project: 
     order, strict = done.plain["models"]
     expected = {"specification": "shop.Order", "transitions": 4, "verdict": "equivalent", "decided": True,
                 "error": None, "file": "models/shop.Order.spex", "explanation": None, "findings": [],
-                "specification_changed": None, "naming": None}  # fmt: skip
+                "specification_changed": None, "naming": None, "properties": []}  # fmt: skip
     assert {key: order[key] for key in expected} == expected
     assert (order["coverage"]["shown"], order["coverage"]["of"], order["coverage"]["percent"]) == (3, 3, 100.0)
     assert (strict["verdict"], strict["coverage"]["unexplained"]) == ("violation", [["p", "cancel", "c"]])

@@ -106,10 +106,11 @@ def test_ioco_takes_inputs_from_the_specification(run: Run, store: Callable[...,
 
 def test_a_malformed_file_and_an_unknown_specification_fail_as_ever(run: Run, store: Callable[..., Path]) -> None:
     """With the exit codes of a check without one."""
-    path = store("Order", *PAID)
     asked = ("--relation", "simulation")
+    unknown = store("Unheard", *PAID)
     assert run("check", "models", *asked).code == 2
-    path.write_text("nonsense")
+    unknown.unlink()
+    store("Order", *PAID).write_text("nonsense")
     done = run("check", "models", "--specification", "shop:Order", *asked)
     assert done.code == 1
     assert "no verdict" in done.out

@@ -161,3 +161,69 @@ def deviations_in(instance: spex.Instance) -> int:
         position, allowed = checker.follow(position, record.action, record.to_state)
         count += not allowed
     return count
+
+
+class Careful(spex.Specification):
+    """Allows a loop, and has properties that the transitions alone do not say."""
+
+    name = "contract.Careful"
+    judge = "run"
+    transitions = [
+        ("open", "retry", "open"),
+        ("open", "pay", "open"),
+        ("open", "cancel", "open"),
+        ("open", "ship", "shipped"),
+    ]
+    properties = [
+        spex.properties.never("ship", after="cancel"),
+        spex.properties.at_most(2, "retry"),
+        spex.properties.needs("ship", first="pay"),
+    ]
+
+
+def test_a_step_that_breaks_a_property_is_an_error_that_names_the_property(make_manager: Callable[..., Any]) -> None:
+    """It is told once; what the property counts survives the manager."""
+    manager = make_manager()
+    manager.init_instance(Careful, 1)
+    manager.transition(1, "retry", "open")
+    manager.transition(1, "retry", "open")
+    manager.close()
+    manager = make_manager()
+    with pytest.raises(spex.DeviationFromSpecification) as raised:
+        manager.transition(1, "retry", "open")
+    assert str(raised.value) == (
+        "instance 1 of contract.Careful did retry (from open to open), which breaks a property of its specification: "
+        "at most 2 times retry"
+    )
+    assert raised.value.context["property"] == "at most 2 times retry"
+    manager.transition(1, "retry", "open")
+    error = manager.try_transition(1, "ship", "shipped")
+    assert error.context["property"] == "ship only once pay has come"
+    manager.init_instance(Careful, 2)
+    for action in ("pay", "cancel"):
+        manager.transition(2, action, "open")
+    assert manager.try_transition(2, "ship", "shipped").context["property"] == "never ship after cancel"
+    assert manager.try_transition(2, "pay", "open").context["property"] is None
+
+
+def test_properties_that_are_declared_later_are_followed_from_the_history(make_manager: Callable[..., Any]) -> None:
+    """As a changed specification is."""
+    name, steps = "contract.LateProperties", [("a", "go", "a"), ("a", "stop", "a")]
+    manager = make_manager()
+    manager.init_instance(spex.Specification.define(name, steps, judge="run"), 1)
+    manager.transition(1, "go", "a")
+    strict = spex.Specification.define(
+        name, steps, judge="run", properties=[spex.properties.never("stop", after="go")]
+    )
+    manager.init_instance(strict, 2)
+    manager.transition(2, "stop", "a")
+    assert isinstance(manager.try_transition(1, "stop", "a"), spex.DeviationFromSpecification)
+
+
+def test_what_is_no_property_is_refused_where_it_is_declared() -> None:
+    """With the rule and the value."""
+    rule = "properties must be a collection of properties, as spex_shards.properties makes them, got: "
+    with pytest.raises(spex.SpecificationError, match=rule + "'never'"):
+        spex.Specification.define("contract.Wrong", [], properties=["never"])
+    with pytest.raises(spex.SpecificationError, match=rule + "5"):
+        spex.Specification.define("contract.Wrong", [], properties=5)
