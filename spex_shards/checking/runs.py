@@ -115,6 +115,16 @@ class RunChecker:
             type(number) is int and 0 <= number < len(self._names) for number in numbers
         )
 
+    def position(self, actions: Iterable[str]) -> Position:
+        """Return the position after some actions; `PARTED` if they are no run of the specification."""
+        position = self.start
+        for action in actions:
+            following = self.step(position, action)
+            if following is None:
+                return PARTED
+            position = following
+        return position
+
     def parting(self, actions: Iterable[str]) -> Parting | None:
         """Return where a run with these actions leaves the specification, or None: it is a run of it."""
         position = self.start
