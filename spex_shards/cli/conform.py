@@ -54,8 +54,7 @@ def conform_log(
     allowed, with 1 when some are not, and with 2 when it could not be done.
     """
     with command(form) as output:
-        if report is not None and report.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"--report must be a file that ends in .html, got: {str(report)!r}")
+        _check_report(report)
         cls, view = imported([specification])[0], view_from(hide, rename)
         read = read_events(log, Attributes.of(log, case=case, action=action, state=state, timestamp=timestamp))
         if not read.cases:
@@ -64,6 +63,16 @@ def conform_log(
         if report is not None:
             replace_file(report, page(found, f"Cases of {log.name}").encode())
         _finish(output, found, report)
+
+
+def _check_report(report: Path | None) -> None:
+    """Refuse a place that cannot be written to before anything long is done."""
+    if report is None:
+        return
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--report must be a file that ends in .html, got: {str(report)!r}")
+    if not report.parent.is_dir():
+        raise ValueError(f"--report must be in a folder that is there, got: {str(report)!r}")
 
 
 def _conform(path: Path, log: EventLog, cls: type[Specification], view: Relabelling, *, complete: bool) -> Conformance:

@@ -187,7 +187,7 @@ STEPS = st.lists(
 LONGER = st.lists(st.sampled_from("abcd"), max_size=30)
 
 
-@settings(max_examples=2000 if LONG else 150, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(STEPS, LONGER)
 def test_nothing_is_edited_exactly_in_what_is_a_run(steps: list[tuple[str, str, str]], word: list[str]) -> None:
     """As the checker of runs decides it; and the run of each alignment is a run."""
@@ -198,7 +198,7 @@ def test_nothing_is_edited_exactly_in_what_is_a_run(steps: list[tuple[str, str, 
     assert RunChecker(lts).parting(alignment.run) is None
 
 
-@settings(max_examples=1000 if LONG else 100, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(LONGER, LONGER)
 def test_edits_between_two_sequences_are_as_many_in_both_directions(one: list[str], other: list[str]) -> None:
     """Where the specification has one complete run, what is missing one way is surplus the other way."""
@@ -213,7 +213,7 @@ def test_edits_between_two_sequences_are_as_many_in_both_directions(one: list[st
     assert kinds[0].count(MoveKind.MISSING) == kinds[1].count(MoveKind.SURPLUS)
 
 
-@settings(max_examples=500 if LONG else 50, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(STEPS, LONGER, st.sampled_from("abcd"))
 def test_one_more_action_costs_at_most_one_more(steps: list[tuple[str, str, str]], word: list[str], more: str) -> None:
     """It can always be dropped; and where it is a step, nothing gets cheaper by it."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import spex_shards as spex
 from spex_shards.checking.precision import Precision, precision
 from spex_shards.checking.runs import RunChecker
-from tests.support.places import LONG
 
 ORDER = RunChecker(
     spex.LTS(
@@ -55,7 +54,7 @@ STEPS = st.lists(
 LOG = st.lists(st.tuples(st.text("abcd", max_size=6), st.integers(1, 3)), max_size=6)
 
 
-@settings(max_examples=1000 if LONG else 100, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(STEPS, LOG)
 def test_the_tree_counts_what_the_definition_says(
     steps: list[tuple[str, str, str]], log: list[tuple[str, int]]

@@ -15,7 +15,7 @@ from spex_shards.checking.alignment import NoCompleteRun
 from spex_shards.checking.precision import Precision, precision
 from spex_shards.checking.runs import RunChecker
 from spex_shards.event_log import Attributes, EarlyEnd, EventLog, LogError, conform, read_log
-from tests.support.places import LONG, SHARED
+from tests.support.places import SHARED
 
 
 class Order(spex.Specification):
@@ -184,7 +184,7 @@ def test_bad_arguments_are_refused(arguments: Any, options: dict[str, Any], erro
     assert text in str(caught.value)
 
 
-@settings(max_examples=1000 if LONG else 100, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["pay", "ship", "cancel", "lose"]), max_size=6), max_size=8), st.booleans())
 def test_the_figures_are_those_of_the_cases_one_by_one(cases: list[list[str]], complete: bool) -> None:
     """Grouping changes nothing; a case is allowed exactly if it has no edit."""
