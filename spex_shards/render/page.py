@@ -24,7 +24,7 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
         styles: The names of its style sheets in the folder ``static``.
         script: The name of its script there.
     """
-    code = static(script)
+    code = _static(script)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     return f"""<!doctype html>
@@ -36,7 +36,7 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
 <meta name="generator" content="spex-shards {__version__}">
 <title>{escape(title)}</title>
 <style>
-{"".join(map(static, styles))}</style>
+{"".join(map(_static, styles))}</style>
 </head>
 <body>
 <header>
@@ -56,6 +56,5 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
 """
 
 
-def static(name: str) -> str:
-    """Return the content of a file of the folder ``static``."""
+def _static(name: str) -> str:
     return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
