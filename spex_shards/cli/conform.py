@@ -15,7 +15,7 @@ from ..domain.transition import INTERNAL
 from ..event_log import Attributes, Conformance, EventLog, LogError, PartingGroup, Variant, conform
 from ..formats.model_files import replace_file
 from ..formats.notebook import counted
-from ..render.variants import page, percent
+from ..render.variants import figure, page, percent
 from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, read_events
 from .output import Format, Output, command, imported
 from .progress import bar
@@ -99,10 +99,10 @@ def _headline(found: Conformance) -> list[str]:
     share = percent(found.allowed, found.cases)
     fitting = sum(variant.allowed for variant in found.variants)
     of_all = f"{found.allowed} of {counted(found.cases, 'case')} allowed ({share})"
-    fitness = f"fitness {_rounded(found.trace_fitness)} (mean of cases), {_rounded(found.log_fitness)} (whole log)"
+    fitness = f"fitness {figure(found.trace_fitness)} (mean of cases), {figure(found.log_fitness)} (whole log)"
     return [
         f"{found.specification}: {of_all}, {fitting} of {counted(len(found.variants), 'variant')}",
-        f"  {fitness}; precision {_rounded(found.precision.ratio)}",
+        f"  {fitness}; precision {figure(found.precision.ratio)}",
     ]
 
 
@@ -166,8 +166,3 @@ def _move(move: Move) -> str:
 
 def _more(number: int, noun: str) -> list[str]:
     return [f"  and {counted(number - MOST_LINES, f'more {noun}')}"] if number > MOST_LINES else []
-
-
-def _rounded(value: float) -> str:
-    """Return a share with four digits, rounded down, so that only what is whole is called 1."""
-    return "1" if value == 1 else f"{int(value * 10_000) / 10_000:.4f}"

@@ -60,9 +60,9 @@ def _summary(found: Conformance) -> str:
 allowed by {_text(found.specification)}
 <small>A case is allowed if its steps are {run}.</small></p>
 <dl class="figures">
-<div><dt>Fitness, mean of cases</dt><dd>{found.trace_fitness:.4f}</dd></div>
-<div><dt>Fitness, whole log</dt><dd>{found.log_fitness:.4f}</dd></div>
-<div><dt>Precision</dt><dd>{found.precision.ratio:.4f}</dd></div>
+<div><dt>Fitness, mean of cases</dt><dd>{figure(found.trace_fitness)}</dd></div>
+<div><dt>Fitness, whole log</dt><dd>{figure(found.log_fitness)}</dd></div>
+<div><dt>Precision</dt><dd>{figure(found.precision.ratio)}</dd></div>
 </dl>"""
 
 
@@ -139,6 +139,11 @@ def percent(part: int, whole: int) -> str:
     """Return a share as text, rounded down, so that only what is whole is called so, and only nothing 0 %."""
     tenths = 1000 * part // whole
     return f"{tenths / 10:g} %" if tenths or not part else "< 0.1 %"
+
+
+def figure(value: float) -> str:
+    """Return a figure from 0 to 1 with four digits, rounded down, so that only what is whole is called 1."""
+    return "1" if value == 1 else f"{int(value * 10_000) / 10_000:.4f}"
 
 
 def _cases(variant: Variant) -> str:
