@@ -147,6 +147,20 @@ def test_an_alignment_reads_as_a_line(word: str, shown: str) -> None:
     assert str(Aligner(spex.LTS("new", ORDER)).align(word.split())) == shown
 
 
+def states_of(steps: Steps, word: str) -> list[str]:
+    """Return the specified states along the alignment of a word."""
+    return [move.state for move in Aligner(spex.LTS("p", steps)).align(word).moves]
+
+
+def test_of_equal_alignments_the_same_one_is_always_taken() -> None:
+    """Fewer silent steps first, then the order of the specification; an early match before a late one."""
+    assert states_of((("p", "a", "r"), ("p", "a", "q")), "a") == ["r"]
+    assert states_of((("p", "a", "q"), ("p", "a", "r")), "a") == ["q"]
+    assert states_of((("p", spex.INTERNAL, "s"), ("s", "a", "q"), ("p", "a", "r")), "a") == ["r"]
+    assert states_of((("p", "c", "s"), ("p", "b", "t"), ("s", "a", "q"), ("t", "a", "q")), "a") == ["s", "q"]
+    assert str(Aligner(spex.LTS("p", [("p", "a", "q")])).align("aa")) == "a, -a"
+
+
 def test_a_complete_run_goes_on_to_a_terminal_state() -> None:
     """By the shortest way; what is missing comes as late as possible."""
     aligner = Aligner(spex.LTS("new", ORDER), complete=True)
