@@ -88,7 +88,7 @@ class RunChecker:
         known = self._known.get(position)
         if known is not None and action in known:
             return known[action], True
-        following = self._step(position, action)
+        following = self.step(position, action)
         if following is None:
             return self.named(state), False
         return (self.named(state) if following == PARTED else following), True
@@ -115,17 +115,28 @@ class RunChecker:
             type(number) is int and 0 <= number < len(self._names) for number in numbers
         )
 
+    def position(self, actions: Iterable[str]) -> Position:
+        """Return the position after some actions; `PARTED` if they are no run of the specification."""
+        position = self.start
+        for action in actions:
+            following = self.step(position, action)
+            if following is None:
+                return PARTED
+            position = following
+        return position
+
     def parting(self, actions: Iterable[str]) -> Parting | None:
         """Return where a run with these actions leaves the specification, or None: it is a run of it."""
         position = self.start
         for index, action in enumerate(actions):
-            following = self._step(position, action)
+            following = self.step(position, action)
             if following is None:
                 return Parting(index, action, self.states(position), self.allowed(position))
             position = following
         return None
 
-    def _step(self, position: Position, action: str) -> Position | None:
+    def step(self, position: Position, action: str) -> Position | None:
+        """Return the position after an action, or None: the specification does not allow it there."""
         if action == INTERNAL or position == PARTED:
             return position
         known = self._known.get(position)

@@ -19,6 +19,7 @@ from .. import __version__
 PROGRAM = "spex-shards"
 _COMMANDS: Final = {
     "check": "check:check_models",
+    "conform": "conform:conform_log",
     "convert": "convert:convert_model",
     "diff": "diff:diff_models",
     "export": "export:export_models",

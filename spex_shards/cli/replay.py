@@ -14,13 +14,14 @@ import typer
 
 from ..domain.specification import Specification
 from ..errors import DataDirError
-from ..event_log import Attributes, EventLog, LogError, read_log
+from ..event_log import Attributes, EventLog, LogError
 from ..event_log.replay import Replayed, check_log, replay
 from ..formats.model_files import file_name, write_model
 from ..manager import ShardedInstanceManager
 from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..review.offline import held, shards_of
+from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, read_events
 from .output import Format, Output, command, imported
 from .progress import Interruption, bar
 
@@ -49,9 +50,7 @@ class Job:
 
 
 def replay_log(
-    log: Annotated[
-        Path, typer.Argument(metavar="LOG", help="The event log: .xes, .csv or .jsonl, or one of these and .gz.")
-    ],
+    log: LogArgument,
     specification: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="Learn a fresh model and check it against this.")
     ] = None,
@@ -59,18 +58,10 @@ def replay_log(
         str | None,
         typer.Option(metavar="NAME", help="Learn a model and write it to the models directory as NAME.spex."),
     ] = None,
-    case: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="What names a case. XES: of the trace, default concept:name.")
-    ] = None,
-    action: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="What names an event's action. XES: default concept:name.")
-    ] = None,
-    state: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="What names the state after an event. Default: the action's.")
-    ] = None,
-    timestamp: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="What orders the events. XES: default time:timestamp.")
-    ] = None,
+    case: CaseOption = None,
+    action: ActionOption = None,
+    state: StateOption = None,
+    timestamp: TimestampOption = None,
     shards: Annotated[
         int | None,
         typer.Option(help="Number of shards. Default: the data directory's, else the option distribution_factor."),
@@ -113,9 +104,7 @@ def _specification(specification: str | None, learn: str | None) -> type[Specifi
 
 
 def _read(path: Path, attributes: Attributes) -> EventLog:
-    size = path.stat().st_size if path.exists() else 0
-    with bar(f"reading {path.name}", size, counts=False) as step:
-        log = read_log(path, attributes, step)
+    log = read_events(path, attributes)
     try:
         check_log(log)
     except LogError as error:

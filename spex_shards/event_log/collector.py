@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .attributes import LogEvent, Moment
+from ..domain.transition import INITIALISATION
+from .attributes import LogEvent, Moment, shown
+from .source import LogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,16 @@ class Collector:
         # `sorted` is stable, so events of equal time stay in file order.
         order = sorted(range(len(self._events)), key=self._moments.__getitem__)
         return EventLog(list(self._cases), [self._events[position] for position in order])
+
+
+def check_actions(log: EventLog) -> None:
+    """Check that no event has the reserved action of initialisations.
+
+    Raises:
+        LogError: One has; the text names the case, and the event in it.
+    """
+    for position, (case, action, _) in enumerate(log.events):
+        if action == INITIALISATION:
+            number = sum(event[0] == case for event in log.events[: position + 1])
+            place = f"case {shown(log.cases[case])}, event {number} in time order"
+            raise LogError(f"{place}: the action must not be the reserved {INITIALISATION!r}")

@@ -18,12 +18,13 @@ from ..checking.conformance import Verdict
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Instance
 from ..domain.specification import Specification
-from ..domain.transition import INITIALISATION, Transition
+from ..domain.transition import Transition
 from ..facade import check
 from ..manager import InstanceManager
 from ..runtime.protocol.codec import canonical
 from . import EventLog, LogError
 from .attributes import shown
+from .collector import check_actions
 
 INITIAL_STATE: Final = "start"
 """The state of a case before its first event."""
@@ -100,11 +101,7 @@ def check_log(log: EventLog) -> None:
             canonical(name)
         except ValueError as error:
             raise LogError(f"case {shown(name)}: its name cannot be an identifier: {error}") from None
-    for position, (case, action, _) in enumerate(log.events):
-        if action == INITIALISATION:
-            number = sum(event[0] == case for event in log.events[: position + 1])
-            place = f"case {shown(log.cases[case])}, event {number} in time order"
-            raise LogError(f"{place}: the action must not be the reserved {INITIALISATION!r}")
+    check_actions(log)
 
 
 def replay(

@@ -1,23 +1,19 @@
 """The report: one HTML file that contains everything and fetches nothing.
 
-Drawings, styles and the script are part of the file. A content security policy allows only that script, named by its
-digest, and forbids fetching anything. Every text from a model is escaped. The steps are JSON in which ``<`` is escaped,
-so that no tag can end the script element.
+Its frame (`page`) has styles, script and a content security policy. Every text from a model is escaped. The steps are
+JSON in which ``<`` is escaped, so that no tag can end the script element.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from typing import Final
 
-from .. import __version__
 from ..domain.difference import one_line
 from .drawing import Shown, drawn
+from .page import framed
 from .view import View, headline
 
 _SIDES: Final = {"spec": "Specification", "impl": "Model"}
@@ -28,6 +24,13 @@ _ARROWS: Final = "".join(
     f'<path d="M0 0L10 5L0 10z" style="fill:var({colour})"/></marker>'
     for name, colour, size in (("arrow", "--line", 11), ("arrow-bad", "--bad", 15))
 )
+_DEFS: Final = f'<svg class="hidden" aria-hidden="true" focusable="false"><defs>{_ARROWS}</defs></svg>'
+_SEARCH: Final = """<div><label for="search">Search</label>
+<input id="search" type="search" autocomplete="off" spellcheck="false">
+<span id="found" role="status"></span></div>"""
+_KEYS: Final = """<kbd>/</kbd> search, <kbd>Enter</kbd> next hit · <kbd>n</kbd> <kbd>p</kbd> next and previous step ·
+<kbd>t</kbd> light or dark · in a drawing: arrows, <kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd>, wheel, drag;
+a click on a state marks all that are equivalent to it"""
 
 
 def report(views: Sequence[View], title: str) -> str:
@@ -37,47 +40,15 @@ def report(views: Sequence[View], title: str) -> str:
         views: The views of the models; at least one.
         title: The page's title.
     """
-    script, style = _static("report.js"), _static("report.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    body = "\n".join(_view(view, hidden=number > 0) for number, view in enumerate(views))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="spex-shards {__version__}">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<svg class="hidden" aria-hidden="true" focusable="false"><defs>{_ARROWS}</defs></svg>
-<header>
-<h1>{escape(title)}</h1>
-{_choice(views)}
-<div><label for="search">Search</label> <input id="search" type="search" autocomplete="off" spellcheck="false">
-<span id="found" role="status"></span></div>
-<button id="theme" type="button">Light or dark</button>
-</header>
-<main>
-<p id="said" class="hidden" aria-live="polite"></p>
-{body}
-</main>
-<footer>
-<kbd>/</kbd> search, <kbd>Enter</kbd> next hit · <kbd>n</kbd> <kbd>p</kbd> next and previous step ·
-<kbd>t</kbd> light or dark · in a drawing: arrows, <kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd>, wheel, drag;
-a click on a state marks all that are equivalent to it
-</footer>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-
-def _static(name: str) -> str:
-    return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+    shown = "\n".join(_view(view, hidden=number > 0) for number, view in enumerate(views))
+    return framed(
+        title,
+        controls=f"{_choice(views)}\n{_SEARCH}",
+        body=f'{_DEFS}\n<p id="said" class="hidden" aria-live="polite"></p>\n{shown}',
+        footer=_KEYS,
+        styles=("report.css",),
+        script="report.js",
+    )
 
 
 def _choice(views: Sequence[View]) -> str:

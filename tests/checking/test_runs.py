@@ -134,3 +134,11 @@ def test_many_positions_are_forgotten_and_found_again() -> None:
     checker, random = RunChecker(spex.LTS("0", steps)), Random(5)
     for _ in range(200):
         assert checker.parting([random.choice("ab") for _ in range(60)]) is None
+
+
+def test_the_position_after_a_run_has_all_states_that_it_may_be_in() -> None:
+    """What is no run has none."""
+    checker = RunChecker(spex.LTS("p", [("p", "a", "q"), ("p", "a", "r"), ("r", spex.INTERNAL, "s")]))
+    assert checker.states(checker.position(["a"])) == ("q", "r", "s")
+    assert checker.position([]) == checker.start
+    assert checker.position(["a", "a"]) == PARTED
