@@ -212,9 +212,7 @@ def test_properties_that_are_declared_later_are_followed_from_the_history(make_m
     manager = make_manager()
     manager.init_instance(spex.Specification.define(name, steps, judge="run"), 1)
     manager.transition(1, "go", "a")
-    strict = spex.Specification.define(
-        name, steps, judge="run", properties=[spex.properties.never("stop", after="go")]
-    )
+    strict = spex.Specification.define(name, steps, judge="run", properties=[spex.properties.never("stop", after="go")])
     manager.init_instance(strict, 2)
     manager.transition(2, "stop", "a")
     assert isinstance(manager.try_transition(1, "stop", "a"), spex.DeviationFromSpecification)

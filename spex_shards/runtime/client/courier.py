@@ -194,7 +194,9 @@ class Courier:
     def wake(self) -> None:
         """Have the loop check everything; never blocks."""
         if self._wake_fd >= 0:
-            with suppress(OSError):  # it was closed in between: the thread has ended
+            # A call that interrupts this one may close it in between: the thread has ended. A negative number is a
+            # ValueError.
+            with suppress(OSError, ValueError):
                 os.eventfd_write(self._wake_fd, 1)
 
     # ------------------------------------------------------------------ the thread

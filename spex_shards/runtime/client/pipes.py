@@ -122,7 +122,8 @@ class Pipes:
     def wake(self) -> None:
         """Wake whoever waits."""
         if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+            with suppress(OSError, ValueError):  # it was closed in between, in a call that interrupts this one
+                os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close everything, when nobody can be in the middle of a method."""

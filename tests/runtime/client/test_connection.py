@@ -12,6 +12,7 @@ import pytest
 
 from spex_shards.runtime.client import connection as module
 from spex_shards.runtime.client.connection import Connection, Standing
+from spex_shards.runtime.client.courier import Courier
 from spex_shards.runtime.protocol.wire import socket_address
 
 
@@ -73,3 +74,21 @@ def test_what_has_ended_is_not_tried_again(connection: Connection) -> None:
     connection.end()
     connection.lose()
     assert (connection.standing, connection.next_look) == (Standing.ENDED, None)
+
+
+def test_a_courier_that_is_closed_while_it_is_being_woken_is_left_alone() -> None:
+    """A signal handler may close the manager between the look at the descriptor and its use: found by injection."""
+    closed_meanwhile = iter([7, -1])
+
+    class Interrupted(Courier):
+        @property
+        def _wake_fd(self) -> int:
+            return next(closed_meanwhile)
+
+        @_wake_fd.setter
+        def _wake_fd(self, number: int) -> None:
+            pass
+
+    courier = Interrupted.__new__(Interrupted)
+    courier.wake()
+    assert next(closed_meanwhile, None) is None
