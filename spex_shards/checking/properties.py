@@ -282,7 +282,7 @@ class _Walk:
         outgoing: dict[State, list[tuple[str, State]]] = {}
         for source, action, target in lts.transitions:
             outgoing.setdefault(source, []).append((action, target))
-        for pair in (order := [self._first]):  # grows while it is gone through
+        for pair in (order := [self._first]):  # grows while the loop runs
             for action, target in outgoing.get(pair[0], ()):
                 there = (target, prop.after_action(pair[1], action))
                 self._before.setdefault(there, []).append(pair)

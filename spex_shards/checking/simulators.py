@@ -101,7 +101,7 @@ class Simulators:
         before: dict[int, dict[str, list[int]]] = {}
         able = {action: self._into(action, self._all) for action in self._leading if action != INTERNAL}
         self._sets[self._impl.start] = self._all
-        for state in (order := [self._impl.start]):  # grows while it is gone through
+        for state in (order := [self._impl.start]):  # grows while the loop runs
             for action, target in self._impl.steps[state]:
                 before.setdefault(target, {}).setdefault(action, []).append(state)
                 if action != INTERNAL:
