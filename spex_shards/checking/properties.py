@@ -11,8 +11,8 @@
 The patterns are those of Dwyer, Avrunin and Corbett (1999): absence, precedence, bounded existence, response and
 existence, with the scopes *globally*, *after* and *after-until*. A property sees visible actions only.
 
-A system has a property if no run breaks it, and wherever a run owes something, that can still come. (What can come
-again and again comes in the end: the fairness that silent cycles have elsewhere in this package.)
+A system has a property if no run breaks it, and if whatever a run owes can still come. (This assumes fairness, as for
+silent cycles elsewhere in this package: an action that stays possible comes in the end.)
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from .systems import system_of
 __all__ = ["Pattern", "Property", "PropertyResult", "answered", "at_most", "happens", "needs", "never"]
 
 THIS: Final = sys.modules[__name__]
-"""What ``spex.properties`` is."""
+"""This module, under the name ``spex.properties``."""
 Actions = frozenset[str]
 Phase = tuple[bool, int]
-"""Where a property is in a run: whether its scope is open, and what was counted in it."""
+"""The phase of a property in a run: whether its scope is open, and the count in it."""
 _BROKEN: Final[Phase] = (False, -1)
 
 
@@ -58,10 +58,10 @@ class Property:
     """A property of runs. Make one by `never`, `needs`, `at_most`, `answered` or `happens`.
 
     Attributes:
-        pattern: What it says.
+        pattern: The pattern.
         actions: The actions that it is about.
-        other: For NEEDS what must come first, for ANSWERED the answers.
-        limit: For AT_MOST how often.
+        other: NEEDS: the actions of which one must come first. ANSWERED: the answers.
+        limit: AT_MOST: how often the actions may come.
         after: The actions that open the scope; None: it is open from the start.
         until: The actions that close it; None: it stays open. The actions that open and close are not in it.
     """
@@ -86,10 +86,10 @@ class Property:
         return text + ("" if self.until is None else f" until {_either(self.until)}")
 
     def of_run(self, actions: Iterable[str]) -> Holding:
-        """Judge one run by its actions, silent ones left aside.
+        """Judge one run by its visible actions.
 
         Returns:
-            VIOLATION, if it is broken, whatever comes; INCOMPLETE, if something is still owed; else HOLDS.
+            VIOLATION if the run breaks the property; INCOMPLETE if it still owes an action; else HOLDS.
         """
         phase = self.start
         for action in actions:
@@ -114,18 +114,18 @@ class Property:
 
     @property
     def start(self) -> Phase:
-        """Where it is before a run."""
+        """The phase before a run."""
         return (self.after is None, 0)
 
     def owes(self, phase: Phase) -> bool:
-        """Return whether something must still come."""
+        """Return whether an action must still come."""
         is_open, count = phase
         if self.pattern is Pattern.ANSWERED:
             return count == 1
         return self.pattern is Pattern.HAPPENS and is_open and not count
 
     def after_action(self, phase: Phase, action: str) -> Phase:
-        """Return where a property is after an action."""
+        """Return the phase after an action."""
         is_open, count = phase
         if phase == _BROKEN or action == INTERNAL:
             return phase
@@ -138,7 +138,7 @@ class Property:
         return self._within(count) if action in self.actions else phase
 
     def _within(self, count: int) -> Phase:
-        """Return where a property is after one of its actions, when its scope is open."""
+        """Return the phase after one of the property's actions, if its scope is open."""
         if self.pattern is Pattern.AT_MOST:
             return (True, count + 1) if count < self.limit else _BROKEN
         if self.pattern is Pattern.NEEDS:
@@ -165,7 +165,7 @@ class PropertyResult:
 
     @builtins.property
     def holds(self) -> bool:
-        """Whether it has."""
+        """Whether the system has the property."""
         return self.verdict is Holding.HOLDS
 
     def __str__(self) -> str:
@@ -295,7 +295,7 @@ class _Walk:
         return next((self._run(pair) for pair in self._came if pair[1] == _BROKEN), None)
 
     def owing(self) -> tuple[Transition, ...] | None:
-        """Return a shortest run to where something is owed that can never come."""
+        """Return a shortest run to a state in which an action is owed that can never come."""
         todo = [pair for pair in self._came if not self._prop.owes(pair[1])]
         paying = set(todo)
         while todo:
