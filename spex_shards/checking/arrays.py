@@ -1,4 +1,4 @@
-"""Steps as arrays, grouped by the node that they leave, and what can be found on them alone."""
+"""Steps as arrays, grouped by their source nodes, and the strongly connected components of such steps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Column = list[int]
 
 
 class Grouped:
-    """Steps grouped by their source: those of `node` are at ``first[node]`` up to ``first[node + 1]``.
+    """Steps grouped by their source: those of `node` are at the indices ``first[node]`` to ``first[node + 1] - 1``.
 
     Attributes:
-        first: Where the steps of each node begin, and at the end how many there are.
-        codes: The action of each step.
-        targets: Where each step leads.
+        first: For each node, the index of its first step; and at the end, the number of steps.
+        codes: The action of each step, as a number.
+        targets: The target of each step.
     """
 
     __slots__ = ("codes", "first", "targets")
@@ -65,7 +65,7 @@ def components(steps: Grouped) -> tuple[Column, int]:
     """Find the strongly connected components (Tarjan 1972, without recursion).
 
     Returns:
-        The component of each node, and their number. A component has a larger number than those it leads to.
+        The component of each node, and how many there are. A component has a larger number than those it leads to.
     """
     size = len(steps.first) - 1
     first, targets = steps.first, steps.targets
@@ -109,7 +109,7 @@ def components(steps: Grouped) -> tuple[Column, int]:
 
 
 def _close(open_nodes: list[int], root: int, component: list[int], number: int) -> None:
-    """Take the nodes of a component, from `root` on, off the open ones, and number them."""
+    """Remove the nodes of a component, which begin with `root`, from the open ones, and give them its number."""
     while True:
         node = open_nodes.pop()
         component[node] = number

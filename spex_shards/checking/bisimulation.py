@@ -1,4 +1,4 @@
-"""Whether two systems are bisimilar, and which states of one are."""
+"""Decides whether two systems are bisimilar, finds the bisimilar states of one system, and minimises it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .refinement import Refinement
 __all__ = ["Equivalence", "bisimilar", "classes", "equivalence_of", "minimised", "reduced"]
 
 LARGE: Final = 2_000
-"""Systems with more transitions together are compared on arrays: `large`."""
+"""Systems with more transitions than this together are compared on arrays, by `large`."""
 
 
 def bisimilar(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> bool:
-    """Whether the initial states of two systems are equivalent.
+    """Return whether the initial states of two systems are equivalent.
 
     Args:
         impl: One system.
@@ -39,9 +39,9 @@ def bisimilar(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) ->
 
 
 def classes(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> dict[State, int]:
-    """Return the class of each reachable state; two states are equivalent exactly when theirs is the same.
+    """Return the class of each reachable state; two states are equivalent exactly if they have the same class.
 
-    Classes are numbered from 0 as they are first met, breadth first from the initial state.
+    Classes are numbered from 0 in the order of a breadth-first search from the initial state.
 
     Raises:
         ValueError: There is no such equivalence.
@@ -52,8 +52,8 @@ def classes(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> dict[State, i
 def minimised(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> LTS:
     """Return the smallest system equivalent to `lts`: its states are the classes of `classes`, 0 the initial one.
 
-    A silent step from a class to itself is there exactly under divergence-preserving branching bisimilarity, and
-    exactly where the class allows endless internal activity (and under strong bisimilarity as any other step).
+    Under divergence-preserving branching bisimilarity, a class has a silent step to itself exactly if it allows endless
+    internal activity. Under branching bisimilarity no class has one; under strong bisimilarity it is an ordinary step.
 
     Raises:
         ValueError: There is no such equivalence.
@@ -62,7 +62,7 @@ def minimised(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> LTS:
 
 
 def reduced(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> tuple[dict[State, int], LTS]:
-    """Return the class of each reachable state, as `classes` has it, and the smallest system, as `minimised` has it.
+    """Return the results of `classes` and `minimised`, for one computation.
 
     Raises:
         ValueError: There is no such equivalence.
@@ -82,6 +82,6 @@ def reduced(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> tuple[dict[St
 
 
 def _numbered(graph: Graph, refinement: Refinement) -> dict[int, int]:
-    """Return the class of each node, numbered as `classes` has it."""
+    """Return the class of each node, numbered as in `classes`."""
     fresh: dict[int, int] = {}
     return {node: fresh.setdefault(refinement.block[node], len(fresh)) for node in graph.nodes[0].values()}

@@ -6,7 +6,7 @@
       │  └──▶ a state that has two classes (deterministic) ────▶ one name for two states, wrong target, silent step
       └─────▶ core: an irreparable part ──▶ `reconciling`: a state that would need two classes
 
-What was seen and is not specified comes first. Every cause is checked by `proof` before it is shown.
+A step that is not specified is preferred to any other cause. Every cause is checked by `proof` before it is shown.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .renaming import meant_by
 from .specified import Specified
 
 MOST_PROVED: Final = 200_000
-"""A cause of more transitions is not proved again."""
+"""A cause with more transitions than this is not checked by `proof`."""
 MOST_DOUBLE: Final = 50
-"""So many states of two classes, and classes of each, are looked at for the one that others have theirs from."""
+"""How many states with two classes, and how many classes of each, are examined to find where this begins."""
 MOST_TAKEN_APART: Final = 40
-"""Runs with more steps are not taken apart for that."""
+"""For that, only runs with at most this many steps are examined step by step."""
 
 Steps = tuple[tuple[Transition, int], ...]
 
@@ -43,13 +43,13 @@ class Kind(StrEnum):
     UNSPECIFIED_STEP = "unspecified-step"
     """A violation: a step was seen that the specification does not allow there."""
     RENAMED_ACTION = "renamed-action"
-    """A violation: such a step, and the model fits where its action is read as another one of the specification's."""
+    """A violation: such a step, and the model fits if its action is read as another action of the specification."""
     WRONG_TARGET = "wrong-target"
-    """A violation: a specified action led to a state of the specification's to which it does not lead."""
+    """A violation: a specified action led to a state of the specification that it does not lead to there."""
     SHARED_NAME = "shared-name"
-    """A violation: one state of the model has to stand for two states of the specification's."""
+    """A violation: one state of the model would have to be equivalent to two different states of the specification."""
     SILENT_CHOICE = "silent-choice"
-    """A violation: a step was seen that is specified only after a silent step that gives something up."""
+    """A violation: a step was seen that is specified only after a silent step, which rules out other behaviour."""
     SILENT_STEP = "silent-step"
     """A violation: a silent step changes what is possible, and the specification has none there."""
     ENDLESS_SILENCE = "endless-silence"
@@ -59,7 +59,7 @@ class Kind(StrEnum):
     SEVERAL_INITIALISATIONS = "several-initialisations"
     """A violation: instances started in two different states."""
     OTHER_NAME = "other-name"
-    """A violation where names must agree, and only there: a state is called as another one of the specification's."""
+    """A violation only because names must agree: a state has the name of another state of the specification."""
     NO_INITIALISATION = "no-initialisation"
     """Incomplete: no instance was seen to start."""
     NOT_SEEN = "not-seen"
@@ -71,13 +71,13 @@ class Cause:
     """What makes a model a violation.
 
     Attributes:
-        kind: What it is.
-        transitions: Transitions of the model, in the order of their distance from the start: with the initialisation
-            they are a violation by themselves.
+        kind: The kind of cause.
+        transitions: Transitions of the model, in the order of their distance from the start. Together with the
+            initialisation they are a violation by themselves.
         minimal: Whether each of them is known to be needed for that.
-        sides: One or two ways to look at it: a run of the model, and the class that its end must have.
-        step: The step that is to blame, if it is one.
-        action: What the specification calls its action, if it is renamed.
+        sides: One or two runs of the model, each with the class that its last state must have.
+        step: The step that is to blame, if a single one is.
+        action: The specification's name of that step's action, if the action is renamed.
     """
 
     kind: Kind
@@ -93,10 +93,10 @@ def find(impl: LTS, specified: Specified) -> Cause:
 
     Args:
         impl: The model.
-        specified: What it violates.
+        specified: The specification that it violates.
 
     Raises:
-        AssertionError: It does not, or what was found is wrong.
+        AssertionError: The model is no violation, or `proof` refuted the cause that was found.
     """
     found = _Search(impl, specified).cause()
     small = len(found.transitions) <= MOST_PROVED
@@ -112,7 +112,7 @@ class _Search:
         self._core = Core(impl.initial_state, specified)
 
     def cause(self) -> Cause:
-        """Find it: what is not specified first, then what cannot be reconciled."""
+        """Return the cause: a step that is not specified, if there is one; else steps that contradict each other."""
         pairs = Pairs(self._impl, self._specified)
         if self._deterministic or pairs.whole:
             found = self._stuck(pairs)
@@ -125,11 +125,12 @@ class _Search:
         return self._of_part(part, pairs)
 
     def _root(self, pairs: Pairs) -> tuple[State, tuple[Side, Side]]:
-        """Return a state that has two classes where every state has one, with the runs that show it.
+        """Return a state that has two classes, though each state must have one, and the two runs that show it.
 
-        One state that has two gives others two. So one is taken to whose two classes runs lead on which no other state
-        has two; then each step of them is needed. Else one is taken where each step is found to be needed, best one
-        that is not called as a state of the specification's; else the first that was found, before any other had two.
+        A state with two classes gives two to the states after it, so it must be found where this begins. The best
+        choice is a state to whose two classes runs lead on which no other state has two: then each step of the runs is
+        needed. Otherwise a state is chosen for which each step is found to be needed, if possible one without the name
+        of a specified state; otherwise the first that was found.
         """
         double = [state for state, classes in pairs.classes.items() if len(classes) > 1][:MOST_DOUBLE]
         if pairs.whole:
@@ -153,7 +154,7 @@ class _Search:
         return state, (Side(pairs.run(state, one), one), Side(pairs.run(state, other), other))
 
     def _of_part(self, part: tuple[Transition, ...], whole: Pairs) -> Cause:
-        """Say what an irreparable part of a model is; `whole` are the pairs of the model."""
+        """Return the cause that an irreparable part of a model is; `whole` are the pairs of the whole model."""
         steps: Any = part
         pairs = Pairs(LTS(self._impl.initial_state, steps), self._specified)
         minimal = self._core.exact
@@ -177,7 +178,7 @@ class _Search:
         return Cause(Kind.CONFLICT, part, (Side(pairs.run(source, own), own, (last,)),), minimal, step=last)
 
     def _stuck(self, pairs: Pairs) -> Cause | None:
-        """Return a step that no class of its state allows; the one nearest to the start, but silent choices last."""
+        """Return the cause of a step that no class of its state allows, nearest to the start; silent choices last."""
         weak: Cause | None = None
         for state, classes in pairs.classes.items():
             for action, target in pairs.steps.get(state, ()):
@@ -199,7 +200,7 @@ class _Search:
     def _blamed(
         self, pairs: Pairs, state: State, action: str, target: State, classes: list[int], *, silent: bool
     ) -> Cause | None:
-        """Say whose fault it is that a step is not allowed; None if no run to it is simple."""
+        """Return the cause of a step that is not allowed; None if every run to it visits a state twice."""
         called = self._specified.calls(state)
         ordered = sorted(classes, key=lambda own: own != called)
         runs = {own: run for own in ordered if _is_simple(run := pairs.run(state, own))}
@@ -224,7 +225,7 @@ class _Search:
         return Cause(Kind.UNSPECIFIED_STEP, transitions, sides, step=step)
 
     def _first_misnamed(self, run: Steps) -> Transition | None:
-        """Return the first step of a run into a state that is called as one to which the specification does not go."""
+        """Return the first step of a run to a state with the name of a specified state that it does not lead to."""
         before = 0
         for step, own in run:
             if self._specified.is_misnamed(before, step, own):
@@ -235,7 +236,7 @@ class _Search:
     def _contradiction(
         self, state: State, sides: tuple[Side, Side], part: tuple[Transition, ...], *, minimal: bool = True
     ) -> Cause:
-        """Say whose fault it is that a state must have two classes."""
+        """Return the cause of a state that must have two classes."""
         lasts = [side.run[-1][0] if side.run else None for side in sides]
         if not self._specified.strong and not self._specified.silent:
             silent = next((last for last in lasts if last is not None and last.action == INTERNAL), None)
@@ -248,7 +249,7 @@ class _Search:
         return Cause(Kind.SHARED_NAME, part, sides, minimal)
 
     def _agrees(self, step: Transition, side: Side) -> bool:
-        """Whether up to the last step of a run the states are called as the specification calls them."""
+        """Return whether the states of a run, up to its last step, have the names of the specified states."""
         before = side.run[-2][1] if len(side.run) > 1 else 0
         named = self._specified.calls(step.source or "") == before
         return named and self._specified.is_misnamed(before, step, side.own)
@@ -277,7 +278,7 @@ class _Search:
 
 
 def _reached(pairs: Pairs) -> list[Transition]:
-    # Steps that are reached only behind one that no class allows do not make a model a violation.
+    # A step that is reached only after one that no class allows does not contribute to the violation.
     found: list[Any] = [(s, a, t) for s in pairs.classes for a, t in pairs.steps.get(s, ())]
     return [Transition(*step) for step in found]
 
@@ -295,7 +296,7 @@ def _silent_cycle(state: State, pairs: Pairs) -> tuple[Transition, ...]:
     """Return silent steps from a state back to it; nothing if there are none."""
     before: dict[State, Transition] = {}
     todo = [state]
-    for here in todo:  # grows while it is gone through
+    for here in todo:  # grows while the loop runs
         for action, target in pairs.steps.get(here, ()):
             if action == INTERNAL and target not in before:
                 step: Any = (here, action, target)

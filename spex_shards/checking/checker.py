@@ -1,4 +1,4 @@
-"""Judging models by one specification, again and again: what was found out before is remembered."""
+"""Judges models by one specification, again and again, and remembers earlier verdicts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MOST_MODELS: Final = 8
 MOST_VERDICTS: Final = 100_000
 """How many verdicts it remembers for each."""
 MOST_NARROWED: Final = 1_000
-"""How many transitions a model may have for classes to be narrowed before it is compared."""
+"""For a model with more transitions than this, classes are not narrowed before it is compared."""
 
 
 class ConformanceChecker:
     """Judges models by one specification, again and again.
 
-    The specification is minimised once. A question asked before is answered in O(1); so is a new one wherever the
-    minimised specification is deterministic and without silent steps, unless the extra transition is silent, an
-    initialisation, or leads to a state that had steps and could not be reached, or the model is incomplete and has
-    silent steps or no initialisation.
+    The specification is minimised once. A question that was asked before is answered in O(1). So is a new one if the
+    minimised specification is deterministic and without silent steps, except in these cases: the extra transition is
+    silent, an initialisation, or makes a state reachable that has steps; or the model is incomplete and has silent
+    steps or no initialisation.
 
     Args:
         spec: The specification's system; None for one without transitions.
@@ -55,8 +55,8 @@ class ConformanceChecker:
         """Judge the model of these transitions; nothing is remembered.
 
         Args:
-            transitions: The model's.
-            effort: How many classes to look at before the question stays undecided; None: `EFFORT`.
+            transitions: The model's transitions.
+            effort: After examining this many classes, the question stays undecided; None: `EFFORT`.
         """
         impl = system_of(transitions, self._given, self._equivalence)
         if isinstance(impl, Result):
@@ -76,14 +76,14 @@ class ConformanceChecker:
     def judge(self, transitions: frozenset[Transition], extra: Transition) -> Verdict:
         """Judge the model of `transitions` and `extra` together.
 
-        Hand over the same frozenset again while a model does not change: that makes finding it O(1).
+        Pass the same frozenset object as long as a model does not change: it is then found in O(1).
         """
         verdict = self._judge(transitions, extra, None)
-        assert verdict is not None  # what stays undecided with all effort is INCOMPLETE
+        assert verdict is not None  # with full effort, an undecided question is INCOMPLETE
         return verdict
 
     def judge_soon(self, transitions: frozenset[Transition], extra: Transition) -> Verdict | None:
-        """Judge as `judge` does, or return None where that takes more than some milliseconds to find out."""
+        """Judge as `judge` does, but return None if that would take more than some milliseconds."""
         return self._judge(transitions, extra, LITTLE_EFFORT)
 
     def _judge(self, transitions: frozenset[Transition], extra: Transition, effort: int | None) -> Verdict | None:
@@ -112,20 +112,20 @@ class ConformanceChecker:
         return verdict
 
     def known(self, transitions: frozenset[Transition]) -> Verdict | None:
-        """Return the verdict on a model that `judge` was asked about lately, or None; nothing is worked out."""
+        """Return the verdict on a model that `judge` was recently asked about, or None; nothing is computed."""
         known = self._known.get(transitions)
         return None if known is None else known.verdict
 
     def grow(self, before: frozenset[Transition], extra: Transition, after: frozenset[Transition]) -> None:
-        """Note that a model has grown by one transition, so that it need not be looked at as a whole again.
+        """Note that a model has grown by one transition, so that it need not be examined as a whole again.
 
-        Takes time for copying what is known of the model, and nothing else. It does nothing where that does not follow
-        from what is known.
+        This only copies what is known of the model. It does nothing if the knowledge about the grown model does not
+        follow from that.
 
         Args:
-            before: The model that was handed to `judge`.
-            extra: The transition.
-            after: Both together, as it will be handed to `judge`.
+            before: The model, as it was passed to `judge`.
+            extra: The new transition.
+            after: The model with the transition, as it will be passed to `judge`.
         """
         known = self._known.get(before)
         if known is None or known.classes is None or self._moves is None:
@@ -156,7 +156,8 @@ class ConformanceChecker:
         if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)
         if verdict is Verdict.INCOMPLETE and not self._strong and any(a == INTERNAL for _, a, _ in impl.transitions):
-            return _Known(verdict)  # what silent steps lead to counts as well, so that what is missing is not counted
+            # A state also shows the actions after its silent steps, so missing pairs cannot be counted.
+            return _Known(verdict)
         classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
         if classes is None:
             return _Known(verdict)
@@ -166,7 +167,7 @@ class ConformanceChecker:
         return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing)
 
     def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
-        """Return the verdict where it follows from the model's verdict and classes alone."""
+        """Return the verdict if it follows from the model's verdict and classes alone, else None."""
         source, action, target = extra
         if known.verdict is Verdict.VIOLATION:
             return Verdict.VIOLATION
@@ -193,12 +194,13 @@ class _Known:
     """What a checker knows of a model.
 
     Attributes:
-        verdict: Its verdict.
-        classes: The class of each reachable state, where that is forced and known.
+        verdict: The verdict on it.
+        classes: The class of each reachable state, if the classes are determined and known.
         sources: The states that have steps.
-        shown: The pairs of state and action that have a step.
-        missing: How many such pairs the model lacks; what it has silently does not count as lacking.
-        verdicts: The answers so far.
+        shown: The pairs (state, action) that have a step.
+        missing: How many pairs the model lacks that the classes of its states have; 0 for an equivalent model, in which
+            a state may do an action after a silent step.
+        verdicts: The verdicts on the model with one more transition, by that transition.
     """
 
     verdict: Verdict

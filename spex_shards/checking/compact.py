@@ -1,4 +1,4 @@
-"""`Compact`: two large systems as arrays of numbers, with everything merged that can be seen to be equivalent at once.
+"""`Compact`: two large systems as arrays of numbers, in which states that are easily seen to be equivalent are merged.
 
 ::
 
@@ -6,12 +6,12 @@
     LTS ──┴─ states ────▶└─ action, target ─▶ with one, silent ─▶ silent cycle ──▶ source: offsets and
                                               way out            into one node     flat lists
 
-A state whose only step is silent is branching bisimilar to where that step leads (van Glabbeek and Weijland 1996), also
-where divergence counts, unless it leads in a circle. Systems whose silent steps are all of this kind have none left,
-and if they are deterministic then, comparing them takes near-linear time without any refinement.
+A state whose only step is silent is branching bisimilar to the target of that step (van Glabbeek and Weijland 1996);
+this holds also if divergence counts, unless the step is part of a silent cycle. If all silent steps are of this kind,
+none is left; if the systems are deterministic then, comparing them takes near-linear time without refinement.
 
-Nothing here holds one object per step: a step is an entry in two lists, whose numbers are shared. States that cannot be
-reached are kept, since telling them apart costs no more than finding them.
+To save memory, there is no object for each step: a step is an entry in two arrays. Unreachable states are kept, because
+finding them costs as much as refining them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Compact:
 
 
 class _Columns:
-    """The steps of all systems, ungrouped; action 0 is the silent one."""
+    """The steps of all systems, in columns and not grouped; action 0 is the silent action."""
 
     def __init__(self, systems: Sequence[LTS], *, strong: bool) -> None:
         self.sources: Column = []
@@ -106,7 +106,7 @@ class _Columns:
 
 
 def _contract(steps: _Columns) -> None:
-    """Merge each node whose only step is silent with the node that it leads to; a circle of these becomes one node."""
+    """Merge each node whose only step is silent with the step's target; a cycle of such nodes becomes one node."""
     several = bytearray(steps.size)
     for source in steps.sources:
         several[source] = several[source] + 1 if several[source] < 2 else 2
@@ -121,7 +121,8 @@ def _contract(steps: _Columns) -> None:
             state[node] = 1
             path.append(node)
             node = lead[node]
-        # A node of this very path closes a circle, and stands for it with a silent step to itself.
+        # If the path leads back to one of its own nodes, it is a cycle: that node stands for it, with a silent step to
+        # itself.
         end = lead[node] if state[node] == 2 else node
         for passed in path:
             lead[passed] = end
@@ -138,7 +139,7 @@ def _contract(steps: _Columns) -> None:
 
 
 def _collapse(steps: _Columns) -> set[int]:
-    """Make one node of each silent cycle, number against silent steps, and return the nodes that were cycles."""
+    """Merge each silent cycle into one node, and return these nodes. Silent steps lead to smaller numbers then."""
     silent = steps.silent()
     component, size = components(silent)
     cyclic = {

@@ -1,4 +1,4 @@
-"""`compare` as users call it: an equivalence or a relation, between two systems, with actions hidden and renamed."""
+"""The public `compare`: compares two systems by an equivalence or a relation, with actions hidden or renamed."""
 
 from __future__ import annotations
 
@@ -51,21 +51,22 @@ def compare(
 
     Args:
         impl: The system that may grow.
-        spec: The one it is judged by.
+        spec: The system that it is judged by.
         equivalence: An `Equivalence`, or its value; by default branching bisimilarity.
-        relation: A `Relation`, or its value, in place of an equivalence.
+        relation: A `Relation`, or its value, instead of an equivalence.
         hide: Actions that are made silent in both systems before they are compared.
-        rename: New names of actions, by old ones, in both systems. (`relabelled` does it in one.)
-        inputs: For ``relation="ioco"``: the actions that are inputs, as they are called in the systems.
-        outputs: Likewise those that are outputs. Where only one is given, all other actions of `spec` are the other.
+        rename: Old names of actions → new names, for both systems. (`relabelled` changes one system.)
+        inputs: For ``relation="ioco"``: the input actions, by their names in the systems.
+        outputs: For ``relation="ioco"``: the output actions. If only inputs or only outputs are given, all other
+            actions of `spec` are of the other kind.
 
     Returns:
         A `Result` for an equivalence, a `RelationResult` for a relation.
 
     Raises:
-        TypeError: `hide` is no collection, or `rename` no mapping, of actions.
-        ValueError: There is no such equivalence or relation, both were given, an action is reserved, hidden and renamed
-            or both input and output, or inputs and outputs are given without ioco, or lack with it.
+        TypeError: `hide` is not a collection of actions, or `rename` is not a mapping of actions.
+        ValueError: There is no such equivalence or relation, or both were given. An action is reserved, or both hidden
+            and renamed, or both an input and an output. Inputs or outputs are given without ioco, or missing with it.
     """
     if hide or rename is not None:
         from .relabelling import Relabelling

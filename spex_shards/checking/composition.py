@@ -1,4 +1,4 @@
-"""Parallel composition: the system that several parts make together.
+"""Parallel composition: the system of several parts that run side by side.
 
 ::
 
@@ -6,9 +6,9 @@
 
     parallel(till, door):   open|shut --scan--> open|shut --pay--> closed|ajar --leave--> closed|shut
 
-An action that is synchronised is done by all parts that know it at once, or not at all; every other action is done by
-one part while the others stay. This is the composition of Hoare's CSP (1985), for many parts that of FSP (Magee and
-Kramer 1999). Silent steps are never synchronised.
+A synchronised action is a common step of all parts that know it: it is possible only if all of them can do it. Any
+other action is a step of one part, and the other parts stay in their states. This is the composition of Hoare's CSP
+(1985), for more than two parts that of FSP (Magee and Kramer 1999). Silent steps are never synchronised.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ..domain.transition import INTERNAL, State
 from .systems import system_of
 
 MOST_TRANSITIONS: Final = 1_000_000
-"""So many transitions a composition may have; the parts' states multiply."""
+"""The most transitions of a composition, whose number of states can be the product of the parts' numbers."""
 
 Moves = dict[State, dict[str, list[State]]]
 Place = tuple[State, ...]
 
 
 def parallel(*parts: LTS | type[Specification], sync: Iterable[str] | None = None) -> LTS:
-    r"""Return the system that parts make when they run side by side.
+    r"""Return the parallel composition of systems.
 
     Args:
-        *parts: Two systems or specifications, or more. A part knows the actions of its transitions.
-        sync: The actions that all parts which know them do together. Default: those that two parts know, or more.
+        *parts: Two or more systems or specifications. A part knows the actions of its transitions.
+        sync: The synchronised actions. Default: those that two or more parts know.
 
     Returns:
-        The part that can be reached. A state is the parts' states joined by ``|``; a ``|`` or ``\`` in one of their
-        names has a ``\`` before it.
+        The reachable part of the composition. The name of a state is the parts' states joined by ``|``; a ``|`` or
+        ``\`` in one of these has a ``\`` before it.
 
     Raises:
         TypeError: A part is no system, or `sync` no collection of actions.
@@ -88,7 +88,7 @@ def _explored(
 ) -> Iterator[tuple[Place, str, Place]]:
     """Yield the transitions that can be reached, breadth first."""
     seen, order = {first}, [first]
-    for place in order:  # grows while it is gone through
+    for place in order:  # grows while the loop runs
         own = [part.get(state, {}) for part, state in zip(moves, place, strict=True)]
         for action in dict.fromkeys(action for able in own for action in able):
             for target in _targets(place, action, own, alphabets, together):
@@ -102,7 +102,7 @@ def _targets(
     place: Place, action: str, own: list[dict[str, list[State]]], alphabets: list[set[str]], together: set[str]
 ) -> Iterator[Place]:
     if action in together:
-        # A part that knows the action and cannot do it here has no target, and then nobody moves.
+        # A part that knows the action and cannot do it here has no target, so that the product is empty.
         ways = [able.get(action, []) if action in known else None for able, known in zip(own, alphabets, strict=True)]
         yield from product(*([state] if way is None else way for state, way in zip(place, ways, strict=True)))
         return

@@ -1,7 +1,7 @@
-"""Checks counter-examples of relations, on the systems as they were given, by code that shares nothing with the search.
+"""Checks counter-examples of relations on the original systems, with code that shares nothing with the search.
 
-Sets of states are followed by plain steps, without numbers, closures that are kept, or collapsed cycles; formulas are
-evaluated by `ModelChecker`. So a mistake in the search cannot hide here.
+It follows sets of states by plain steps, without numbers, stored closures or collapsed cycles, and evaluates formulas
+by `ModelChecker`. So a mistake in the search is not repeated here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .model_checker import ModelChecker
 
 
 def confirms(found: Counterexample, impl: LTS, spec: LTS, inputs: frozenset[str] | None) -> bool:
-    """Return whether a counter-example is one.
+    """Return whether a counter-example is correct.
 
     Args:
         found: The counter-example.
@@ -49,7 +49,7 @@ def _is_run(found: Counterexample, impl: LTS) -> bool:
 
 
 def _is_positive(formula: Formula) -> bool:
-    """Return whether only operators are used whose truth is handed on from a system to those that follow it."""
+    """Return whether a formula has only operators that stay true in every system which follows one where they hold."""
     seen, todo = set(), [formula]
     while todo:
         part = todo.pop()
@@ -69,7 +69,7 @@ def _follow(system: ModelChecker, observed: Iterable[str], inputs: frozenset[str
 
 
 def _next(system: ModelChecker, states: set[State], label: str, inputs: frozenset[str]) -> set[State]:
-    """Return where a label leads, silent steps before it included."""
+    """Return the states that a label leads to, also after silent steps."""
     near = {here for state in states for here, _ in system.silent_tree(state)}
     if label != QUIESCENCE:
         return {target for state in near for target in system.after(state, label)}

@@ -1,4 +1,4 @@
-"""Judging an implementation by its specification: equivalent, not complete yet, or beyond repair."""
+"""Judges an implementation by its specification: it is equivalent, not complete yet, or beyond repair."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_BEHAVIOUR: Final = LTS("", ())
 
 
 class Verdict(StrEnum):
-    """What a model is to its specification."""
+    """The verdict on a model, with respect to its specification."""
 
     EQUIVALENT = "equivalent"
     INCOMPLETE = "incomplete"
@@ -43,13 +43,13 @@ class Result:
     Attributes:
         equivalent: Whether the verdict is EQUIVALENT; always exact.
         verdict: The verdict.
-        decided: False only for an INCOMPLETE that may be a VIOLATION: whether an extension is equivalent was not
-            found out with bounded effort. Never False where the minimised specification is deterministic and without
-            silent steps.
-        properties: The properties that were declared or given, each decided for the model; they do not change the
+        decided: False only for an INCOMPLETE that may be a VIOLATION: the bounded search did not find out whether an
+            extension is equivalent. Never False if the minimised specification is deterministic and without silent
+            steps.
+        properties: The properties that were declared or given, each decided for the model. They do not change the
             verdict.
 
-    Compared by these three; `explanation` follows from what was compared.
+    Results are compared by these three attributes; `explanation` is computed from the compared systems.
     """
 
     equivalent: bool
@@ -66,7 +66,7 @@ class Result:
 
     @cached_property
     def explanation(self) -> Explanation | None:
-        """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
+        """Why the two are not equivalent, None if they are; computed and checked on first access."""
         return None if self._explain is None else self._explain()
 
     def __eq__(self, other: object) -> bool:
@@ -79,12 +79,12 @@ class Result:
 
 
 class _LaterResult(Result):
-    """A result that is known not to be equivalent; everything else is worked out when it is first looked at.
+    """A result that is known not to be equivalent; all its other attributes are computed on first access.
 
-    For large systems this may take longer than it took to decide that they are not equivalent.
+    For large systems, computing them may take longer than deciding that the systems are not equivalent.
 
     Args:
-        find: Works it out.
+        find: Computes the complete result.
     """
 
     def __init__(self, find: Callable[[], Result]) -> None:
@@ -118,7 +118,7 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
 
     Args:
         impl: The system that may grow.
-        spec: The one it is judged by.
+        spec: The system that it is judged by.
         equivalence: An `Equivalence`, or its value.
 
     Raises:
@@ -150,22 +150,22 @@ def check_model(
 ) -> Result:
     """Judge a model by its specification.
 
-    A model without initialisation is INCOMPLETE: what it holds cannot be reached, and anything can still come. One
-    with two different initialisations is a VIOLATION.
+    A model without initialisation is INCOMPLETE: none of its transitions can be reached, and anything can still be
+    observed. A model with two different initialisations is a VIOLATION.
 
     Args:
-        model: The model; which specification it names does not matter.
-        spec: The specification's system; None for one without transitions: then nothing visible may happen.
+        model: The model; the specification's name in it is ignored.
+        spec: The specification's system; None for a specification without transitions, which allows no visible action.
         equivalence: An `Equivalence`, or its value.
-        names_must_agree: Whether the states of the model must be called as the specification calls them. Else only
-            actions are compared.
+        names_must_agree: Whether the states of the model must have the names that the specification gives them;
+            otherwise only actions are compared.
 
     Raises:
         ValueError: There is no such equivalence.
     """
     kind = equivalence_of(equivalence)
     system = NO_BEHAVIOUR if spec is None else spec
-    # A model is a set, whose order differs from run to run; its explanation must not.
+    # Sorted, because the order of a set differs from run to run, and the explanation must not.
     impl = system_of(in_order(model.transitions), system, kind)
     if isinstance(impl, Result):
         return impl
@@ -178,7 +178,7 @@ def check_model(
 
 
 def _by_name(impl: LTS, spec: LTS, kind: Equivalence) -> Result:
-    """Judge a system that is no violation by the names of its states as well."""
+    """Judge a system by the names of its states as well; by its actions it is no violation."""
     from .naming import Labels, explain_start
 
     if impl.initial_state != spec.initial_state:
@@ -193,7 +193,7 @@ def _by_name(impl: LTS, spec: LTS, kind: Equivalence) -> Result:
 
 
 def system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -> LTS | Result:
-    """Return the system of a model with one initialisation, else the result that follows from that alone."""
+    """Return the system of a model with one initialisation; else the result, which the initialisations decide."""
     initial: set[str] = set()
     steps: list[tuple[State, str, State]] = []
     for source, action, target in transitions:
@@ -211,7 +211,7 @@ def system_of(transitions: Iterable[Transition], spec: LTS, kind: Equivalence) -
 def judge_unequal(
     impl: LTS, spec: LTS, kind: Equivalence, moves: Moves | None, explain: Callable[..., Explanation]
 ) -> Result:
-    """Judge a system that is not equivalent to a minimal one; `moves` are the minimal one's, if deterministic."""
+    """Judge a system that is not equivalent to a minimal one, whose moves are `moves` if it is deterministic."""
     strong = kind is Equivalence.STRONG
     may_diverge = kind is Equivalence.DIVERGENCE_PRESERVING_BRANCHING and any(
         a == INTERNAL for _, a, _ in impl.transitions
@@ -228,7 +228,7 @@ def unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Re
     """Return the result of a system that is not equivalent.
 
     Args:
-        possible: Whether an extension is; None: this was not found out.
+        possible: Whether an extension is equivalent; None: this is not known.
         explain: Returns the explanation, for `violation` and `decided`.
     """
     violation, decided = possible is False, possible is not None
@@ -237,7 +237,7 @@ def unequal(*, possible: bool | None, explain: Callable[..., Explanation]) -> Re
     return Result(equivalent=False, verdict=verdict, decided=decided, _explain=why)
 
 
-# What explains is imported when it is first needed: who only declares and observes pays nothing for it.
+# The modules for explanations are imported when one is first needed, so that programs which only observe start faster.
 
 
 def explained(impl: LTS, spec: LTS, kind: Equivalence, *, violation: bool, decided: bool) -> Explanation:

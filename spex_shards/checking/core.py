@@ -1,9 +1,9 @@
-"""A part of a model that no extension repairs, none of whose own parts is like that.
+"""Finds a minimal irreparable part of a model: no extension repairs it, and each of its transitions is needed for that.
 
-More transitions never repair a model, and fewer never break it. So the model's steps are put in the order of their
-distance from the start, and the shortest irreparable beginning is found by bisection: its last step is needed. That one
-is put in front, and so on, until the needed ones are irreparable by themselves (the deletion of Chinneck and Dravnieks
-1991, by bisection as Junker's QuickXplain of 2004).
+More transitions never repair a model, and fewer never break it. So the model's steps are sorted by their distance from
+the start, and bisection finds the shortest irreparable beginning: its last step is needed. That step is moved to the
+front, and the search is repeated, until the needed steps are irreparable by themselves. (This is the deletion of
+Chinneck and Dravnieks 1991, with bisection as in Junker's QuickXplain of 2004.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .graph import Graph
 from .specified import Specified
 
 MOST_WORK: Final = 3_000_000
-"""So many transitions are judged, each time counted, before what was found is taken as it is."""
+"""The search ends after judging this many transitions, each time counted; then the part may not be minimal."""
 
 
 class Core:
@@ -26,10 +26,10 @@ class Core:
 
     Args:
         start: The model's initial state.
-        specified: What it is judged by.
+        specified: The specification.
 
     Attributes:
-        exact: Whether all questions were answered; if not, parts of what was found may be irreparable, too.
+        exact: Whether all questions were answered; if not, a smaller part may be irreparable as well.
     """
 
     def __init__(self, start: State, specified: Specified) -> None:
@@ -38,7 +38,7 @@ class Core:
         self.exact = True
 
     def irreparable(self, part: Iterable[Transition]) -> bool:
-        """Whether the model of these transitions is known to be a violation."""
+        """Return whether the model of these transitions is known to be a violation."""
         steps: Any = tuple(part)
         self._work += len(steps) + len(self._specified.small.transitions)
         possible = extensible(Graph((LTS(self._start, steps), self._specified.small), self._specified.kind))
@@ -46,7 +46,7 @@ class Core:
         return possible is False
 
     def of(self, transitions: Iterable[Transition]) -> tuple[Transition, ...]:
-        """Return an irreparable part of an irreparable model, in the model's order from the start on."""
+        """Return an irreparable part of an irreparable model, in breadth-first order."""
         found = self._in_order(tuple(transitions))
         needed: list[Transition] = []
         while not self.irreparable(needed):
@@ -60,7 +60,7 @@ class Core:
         return self._in_order(needed)
 
     def _shortest(self, needed: Sequence[Transition], others: Sequence[Transition]) -> int | None:
-        """Return how many of `others` make `needed` irreparable, the first ones taken; None if even all do not."""
+        """Return how many of `others`, from the first on, make `needed` irreparable; None if not even all do."""
         low, high = 0, len(others)
         if not self.irreparable((*needed, *others)):
             return None
@@ -78,7 +78,7 @@ class Core:
         for step in transitions:
             outgoing.setdefault(step.source, []).append(step)
         seen, todo, found = {self._start}, [self._start], []
-        for state in todo:  # grows while it is gone through
+        for state in todo:  # grows while the loop runs
             for step in outgoing.get(state, ()):
                 found.append(step)
                 if step.target not in seen:

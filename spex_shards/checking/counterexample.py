@@ -1,4 +1,4 @@
-"""Why a relation does not hold: a run of the model, what the specification would have allowed, and a sentence.
+"""Counter-examples: why a relation does not hold, as a run, the actions that were allowed instead, and a sentence.
 
 ::
 
@@ -25,7 +25,7 @@ MOST_SHOWN: Final = 8
 
 
 class Kind(StrEnum):
-    """What is wrong at the end of a run."""
+    """The kinds of counter-examples: what is wrong at the end of the run."""
 
     ACTION = "action"
     """Its last step is not allowed."""
@@ -43,14 +43,14 @@ class Counterexample:
 
     Attributes:
         kind: What is wrong.
-        run: A run of the model from its initial state. For ACTION its last step is what is not allowed; for STOP the
-            model stops after it; for CHOICE it goes on to where one of the specification's choices fails.
-        observed: What is seen of the run: its visible actions, and "__quiescence__" where ioco saw it wait.
-        states: Where the specification can be after all but the last of `observed`.
-        allowed: What it allows there, sorted; likewise "__quiescence__" where it may wait.
-        formula: A formula that holds of the model and not of the specification; None for ioco. It has no negation, so
-            that whatever follows the model satisfies it too.
-        text: The same in plain language.
+        run: A run of the model from its initial state. ACTION: its last step is not allowed. STOP: the model stops
+            after it. CHOICE: it leads to where one of the specification's choices fails.
+        observed: The visible actions of the run, and "__quiescence__" where ioco observed that the model waits.
+        states: The states that the specification may be in before the last of `observed`.
+        allowed: The actions that it allows there, sorted; with "__quiescence__" if it may wait.
+        formula: A formula that the model satisfies and the specification does not; None for ioco. It has no negation,
+            so that every system which follows the model satisfies it as well.
+        text: The explanation as a sentence.
     """
 
     kind: Kind
@@ -66,7 +66,7 @@ class Counterexample:
 
 
 def of_refusal(spec: Weak, refusal: Refusal, inputs: frozenset[str] | None = None) -> Counterexample:
-    """Return the counter-example that a run is; `inputs` for ioco only."""
+    """Return the counter-example for a run that is not allowed; `inputs` for ioco only."""
     run, near = refusal.run, {here for node in refusal.nodes for here in spec.near(node)}
     visible = tuple(action for _, action, _ in run if action != INTERNAL)
     can = tuple(action for action in spec.possible(refusal.nodes) if inputs is None or action not in inputs)
@@ -95,7 +95,7 @@ def of_refusal(spec: Weak, refusal: Refusal, inputs: frozenset[str] | None = Non
 
 
 def of_refutation(impl: Weak, spec: Weak, found: Refutation) -> Counterexample:
-    """Return the counter-example that a refutation is: its most resistant line, and what the other choices lack."""
+    """Return the counter-example for a refutation: its longest line, and what the other choices lack."""
     teller = _Teller(impl, spec, found)
     line = teller.line((impl.start, spec.start))
     run = [teller.edge(duty) for duty in line if duty.action is not None]
@@ -112,7 +112,7 @@ def of_refutation(impl: Weak, spec: Weak, found: Refutation) -> Counterexample:
 
 
 def of_starts(states: tuple[str, ...]) -> Counterexample:
-    """Return why a model is related to nothing that has no initialisation, or is initialised in several states."""
+    """Return the counter-example for a model without initialisation, or with several, in `states`."""
     text = "The model has no initialisation: no instance was seen to start, so nothing in it can be reached."
     if states:
         entered = _listed(states, "and")
@@ -121,13 +121,13 @@ def of_starts(states: tuple[str, ...]) -> Counterexample:
 
 
 class _Teller:
-    """Tells a refutation: one line of it in full, and the others in a word each."""
+    """Describes a refutation in words: one line of it in full, and each other one by a few words."""
 
     def __init__(self, impl: Weak, spec: Weak, found: Refutation) -> None:
         self._impl, self._spec, self._found = impl, spec, found
 
     def line(self, pair: Pair) -> list[Duty]:
-        """Return the duties that fail one after the other, where the specification resists as long as it can."""
+        """Return duties that fail one after the other, if the specification always gives the answer that fails last."""
         duties = [self._found.reasons[pair]]
         while duties[-1].answers:
             resists = max(duties[-1].answers, key=self._found.ranks.__getitem__)
@@ -135,11 +135,11 @@ class _Teller:
         return duties
 
     def edge(self, duty: Duty) -> Edge:
-        """Return the step of the model that a duty is for."""
+        """Return the step of the model that a duty must answer."""
         return self._impl.states[duty.pair[0]][0], str(duty.action), self._impl.states[duty.target][0]
 
     def text(self, line: list[Duty]) -> str:
-        """Return a sentence: where the choice is that the specification has, and what each way of it lacks."""
+        """Return a sentence that says where the specification has a choice, and what each alternative lacks."""
         at = next((number for number, duty in enumerate(line) if len(duty.answers) > 1), len(line) - 1)
         duty = line[at]
         run = [self.edge(before) for before in line[: at + 1] if before.action is not None]
@@ -173,7 +173,7 @@ class _Teller:
 
 
 def _formula(first: Pair, reasons: dict[Pair, Duty]) -> Formula:
-    """Return a formula for a refutation: true of the model's state of a pair and not of the specification's."""
+    """Return a formula for a refutation, which holds in the model's state of a pair and not in the specification's."""
     made: dict[Pair, Formula] = {}
     todo = [first]
     while todo:

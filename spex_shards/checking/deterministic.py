@@ -9,7 +9,7 @@ Moves = dict[State, dict[str, State]]
 
 
 def moves_of(lts: LTS, *, strong: bool) -> Moves | None:
-    """Return where each action leads from each state; None if some action leads to two states, or is silent.
+    """Return the target of each action in each state; None if an action has two targets, or is silent.
 
     Args:
         lts: The system; its unreachable part counts as well.
@@ -29,16 +29,16 @@ def moves_of(lts: LTS, *, strong: bool) -> Moves | None:
 
 
 def agree(one: LTS, other: LTS, *, strong: bool) -> bool | None:
-    """Whether two deterministic systems are bisimilar; None if one is not deterministic.
+    """Return whether two deterministic systems are bisimilar; None if one is not deterministic.
 
-    Pairs of states that must be equivalent are united until a pair differs in its actions (Hopcroft and Karp 1971).
+    States that must be equivalent are united until two of them differ in their actions (Hopcroft and Karp 1971).
     """
     ours = moves_of(one, strong=strong)
     theirs = None if ours is None else moves_of(other, strong=strong)
     if ours is None or theirs is None:
         return None
     nothing: dict[str, State] = {}
-    # A state is keyed by itself on our side, and by a tuple on theirs: the two may share names.
+    # The key of a state is the state itself in the first system, and a tuple in the second: they may share names.
     parent: dict[object, object] = {}
     todo = [(one.initial_state, other.initial_state)]
     while todo:
@@ -56,16 +56,16 @@ def agree(one: LTS, other: LTS, *, strong: bool) -> bool | None:
 
 
 def forced_classes(impl: LTS, moves: Moves, initial: State, *, strong: bool) -> dict[State, State] | None:
-    """Return the class of each reachable state of a system that is to be, or to become, equivalent to another.
+    """Return the class that each reachable state of a system must have to be, or become, equivalent to another system.
 
     Args:
-        impl: The system; it need not be deterministic, and may have silent steps, which must stay in a class.
-        moves: Those of the other system, which must be minimal; its states are the classes.
+        impl: The system. It need not be deterministic; its silent steps must stay in a class.
+        moves: The moves of the other system, which must be minimal; its states are the classes.
         initial: The initial state of the other system.
         strong: Whether the internal action is an action like any other.
 
     Returns:
-        The classes, or None if a state would need two, or has a step that its class has not.
+        The classes; None if a state would need two classes, or has a step that its class does not have.
     """
     outgoing: dict[State, list[tuple[str, State]]] = {}
     for source, action, target in impl.transitions:

@@ -1,4 +1,4 @@
-"""Why a system is not equivalent to its specification: the cause, in words, and everything that shows it.
+"""Explanations: why a system is not equivalent to its specification, as a cause, in words, and by runs and a formula.
 
 ::
 
@@ -7,7 +7,7 @@
     either      ──▶ unmatched: what is missing, and too much
                 ──▶ witness ──▶ formula ──▶ model checker: true of exactly one side?   (when it is looked at)
 
-Nothing is shown that was not checked: a cause or a formula that fails raises `AssertionError` instead.
+Each cause and formula is checked before it is shown; if it fails the check, `AssertionError` is raised instead.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ class Explanation:
         text: The same in words. The first line names the cause, the others show it and say what to do; what is merely
             missing comes last.
         runs: Runs of the model that show the cause: one, or the two that part.
-        specified: The transition of the specification where the two part, where there is one: the one before a step
-            that is not specified, the one that was not seen, the one of another name or target.
+        specified: The transition of the specification at which model and specification differ, if there is one: the
+            transition before a step that is not specified, the one that was not seen, or the one with another name or
+            target.
         missing: Transitions of the specification that nothing in the model matches; see `unmatched`.
         extra: Transitions of the model that nothing in the specification matches.
-        unseen: States of an incomplete model and actions that they have not been seen to do.
+        unseen: States of an incomplete model, each with an action that it was not observed to do.
 
     Names of states in transitions are those of the systems, also where they are numbers.
     """
@@ -78,35 +79,35 @@ class Explanation:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The lines of the text but the last one, where that lists what was not seen."""
+        """The lines of the text, without the last one if that lists what was not seen."""
         return tuple(line for line in self.text.splitlines() if not line.startswith("Not seen yet: "))
 
     @property
     def violation(self) -> bool:
-        """Whether something was seen that no later observation repairs."""
+        """Whether a behaviour was observed that no later observation repairs."""
         return self.kind not in (Kind.NO_INITIALISATION, Kind.NOT_SEEN)
 
     @property
     def trace(self) -> Run:
-        """The run that the text tells: of a violation one of the model, else one of the specification."""
+        """The run that the text describes: for a violation a run of the model, else one of the specification."""
         return self._trace
 
     @property
     def formula(self) -> Formula | None:
         """A formula of `spex_shards.checking.formula` that holds in the initial state of one side only.
 
-        It is the shortest experiment that tells the two apart: no formula with fewer nested modalities does. It need
-        not speak of the cause, where something is missing as well. None where there is none: the model has no
-        initialisation, or two; or the systems are beyond the bounds of the search.
+        No formula with fewer nested modalities tells the two apart. If something is missing as well, the formula may be
+        about that and not about the cause. None: the model has no initialisation, or two, or the systems are too large
+        for the search.
 
         Raises:
-            AssertionError: One was found, and it is wrong.
+            AssertionError: The formula that was found is wrong.
         """
         return self._distinction[0]
 
     @property
     def side(self) -> Side:
-        """Where the formula holds: "impl" or "spec"; if there is none, whose run `trace` is."""
+        """The side on which the formula holds, "impl" or "spec"; without a formula, the side whose run `trace` is."""
         return self._distinction[1]
 
     @cached_property
@@ -138,13 +139,13 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
 
     Args:
         impl: The model.
-        spec: What it is judged by.
+        spec: The specification.
         equivalence: The equivalence.
         violation: Whether no extension of the model is equivalent.
         decided: Whether that is known.
 
     Raises:
-        AssertionError: The two are what was said, or an explanation was found and was wrong.
+        AssertionError: The systems are equivalent after all, or the explanation that was found is wrong.
     """
     missing, extra = unmatched(impl, spec, equivalence)
     specified = Specified(spec, equivalence)
@@ -152,7 +153,7 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
     if violation:
         cause = find(impl, specified)
         told = tell(cause, specified)
-        most = None if cause.kind is Kind.ENDLESS_SILENCE else 1  # of a cycle all, else what one more step shows
+        most = None if cause.kind is Kind.ENDLESS_SILENCE else 1  # the whole cycle, else one step
         runs = tuple((*(step for step, _ in side.run), *side.then[:most]) for side in cause.sides)
         return Explanation(
             kind=cause.kind, cause=cause.transitions, step=cause.step, minimal=cause.minimal, runs=runs,
@@ -173,7 +174,7 @@ def explain(impl: LTS, spec: LTS, equivalence: Equivalence, *, violation: bool, 
 
 
 def explain_initialisations(starts: Iterable[str], spec: LTS, equivalence: Equivalence) -> Explanation:
-    """Explain that a model has no initialisation, or several, where `starts` are the states initialised in."""
+    """Explain that a model has no initialisation, or several, in the states `starts`."""
     entered = sorted(starts)
     if not entered:
         _, steps = unmatched(spec, LTS("", ()), equivalence)

@@ -1,4 +1,4 @@
-"""Whether a system that is not equivalent to a specification can still become so by further steps and states.
+"""Decides whether a system that is not equivalent to a specification can become so by further steps and states.
 
 Let Q be the specification minimised: its states, the *classes*, are pairwise inequivalent. In an extension equivalent
 to Q each reachable state is equivalent to exactly one class, and each step ``s -a-> t`` must be a step of Q between
@@ -8,9 +8,10 @@ system maps into Q, initial state to initial state, step by step. The system's s
 states share a class, which under divergence-preserving branching bisimilarity must have endless internal activity
 itself.
 
-Where Q is deterministic without silent steps, each state's class is forced, and going once through the system decides.
-Elsewhere sets of possible classes are narrowed until they are consistent (Mackworth 1977): an empty one refutes, and
-what stays open is settled by trying classes. Finding such a mapping is hard in general, so the effort is bounded.
+If Q is deterministic without silent steps, the class of each state is determined, and one pass over the system decides.
+Otherwise sets of possible classes are narrowed until they are consistent (Mackworth 1977). If a set is empty, there is
+no mapping; if a set has several classes, they are tried. Finding such a mapping is hard in general, so the effort is
+bounded.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Final
 from .graph import SILENT, Graph
 
 EFFORT: Final = 2_000_000
-"""How many classes are looked at, beside a fixed number for each step, before the question stays undecided."""
+"""After examining this many classes, and a fixed number for each step, the question stays undecided."""
 LITTLE_EFFORT: Final = 10_000
-"""As `EFFORT`, for a question that must be answered within some milliseconds or not at all."""
+"""The same for a question that must be answered within some milliseconds or not at all."""
 _EFFORT_PER_STEP: Final = 20
 
 Domains = dict[int, set[int]]
@@ -34,10 +35,10 @@ class _TooHard(Exception):
 
 
 def extensible(graph: Graph, effort: int | None = None) -> bool | None:
-    """Whether some extension of the first system of `graph` is equivalent to the second, which must be minimal.
+    """Return whether some extension of the first system of `graph` is equivalent to the second, which must be minimal.
 
     Returns:
-        True or False, which are exact, or None if that was not found out with bounded effort.
+        True or False, which are exact; None if the bounded search did not decide it.
     """
     try:
         return _Mapping(graph, effort).found() is not None
@@ -46,11 +47,11 @@ def extensible(graph: Graph, effort: int | None = None) -> bool | None:
 
 
 def mapping(graph: Graph) -> dict[int, int] | None:
-    """Return a class for each node of the first system such that an extension is equivalent to the second.
+    """Return a class for each node of the first system, such that an extension with these classes is equivalent.
 
     Returns:
-        For each node a node of the second system, which must be minimal; None if there is no such mapping, or if none
-        was found with bounded effort.
+        For each node a node of the second system, which must be minimal; None if there is no such mapping, or if the
+        bounded search found none.
     """
     try:
         domains = _Mapping(graph).found()
@@ -60,13 +61,13 @@ def mapping(graph: Graph) -> dict[int, int] | None:
 
 
 def judged_by_narrowing(graph: Graph, effort: int | None = None) -> tuple[bool, bool | None] | None:
-    """Judge the first system of `graph` by the second, which must be minimal, where narrowing alone decides.
+    """Judge the first system of `graph` by the second, which must be minimal, if narrowing alone decides.
 
-    Where one class is left for each node, the node is equivalent to that class or to none. So the systems are
-    equivalent exactly if each node can do what its class can, by silent steps inside the class first.
+    If one class is left for a node, the node is equivalent to that class or to none. So the systems are equivalent
+    exactly if each node can do the actions of its class, also after silent steps inside the class.
 
     Returns:
-        Whether the systems are equivalent, and whether an extension is; or None if it takes more to find out.
+        Whether the systems are equivalent, and whether an extension is; None if narrowing does not decide it.
     """
     start, first_class = graph.starts
     domains: Domains = {start: {first_class}}
@@ -100,7 +101,7 @@ class _Mapping:
         own = set(graph.nodes[0].values())
         self._steps: Neighbours = [[] for _ in graph.visible]
         self._before: Neighbours = [[] for _ in graph.visible]
-        # For each action where it leads from each class; a silent step may stay where it is.
+        # Action → class → the classes that it leads to; a silent step may also stay in the class.
         self._leads: dict[int, dict[int, set[int]]] = {SILENT: {c: {c} for c in graph.nodes[1].values()}}
         for node, visible in enumerate(graph.visible):
             for code, target in [*visible, *((SILENT, target) for target in graph.silent[node])]:
@@ -112,7 +113,7 @@ class _Mapping:
         self._effort = (EFFORT if effort is None else effort) + _EFFORT_PER_STEP * sum(map(len, self._steps))
 
     def found(self) -> Domains | None:
-        """Return a mapping, one class for each node, or None; depth first, the domains narrowed after each choice."""
+        """Return a mapping, or None; a depth-first search, which narrows the domains after each choice."""
         choices: list[tuple[Domains, int, int]] = [({}, self._start, self._first_class)]
         while choices:
             before, node, chosen = choices.pop()
@@ -127,9 +128,9 @@ class _Mapping:
         return None
 
     def _narrow(self, domains: Domains, changed: int) -> bool:
-        """Take away classes that no step into or out of a node allows; return whether all nodes have some left.
+        """Remove classes that a step into or out of a node rules out; return whether each node has a class left.
 
-        A node without domain was not reached yet: all classes are possible.
+        A node without a domain has not been reached yet: all classes are possible.
         """
         nothing: set[int] = set()
         todo = [changed]
@@ -154,7 +155,7 @@ class _Mapping:
 
     @staticmethod
     def _restrict(domains: Domains, node: int, allowed: set[int], todo: list[int]) -> bool:
-        """Leave a node the allowed classes only, and note if that changed it; return whether any is left."""
+        """Remove all but the allowed classes of a node; if it changes, add it to `todo`. Return whether any is left."""
         before = domains.get(node)
         after = allowed if before is None else before & allowed
         if before is None or len(after) < len(before):

@@ -67,7 +67,7 @@ class Formula:
         modality = not isinstance(self, (And, Not))
         object.__setattr__(self, "depth", modality + max([part.depth for part in parts], default=0))
         object.__setattr__(self, "size", (not isinstance(self, And)) + sum(part.size for part in parts))
-        # Not the hash of a str, which another process would not understand.
+        # Not the hash of a str, which differs from process to process.
         name = zlib.crc32(f"{type(self).__name__} {getattr(self, 'action', '')}".encode("utf-8", "surrogatepass"))
         object.__setattr__(self, "_hash", hash((name, *map(hash, parts))))
 
@@ -91,7 +91,7 @@ class Formula:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class And(Formula):
-    """All of `operands`; of none of them: true."""
+    """All of `operands` hold; without operands: true."""
 
     operands: tuple[Formula, ...] = ()
 
@@ -103,7 +103,7 @@ class And(Formula):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Not(Formula):
-    """Not `operand`."""
+    """`operand` does not hold."""
 
     operand: Formula
 
@@ -179,7 +179,7 @@ class Rests(Formula):
 
     @property
     def action(self) -> str:
-        """The actions as one text: what tells formulas of this class apart."""
+        """The actions as one text, which formulas of this class are compared by."""
         return ", ".join(map(_name, self.actions))
 
     @property
@@ -192,7 +192,7 @@ TRUE: Final = And()
 
 
 def conjunction(formulas: Iterable[Formula]) -> Formula:
-    """Return all of `formulas` as one: without doubles, without a conjunction inside a conjunction."""
+    """Return the conjunction of `formulas`, without duplicates, and without a conjunction inside a conjunction."""
     flat: dict[Formula, None] = {}
     for formula in formulas:
         flat.update(dict.fromkeys(formula.operands if isinstance(formula, And) else (formula,)))

@@ -1,12 +1,12 @@
-"""`Graph`: what all equivalence algorithms work on; the reachable part of some systems, with silent cycles collapsed.
+"""`Graph`: the reachable part of some systems, with silent cycles collapsed, on which the equivalence algorithms work.
 
 ::
 
     LTS ──┐  number the reachable      collapse each silent
     LTS ──┴─ states, breadth first ──▶ cycle into one node  ──▶ nodes 0..n-1, with codes for actions
 
-Under branching bisimilarity all states of a silent cycle are bisimilar (van Glabbeek and Weijland 1996), so that a
-cycle is one node. What is left of the silent steps has no cycle, and the nodes are numbered against its direction.
+Under branching bisimilarity all states of a silent cycle are bisimilar (van Glabbeek and Weijland 1996), so a cycle
+becomes one node. The remaining silent steps have no cycle, and each leads to a node with a smaller number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .arrays import Grouped, components
 
 
 class Equivalence(StrEnum):
-    """The equivalences that can be asked for."""
+    """The equivalences by which systems can be compared."""
 
     BRANCHING = "branching"
     """Branching bisimilarity, blind to divergence: a silent cycle alone distinguishes nothing."""
@@ -35,7 +35,7 @@ def equivalence_of(value: str) -> Equivalence:
     """Return the equivalence of that name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such equivalence.
     """
     try:
         return Equivalence(value)
@@ -54,17 +54,17 @@ class Graph:
     """The disjoint union of the reachable parts of `systems`, with silent cycles collapsed.
 
     Attributes:
-        visible: For each node its visible steps (code, target). A code is a multiple of `base`, so that code plus
-            the number of a block of nodes names the pair of both.
+        visible: For each node its visible steps (code, target). A code is a multiple of `base`, so that the sum of a
+            code and the number of a block identifies both.
         silent: For each node the targets of its silent steps; all of them have smaller numbers than the node.
         starts: For each system the node of its initial state.
         nodes: For each system the node of each reachable state.
         base: Larger than any number of a node or a block.
         actions: The action of each code, at index ``code // base``. Under divergence-preserving branching
             bisimilarity a collapsed cycle keeps a *visible* step to itself, at index `divergence`.
-        divergence: As said; 0 under the other equivalences.
+        divergence: That index; 0 under the other equivalences.
 
-    A graph is not changed once it is made.
+    A graph does not change.
     """
 
     __slots__ = ("actions", "base", "divergence", "nodes", "silent", "starts", "visible")
@@ -96,7 +96,7 @@ class Graph:
         base, free = self.base, len(self.visible)
         numbers = {lts.initial_state: free}
         reached = [lts.initial_state]
-        for state in reached:  # grows while it is gone through
+        for state in reached:  # grows while the loop runs
             visible: list[tuple[int, int]] = []
             silent: list[int] = []
             for action, target in outgoing.get(state, ()):
@@ -116,7 +116,7 @@ class Graph:
         return numbers
 
     def _collapse(self, divergence: int) -> None:
-        """Make one node of each silent cycle; `divergence` is the code of its step to itself, 0 for none."""
+        """Merge each silent cycle into one node; `divergence` is the code of its step to itself, 0 for none."""
         component, count = components(Grouped.of_targets(self.silent))
         visible: list[set[tuple[int, int]]] = [set() for _ in range(count)]
         silent: list[set[int]] = [set() for _ in range(count)]

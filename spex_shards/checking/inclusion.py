@@ -1,4 +1,4 @@
-"""Weak trace inclusion: whether everything that one system is seen to do is something that another can be seen to do.
+"""Weak trace inclusion: decides whether each sequence of visible actions of one system is also one of another.
 
 ::
 
@@ -6,9 +6,10 @@
     set of states of ────┴─▶ (state, set) ─▶ (state, set) ─▶ … ─▶ an action without a state after it: not allowed
     the specification
 
-The specification is made deterministic on the way: only sets that a run of the model leads to are ever made (Vardi and
-Wolper 1986). A pair is left out where one with the same state and a smaller set was looked at before: whatever goes
-wrong from the larger set goes wrong from the smaller one, and no later (De Wulf, Doyen, Henzinger and Raskin 2006).
+The specification is made deterministic during the search, so only sets that a run of the model leads to are created
+(Vardi and Wolper 1986). A pair is left out if a pair with the same state and a subset of its set was found before: each
+run that is refused from the larger set is also refused from the smaller one, at the same step or earlier (De Wulf,
+Doyen, Henzinger and Raskin 2006).
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from ..domain.transition import INTERNAL, State
 from .weak import Weak
 
 MOST_PAIRS: Final = 1_000_000
-"""So many pairs of a state and a set are looked at."""
+"""The most pairs of a state and a set that a search examines."""
 MOST_MEMBERS: Final = 5_000_000
-"""So many members all sets have together; with this many pairs and members a search takes about a gigabyte."""
+"""The most members of all sets together; with this many pairs and members, a search takes about a gigabyte."""
 MOST_EFFORT: Final = 50_000_000
-"""So many sets are compared with others."""
+"""The most comparisons of sets."""
 
 Edge = tuple[State, str, State]
 
@@ -39,10 +40,10 @@ class Refusal:
     """A run of the model that the specification does not allow.
 
     Attributes:
-        run: The run; its last step is what is not allowed, where something was done.
-        nodes: Where the specification could be before that.
-        waits: Whether what is not allowed is to wait at the end of the run: for `ioco` only.
-        labels: What was seen: the visible actions of the run, and where it waited `QUIESCENCE`.
+        run: The run; its last step is not allowed, unless `waits` is true.
+        nodes: The nodes that the specification could be in before that.
+        waits: Whether the run is allowed, and waiting at its end is not; for `ioco` only.
+        labels: The observations: the visible actions of the run, and `QUIESCENCE` where it waited.
     """
 
     run: tuple[Edge, ...]
@@ -52,10 +53,10 @@ class Refusal:
 
 
 class Subsets:
-    """Sets of nodes as numbers: each set is kept once, and so is where actions lead from it; 0 is the empty set.
+    """Sets of nodes, each identified by a number; 0 is the empty set. The moves between sets are computed once.
 
     Raises:
-        TooManyPairs: The sets have more than `MOST_MEMBERS` members together. (From any method that makes one.)
+        TooManyPairs: The sets have more than `MOST_MEMBERS` members together (raised by methods that add a set).
     """
 
     def __init__(self, system: Weak) -> None:
@@ -77,7 +78,7 @@ class Subsets:
         return known
 
     def after(self, number: int, action: str) -> int:
-        """Return the number of the set that a visible action leads to."""
+        """Return the number of the set that a visible action leads to from a set."""
         known = self._after.get((number, action))
         if known is None:
             known = self._after[number, action] = self.number(self._system.after(self.sets[number], action))
@@ -85,12 +86,12 @@ class Subsets:
 
 
 def refused(impl: Weak, spec: Weak, most: int | None = None) -> Refusal | None:
-    """Return a shortest run of `impl` that `spec` does not allow, silent steps counted; None if it allows all.
+    """Return a shortest run of `impl`, counting silent steps, that `spec` does not allow; None if it allows all.
 
     Args:
         impl: The model, not collapsed.
         spec: The specification.
-        most: How many pairs are looked at; by default `MOST_PAIRS`.
+        most: The most pairs that are examined; by default `MOST_PAIRS`.
 
     Raises:
         TooManyPairs: A bound was hit before an answer was found.
@@ -121,10 +122,10 @@ class _Pairs:
         self._effort = 0
 
     def add(self, state: int, number: int, before: int | None, action: str | None) -> None:
-        """Add a pair, unless one with the same state and a part of the set is there.
+        """Add a pair, unless there is one with the same state and a subset of the set.
 
         Raises:
-            TooManyPairs: There are too many.
+            TooManyPairs: There are too many pairs.
         """
         kept = self._smallest.get(state)
         if kept is None:
@@ -144,7 +145,7 @@ class _Pairs:
             raise TooManyPairs
 
     def entries(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Yield each pair with its place, also those that are added meanwhile."""
+        """Yield each pair with its index, also those that are added during the iteration."""
         yield from enumerate(self._pairs)
 
     def run(self, entry: int) -> list[Edge]:

@@ -1,4 +1,4 @@
-"""Input-output conformance (ioco): after everything that the specification describes, outputs must be specified ones.
+"""Input-output conformance (ioco): after each run that the specification describes, it must allow the model's outputs.
 
 ::
 
@@ -6,9 +6,9 @@
     seen:        idle --?coin--> paid --!tea-----> idle        violates it: tea after coin
                  idle --?kick--> mad  --!smoke---> idle        does not: the specification says nothing about kicks
 
-To wait without an output is an observation too, *quiescence*: it is allowed where some state of the specification that
-may be reached is at rest and has no output (Tretmans 1996; 2008). Inputs that a model does not take are not held
-against it: they were not seen. A silent cycle without outputs waits.
+Waiting without an output is an observation as well, *quiescence*. It is allowed if the specification may be in a state
+at rest without outputs (Tretmans 1996; 2008). Inputs that a model does not accept are no error: they were not observed.
+A silent cycle without outputs counts as waiting.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .inclusion import MOST_PAIRS, Edge, Refusal, Subsets, TooManyPairs
 from .weak import Weak
 
 QUIESCENCE: Final = "__quiescence__"
-"""What is observed where a system waits for an input."""
+"""The observation that a system waits for an input."""
 
 Came = tuple[int, str, Edge | None]
 
 
 def unexpected(impl: Weak, spec: Weak, inputs: frozenset[str], *, waiting: bool = True) -> Refusal | None:
-    """Return a shortest run of `impl` to an output that is not specified, silent steps and waits counted, or None.
+    """Return a shortest run of `impl`, counting silent steps and waits, to an output that is not specified, or None.
 
     Args:
         impl: The model, not collapsed.
         spec: The specification.
         inputs: The actions that are inputs; all others are outputs.
-        waiting: Whether it counts that the model waits. If not, only what was done can be wrong.
+        waiting: Whether waiting is an observation. If not, only outputs can be wrong.
 
     Raises:
         TooManyPairs: A bound was hit before an answer was found.
@@ -41,9 +41,9 @@ def unexpected(impl: Weak, spec: Weak, inputs: frozenset[str], *, waiting: bool 
 
 
 class _Search:
-    """Pairs of a state of the model and the set of states that the specification may be in, breadth first.
+    """Searches pairs of a state of the model and the set of states that the specification may be in, breadth first.
 
-    Unlike for traces, a smaller set does not make up for a larger one: it describes fewer inputs.
+    Unlike in `inclusion`, a pair with a smaller set does not replace one with a larger set: it describes fewer inputs.
     """
 
     def __init__(self, impl: Weak, spec: Weak, inputs: frozenset[str]) -> None:

@@ -1,7 +1,8 @@
-"""Judging large systems on arrays, with little memory: whether two are bisimilar, and whether one can become so.
+"""Judges large systems on arrays, with little memory: whether they are bisimilar, and whether one can become so.
 
-What is left of two systems after `compact` has merged the obvious is often deterministic without silent steps. Then
-pairs of nodes are united until two differ (Hopcroft and Karp 1971). Otherwise a partition is refined, see `refinement`.
+After `compact` has merged states, two systems are often deterministic and without silent steps. Then nodes that must be
+equivalent are united until two of them differ (Hopcroft and Karp 1971). Otherwise a partition is refined, as in
+`refinement`.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def bisimilar_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> bool:
 
 
 def judged_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> Judged:
-    """Judge a system by another one, with one pass over their arrays after deciding whether they are equivalent.
+    """Judge a system by another one, with one more pass over their arrays after deciding whether they are equivalent.
 
-    Whether the first can become equivalent is found out where the second is deterministic and without silent steps once
-    the obvious is merged, and where divergence does not count.
+    `extensible` is found only if the second system is deterministic and without silent steps after `compact` has merged
+    states, and if divergence does not count.
     """
     graph = Compact((impl, spec), equivalence)
     if _bisimilar(graph):
@@ -58,10 +59,10 @@ class _NotDeterministic(Exception):
 
 
 def _extensible(graph: Compact) -> bool | None:
-    """Return whether the first system can become equivalent to the second; None where the second is not deterministic.
+    """Return whether the first system can become equivalent to the second; None if the second is not deterministic.
 
-    Without silent steps each reachable node of the first needs one class of nodes of the second: the initial one that
-    of the initial node, and all others the one that a step leads to (see `extension`).
+    Without silent steps, each reachable node of the first must belong to one class of nodes of the second: the initial
+    node to the class of the initial node, each other one to the class that a step leads to (see `extension`).
     """
     first, codes, targets = graph.visible.first, graph.visible.codes, graph.visible.targets
     second = _Deterministic(graph)
@@ -97,7 +98,7 @@ class _Deterministic:
         """Return where each action leads from a node.
 
         Raises:
-            _NotDeterministic: One leads to two nodes.
+            _NotDeterministic: An action leads to two nodes.
         """
         found = self._moves.get(node)
         if found is None:
@@ -109,10 +110,10 @@ class _Deterministic:
         return found
 
     def unites(self, one: int, other: int) -> bool:
-        """Unite two nodes, and all that follows from that; return False if they are not equivalent.
+        """Unite two nodes, and the nodes that must be equivalent then; return False if they are not equivalent.
 
         Raises:
-            _NotDeterministic: As `moves`.
+            _NotDeterministic: An action leads to two nodes.
         """
         pairs = [(one, other)]
         while pairs:
@@ -142,12 +143,12 @@ def minimised_at_scale(lts: LTS, equivalence: Equivalence) -> LTS:
     refinement = Refinement(graph.size, graph.visible, graph.silent)
     refinement.run()
     block, visible, silent = refinement.block, graph.visible, graph.silent
-    # All nodes of a block have the same steps to other blocks, if need be by silent steps within the block: so each
-    # reachable node is looked at, and what is found is the same for each.
+    # All nodes of a block have the same steps to other blocks, some only after silent steps within the block. So the
+    # steps of a block are found by examining all its reachable nodes.
     numbers = {block[graph.starts[0]]: 0}
     reached, todo = {graph.starts[0]}, [graph.starts[0]]
     steps: set[tuple[int, str, int]] = set()
-    for node in todo:  # grows while it is gone through
+    for node in todo:  # grows while the loop runs
         own = numbers[block[node]]
         moves = [
             (graph.actions[visible.codes[at] // graph.base], visible.targets[at])
@@ -166,7 +167,7 @@ def minimised_at_scale(lts: LTS, equivalence: Equivalence) -> LTS:
 
 
 def _agree(graph: Compact) -> bool | None:
-    """Whether the two are bisimilar; None if that depends on a silent step, or a node where an action leads to two."""
+    """Return whether the two are bisimilar; None if that depends on a silent step or a nondeterministic node."""
     if graph.silent.targets:
         return None
     first, codes, targets = graph.visible.first, graph.visible.codes, graph.visible.targets

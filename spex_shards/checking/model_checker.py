@@ -1,7 +1,7 @@
-"""Whether a formula holds in a state of a system, by the meaning of each operator: what explanations are checked by.
+"""Decides whether a formula holds in a state, by the definition of each operator. Explanations are checked by this.
 
-On purpose this shares no algorithm with what finds formulas (`witness`, `rounds`, `Graph`): it works on the transitions
-as they were given, without collapsing, classes or rounds. Only the states that a question depends on are looked at.
+On purpose it shares no algorithm with the modules that find formulas (`witness`, `rounds`, `Graph`). It works on the
+original transitions, without collapsing, classes or rounds, and examines only the states that a question depends on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Judgement = Generator[Question, bool, bool]
 
 
 def suits(formula: Formula, equivalence: Equivalence) -> bool:
-    """Whether equivalent states cannot differ in `formula`: it has operators of that equivalence's logic only."""
+    """Return whether a formula has only operators of an equivalence's logic, so that equivalent states agree on it."""
     allowed, seen, todo = _OPERATORS[equivalence], set(), [formula]
     while todo:
         part = todo.pop()
@@ -37,11 +37,14 @@ def suits(formula: Formula, equivalence: Equivalence) -> bool:
 
 
 class ModelChecker:
-    """Answers questions about one system; what was found out is kept.
+    """Answers questions about one system, and remembers the answers.
+
+    Args:
+        lts: The system.
 
     Attributes:
-        initial_state: The system's.
-        transitions: How many it has.
+        initial_state: The system's initial state.
+        transitions: How many transitions it has.
     """
 
     def __init__(self, lts: LTS) -> None:
@@ -51,14 +54,14 @@ class ModelChecker:
         for source, action, target in lts.transitions:
             self._after.setdefault(source, {}).setdefault(action, []).append(target)
         self._known: dict[tuple[int, State], bool] = {}
-        self._kept: dict[int, Formula] = {}  # an id means something only as long as its formula lives
+        self._kept: dict[int, Formula] = {}  # keeps the formulas alive, so that their ids stay unique
 
     def actions(self, state: State) -> list[str]:
         """Return the actions of the steps from a state, in order of appearance."""
         return list(self._after.get(state, ()))
 
     def after(self, state: State, action: str) -> list[State]:
-        """Return where an action leads from a state."""
+        """Return the states that an action leads to from a state."""
         return self._after.get(state, {}).get(action, [])
 
     def silent_tree(self, state: State) -> Iterator[tuple[State, State | None]]:
@@ -66,7 +69,7 @@ class ModelChecker:
         found: dict[State, State | None] = {state: None}
         order = [state]
         yield state, None
-        for here in order:  # grows while it is gone through
+        for here in order:  # grows while the loop runs
             for target in self.after(here, INTERNAL):
                 if target not in found:
                     found[target] = here
@@ -81,7 +84,7 @@ class ModelChecker:
         return {action for here in around for action in self.actions(here)} - {INTERNAL}
 
     def holds(self, formula: Formula, state: State | None = None) -> bool:
-        """Whether `formula` holds in `state`, by default the initial one."""
+        """Return whether `formula` holds in `state`, by default the initial one."""
         known, answer = self._known, False
         question = (formula, self.initial_state if state is None else state)
         waiting: list[tuple[tuple[int, State], Judgement]] = []
@@ -126,7 +129,7 @@ class ModelChecker:
         raise TypeError(f"not a formula: {type(formula)}")
 
     def _somewhere(self, formula: WeakStep | Silently, state: State) -> Judgement:
-        """Judge the states that silent steps lead to, one after the other."""
+        """Decide whether `formula` holds in any of the states that silent steps lead to."""
         found, todo = {state}, [state]
         while todo:
             here = todo.pop()
@@ -134,7 +137,7 @@ class ModelChecker:
             if answer is None:
                 answer = yield from self._here(formula, here)
             elif not answer:
-                continue  # nor do silent steps from there lead to such a state
+                continue  # it does not hold in any state that silent steps lead to from there either
             if answer:
                 return True
             for target in self.after(here, INTERNAL):
@@ -146,7 +149,7 @@ class ModelChecker:
         return False
 
     def _here(self, formula: WeakStep | Silently, state: State) -> Judgement:
-        """Whether `formula` holds without a silent step before."""
+        """Return whether `formula` holds without a silent step before."""
         if isinstance(formula, Silently):
             return (yield formula.operand, state)
         targets = self.after(state, formula.action)
@@ -156,7 +159,7 @@ class ModelChecker:
         return False
 
     def _in_the_end(self, formula: Diverges | Rests, state: State) -> Judgement:
-        """Judge where silent steps end, or that they do not."""
+        """Decide a formula about the states in which silent steps end, or about silent steps without end."""
         if isinstance(formula, Rests):
             for here, _ in self.silent_tree(state):
                 if self.menu(here) == set(formula.actions) and (yield formula.then, here):
@@ -169,7 +172,7 @@ class ModelChecker:
         return bool(self.endless(near))
 
     def endless(self, states: set[State]) -> set[State]:
-        """Return those of `states` from which endless silent activity can stay among them."""
+        """Return those of `states` from which silent steps can continue for ever inside `states`."""
         left = set(states)
         leading: dict[State, list[State]] = {}
         ways: dict[State, int] = {}

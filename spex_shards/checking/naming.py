@@ -1,8 +1,8 @@
-"""Names of states as part of the behaviour: for programs that report the specification's own names.
+"""Compares the names of states as well, for programs that report the specification's own names.
 
-A step's action and the name of the state that it leads to are made one *label*. Two systems with labels in the place of
-actions are equivalent if they are so with the same names all along; all that is known of verdicts and causes holds for
-them as well. Silent steps have no label: under branching bisimilarity a name is looked at after a visible step.
+The action of a step and the name of its target are combined into one *label*. Two systems with labels instead of
+actions are equivalent if they are equivalent with the same names. So verdicts and causes are found as for any systems.
+Silent steps have no label: under branching bisimilarity a name is compared after a visible step.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .wording import listed, named, shown
 
 
 class Labels:
-    """The labels of two systems.
+    """Two systems with labels instead of actions.
 
     Args:
         impl: The model.
-        spec: What it is judged by.
+        spec: The specification.
         kind: The equivalence.
 
     Attributes:
-        impl, spec: The two with labels.
+        impl, spec: The two systems with labels.
     """
 
     def __init__(self, impl: LTS, spec: LTS, kind: Equivalence) -> None:
@@ -53,11 +53,11 @@ class Labels:
         return self._labels[pair]
 
     def plain(self, steps: Iterable[Transition]) -> tuple[Transition, ...]:
-        """Return steps with actions in the place of labels."""
+        """Return steps with actions instead of labels."""
         return tuple(step._replace(action=self._actions.get(step.action, step.action)) for step in steps)
 
     def explain(self, *, violation: bool, decided: bool) -> Explanation:
-        """Explain why the two are not equivalent where names must agree."""
+        """Explain why the two systems are not equivalent if names must agree."""
         found = explain(self.impl, self.spec, self._kind, violation=violation, decided=decided)
         text = self._misnamed(found) if violation else None
         return replace(
@@ -75,14 +75,14 @@ class Labels:
         )
 
     def _unlabelled(self, text: str) -> str:
-        """Return a text with actions in its arrows, whose ends name the states."""
+        """Return a text with actions instead of labels in its arrows."""
         for label, action in self._actions.items():
             text = text.replace(f"--[{label}]->", f"--[{one_line(action)}]->")
             text = text.replace(f"--{label}-->", f"--{one_line(action)}-->")
         return text
 
     def _misnamed(self, found: Explanation) -> str | None:
-        """Return the text for a step to a state that the specification calls otherwise; None if it is not so plain."""
+        """Return the text for a cause that is one step to a state with a wrong name; None for any other cause."""
         if found.kind not in (Kind.UNSPECIFIED_STEP, Kind.RENAMED_ACTION):
             return None
         step = found.cause[-1]
@@ -112,7 +112,7 @@ class Labels:
 
 
 def explain_start(start: str, spec: LTS) -> Explanation:
-    """Explain that instances start in a state of another name."""
+    """Explain that instances start in a state with another name than the specified one."""
     cause = (Transition(None, INITIALISATION, start),)
     own = named(spec.initial_state)
     sentence = f"The model starts in {named(start)}: the specification calls this state {own}, and names must agree."

@@ -1,4 +1,4 @@
-"""Causes in words: first the sentence that names what is responsible, then what shows it, then what to do."""
+"""Describes causes in words: first a sentence that names the cause, then the evidence, then what to do."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .unseen import Reading, Unseen
 from .wording import MOST_SHOWN, capital, chain, listed, named, shown
 
 _MOST_NAMED: Final = 1_000
-"""So many states that lack something are looked at for one of a wrong name."""
+"""How many states with unseen actions are examined for a wrong name."""
 _DELETE: Final = "and delete the step from the model"
 
 
 class Told(NamedTuple):
-    """A cause in words.
+    """The description of a cause.
 
     Attributes:
-        lines: The sentence, then what shows it, then what to do.
-        specified: The specification's transition where the two part, None if there is none.
+        lines: The sentence, then the evidence, then what to do.
+        specified: The specification's transition at which model and specification differ, or None.
     """
 
     lines: tuple[str, ...]
@@ -31,7 +31,7 @@ class Told(NamedTuple):
 
 
 def tell(cause: Cause, specified: Specified) -> Told:
-    """Say what makes a model a violation."""
+    """Return the description of the cause of a violation."""
     return _TELLERS[cause.kind](cause, specified)
 
 
@@ -181,11 +181,11 @@ _TELLERS = {
 def tell_unseen(
     reading: Reading, number: int | None, missing: Sequence[Transition], specified: Specified, *, decided: bool
 ) -> Told:
-    """Say what an incomplete model has not been seen to do.
+    """Return the description of what an incomplete model was not observed to do.
 
     Args:
         reading: The model.
-        number: Which of what is unseen to tell, None if nothing is known to be.
+        number: The index in `reading.unseen` of the entry to describe; None if there is none.
         missing: Transitions of the specification that nothing in the model matches.
         specified: The specification.
         decided: Whether it is known that the model is no violation.
@@ -224,7 +224,7 @@ def tell_unseen(
 
 
 def foremost(reading: Reading, specified: Specified) -> int | None:
-    """Return which of what is unseen to tell: one in a state with the name of another one, if there is one."""
+    """Return the index of the unseen action to describe: if possible, one in a state with a wrong name."""
     for number, unseen in enumerate(reading.unseen[:_MOST_NAMED]):
         if reading.own and _is_misnamed(reading.run(unseen.state), specified):
             return number
@@ -232,7 +232,7 @@ def foremost(reading: Reading, specified: Specified) -> int | None:
 
 
 def _is_misnamed(run: Sequence[tuple[Transition, int]], specified: Specified) -> bool:
-    """Return whether a run ends in a state with the name of another one than it can be."""
+    """Return whether a run ends in a state with the name of a specified state that it cannot be equivalent to."""
     before = run[-2][1] if len(run) > 1 else 0
     return bool(run) and specified.is_misnamed(before, *run[-1])
 
@@ -248,7 +248,7 @@ def _deed(unseen: Unseen, end: int, reading: Reading, specified: Specified) -> s
 
 
 def _allowed(side: Side, state: State, specified: Specified) -> str:
-    """Say what the specification allows after a run: "after ... the specification allows only ..."."""
+    """Return what the specification allows after a run: "after ... the specification allows only ..."."""
     if not specified.given.transitions:
         return "the specification has no transitions"
     actions = specified.allowed(side.own)

@@ -1,8 +1,8 @@
-"""Which specified states a state of a model may stand for, by the runs that lead to it.
+"""Finds the classes of specified states that each state of a model may be equivalent to, by the runs that lead to it.
 
-A run of the model and the classes of the specification are followed side by side, step by step: a *pair* (state, class)
-is there if some run to the state can end in the class. What no class of a state allows was seen and is not specified,
-whatever else the model holds: no extension takes a pair away.
+Runs of the model and of the specification are followed side by side. A *pair* (state, class) is found if some run to
+the state can end in the class. An extension of the model adds pairs, and never removes one. So a step that no class of
+its state allows stays a violation, whatever is observed later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..domain.transition import State, Transition
 from .specified import Specified
 
 MOST_PAIRS: Final = 1_000_000
-"""So many pairs are looked at; a model whose states stand for many classes each may have more."""
+"""The most pairs that are examined; a model may have more if its states have many possible classes each."""
 
 Pair = tuple[State, int]
 Run = tuple[Transition, ...]
@@ -26,14 +26,14 @@ class Pairs:
 
     Args:
         impl: The model.
-        specified: What it is judged by.
+        specified: The specification.
 
     Attributes:
         classes: For each reached state its classes, in the order in which they were found.
         steps: For each state the steps from it, in the model's order.
-        conflict: The first pair found of a state that had another one, with that one; None if each state has one.
-            All pairs found before are of states of one class each.
-        whole: Whether all pairs were looked at.
+        conflict: The first pair found whose state had another class already, and that earlier pair; None if each state
+            has one class. In all pairs found before, each state has one class.
+        whole: Whether all pairs were examined.
     """
 
     def __init__(self, impl: LTS, specified: Specified) -> None:

@@ -1,7 +1,7 @@
-"""Whether a cause proves a violation, worked out anew and plainly: what is shown as a cause is checked by this.
+"""Checks whether a cause proves a violation, by the definition alone. Each cause is checked by this before it is shown.
 
-On purpose this shares nothing with what finds causes (`pairs`, `core`, `extension`, `Graph`): every assignment of
-classes to the few states of the cause is tried, by the definition alone.
+On purpose it shares nothing with the modules that find causes (`pairs`, `core`, `extension`, `Graph`). It tries every
+assignment of classes to the few states of the cause.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from .graph import Equivalence
 Step = tuple[State, str, State]
 
 MOST_TRIED: Final = 1_000_000
-"""So many classes are tried before the question stays open."""
+"""After trying this many classes, the question stays open."""
 
 
 def irreparable(start: State, cause: Iterable[Transition], small: LTS, kind: Equivalence) -> bool | None:
-    """Whether no extension of a model of these transitions is equivalent to a minimised specification.
+    """Return whether no extension of a model with these transitions is equivalent to a minimised specification.
 
-    In an extension each state is equivalent to one class, and each step is one of its class, or silent and inside it.
+    In an equivalent extension, each state is equivalent to one class, and each step is a step of that class, or silent
+    and inside the class.
 
     Args:
         start: The model's initial state.
-        cause: The model's transitions; those that cannot be reached do not count.
+        cause: The model's transitions; unreachable ones are ignored.
         small: The minimised specification, 0 its initial state.
         kind: The equivalence.
 
     Returns:
-        The answer, or None if it takes too much to find out.
+        The answer, or None if the effort is too large.
     """
     steps = [(t.source, t.action, t.target) for t in cause if t.source is not None]
     return _Assignments(start, steps, small, kind).none_fits()
 
 
 class _Assignments:
-    """All ways to give the states of some steps a class each, tried in the order in which they are reached."""
+    """All assignments of a class to each state of some steps, in the order in which the states are reached."""
 
     def __init__(self, start: State, steps: Sequence[Step], small: LTS, kind: Equivalence) -> None:
         self._order = _reached(start, steps)
@@ -49,7 +50,8 @@ class _Assignments:
         self._inert = kind is not Equivalence.STRONG
         preserving = kind is Equivalence.DIVERGENCE_PRESERVING_BRANCHING
         self._endless = _endless(self._order, steps) if preserving else set()
-        # A step is looked at as soon as both its states have a class; one step leads to each state from an earlier one.
+        # A step is checked as soon as both its states have a class. Each state is the target of a step from an earlier
+        # state.
         self._settled: dict[State, list[Step]] = {state: [] for state in self._order}
         self._lead: dict[State, tuple[State, str]] = {}
         place = {state: at for at, state in enumerate(self._order)}
@@ -61,7 +63,7 @@ class _Assignments:
         self._own: dict[State, State] = {}
 
     def none_fits(self) -> bool | None:
-        """Whether none of them fits; None if there are too many."""
+        """Return whether no assignment fits all steps; None if there are too many assignments."""
         choices: list[list[State]] = [[0]]
         tried = 0
         while choices:
@@ -102,7 +104,7 @@ def _reached(start: State, steps: Sequence[Step]) -> list[State]:
         outgoing.setdefault(source, []).append(target)
     order = {start: None}
     todo = [start]
-    for state in todo:  # grows while it is gone through
+    for state in todo:  # grows while the loop runs
         for target in outgoing.get(state, ()):
             if target not in order:
                 order[target] = None
@@ -111,12 +113,12 @@ def _reached(start: State, steps: Sequence[Step]) -> list[State]:
 
 
 def _endless(order: list[State], steps: Sequence[Step]) -> set[State]:
-    """Return the states on silent cycles: those that silent steps lead back to."""
+    """Return the states on silent cycles, that is, those that silent steps lead back to."""
     silent: dict[State, set[State]] = {state: set() for state in order}
     for source, action, target in steps:
         if action == INTERNAL and source in silent:
             silent[source].add(target)
-    for state in reversed(order):  # of a long run nothing is left
+    for state in reversed(order):  # backwards: so a long run of silent steps without a cycle is removed in one pass
         silent[state] = {target for target in silent[state] if silent[target] or target == state}
     found = set()
     for state in order:

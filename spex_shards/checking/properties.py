@@ -11,8 +11,8 @@
 The patterns are those of Dwyer, Avrunin and Corbett (1999): absence, precedence, bounded existence, response and
 existence, with the scopes *globally*, *after* and *after-until*. A property sees visible actions only.
 
-A system has a property if no run breaks it, and wherever a run owes something, that can still come. (What can come
-again and again comes in the end: the fairness that silent cycles have elsewhere in this package.)
+A system has a property if no run breaks it, and if whatever a run owes can still come. (This assumes fairness, as for
+silent cycles elsewhere in this package: an action that stays possible comes in the end.)
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ __all__ = [
 ]
 
 THIS: Final = sys.modules[__name__]
-"""What ``spex.properties`` is."""
+"""This module, under the name ``spex.properties``."""
 
 
 class Property(RunProperty):
     """A property of runs. Make one by `never`, `needs`, `at_most`, `answered` or `happens`.
 
     Attributes:
-        pattern: What it says.
+        pattern: The pattern.
         actions: The actions that it is about.
-        other: For NEEDS what must come first, for ANSWERED the answers.
-        limit: For AT_MOST how often.
+        other: NEEDS: the actions of which one must come first. ANSWERED: the answers.
+        limit: AT_MOST: how often the actions may come.
         after: The actions that open the scope; None: it is open from the start.
         until: The actions that close it; None: it stays open. The actions that open and close are not in it.
     """
@@ -64,10 +64,10 @@ class Property(RunProperty):
     __slots__ = ()
 
     def of_run(self, actions: Iterable[str]) -> Holding:
-        """Judge one run by its actions, silent ones left aside.
+        """Judge one run by its visible actions.
 
         Returns:
-            VIOLATION, if it is broken, whatever comes; INCOMPLETE, if something is still owed; else HOLDS.
+            VIOLATION if the run breaks the property; INCOMPLETE if it still owes an action; else HOLDS.
         """
         phase = self.start
         for action in actions:
@@ -110,7 +110,7 @@ class PropertyResult:
 
     @builtins.property
     def holds(self) -> bool:
-        """Whether it has."""
+        """Whether the system has the property."""
         return self.verdict is Holding.HOLDS
 
     def __str__(self) -> str:
@@ -195,7 +195,7 @@ class _Walk:
         outgoing: dict[State, list[tuple[str, State]]] = {}
         for source, action, target in lts.transitions:
             outgoing.setdefault(source, []).append((action, target))
-        for pair in (order := [self._first]):  # grows while it is gone through
+        for pair in (order := [self._first]):  # grows while the loop runs
             for action, target in outgoing.get(pair[0], ()):
                 there = (target, prop.after_action(pair[1], action))
                 self._before.setdefault(there, []).append(pair)
@@ -208,7 +208,7 @@ class _Walk:
         return next((self._run(pair) for pair in self._came if pair[1] == BROKEN), None)
 
     def owing(self) -> tuple[Transition, ...] | None:
-        """Return a shortest run to where something is owed that can never come."""
+        """Return a shortest run to a state in which an action is owed that can never come."""
         todo = [pair for pair in self._came if not self._prop.owes(pair[1])]
         paying = set(todo)
         while todo:

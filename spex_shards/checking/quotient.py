@@ -1,4 +1,4 @@
-"""The smallest model equivalent to one, with the names of states kept."""
+"""Minimises a model, and keeps names of its states."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Quotient:
     """A minimised model.
 
     Attributes:
-        model: The smallest model that is equivalent; a state is called as the class's first one, as it was first met,
-            breadth first from the initial state.
-        classes: For each of its states all states of the original that it stands for, that one first.
-        unreachable: The original's states that no run reaches; they are in no class.
+        model: The smallest equivalent model. A state has the name of the first original state of its class, in the
+            order of a breadth-first search from the initial state.
+        classes: For each state of `model`, the original states of its class, the one with that name first.
+        unreachable: The original states that no run reaches; they are in no class.
     """
 
     model: ImplModel

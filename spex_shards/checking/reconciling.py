@@ -1,7 +1,7 @@
-"""Two sets of classes that one state of a model would need, and that have nothing in common.
+"""Finds a state of a model that would need a class from each of two sets without a common class.
 
-In an irreparable part of a model a state is looked for that could be two: where its steps are shared out among two
-states, each has classes that it may have, and none of them is a class of both.
+In an irreparable part of a model, this searches a state that could be split in two: if its steps are divided between
+two states, each of the two has possible classes, but no class is possible for both.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from .pairs import Pairs
 from .specified import Specified
 
 MOST_ENDS: Final = 8
-"""A state with more steps in the part is not shared out."""
+"""A state with more steps than this in the part is not split."""
 MOST_LOOKED_AT: Final = 300_000
-"""So many classes, counted for each step, are looked at."""
+"""The most classes that are examined, counted for each step."""
 
 Place = tuple[State, int]
 Edge = tuple[Place, str, Place]
 
 
 class Side(NamedTuple):
-    """One way to look at a state.
+    """One half of a split state, and why it must have its class.
 
     Attributes:
-        run: A run of the model to it, each step with the class after it.
-        own: A class that it must have, or one of several.
-        then: Steps from it that ask for that class.
+        run: A run of the model to the state, each step with the class after it.
+        own: The class that the state must have; or one of several possible ones.
+        then: Steps from the state that require that class.
     """
 
     run: tuple[tuple[Transition, int], ...]
@@ -40,16 +40,16 @@ class Side(NamedTuple):
 def two_sides(
     part: Sequence[Transition], start: State, pairs: Pairs, specified: Specified
 ) -> tuple[State, tuple[Side, Side]] | None:
-    """Find a state that cannot have all the classes that a part of a model asks for.
+    """Return a state that cannot have all the classes that a part of a model requires.
 
     Args:
-        part: An irreparable part of a model, best one without steps that are not needed.
+        part: An irreparable part of a model, if possible a minimal one.
         start: The model's initial state.
-        pairs: Those of the part.
-        specified: What the model is judged by.
+        pairs: The pairs of the part.
+        specified: The specification.
 
     Returns:
-        The state, and two sides of it whose possible classes have nothing in common; None if none was found.
+        The state, and two sides of it without a common possible class; None if no such state was found.
     """
     classes = len(specified.members)
     left = MOST_LOOKED_AT
@@ -79,7 +79,7 @@ def two_sides(
 
 
 def _ends(at: int, step: Transition, state: State) -> Iterator[tuple[int, bool]]:
-    """Yield the ends of a step that are a state: the number of the step, and whether it leads there."""
+    """Yield the ends of a step that are a given state: the number of the step, and whether it is the target."""
     if step.target == state:
         yield at, True
     if step.source == state:
@@ -87,7 +87,7 @@ def _ends(at: int, step: Transition, state: State) -> Iterator[tuple[int, bool]]
 
 
 def _ways(size: int, *, fixed: bool) -> Iterator[tuple[bool, ...]]:
-    """Yield the ways to share out ends; the first half of them only if it does not matter which is which."""
+    """Yield the ways to divide ends between two states; only the first half if the two are interchangeable."""
     for chosen in product((False, True), repeat=size):
         if any(chosen) and (fixed or not chosen[0]):
             yield chosen

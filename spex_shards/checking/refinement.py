@@ -1,18 +1,18 @@
-"""Signature refinement: which nodes of a graph are bisimilar, on flat arrays.
+"""Signature refinement: finds the bisimilar nodes of a graph, on flat arrays.
 
-A partition of the nodes starts as one block and is split until it is stable. A node's *signature* is the
-set of (action, block of the target) over its steps; nodes of a block whose signatures differ part. Three things make
+The partition of the nodes begins as one block, and is split until it is stable. The *signature* of a node is the set of
+(action, block of the target) of its steps. A block is split if its nodes have different signatures. Three things make
 this fast:
 
-- *Inductive* signatures (Blom and van de Pol 2009): a block's nodes are looked at against the direction of silent
-  steps, and a node takes the class of a silent successor if it has nothing to add to it; no signature is copied
-  along a silent path.
-- Only *dirty* nodes are looked at, those with a step to a node that changed its block. When a block splits, its
-  largest part keeps the number, so that each node changes its block at most log n times (Hopcroft's idea; for
-  signatures Martens and Laveaux, TACAS 2026).
-- The cheapest block goes first: a node of many steps waits until its targets have settled.
+- *Inductive* signatures (Blom and van de Pol 2009): the nodes of a block are visited against the direction of silent
+  steps. A node gets the class of a silent successor if it adds nothing to that node's signature. So no signature is
+  copied along a silent path.
+- Only *dirty* nodes are visited, those with a step to a node that has changed its block. When a block is split, its
+  largest part keeps the number, so each node changes its block at most log n times (Hopcroft's idea; for signatures
+  Martens and Laveaux, TACAS 2026).
+- The cheapest block is treated first: a node with many steps waits until its targets have settled.
 
-A block of one node has nothing to be told apart from, so that nothing is kept for it.
+No signature is stored for a block with one node, which cannot be split.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Refinement:
     """One run of the refinement.
 
     Args:
-        size: How many nodes there are.
-        visible: Their visible steps. A code is a multiple of a number larger than any block's.
-        silent: Their silent steps; each leads to a node of a smaller number.
+        size: The number of nodes.
+        visible: The visible steps. A code is a multiple of a number that is larger than any block's number.
+        silent: The silent steps; each leads to a node with a smaller number.
 
     Attributes:
         block: The block of each node.
 
-    Between two steps, each node that is not dirty of a block B of several nodes has signature ``_signatures[B]``, or
-    leads by a silent step to such a node of B and adds nothing to it.
+    Invariant between two steps: in a block B with several nodes, each node that is not dirty has the signature
+    ``_signatures[B]``, or has a silent step to such a node of B and adds nothing to its signature.
     """
 
     def __init__(self, size: int, visible: Grouped, silent: Grouped) -> None:
@@ -50,7 +50,7 @@ class Refinement:
         self._inert = bool(silent.targets)
         self._into_visibly = _reversed(visible, size)
         self._into_silently = _reversed(silent, size)
-        self._signatures: list[Signature | None] = [(-1,)]  # that of no node
+        self._signatures: list[Signature | None] = [(-1,)]  # a signature that no node has
         self._members: list[list[int] | None] = [list(range(size))]  # may also list nodes that have left the block
         self._sizes = array("l", [size])
         self._is_dirty = bytearray(b"\x01") * size
@@ -64,7 +64,11 @@ class Refinement:
         return cls(len(graph.visible), Grouped.of_steps(graph.visible), Grouped.of_targets(graph.silent))
 
     def run(self, one: int = 0, other: int = 0) -> bool:
-        """Refine until the partition is stable, or until two nodes have parted; return whether they are together."""
+        """Refine until the partition is stable, or until two nodes are in different blocks.
+
+        Returns:
+            Whether the two nodes are in the same block.
+        """
         queue, costs, block = self._queue, self._costs, self.block
         classify = self._classify if self._inert else self._classify_plainly
         while queue:
@@ -80,10 +84,10 @@ class Refinement:
         return True
 
     def _classify_plainly(self, number: int, dirty: list[int]) -> tuple[dict[int, int], list[Signature]]:
-        """Sort nodes of block `number` into classes by their signatures, where there is no silent step.
+        """Sort the dirty nodes of a block without silent steps into classes by their signatures.
 
         Returns:
-            The class of each node looked at, and the signature of each class; class 0 is that of the others.
+            The class of each dirty node, and the signature of each class; class 0 is that of the other nodes.
         """
         block, first, codes, targets = self.block, self._first, self._codes, self._targets
         is_dirty = self._is_dirty
@@ -104,7 +108,7 @@ class Refinement:
         return found, signatures
 
     def _classify(self, number: int, dirty: list[int]) -> tuple[dict[int, int], list[Signature]]:
-        """Sort as `_classify_plainly` does, where there are silent steps.
+        """Sort the dirty nodes of a block with silent steps into classes, as `_classify_plainly` does without them.
 
         A silent step to class k of the same block stands in a signature as -1 - k.
         """
@@ -124,8 +128,8 @@ class Refinement:
             own = -1
             if silent_first[node] < silent_first[node + 1]:
                 inert = self._add_silent(node, number, found, signature)
-                # If the node belongs to the class of a silent successor, then to that of the newest one: each class
-                # leads to older ones only.
+                # If the node belongs to the class of any silent successor, it is the newest of these classes: each
+                # class has silent steps to older classes only.
                 if inert is not None and len(signature) <= 1 + len(signatures[inert]):
                     if inert not in wide:
                         wide[inert] = {*signatures[inert], -1 - inert}
@@ -142,7 +146,7 @@ class Refinement:
         return found, signatures
 
     def _look_at_sources(self, node: int, number: int, found: dict[int, int], order: _Order) -> None:
-        """Have those of the block looked at too that lead silently to a node which is not what it was."""
+        """Add to the order those nodes of the block that have a silent step to a node whose class has changed."""
         into, block, is_dirty = self._into_silently, self.block, self._is_dirty
         for source in into.targets[into.first[node] : into.first[node + 1]]:
             if block[source] == number and not is_dirty[source] and source not in found:
@@ -164,9 +168,9 @@ class Refinement:
 
     def _split(self, number: int, found: dict[int, int], signatures: list[Signature]) -> None:
         if len(signatures) == 1:
-            return  # all are still as the rest of the block
+            return  # all dirty nodes still have the signature of the block
         if len(signatures) == 2 and len(found) == self._sizes[number] and 0 not in found.values():
-            self._signatures[number] = signatures[1]  # another one, but of all alike; it has no -1 - k in it
+            self._signatures[number] = signatures[1]  # all nodes have the same new signature; it contains no -1 - k
             return
         parts: list[list[int]] = [[] for _ in signatures]
         for node, own in found.items():
@@ -190,7 +194,7 @@ class Refinement:
         self._move(number, [(numbers[own], part) for own, part in enumerate(parts) if own != largest and part])
 
     def _number_parts(self, number: int, largest: int, parts: list[list[int]]) -> list[int]:
-        """Return the number of each part's block; the largest keeps the old one."""
+        """Return the block number of each part; the largest part keeps the old number."""
         numbers = []
         for own, part in enumerate(parts):
             if own == largest or not part:
@@ -203,7 +207,7 @@ class Refinement:
         return numbers
 
     def _move(self, number: int, moved: list[tuple[int, list[int]]]) -> None:
-        """Take nodes out of block `number` into new blocks, and mark whose signature changes by it."""
+        """Move nodes of block `number` into new blocks, and mark as dirty the nodes whose signatures change by that."""
         block, touched = self.block, []
         into, into_silently = self._into_visibly, self._into_silently
         for _, part in moved:
@@ -234,7 +238,7 @@ class Refinement:
 
 
 class _Order:
-    """The nodes that are to be looked at, smallest first; only larger ones than the newest may be added."""
+    """The nodes to visit, smallest first; a node that is added must be larger than the newest one returned."""
 
     def __init__(self, nodes: list[int], is_dirty: bytearray) -> None:
         self._nodes = sorted(nodes, reverse=True)
@@ -249,7 +253,7 @@ class _Order:
             yield node
 
     def add(self, node: int) -> None:
-        """Have one more looked at."""
+        """Add a node to visit."""
         self._is_dirty[node] = 1
         heappush(self._added, node)
 

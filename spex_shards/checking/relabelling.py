@@ -1,12 +1,12 @@
-"""The same system seen with less: some actions hidden, so that they are silent, and others called otherwise.
+"""Hides actions of a system, so that they are silent, and renames others.
 
 ::
 
     new --pay--> paid --log--> paid --deliver--> sent      hide={"log"}, rename={"deliver": "ship"}
     new --pay--> paid --τ----> paid --ship-----> sent
 
-Hiding and renaming are those of process algebra (Hoare 1985; Milner 1989). Both name actions as they were declared or
-observed: nothing is renamed first and hidden then.
+Hiding and renaming are those of process algebra (Hoare 1985; Milner 1989). Both use the names of actions as declared or
+observed: an action cannot be hidden by its new name.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Relabelling:
     """Which actions are hidden, and which have another name.
 
     Attributes:
-        names: What each action becomes that does not stay what it is; a hidden one becomes the internal action.
+        names: The new name of each action that changes; for a hidden action, that of the internal action.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, hide: Iterable[str] = (), rename: Mapping[str, str] | None = None) -> Self:
-        """Read what a user hides and renames.
+        """Return the relabelling for the options of a user.
 
         Args:
-            hide: The actions to hide; those that occur nowhere do no harm.
-            rename: New names by old ones. Several actions may get one name.
+            hide: The actions to hide; they need not occur.
+            rename: Old names → new names. Several actions may get the same name.
 
         Raises:
-            TypeError: `hide` is no collection of actions, or `rename` no mapping of actions.
+            TypeError: `hide` is not a collection of actions, or `rename` is not a mapping of actions.
             ValueError: An action is reserved, or both hidden and renamed.
         """
         if isinstance(hide, (str, bytes)) or not isinstance(hide, Iterable):
@@ -63,22 +63,22 @@ class Relabelling:
         return bool(self.names)
 
     def action(self, action: str) -> str:
-        """Return what an action becomes."""
+        """Return the new name of an action."""
         return self.names.get(action, action)
 
     def lts(self, lts: LTS) -> LTS:
-        """Return a system relabelled; the system itself where nothing changes."""
+        """Return a system with its actions relabelled; the system itself if nothing changes."""
         if not self.names:
             return lts
         names = self.names
         return LTS(lts.initial_state, ((s, names.get(a, a), t) for s, a, t in lts.transitions))
 
     def transitions(self, transitions: Iterable[Transition]) -> tuple[Transition, ...]:
-        """Return transitions relabelled, in the same order, without doubles."""
+        """Return transitions with their actions relabelled, in the same order, without duplicates."""
         return tuple(dict.fromkeys(Transition(s, self.action(a), t) for s, a, t in transitions))
 
     def model(self, model: ImplModel) -> ImplModel:
-        """Return a model relabelled; the model itself where nothing changes."""
+        """Return a model with its actions relabelled; the model itself if nothing changes."""
         if not self.names:
             return model
         return ImplModel(
@@ -88,16 +88,16 @@ class Relabelling:
         )
 
     def actions(self, actions: Iterable[str]) -> frozenset[str]:
-        """Return what a set of actions becomes, hidden ones left out."""
+        """Return the new names of actions, without hidden ones."""
         return frozenset(map(self.action, actions)) - {INTERNAL}
 
     def specification(self, cls: type[Specification]) -> type[Specification]:
-        """Return a specification relabelled, which is not registered; the class itself where nothing changes.
+        """Return a specification with its actions relabelled; the class itself if nothing changes.
 
-        It keeps the name, and has neither a handler of its own nor a place in the source.
+        The new class has the same name, is not registered, and has neither a handler nor a place in the source.
 
         Raises:
-            ValueError: An input and an output get one name.
+            ValueError: An input and an output get the same name.
         """
         if not self.names:
             return cls
@@ -126,10 +126,10 @@ def relabelled(
     Args:
         system: A system, a model, or a specification.
         hide: The actions to make silent.
-        rename: New names of actions by old ones.
+        rename: Old names of actions → new names.
 
     Returns:
-        A model for a model, else an `LTS`.
+        A model if `system` is a model, else an `LTS`.
 
     Raises:
         TypeError: An argument has another type.

@@ -1,4 +1,4 @@
-"""Relations other than equivalence: what an implementation may leave out, and what it must not do.
+"""Relations other than equivalence: an implementation may do less than specified, and must do nothing else.
 
 ::
 
@@ -9,8 +9,8 @@
                   └ simulation                   may do less, and choose later than specified    │
                       └ trace inclusion          every run is specified                         ─┘
 
-Each relation implies those below it: the part of van Glabbeek's linear time - branching time spectrum (1990, 1993) that
-is asked for. `ioco` stands beside them: what it says depends on which actions are inputs.
+Each relation implies those below it; they are a part of van Glabbeek's linear time - branching time spectrum (1990,
+1993). `ioco` is not part of this order: it depends on which actions are inputs.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from .weak import Weak
 
 
 class Relation(StrEnum):
-    """The relations that can be asked for in place of an equivalence."""
+    """The relations by which systems can be compared, instead of an equivalence."""
 
     TRACE_INCLUSION = "trace_inclusion"
-    """Every run of the model, as it is seen from outside, is a run of the specification."""
+    """Every sequence of visible actions of the model is one of the specification."""
     SIMULATION = "simulation"
-    """The specification can follow the model step by step, without knowing what comes."""
+    """The specification can follow the model step by step, without knowing the model's next steps."""
     COMPLETED_SIMULATION = "completed_simulation"
-    """As SIMULATION, and where the model can do nothing more the specification may end: it does not get stuck."""
+    """As SIMULATION; and where the model can do nothing more, the specification may end, so the model is not stuck."""
     READY_SIMULATION = "ready_simulation"
-    """As SIMULATION, and where the model rests, it offers exactly what one state of the specification offers."""
+    """As SIMULATION; and where the model rests, it offers exactly the actions of some state of the specification."""
     IOCO = "ioco"
-    """After all that the specification describes, what the model outputs, and where it waits, is specified."""
+    """After each run that the specification describes, it allows the model's outputs, and where the model waits."""
 
 
 class Holding(StrEnum):
@@ -52,11 +52,11 @@ class Holding(StrEnum):
 
     HOLDS = "holds"
     INCOMPLETE = "incomplete"
-    """It does not hold, because the model stops where the specification goes on. Nothing was seen that is forbidden."""
+    """It does not hold, because the model stops where the specification goes on. No forbidden step was observed."""
     VIOLATION = "violation"
     """It does not hold, and never will, whatever else is observed."""
     UNDECIDED = "undecided"
-    """It was not found out with bounded memory."""
+    """It could not be decided with bounded memory."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class RelationResult:
     """Whether a model is related to its specification.
 
     Attributes:
-        relation: Which relation was asked for.
+        relation: The relation.
         verdict: The answer.
 
     Compared by these two.
@@ -81,19 +81,19 @@ class RelationResult:
 
     @cached_property
     def counterexample(self) -> Counterexample | None:
-        """Why the relation does not hold; worked out when it is first looked at.
+        """Why the relation does not hold; computed on first access.
 
-        None if it does hold, or is undecided; and where it takes more than 100,000 pairs of states to say why, which
-        happens only where each run of the model is allowed.
+        None if it holds or is undecided; also if an explanation would need more than 100,000 pairs of states, which
+        happens only if each run of the model is allowed.
 
         Raises:
-            AssertionError: What was found did not stand up to the check. (A bug: please report it.)
+            AssertionError: The counter-example failed its check. (A bug: please report it.)
         """
         return None if self._explain is None else self._explain()
 
 
 FEW_PAIRS: Final = 50_000
-"""So many pairs are looked at for traces before it is tried whether a simulation holds."""
+"""If trace inclusion is not decided after this many pairs, simulation is tried, which implies it."""
 _STOPPING: Final = {
     Relation.SIMULATION: Stopping.ANYWHERE,
     Relation.COMPLETED_SIMULATION: Stopping.COMPLETED,
@@ -105,7 +105,7 @@ def relation_of(value: str) -> Relation:
     """Return the relation of that name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such relation.
     """
     try:
         return Relation(value)
@@ -118,9 +118,9 @@ def relate(impl: LTS, spec: LTS, relation: str, inputs: frozenset[str] | None = 
 
     Args:
         impl: The system that may do less.
-        spec: The one that says what is allowed.
+        spec: The system that says what is allowed.
         relation: A `Relation`, or its value.
-        inputs: The actions that are inputs; for ioco, and for nothing else.
+        inputs: The input actions; for ioco only.
 
     Raises:
         ValueError: There is no such relation, or ioco lacks inputs.
@@ -181,7 +181,7 @@ class _Question:
         try:
             found = refused(self._impl, self._spec, FEW_PAIRS)
         except TooManyPairs:
-            # What can be followed step by step is included, and that is found out with little memory.
+            # A simulation implies trace inclusion, and is decided with little memory.
             found = None if self._is_followed() else refused(self._impl, self._spec)
         return self._result(Holding.HOLDS) if found is None else self._refused(found)
 
@@ -215,7 +215,10 @@ class _Question:
         return self._result(Holding.INCOMPLETE, partial(self._told, found))
 
     def _unfollowed(self, found: Refutation) -> Counterexample | None:
-        """Return a run that is not specified, if there is one: that says more than choices that fail."""
+        """Return the counter-example for a run that is not specified, if there is one; else for the refutation.
+
+        A run that is not specified is easier to understand than choices that fail.
+        """
         try:
             run = refused(self._impl, self._spec)
         except TooManyPairs:
@@ -230,7 +233,7 @@ class _Question:
         found = unexpected(self._impl, self._spec, inputs)
         if found is None:
             return self._result(Holding.HOLDS)
-        # Where a model waits, an output may still be seen; an output that was seen stays.
+        # Only a wrong output is a violation: where the model waits now, an output may be observed later.
         worse = unexpected(self._impl, self._spec, inputs, waiting=False)
         return self._refused(found, Holding.INCOMPLETE) if worse is None else self._refused(worse)
 

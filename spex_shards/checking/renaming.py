@@ -1,8 +1,8 @@
-"""Whether a step that is not specified is a specified one under another name.
+"""Finds out whether a step that is not specified is a specified step under another name.
 
-Each action that is possible there, and was not seen there, is tried: the model is read with that name, and the two are
-followed on from there. It is taken for the one that is meant if the model fits then and shows it, by the name of the
-state that it leads to, or by what happens afterwards.
+Each action that is possible at that place, and was not observed there, is tried: the model is read as if the step had
+that action. The action is meant if the model fits then, and if there is evidence: the name of the state that the step
+leads to, or the behaviour after it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .pairs import Pairs
 from .specified import Specified
 
 MOST_TRIED: Final = 8
-"""So many actions are tried."""
+"""How many actions are tried."""
 MOST_READ: Final = 20_000
-"""A model with more transitions is not read again."""
+"""In a model with more transitions than this, no action is tried."""
 
 
 def meant_by(step: Transition, impl: LTS, pairs: Pairs, specified: Specified) -> str | None:
-    """Return the action of the specification that a step's action stands for, or None if that is not clear.
+    """Return the action of the specification that a step's action means, or None if that is not clear.
 
     Args:
         step: A step of the model that is not specified.
         impl: The model.
         pairs: The model's pairs.
-        specified: What it is judged by.
+        specified: The specification.
     """
     action = step.action
     if action in specified.actions or action == INTERNAL or len(impl.transitions) > MOST_READ:
@@ -54,7 +54,7 @@ def meant_by(step: Transition, impl: LTS, pairs: Pairs, specified: Specified) ->
 
 
 def _parts_later(step: Transition, candidate: str, specified: Specified) -> bool:
-    """Whether a model that does not fit either was at least right about this step: by the names of both its states."""
+    """Return whether `candidate` fits the names of the step's states, so that only later steps may deviate."""
     source, target = specified.calls(step.source or ""), specified.calls(step.target)
     return source is not None and target is not None and target in specified.leads(source, candidate)
 
@@ -68,5 +68,5 @@ def _named_alike(source: State, candidate: str, target: State, pairs: Pairs, spe
 
 
 def _goes_on(target: State, pairs: Pairs) -> bool:
-    """Whether the state that a step leads to is known otherwise, or anything was seen there."""
+    """Return whether anything was observed in the state that a step leads to, or it is reached by other steps."""
     return target in pairs.classes or bool(pairs.steps.get(target))

@@ -1,17 +1,18 @@
-"""In which round two states part: the partitions that bounded experiments make, coarsest first.
+"""Finds the round in which two states part: a sequence of partitions, by experiments of growing depth.
 
-Round 0 puts all nodes together. Round k + 1 puts those together that have the same *observations* in terms of round k::
+In round 0, all nodes are in one class. In round k + 1, nodes are in one class if they have the same *observations* in
+terms of round k::
 
     (class of s1, a, class of s2)      for each  s =tau*=> s1 -a-> s2, a visible
     (class of s1, tau, class of s2)    for each  s =tau*=> s1, and s2 = s1 or s1 -tau-> s2
 
-Two nodes that part in round k are told apart by a formula with k nested modalities, and by none with fewer (as in
-Martens and Groote 2023, there for the until operator). When nothing parts any more, what is together is branching
-bisimilar: it fulfils the transfer conditions of semi-branching bisimulations (Basten 1996). Without silent steps all
-this is strong bisimilarity (Kanellakis and Smolka 1990).
+Two nodes that part in round k, that is, get different classes, are told apart by a formula with k nested modalities,
+and by none with fewer (as in Martens and Groote 2023, there for the until operator). When no class is split any more,
+the nodes of a class are branching bisimilar: they fulfil the transfer conditions of semi-branching bisimulations
+(Basten 1996). Without silent steps this is strong bisimilarity (Kanellakis and Smolka 1990).
 
-Only nodes whose observations can have changed are looked at, and the largest part of a class keeps its number. Sets of
-observations are shared: a node that adds nothing to those of a silent successor has its set.
+Each round visits only nodes whose observations may have changed. The largest part of a class keeps its number. Sets of
+observations are shared: a node that adds nothing to the observations of a silent successor shares that node's set.
 """
 
 from __future__ import annotations
@@ -23,36 +24,33 @@ from typing import Final
 from .graph import SILENT, Steps
 
 MOST_EFFORT: Final = 60_000_000
-"""How many observations are gone through."""
+"""The most observations that are examined."""
 MOST_KEPT: Final = 8_000_000
-"""How many observations are kept at a time."""
+"""The most observations that are stored at a time."""
 
 _MANY: Final = 1_000
-"""How many nodes must be looked at in a round before it is worth looking at the two in question first."""
+"""If a round must visit more nodes than this, the two nodes in question are compared first: that may end the search."""
 
 Observations = frozenset[int]
 
 
 class TooLarge(Exception):
-    """The systems are beyond the bounds."""
+    """The systems are too large for the search."""
 
 
 class Rounds:
     """The rounds over a graph without silent cycles.
 
     Args:
-        visible: For each node its visible steps (code, target), codes being multiples of `base`.
-        silent: For each node its silent steps' targets, which have smaller numbers.
+        visible: For each node its visible steps (code, target); codes are multiples of `base`.
+        silent: For each node the targets of its silent steps, which have smaller numbers.
         base: At least the number of nodes.
-
-    Raises:
-        TooLarge: In `separate`.
     """
 
     def __init__(self, visible: Steps, silent: list[list[int]], base: int) -> None:
         size = len(visible)
         self._visible, self._silent = visible, silent
-        # Without silent steps the first class of an observation is the node's own, and says nothing.
+        # Without silent steps, the first class of an observation is always the node's own, and is left out.
         self._span = (max((code for steps in visible for code, _ in steps), default=0) + base) * any(silent)
         self._into_visibly: list[list[int]] = [[] for _ in range(size)]
         self._into_silently: list[list[int]] = [[] for _ in range(size)]
@@ -74,8 +72,8 @@ class Rounds:
         """Go through the rounds until two nodes have parted; return the round.
 
         Raises:
-            TooLarge: It took too much time or memory.
-            AssertionError: They never part; then they are equivalent.
+            TooLarge: It would take too much time or memory.
+            AssertionError: They never part, so they are equivalent.
         """
         dirty = set(range(len(self.block)))
         while dirty:
@@ -96,9 +94,9 @@ class Rounds:
         return self.last
 
     def _around(self, node: int) -> set[int]:
-        """Return the observations of one node, found without those of others."""
+        """Return the observations of one node, computed without the stored observations of others."""
         found, seen, todo = set(), {node}, [node]
-        for here in todo:  # grows while it is gone through
+        for here in todo:  # grows while the loop runs
             found |= self._local(here)
             new = [target for target in self._silent[here] if target not in seen]
             seen.update(new)
@@ -110,12 +108,12 @@ class Rounds:
         return self._numbers[node][bisect_right(self._history[node], number) - 1]
 
     def parted(self, one: int, other: int) -> int:
-        """Return the round in which two nodes part; for those that no round before it parted, the last one."""
+        """Return the round in which two nodes part; if they are in one class in all rounds so far, the last round."""
         rounds = sorted({*self._history[one], *self._history[other]})
         return next((number for number in rounds if self.at(one, number) != self.at(other, number)), self.last)
 
     def _observe(self, dirty: set[int]) -> list[int]:
-        """Bring the observations of nodes, and of those that silently lead to them, up to date; return what changed."""
+        """Update the observations of nodes, and of those with silent steps to them; return the nodes that changed."""
         changed = []
         known: dict[Observations, Observations] = {}
         todo = list(dirty)
@@ -149,7 +147,7 @@ class Rounds:
         return known.setdefault(new, new)
 
     def _local(self, node: int) -> set[int]:
-        """Return the observations without a silent step before."""
+        """Return the observations of a node that begin without a silent step."""
         block = self.block
         own = self._span * block[node]
         found = {own + code + block[target] for code, target in self._visible[node]}
@@ -175,7 +173,7 @@ class Rounds:
                 raise TooLarge("telling the systems apart takes too much memory")
 
     def _split(self, changed: list[int], number: int) -> list[int]:
-        """Part nodes whose observations differ from those of others of their class; return those with a new class."""
+        """Split the classes of nodes with different observations; return the nodes that got a new class."""
         touched: dict[int, dict[Observations, set[int]]] = {}
         for node in changed:
             touched.setdefault(self.block[node], {}).setdefault(self._observed[node], set()).add(node)

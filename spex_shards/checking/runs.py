@@ -1,10 +1,10 @@
-"""Runs: whether what one instance did is a run of its specification, without any learned model.
+"""Decides whether the history of one instance is a run of its specification, without any learned model.
 
-A run is followed through the specification by its actions. What is known of it is a *position*: the set of specified
-states that it may be in. A silent step (`INTERNAL`) of the specification may happen at any time and is not observed; a
-silent step of the instance changes nothing. So a sequence of actions is a run exactly if it is a weak trace of the
-specification (van Glabbeek, "The Linear Time - Branching Time Spectrum II", 1993). The names of the states that the
-instance reports play no part, except after a deviation.
+A run is followed through the specification by its actions. Its *position* is the set of specified states that it may be
+in. A silent step (`INTERNAL`) of the specification may happen at any time and is not observed; a silent step of the
+instance changes nothing. So a sequence of actions is a run exactly if it is a weak trace of the specification (van
+Glabbeek, "The Linear Time - Branching Time Spectrum II", 1993). The names of the states that the instance reports are
+used only after a deviation.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ..domain.transition import INITIALISATION, INTERNAL, Transition
 Position = int | tuple[int, ...]
 """The specified states that a run may be in, as numbers in order of first appearance: one state, or several.
 
-The empty tuple: the run has left the specification, and is not judged until it reports a specified state.
+The empty tuple means that the run has left the specification: it is not judged until it reports a specified state.
 """
 PARTED: Final[Position] = ()
 _MOST_KNOWN: Final = 10_000
 
 
 class Parting(NamedTuple):
-    """Where a run left its specification.
+    """The place where a run left its specification.
 
     Attributes:
-        at: The place of the first step that was not allowed, counted from 0.
+        at: The index of the first step that was not allowed.
         action: That step's action.
         possible: The specified states that the run may have been in, in order of first appearance.
         allowed: The specified transitions that could have followed there, in order of the specification.
@@ -48,8 +48,8 @@ class Parting(NamedTuple):
 class RunChecker:
     """Follows runs through one specification.
 
-    The positions that runs reach are remembered with where each action leads from them: a step costs one look-up, and
-    where the specification is deterministic and has no silent steps there are no more positions than states.
+    The positions that runs reach are remembered, with the position that each action leads to. So a step costs one
+    look-up. If the specification is deterministic without silent steps, there are at most as many positions as states.
 
     Args:
         spec: The specification's system; None for one without transitions: then nothing but silent steps is allowed.
@@ -94,7 +94,7 @@ class RunChecker:
         return (self.named(state) if following == PARTED else following), True
 
     def named(self, state: str) -> Position:
-        """Return the position of a run that is known to be in a state of that name; `PARTED` where there is none."""
+        """Return the position of a run that is known to be in a state of that name; `PARTED` if there is none."""
         number = self._numbers.get(state)
         return PARTED if number is None else self._closed({number})
 
@@ -104,7 +104,7 @@ class RunChecker:
         return tuple(self._names[number] for number in numbers)
 
     def allowed(self, position: Position) -> tuple[Transition, ...]:
-        """Return the specified transitions, but for silent ones, that may follow at a position."""
+        """Return the visible transitions of the specification that may follow at a position."""
         states = set(self.states(position))
         return tuple(t for t in self._transitions if t.source in states and t.action != INTERNAL)
 
@@ -170,8 +170,8 @@ def parting(specification: type[Specification], run: Instance | Iterable[str]) -
         run: An instance with its whole history, or actions in their order.
 
     Raises:
-        ValueError: The instance's history does not begin with its initialisation: it is cut, or was mocked.
-        TypeError: An action is no `str`.
+        ValueError: The instance's history does not begin with its initialisation: it is incomplete, or was mocked.
+        TypeError: An action is not a `str`.
     """
     if isinstance(run, Instance):
         if not run.history or run.history[0].action != INITIALISATION:
@@ -185,7 +185,7 @@ def parting(specification: type[Specification], run: Instance | Iterable[str]) -
 
 
 def where(possible: tuple[str, ...], allowed: tuple[Transition, ...]) -> str:
-    """Return in words what a specification allows where a run is."""
+    """Return in words what a specification allows at the position of a run."""
     place = f"in {_listed(possible, 'or')}, the specification allows"
     steps = [f"{action} (to {target})" for action, target in dict.fromkeys((t.action, t.target) for t in allowed)]
     return f"{place} {_listed(tuple(steps), 'and')}" if steps else f"{place} nothing more"

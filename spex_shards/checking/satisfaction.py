@@ -1,6 +1,6 @@
-"""Where formulas hold in a graph of classes: what the search for small ones asks, again and again.
+"""Decides where formulas hold in a graph of classes, for the search for small formulas, which asks that often.
 
-The answer is never shown: what is shown is checked by `ModelChecker`, on the systems themselves.
+These answers only guide the search. The formula that is shown is checked by `ModelChecker` on the original systems.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Satisfaction:
 
     Args:
         visible: For each node its visible steps.
-        silent: For each node its silent steps' targets.
+        silent: For each node the targets of its silent steps.
         codes: The code of each action.
         divergence: The code of a step that stands for endless silent activity.
     """
@@ -34,7 +34,7 @@ class Satisfaction:
         self._known: dict[Question, bool] = {}
 
     def holds(self, formula: Formula, node: int) -> bool:
-        """Whether a formula holds in a node."""
+        """Return whether a formula holds in a node."""
         waiting: list[tuple[Question, Judgement]] = []
         question: Question = (formula, node)
         while True:
@@ -76,7 +76,7 @@ class Satisfaction:
         raise TypeError(f"not a formula: {type(formula)}")
 
     def _here(self, formula: WeakStep | Silently | Diverges, node: int) -> Judgement:
-        """Whether a modality is fulfilled without a silent step before."""
+        """Return whether a formula holds in a node without a silent step before."""
         if isinstance(formula, Silently):
             return (yield formula.operand, node)
         if isinstance(formula, Diverges):

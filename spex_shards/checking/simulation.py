@@ -1,4 +1,4 @@
-"""Weak simulation, completed simulation and ready simulation: whether one system can follow another step by step.
+"""Weak simulation, completed and ready simulation: decides whether one system can follow another step by step.
 
 A pair (p, q) of a state of the model and one of the specification is good if each of its *duties* has a good answer:
 
@@ -9,9 +9,9 @@ A pair (p, q) of a state of the model and one of the specification is good if ea
 
 Silent steps after an action need not be tried: a state can do all that its silent successors can. The relation is the
 largest one; see van Glabbeek, "The Linear Time - Branching Time Spectrum" (1990; with silent moves 1993), where
-completed and ready simulation are in their stable forms. Pairs are looked at from the initial ones on, each duty with
-one answer at a time, which is thought good until it turns out bad (Liu and Smolka 1998): for most systems that are
-followed few pairs are ever made.
+completed and ready simulation are in their stable forms. The search begins with the initial pair. It tries one answer
+for each duty, and assumes that the answer is good until it turns out to be bad (Liu and Smolka 1998). So few pairs are
+examined for most systems that can be followed.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from .simulators import Simulators
 from .weak import Weak
 
 MOST_ANSWERS: Final = 200_000
-"""So many answers are looked at one after the other; then all states are looked at at once, by `simulators`."""
+"""After examining this many answers one by one, the search examines all states at once, by `simulators`."""
 MOST_REASONS: Final = 100_000
-"""So many bad pairs a refutation is made of, at most, where all states were looked at at once."""
+"""The most bad pairs in a refutation that `simulators` found."""
 MOST_RANKED: Final = 300_000
-"""So many answers are looked at to find a refutation of least depth; else it is one of any depth."""
+"""The most answers that are examined to find a refutation of least depth; if they do not suffice, any depth will do."""
 
 Pair = tuple[int, int]
 
 
 class Stopping(StrEnum):
-    """Where a state of the model that is at rest may be related to one of the specification."""
+    """What the specification must be able to do when the model is in a state at rest."""
 
     ANYWHERE = "anywhere"
-    """Simulation."""
+    """Nothing; this is simulation."""
     COMPLETED = "completed"
-    """Where it can do nothing, the other one must be able to rest in a state that can do nothing."""
+    """If the model's state can do nothing, the specification must be able to rest in a state that can do nothing."""
     READY = "ready"
-    """The other one must be able to rest in a state that can do exactly the same."""
+    """The specification must be able to rest in a state that can do exactly the same actions."""
 
 
 @dataclass(slots=True)
 class Duty:
-    """What must be answered in a pair.
+    """A step or stop of the model in a pair, which the specification must be able to answer.
 
     Attributes:
         pair: The pair.
-        action: The action of the model's step; None: it stops.
-        target: Where that leads.
-        answers: The pairs that answer it.
-        menu: What it can do, if it stops.
-        tried: How many of them were bad; the one at this place is thought good.
+        action: The action of the model's step; None: the model stops.
+        target: The model's state after the step.
+        answers: The pairs that are possible answers.
+        menu: The actions of the model's state, if it stops.
+        tried: How many of the answers turned out to be bad; the next one is assumed to be good.
     """
 
     pair: Pair
@@ -70,13 +70,13 @@ class Duty:
 
 @dataclass(slots=True)
 class Refutation:
-    """Why a pair is bad, and so on down to where there is no answer at all.
+    """Why the initial pair is bad: because of other bad pairs, down to duties without any answer.
 
     Attributes:
-        reasons: For bad pairs a duty with bad answers only; those became bad earlier.
-        ranks: For each bad pair how soon it became bad.
-        least: Whether no refutation is less deep.
-        whole: Whether all pairs that it needs are there; else it is too large to be shown.
+        reasons: For each bad pair a duty whose answers are all bad; these became bad earlier.
+        ranks: For each bad pair its position in the order in which pairs became bad.
+        least: Whether no refutation has less depth.
+        whole: Whether it contains all pairs that it needs; if not, it is too large to be shown.
     """
 
     reasons: dict[Pair, Duty]
@@ -91,10 +91,10 @@ def refuted(impl: Weak, spec: Weak, stopping: Stopping) -> Refutation | None:
     Args:
         impl: The model.
         spec: The specification.
-        stopping: Which relation is asked for.
+        stopping: The relation.
 
     Raises:
-        TooManyPairs: The bounds were hit before an answer was found.
+        TooManyPairs: A bound was hit before an answer was found.
     """
     game = _Game(impl, spec, stopping)
     try:
@@ -198,7 +198,7 @@ class _Game:
         asked_by: dict[Pair, list[Duty]] = {self._first: []}
         order = [self._first]
         failed: deque[Duty] = deque()
-        for pair in order:  # grows while it is gone through
+        for pair in order:  # grows while the loop runs
             for duty in self._duties(pair):
                 if not duty.answers:
                     failed.append(duty)

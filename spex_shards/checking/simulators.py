@@ -1,4 +1,4 @@
-"""`Simulators`: for every state of the model all states of the specification that simulate it, as bits of one number.
+"""`Simulators`: for each state of the model, the set of the specification's states that simulate it, as bits of an int.
 
 ::
 
@@ -6,10 +6,9 @@
     p --τ-> p'    simulators(p)  ⊆  simulators(p')
     p stops       simulators(p)  ⊆  those from which silent steps lead to one of them at rest with the right menu
 
-All sets begin as large as the actions allow and shrink until nothing changes (Henzinger, Henzinger and Kopke 1995).
-That looks at all states at once, and is for systems where following one duty after the other (`simulation`) takes too
-long.
-What left a set, and when, is kept: it gives the reasons.
+The sets begin as large as the actions allow, and shrink until nothing changes (Henzinger, Henzinger and Kopke 1995).
+This examines all states at once. It is used if trying one answer after the other (`simulation`) takes too long. The
+time at which a state left a set is stored, because a refutation is made from these times.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from .inclusion import TooManyPairs
 from .weak import Weak
 
 MOST_BITS: Final = 2_000_000_000
-"""So many bits all sets have together, at most: a quarter of a gigabyte, and about as much for what is kept."""
+"""The most bits of all sets together: a quarter of a gigabyte, and about as much for the stored times."""
 MOST_KEPT: Final = 4_096
-"""So many answers to "from where does this action lead into that set" are kept."""
+"""How many answers to the question "from where does this action lead into that set?" are remembered."""
 
 
 class Simulators:
@@ -34,7 +33,7 @@ class Simulators:
     Args:
         impl: The model.
         spec: The specification, collapsed.
-        completed: Whether a state that can do nothing more is simulated only where to end is possible.
+        completed: Whether a state that can do nothing more is simulated only by states that can end.
         ready: Whether a state at rest is simulated only by states that can rest with the same menu.
 
     Raises:
@@ -62,7 +61,7 @@ class Simulators:
         self._time = 0
 
     def _fill(self) -> None:
-        """Find from where each action leads to each state, and from where silent steps alone do."""
+        """Compute for each state the states from which each action, or silent steps alone, lead to it."""
         for node in range(len(self._spec.steps)):
             for here in self._spec.near(node):
                 self._above[here] |= 1 << node
@@ -71,7 +70,7 @@ class Simulators:
                 self._leading[action][target] |= self._above[source]
 
     def run(self) -> bool:
-        """Shrink the sets until nothing changes, or the initial state leaves that of the initial state.
+        """Shrink the sets until nothing changes, or the specification's initial state leaves the model's initial set.
 
         Returns:
             Whether the specification simulates the model.
@@ -97,11 +96,11 @@ class Simulators:
         return bool(self._sets[self._impl.start] >> self._spec.start & 1)
 
     def _reached(self) -> dict[int, dict[str, list[int]]]:
-        """Begin with a set for each state that can be reached; return the steps that lead to each."""
+        """Create the first set of each reachable state; return the steps that lead to each."""
         before: dict[int, dict[str, list[int]]] = {}
         able = {action: self._into(action, self._all) for action in self._leading if action != INTERNAL}
         self._sets[self._impl.start] = self._all
-        for state in (order := [self._impl.start]):  # grows while it is gone through
+        for state in (order := [self._impl.start]):  # grows while the loop runs
             for action, target in self._impl.steps[state]:
                 before.setdefault(target, {}).setdefault(action, []).append(state)
                 if action != INTERNAL:
@@ -112,7 +111,7 @@ class Simulators:
         return before
 
     def _keep(self, state: int, allowed: int) -> bool:
-        """Take out of a set what is not in `allowed`; return whether that was anything."""
+        """Remove from a set all states that are not in `allowed`; return whether there were any."""
         gone = self._sets[state] & ~allowed
         if gone:
             self._time += 1
@@ -121,7 +120,7 @@ class Simulators:
         return bool(gone)
 
     def _into(self, action: str, targets: int) -> int:
-        """Return from where an action leads into a set."""
+        """Return the set of states from which an action leads into a set."""
         known = self._kept.get((action, targets))
         if known is None:
             leading, known = self._leading.get(action), 0
@@ -134,7 +133,7 @@ class Simulators:
         return known
 
     def _stopping(self, state: int) -> int:
-        """Return from where the specification may rest as a state of the model does."""
+        """Return the set of states from which the specification can come to rest as a state of the model does."""
         if not (self._completed or self._ready) or not self._impl.at_rest[state]:
             return self._all
         menu = self._impl.menu(state)
@@ -146,7 +145,7 @@ class Simulators:
         return above
 
     def left(self, state: int, node: int) -> int:
-        """Return when a state of the specification left the set of one of the model; the latest time if it did not."""
+        """Return when a specified state left the set of a model's state; the latest time if it did not."""
         for time, gone in self._left.get(state, ()):
             if gone >> node & 1:
                 return time
@@ -154,7 +153,7 @@ class Simulators:
 
 
 def bits(number: int) -> Iterator[int]:
-    """Yield the places of the bits that are set."""
+    """Yield the positions of the bits that are set."""
     place = 0
     text = bin(number)[:1:-1]  # from the lowest bit on; far faster than shifting a long number
     while (place := text.find("1", place)) >= 0:

@@ -1,6 +1,7 @@
-"""A specification with its classes: what a state of a model may stand for, and what the specification calls that.
+"""A specification with its classes and their names.
 
-The *classes* are the states of the minimised specification. Names come from the specification as it was given.
+The *classes* are the states of the minimised specification; a state of a model may be equivalent to one of them. Names
+come from the specification as it was given.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Specified:
     Attributes:
         given: The specification.
         kind: The equivalence.
-        strong: Whether the internal action is one like any other.
+        strong: Whether the internal action is an action like any other.
         small: The minimised specification; its states are the classes, 0 the initial one.
         class_of: The class of each reachable state.
         members: The states of each class, in the specification's order.
@@ -56,7 +57,7 @@ class Specified:
 
     @property
     def silent(self) -> bool:
-        """Whether silent steps are there that count as silent."""
+        """Whether the specification has silent steps that count as silent."""
         return not self.strong and any(action == INTERNAL for _, action, _ in self.given.transitions)
 
     def moves(self, own: int) -> Moves:
@@ -66,38 +67,38 @@ class Specified:
     def after(self, state: State) -> list[tuple[str, State]]:
         """Return the steps from a state of the specification, with silent ones before them, as (action, target)."""
         found, seen = [state], {state}
-        for here in [] if self.strong else found:  # grows while it is gone through
+        for here in [] if self.strong else found:  # grows while the loop runs
             new = [end for action, end in self._after.get(here, ()) if action == INTERNAL and end not in seen]
             seen.update(new)
             found += new
         return [step for here in found for step in self._after.get(here, ())]
 
     def leads(self, own: int, action: str) -> tuple[int, ...]:
-        """Return the classes that a state of a class may have after a step; a silent one may stay where it is."""
+        """Return the classes that an action may lead to from a class; a silent action may also stay in the class."""
         ends = self.moves(own).get(action, ())
         return ends if action != INTERNAL or self.strong else (own, *(end for end in ends if end != own))
 
     def diverges(self, own: int) -> bool:
-        """Whether a class goes on silently for ever; asked only where that counts."""
+        """Return whether a class allows endless silent activity. Call it only if divergence counts."""
         return own in self.moves(own).get(INTERNAL, ())
 
     def near(self, own: int) -> list[int]:
         """Return the classes that silent steps lead to, the class itself first."""
         found, seen = [own], {own}
         if not self.strong:
-            for here in found:  # grows while it is gone through
+            for here in found:  # grows while the loop runs
                 new = [end for end in self.moves(here).get(INTERNAL, ()) if end not in seen]
                 seen.update(new)
                 found += new
         return found
 
     def allowed(self, own: int) -> list[str]:
-        """Return the actions that are possible in a class, silent steps before them allowed, in order."""
+        """Return the actions that are possible in a class, also after silent steps, in order."""
         found = {action for here in self.near(own) for action in self.moves(here)}
         return [action for action in self.actions if action in found]
 
     def named(self, own: int, name: State | None = None) -> State:
-        """Return what the specification calls a class: `name` if that is one of its states, else its first one."""
+        """Return the name of a class: `name` if one of the class's states has it, else that of its first state."""
         members = self.members[own]
         return name if name is not None and name in members else members[0]
 
@@ -106,7 +107,7 @@ class Specified:
         return self.class_of.get(name) if isinstance(name, str) else None
 
     def is_misnamed(self, before: int, step: Transition, own: int) -> bool:
-        """Return whether a model's step leads to a state with the name of another one than it can be.
+        """Return whether a model's step leads to a state with the name of a specified state that it cannot be.
 
         Args:
             before: The class of its source.
@@ -119,20 +120,20 @@ class Specified:
     def step(self, state: State, action: str, own: int, name: State | None = None) -> tuple[Transition, ...]:
         """Return transitions of the specification from a state, by an action, to a state of the class `own`.
 
-        Silent steps that give nothing up may come first. For a silent step that stays in the class there are none.
+        Silent steps inside the class may come first. For a silent step that stays in the class, nothing is returned.
 
         Args:
             state: A state of the specification.
             action: The action.
-            own: The class that it has to lead to.
-            name: The state that is taken if it is among the possible ones.
+            own: The class that the action must lead to.
+            name: The target to choose, if it is among the possible ones.
         """
         silently = action == INTERNAL and not self.strong
         if silently and self.class_of[state] == own:
             return ()
         before: dict[State, Transition | None] = {state: None}
         todo = [state]
-        for here in todo:  # grows while it is gone through
+        for here in todo:  # grows while the loop runs
             ends = [end for done, end in self._after.get(here, ()) if done == action and self.class_of[end] == own]
             if ends:
                 last: Any = (here, action, name if name in ends else ends[0])
@@ -146,7 +147,11 @@ class Specified:
         return ()
 
     def follow(self, steps: Iterable[tuple[Transition, int]]) -> tuple[tuple[Transition, ...], State]:
-        """Return the specification's run beside one of a model, given with the class after each step, and its end."""
+        """Return the specification's run that matches a run of a model, and the state in which it ends.
+
+        Args:
+            steps: The model's steps, each with the class after it.
+        """
         state, run = self.given.initial_state, []
         for transition, own in steps:
             for taken in self.step(state, transition.action, own, transition.target):

@@ -1,13 +1,14 @@
-"""Runs that would show what was not seen yet: what to test next.
+"""Suggests what to test next: runs of the specification that would show what was not observed yet.
 
 ::
 
     specified   new --pay--> paid --ship--> sent            not seen: paid --cancel--> gone
                                └───cancel─> gone            suggested: pay, cancel
 
-For each transition that is missing a shortest run ends with it (a transition cover; Chow 1978). A thorough choice goes
-on after each transition, missing or not, by the words that tell its target from every other state: the part of Chow's
-W-method that can be seen in a program that is observed and not driven, since an action that is refused leaves no trace.
+For each missing transition, the suggestion is a shortest run that ends with it (a transition cover; Chow 1978). A
+thorough choice continues after each transition, missing or not, with the words that tell its target from every other
+state. This is the part of Chow's W-method that can be used for a program that is only observed, because a refused
+action leaves no trace.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..domain.transition import INTERNAL, State, Transition
 from .deterministic import Moves, moves_of
 
 MOST_STATES: Final = 300
-"""So many states a specification may have for a thorough choice: it looks at all pairs of them."""
+"""The most states of a specification for a thorough choice, which examines all pairs of states."""
 
 Word = tuple[str, ...]
 
@@ -32,8 +33,8 @@ class Suggestion:
     """A run of the specification that is worth a test.
 
     Attributes:
-        run: The transitions, from the initial state on, as the specification calls its states.
-        shows: Those of the missing transitions that it takes.
+        run: The transitions of the specification, from its initial state on.
+        shows: The missing transitions that the run contains.
     """
 
     run: tuple[Transition, ...]
@@ -41,20 +42,20 @@ class Suggestion:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """The visible actions, in order: what a test has to do."""
+        """The visible actions that a test must do, in order."""
         return tuple(step.action for step in self.run if step.action != INTERNAL)
 
 
 def suggest(spec: LTS, missing: Iterable[Transition], *, thorough: bool = False) -> list[Suggestion]:
-    """Return runs that show all missing transitions, the shorter ones first; none is the beginning of another.
+    """Return runs that show all missing transitions, shorter ones first; no run is the beginning of another.
 
     Args:
         spec: The specification.
-        missing: The transitions to show; what cannot be reached is left out.
-        thorough: Whether each transition is taken, and its target told from all other states.
+        missing: The transitions to show; unreachable ones are left out.
+        thorough: Whether the runs must contain each transition, and tell its target from all other states.
 
     Raises:
-        ValueError: A thorough choice is wanted of a specification that is not deterministic, has silent steps, or has
+        ValueError: A thorough choice is impossible: the specification is not deterministic, has silent steps, or has
             more than `MOST_STATES` states.
     """
     wanted = set(missing)
@@ -76,12 +77,12 @@ def suggest(spec: LTS, missing: Iterable[Transition], *, thorough: bool = False)
 
 
 def _ways(spec: LTS) -> dict[State, tuple[Transition, ...]]:
-    """Return a shortest run to each state that can be reached."""
+    """Return a shortest run to each reachable state."""
     outgoing: dict[State, list[Transition]] = {}
     for source, action, target in spec.transitions:
         outgoing.setdefault(source, []).append(Transition(source, action, target))  # type: ignore[arg-type]
     ways: dict[State, tuple[Transition, ...]] = {spec.initial_state: ()}
-    for state in (order := [spec.initial_state]):  # grows while it is gone through
+    for state in (order := [spec.initial_state]):  # grows while the loop runs
         for step in outgoing.get(state, ()):
             if step.target not in ways:
                 ways[step.target] = (*ways[state], step)
@@ -90,7 +91,7 @@ def _ways(spec: LTS) -> dict[State, tuple[Transition, ...]]:
 
 
 def _followed(runs: list[tuple[Transition, ...]], spec: LTS, states: set[State]) -> list[tuple[Transition, ...]]:
-    """Return runs, each continued by all words that tell states apart and are possible at its end."""
+    """Return runs, each continued by every word that tells states apart and is possible at its end."""
     moves = moves_of(spec, strong=False)
     if moves is None:
         raise ValueError("a thorough choice needs a specification that is deterministic and has no silent steps")
@@ -113,7 +114,7 @@ def _followed(runs: list[tuple[Transition, ...]], spec: LTS, states: set[State])
 
 
 def _telling(moves: Moves, states: list[State]) -> list[Word]:
-    """Return words, so that any two states that differ differ in whether one of the words is possible."""
+    """Return words that tell states apart: of any two inequivalent states, only one can do some of the words."""
     words: dict[Word, None] = {}
     for number, one in enumerate(states):
         for other in states[number + 1 :]:
@@ -132,7 +133,7 @@ def _possible(moves: Moves, state: State, word: Word) -> bool:
 
 
 def _shortest(moves: Moves, one: State, other: State) -> Word | None:
-    """Return a shortest word that is possible in one of two states only, or None if they are equivalent."""
+    """Return a shortest word that is possible in only one of two states, or None if they are equivalent."""
     seen, todo = {(one, other)}, deque([(one, other, ())])
     while todo:
         mine, yours, word = todo.popleft()

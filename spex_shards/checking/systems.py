@@ -1,4 +1,4 @@
-"""What the functions of this package take for a system."""
+"""Converts the arguments of public functions to systems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..domain.lts import LTS
 from ..domain.specification import Specification, is_specification
 
 NO_BEHAVIOUR: Final = LTS("", ())
-"""What a specification without transitions allows: nothing visible."""
+"""The system of a specification without transitions: it allows no visible action."""
 
 
 def system_of(value: LTS | type[Specification]) -> LTS:

@@ -1,4 +1,4 @@
-"""Models put together."""
+"""The union of models."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..domain.transition import Transition
 
 
 def united(parts: Iterable[tuple[str, Iterable[Iterable[str | None]], bool]]) -> list[ImplModel]:
-    """Return one model of each specification, by name: transitions united, learning if any of its parts learns.
+    """Return the union of the models of each specification, by name; it is in learning mode if any part is.
 
     Args:
-        parts: Models of any shards: (specification, transitions, whether it learns).
+        parts: The models: (specification, transitions, whether it is in learning mode).
     """
     found: dict[str, tuple[set[Transition], bool]] = {}
     for name, transitions, learning in parts:

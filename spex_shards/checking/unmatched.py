@@ -1,8 +1,9 @@
-"""Which transitions of one system nothing in another can match: what is missing, and what is too much.
+"""Lists the transitions of one system that nothing in another can match, and the other way round.
 
-States of both sides are *paired* if the same visible actions can lead to both. A transition is unmatched if no state
-that its source is paired with can do its action, silent steps before it allowed. That is an approximation from below:
-whatever is listed has no counterpart, while two systems that differ in where choices are made may have nothing listed.
+States of both systems are *paired* if the same visible actions can lead to both. A transition is unmatched if no state
+that its source is paired with can do its action, also after silent steps. Each transition in the list has no
+counterpart. But the list may be empty for systems that are not equivalent, if they differ only in where choices are
+made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .graph import Equivalence
 from .model_checker import ModelChecker
 
 MOST_EFFORT: Final = 1_000_000
-"""How many pairs and steps are looked at before only the actions that the other side has nowhere are listed."""
+"""After examining this many pairs and steps, only transitions with actions that the other system lacks are listed."""
 
 Moves = dict[str, list[State]]
 
@@ -23,7 +24,7 @@ Moves = dict[str, list[State]]
 def unmatched(impl: LTS, spec: LTS, equivalence: Equivalence) -> tuple[tuple[Transition, ...], tuple[Transition, ...]]:
     """Return the transitions of `spec` that `impl` does not match, and those of `impl` that `spec` does not.
 
-    Only what can be reached counts; silent steps count under strong bisimilarity only.
+    Unreachable transitions are ignored; silent steps count under strong bisimilarity only.
     """
     ours, theirs = (_Side(lts, strong=equivalence is Equivalence.STRONG) for lts in (impl, spec))
     if _pair(ours, theirs):
@@ -38,8 +39,8 @@ class _Side:
     """One system.
 
     Attributes:
-        matched: For each paired state the actions that can be done in a state it is paired with.
-        effort: How many steps were looked at.
+        matched: For each paired state, the actions that are possible in the states it is paired with.
+        effort: How many steps were examined.
     """
 
     def __init__(self, lts: LTS, *, strong: bool) -> None:
@@ -68,7 +69,7 @@ class _Side:
         return self._near[state]
 
     def moves(self, state: State) -> Moves:
-        """Return where the actions lead that are possible in a state."""
+        """Return the actions that are possible in a state, with their targets."""
         if state not in self._moves:
             found: dict[str, dict[State, None]] = {}
             for here in self.near(state):
@@ -96,7 +97,7 @@ class _Side:
 
 
 def _pair(ours: _Side, theirs: _Side) -> bool:
-    """Pair states from the initial ones on; return whether it was done within bounds."""
+    """Pair all states, from the initial ones on; return False if the effort was too large."""
     first = ours.initial_state, theirs.initial_state
     seen, todo = {first}, [first]
     while todo:

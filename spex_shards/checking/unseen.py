@@ -1,8 +1,8 @@
-"""What a model that is incomplete has not been seen to do: states of the model, each with an action that it lacks.
+"""Finds what an incomplete model was not observed to do: states of the model, each with an action that it lacks.
 
-An incomplete model can be read so that each of its states stands for a class of the specification. What the class can
-do, and the state, silent steps inside the class allowed, was not seen to do, is unseen. There is always something: a
-state that lacks nothing is equivalent to its class.
+Each state of an incomplete model can be assigned a class of the specification. An action is *unseen* if the class can
+do it, and the state was not observed to do it, also after silent steps inside the class. There is always an unseen
+action: a state that lacks none is equivalent to its class.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Unseen(NamedTuple):
 
     Attributes:
         state: A state of the model.
-        action: What it has not been seen to do; the internal action where it has not been seen to go on silently.
-        target: What the specification calls the state after it.
+        action: The action that it was not observed to do; the internal action if endless silent steps are missing.
+        target: The specification's name of the state after the action.
     """
 
     state: State
@@ -33,15 +33,15 @@ class Unseen(NamedTuple):
 
 
 class Reading:
-    """An incomplete model, each state read as a class of the specification.
+    """An incomplete model, with a class of the specification for each state.
 
     Args:
         impl: The model.
-        specified: What it is judged by.
+        specified: The specification.
 
     Attributes:
-        own: The class of each state, the states breadth first; empty if none was found with bounded effort.
-        unseen: What is missing for the model to be equivalent; the nearest to the start first.
+        own: The class of each state, in breadth-first order; empty if no assignment was found with bounded effort.
+        unseen: The actions that are missing for equivalence, the nearest to the start first.
         ends: The class after each of `unseen`.
     """
 
@@ -92,11 +92,11 @@ class Reading:
         return tuple(found[::-1])
 
     def does(self, state: State, action: str) -> bool:
-        """Whether a state was seen to do an action."""
+        """Return whether a state was observed to do an action."""
         return any(source == state and done == action for source, done, _ in self._impl.transitions)
 
     def _guess(self, order: Iterable[State], specified: Specified) -> None:
-        """List what every class that a state may have can do, and the state has not been seen to do."""
+        """List actions that all possible classes of a state can do, and that the state was not observed to do."""
         pairs = Pairs(self._impl, specified)
         listed: list[tuple[Unseen, int]] = []
         for state in order:
@@ -111,13 +111,13 @@ class Reading:
 
 
 def _order(impl: LTS, before: dict[State, Transition]) -> list[State]:
-    """Return the states breadth first, and put the step that each is reached by into `before`."""
+    """Return the states in breadth-first order, and add to `before` the step by which each is reached."""
     outgoing: dict[State, list[Transition]] = {}
     steps: Any = impl.transitions
     for step in steps:
         outgoing.setdefault(step[0], []).append(Transition(*step))
     order = [impl.initial_state]
-    for state in order:  # grows while it is gone through
+    for state in order:  # grows while the loop runs
         for taken in outgoing.get(state, ()):
             if taken.target not in before and taken.target != impl.initial_state:
                 before[taken.target] = taken
@@ -126,9 +126,9 @@ def _order(impl: LTS, before: dict[State, Transition]) -> list[State]:
 
 
 def _lacking(graph: Graph, own: dict[int, int], specified: Specified) -> dict[int, list[tuple[str, int]]]:
-    """Return for each node of the model what its class can do and it was not seen to do: actions, classes after them.
+    """Return for each node of the model the unseen actions, each with the class after it.
 
-    A node that goes on silently inside its class is left out: where it lacks something, that lacks it, too.
+    A node with a silent step inside its class is left out: whatever it lacks, the target of that step lacks as well.
     """
     place = {action: at for at, action in enumerate(specified.actions)}
     done: dict[int, set[tuple[str, int]]] = {}
@@ -152,7 +152,7 @@ def _action(graph: Graph, code: int) -> str:
 def _near(state: State, pairs: Pairs, specified: Specified) -> list[State]:
     found, seen = [state], {state}
     if not specified.strong:
-        for here in found:  # grows while it is gone through
+        for here in found:  # grows while the loop runs
             new = [t for a, t in pairs.steps.get(here, ()) if a == INTERNAL and t not in seen]
             seen.update(new)
             found += new

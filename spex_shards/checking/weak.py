@@ -1,8 +1,8 @@
-"""`Weak`: a system as it looks from outside, where silent steps are not seen.
+"""`Weak`: a system as seen from outside, where silent steps are not visible.
 
-A state is *at rest* where no silent step leads out of its silent cycle (where it is on none: where there is no silent
-step). What a state at rest can do is its *menu*. A silent cycle counts as one state that is left in the end, as under
-branching bisimilarity: endless silent activity is nothing that a relation sees.
+A state is *at rest* if it has no silent step, or only steps inside its silent cycle, from which no silent step leads
+out. The actions that are possible in a state at rest are its *menu*. A silent cycle counts as one state that is left
+in the end, as under branching bisimilarity: relations do not observe endless silent activity.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _NOTHING: Final[dict[str, tuple[int, ...]]] = {}
 
 
 class Weak:
-    """The states of a system as numbers, and what is asked about them; answers are kept.
+    """A system with its states as numbers; answers to questions about them are remembered.
 
     Args:
         lts: The system.
-        collapse: Whether the states of a silent cycle are one node. (They are equivalent in everything that is asked
-            here; who wants runs needs them apart.)
+        collapse: Whether the states of a silent cycle become one node. They agree in all questions here, but runs can
+            be followed only if they stay separate.
 
     Attributes:
         start: The node of the initial state.
         states: The states of each node.
-        steps: The steps of each node: (action, target), silent ones included, those within a node left out.
+        steps: The steps of each node: (action, target), with silent ones, but without those inside a node.
         at_rest: Whether each node is at rest.
     """
 
@@ -69,7 +69,7 @@ class Weak:
         known = self._near.get(node)
         if known is None:
             found = {node: None}
-            for here in (order := [node]):  # grows while it is gone through
+            for here in (order := [node]):  # grows while the loop runs
                 for action, target in self.steps[here]:
                     if action == INTERNAL and target not in found:
                         found[target] = None
@@ -78,7 +78,7 @@ class Weak:
         return known
 
     def moves(self, node: int) -> dict[str, tuple[int, ...]]:
-        """Return where each visible action leads, silent steps before it included, none after it."""
+        """Return the targets of each visible action, also after silent steps, but without silent steps after it."""
         known = self._moves.get(node)
         if known is None:
             found: dict[str, dict[int, None]] = {}
@@ -90,7 +90,7 @@ class Weak:
         return known
 
     def menu(self, node: int) -> frozenset[str]:
-        """Return what a node at rest can do."""
+        """Return the actions that are possible in a node at rest."""
         known = self._menus.get(node)
         if known is None:
             known = self._menus[node] = frozenset(self.moves(node))
@@ -101,11 +101,11 @@ class Weak:
         return [here for here in self.near(node) if self.at_rest[here]]
 
     def after(self, nodes: Iterable[int], action: str) -> frozenset[int]:
-        """Return where a visible action leads from any of `nodes`."""
+        """Return the targets of a visible action from any of `nodes`."""
         return frozenset(target for node in nodes for target in self.moves(node).get(action, ()))
 
     def possible(self, nodes: Iterable[int]) -> tuple[str, ...]:
-        """Return the visible actions that some of `nodes` can do, sorted."""
+        """Return the visible actions that are possible in any of `nodes`, sorted."""
         return tuple(sorted({action for node in nodes for action in self.moves(node)}))
 
     def named(self, nodes: Iterable[int]) -> tuple[State, ...]:

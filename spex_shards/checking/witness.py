@@ -1,4 +1,4 @@
-"""A formula of minimal depth that holds in one of two inequivalent states and not in the other.
+"""Finds a formula of minimal depth that holds in one of two inequivalent states and not in the other.
 
 ::
 
@@ -6,11 +6,11 @@
                     (the joint quotient)      classes part                 the other cannot answer
 
 An experiment is an observation of the last round before the two part (see `rounds`): silent steps to a state s1 and an
-action from it to s2. Each answer of the other side leads through a t1 to a t2 with s1 and t1, or s2 and t2, parted
-earlier, so a formula of less depth rules it out: one that holds in s1 and not in t1, or in s2 and not in t2. One such
-formula for each class of answers is enough, and those that are not needed are dropped. (Cleaveland 1990 and Korver 1991
-build formulas from refinements; that the depth can be minimal in polynomial time, while the size cannot: Martens and
-Groote 2023.)
+action from it to s2. Each answer of the other side leads through a state t1 to a state t2, and s1 and t1, or s2 and t2,
+have parted in an earlier round. So a formula of less depth rules the answer out: it holds in s1 and not in t1, or in s2
+and not in t2. One such formula for each class of answers is enough, and unnecessary ones are dropped. (Cleaveland 1990
+and Korver 1991 build formulas from refinements. Martens and Groote 2023 show that minimal depth is possible in
+polynomial time, and minimal size is not.)
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .rounds import Rounds
 from .satisfaction import Satisfaction
 
 _CANDIDATES: Final = 4
-"""How many experiments are tried out for the smallest formula."""
+"""How many experiments are tried to find the smallest formula."""
 _CHOOSY: Final = 2_000
-"""For how many pairs of classes alternatives are tried at all."""
+"""After this many pairs of classes, only one experiment is tried for each pair."""
 
 
 class Experiment(NamedTuple):
-    """Silent steps to `at`, and `code` from there to `to`, in classes of a round."""
+    """Silent steps to class `at`, and a step `code` from there to class `to`, in the classes of a round."""
 
     at: int
     code: int
@@ -42,7 +42,7 @@ class Experiment(NamedTuple):
 
 
 Answers = dict[Experiment, tuple[int, int]]
-"""For each observation, nodes that show it."""
+"""Observation → two nodes by which it is possible."""
 Pair = tuple[int, int]
 Search = Generator[Pair, Formula, Formula]
 
@@ -50,11 +50,11 @@ Search = Generator[Pair, Formula, Formula]
 def distinguish(impl: LTS, spec: LTS, equivalence: Equivalence) -> tuple[Formula, bool]:
     """Return a formula of minimal depth that tells two inequivalent systems apart, and whether it holds in `impl`.
 
-    It has no negation outermost.
+    The outermost operator of the formula is not a negation.
 
     Raises:
-        TooLarge: The systems are beyond the bounds of `rounds`.
-        AssertionError: They are equivalent.
+        TooLarge: The systems are too large for `rounds`.
+        AssertionError: The systems are equivalent.
     """
     graph = Graph((impl, spec), equivalence)
     quotient = _Quotient(graph)
@@ -62,7 +62,7 @@ def distinguish(impl: LTS, spec: LTS, equivalence: Equivalence) -> tuple[Formula
 
 
 class _Quotient:
-    """The classes of a graph as a graph of their own, numbered against the direction of silent steps."""
+    """The classes of a graph as a graph of its own, in which silent steps lead to smaller numbers."""
 
     def __init__(self, graph: Graph) -> None:
         refinement = Refinement.of(graph)
@@ -89,7 +89,7 @@ class _Quotient:
 
 
 class _Witness:
-    """The search; what was found for two classes of a round is kept, since it holds for all their nodes."""
+    """The search. A formula that was found for two classes of a round is remembered: it holds for all their nodes."""
 
     def __init__(self, quotient: _Quotient, equivalence: Equivalence) -> None:
         self._graph = quotient
@@ -97,24 +97,27 @@ class _Witness:
         self._rounds = Rounds(quotient.visible, quotient.silent, quotient.base)
         self._depth = self._rounds.separate(*quotient.starts)
         self._found: dict[tuple[int, int, int], Formula] = {}
-        # The first and the last place of the table stand for no visible action.
+        # The first and the last entry of the table are not visible actions.
         codes = {action: index * quotient.base for index, action in enumerate(quotient.actions[1:-1], 1)}
         self._satisfaction = Satisfaction(quotient.visible, quotient.silent, codes, quotient.divergence)
 
     def best(self, impl: int, spec: int) -> tuple[Formula, bool]:
-        """Return the smaller of the formulas both ways round, the one that holds in `spec` if they are alike."""
+        """Return the smaller one of a formula that holds in `impl` only and one that holds in `spec` only.
+
+        If they are equally large, the one that holds in `spec` is returned.
+        """
         ways = [(self._run(self._from(one, other, self._depth)), one == impl) for one, other in self._ways(impl, spec)]
         return min(ways, key=lambda way: (way[0].size, way[1]))
 
     def _ways(self, one: int, other: int) -> list[Pair]:
-        """Return those orders of two nodes in which the first has an experiment that the second cannot answer."""
+        """Return the orders of two nodes in which the first node has an experiment that the second cannot answer."""
         depth = self._rounds.parted(one, other)
         ours, theirs = self._observations(one, depth - 1), self._observations(other, depth - 1)
         ways = [(one, other)] if ours.keys() - theirs.keys() else []
         return [*ways, (other, one)] if theirs.keys() - ours.keys() else ways
 
     def _run(self, search: Search) -> Formula:
-        """Run a search, and what it asks for, without recursion."""
+        """Run a search, and the searches that it requires, without recursion."""
         formula: Formula | None = None
         waiting: list[tuple[tuple[int, int, int] | None, Search]] = [(None, search)]
         while True:
@@ -136,7 +139,7 @@ class _Witness:
                 waiting.append((key, self._apart(one, other, depth)))
 
     def _apart(self, one: int, other: int, depth: int) -> Search:
-        """Find a formula that holds in `one` and not in `other`, which part in round `depth`."""
+        """Find a formula that holds in `one` and not in `other`; the two part in round `depth`."""
         ways = self._ways(one, other)
         if len(self._found) > _CHOOSY:
             ways = ways[:1]
@@ -169,7 +172,7 @@ class _Witness:
         return best
 
     def _experiment(self, experiment: Experiment, nodes: Pair, answers: Answers) -> Search:
-        """Rule out all answers to an experiment."""
+        """Find a formula for an experiment that rules out all answers to it."""
         at, to = nodes
         staying = experiment.code in (SILENT, self._graph.divergence) and experiment.at == experiment.to
         where: list[Formula] = []
@@ -187,7 +190,7 @@ class _Witness:
         return self._formula(experiment.code, conjunction(where), conjunction(then))
 
     def _drop(self, where: list[Formula], then: list[Formula], answers: Iterable[Pair]) -> None:
-        """Take away conjuncts that rule out nothing that the others do not, large ones first."""
+        """Remove conjuncts whose answers the other conjuncts rule out as well, large conjuncts first."""
         if len(where) + len(then) < 2:
             return
         out: dict[tuple[bool, int], set[Pair]] = {}
@@ -221,7 +224,7 @@ class _Witness:
         at = self._rounds.at
         found: Answers = {}
         seen, todo = {node}, [node]
-        for here in todo:  # grows while it is gone through
+        for here in todo:  # grows while the loop runs
             own = at(here, number)
             if not self._strong:
                 found.setdefault(Experiment(own, SILENT, own), (here, here))
@@ -231,6 +234,6 @@ class _Witness:
                     seen.add(target)
                     todo.append(target)
             for code, target in self._graph.visible[here]:
-                # Under strong bisimilarity the first class is the node's own, and says nothing.
+                # Under strong bisimilarity the first class is always the node's own, and is left out.
                 found.setdefault(Experiment(0 if self._strong else own, code, at(target, number)), (here, target))
         return found

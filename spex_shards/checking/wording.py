@@ -11,17 +11,17 @@ from ..domain.transition import INTERNAL, State, Transition
 from .unseen import Unseen
 
 MOST_SHOWN: Final = 8
-"""How many steps of a run, and actions of a state, a text shows."""
+"""How many steps of a run, and how many actions of a state, a text shows at most."""
 _MOST_LISTED: Final = 5
-"""How many transitions that were not seen a text lists; the explanation has all."""
+"""How many unseen transitions a text lists at most; the explanation contains all."""
 
 
 def not_seen(missing: Sequence[Transition], unseen: Sequence[Unseen]) -> str:
-    """Return a line with what was not seen; empty if there is nothing.
+    """Return a line that lists what was not observed; empty if nothing is missing.
 
     Args:
         missing: Transitions of the specification.
-        unseen: What states of the model lack; told where `missing` is empty.
+        unseen: Unseen actions of the model's states; used only if `missing` is empty.
     """
     texts = list(map(shown, missing)) or [
         f"{'a silent step' if one.action == INTERNAL else one_line(one.action)} in {named(one.state)}" for one in unseen
@@ -39,12 +39,12 @@ def shown(step: Transition) -> str:
 
 
 def named(state: State) -> str:
-    """Return a state's name as it can stand in a line."""
+    """Return a state's name in a form that fits into one line."""
     return one_line(str(state))
 
 
 def chain(steps: Sequence[Transition]) -> str:
-    """Return a run as text, the middle of a long one left out."""
+    """Return a run as text, without the middle of a long one."""
     if len(steps) <= MOST_SHOWN:
         return _chained(steps)
     half = MOST_SHOWN // 2
@@ -61,7 +61,7 @@ def _chained(steps: Sequence[Transition]) -> str:
 
 
 def listed(names: Iterable[State], word: str = "and") -> str:
-    """Return names as text, each once: "a, b and c"; of many the first ones and the number of the others."""
+    """Return names as text, each once: "a, b and c"; of many names, only the first ones and the number of others."""
     texts = list(dict.fromkeys(named(name) for name in names))
     if len(texts) > MOST_SHOWN:
         texts = [*texts[: MOST_SHOWN - 1], f"{len(texts) - MOST_SHOWN + 1:,} others"]

@@ -13,7 +13,7 @@ from .transition import INTERNAL
 Names = str | Collection[str]
 Actions = frozenset[str]
 Phase = tuple[bool, int]
-"""Where a property is in a run: whether its scope is open, and what was counted in it."""
+"""The phase of a property in a run: whether its scope is open, and the count in it."""
 BROKEN: Final[Phase] = (False, -1)
 """The phase of a property that a run has broken; it never changes."""
 
@@ -108,18 +108,18 @@ class RunProperty:
 
     @property
     def start(self) -> Phase:
-        """Where it is before a run."""
+        """The phase before a run."""
         return (self.after is None, 0)
 
     def owes(self, phase: Phase) -> bool:
-        """Return whether something must still come."""
+        """Return whether an action must still come."""
         is_open, count = phase
         if self.pattern is Pattern.ANSWERED:
             return count == 1
         return self.pattern is Pattern.HAPPENS and is_open and not count
 
     def after_action(self, phase: Phase, action: str) -> Phase:
-        """Return where a property is after an action."""
+        """Return the phase after an action."""
         is_open, count = phase
         if phase == BROKEN or action == INTERNAL:
             return phase
@@ -132,7 +132,7 @@ class RunProperty:
         return self._within(count) if action in self.actions else phase
 
     def _within(self, count: int) -> Phase:
-        """Return where a property is after one of its actions, when its scope is open."""
+        """Return the phase after one of the property's actions, if its scope is open."""
         if self.pattern is Pattern.AT_MOST:
             return (True, count + 1) if count < self.limit else BROKEN
         if self.pattern is Pattern.NEEDS:

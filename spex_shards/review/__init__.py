@@ -1,4 +1,4 @@
-"""Reviewing models: what a model has shown of its specification, what changed, and where in the source that stands."""
+"""Reviews models: their verdicts, their coverage of the specification, what has changed, and places in the source."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Coverage: which transitions of a specification a model has shown, and which of the model's it cannot explain.
+"""Coverage: which transitions of a specification a model has shown, and which of the model's transitions match none.
 
-The model and the specification are walked side by side from their initial states. A pair (model state, specification
-state) says that a run of the model that got to the one may have got to the other. What the model does in a pair is
-matched by what the specification can do there, silent steps of its own first; each step that takes part is *shown*.
+The model and the specification are followed side by side from their initial states. A pair (model state, specification
+state) says that a run of the model to the first may be a run of the specification to the second. Each step of the model
+in a pair is matched with the steps that the specification can do there, also after silent steps; all these specified
+steps are *shown*.
 
-Where several targets are possible, the one of the same name as the model's is taken alone, if there is one: programs
-mostly report the specification's own names. Without such names, and with a nondeterministic specification, more may
-count as shown than was seen; never less, unless there are more than `MOST_PAIRS` pairs.
+If several targets are possible, and one has the same name as the model's target, only that one is used, because most
+programs report the specification's own names. Without such names, and with a nondeterministic specification, more
+transitions may count as shown than were observed; never fewer, unless there are more than `MOST_PAIRS` pairs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Steps = dict[str, list[Transition]]
 MOST_PAIRS: Final = 250_000
-"""So many pairs are looked at; only nondeterministic specifications and models of some 500 states reach it."""
+"""The most pairs that are examined; only nondeterministic specifications and models with some 500 states have more."""
 MOST_OF_INCOMPLETE: Final = 99.0
 """The coverage of a model that has shown every transition somewhere, and is incomplete for another reason."""
 
@@ -36,15 +37,15 @@ class Coverage:
     """What a model has shown of its specification.
 
     Attributes:
-        shown: The specification's transitions that were seen, in the specification's order.
-        missing: Those that were not, though they can be reached.
-        unreachable: Those that no run reaches; they count neither way.
+        shown: The specification's transitions that were observed, in the specification's order.
+        missing: The reachable transitions of the specification that were not observed.
+        unreachable: The transitions of the specification that no run reaches; they are not counted.
         unexplained: The model's transitions that nothing in the specification matches, sorted.
-        met: For each state of a model that is not equivalent the specification's states that it may stand for.
-        whole: Whether all pairs were looked at; if not, what is missing may have been seen all the same.
-        unseen: Where nothing is missing and the model is incomplete all the same: states of the model with actions
-            that they have not been seen to do, and that another state of the model was.
-        incomplete: Whether the model is known not to have shown all.
+        met: Of a model that is not equivalent: each state, with the specification's states that it may correspond to.
+        whole: Whether all pairs were examined; if not, a transition in `missing` may have been observed.
+        unseen: Of a model that is incomplete though no transition is missing: states with actions that they were not
+            observed to do, and another state of the model was.
+        incomplete: Whether the model is known not to have shown everything.
     """
 
     shown: tuple[Transition, ...] = ()
@@ -58,9 +59,9 @@ class Coverage:
 
     @property
     def percent(self) -> float:
-        """The share that was shown of the reachable transitions, and of what is unseen, from 0 to 100.
+        """How many per cent of the reachable transitions, and of the unseen actions, were shown.
 
-        It is 100 where there is nothing to show, and never for an incomplete model.
+        It is 100 if there is nothing to show, and never for an incomplete model.
         """
         total = len(self.shown) + len(self.missing) + len(self.unseen)
         share = 100.0 * len(self.shown) / total if total else 100.0 * (not self.incomplete)
@@ -74,16 +75,16 @@ class Coverage:
 
 
 def percent_text(percent: float) -> str:
-    """Return a share as text, rounded down, so that only what is whole is called so."""
+    """Return a percentage as text, rounded down, so that only full coverage is shown as 100."""
     return f"{int(percent)} %"
 
 
 def cover(model: ImplModel, specification: Declaration, result: Result) -> Coverage:
-    """Find what a model has shown of a specification.
+    """Return what a model has shown of a specification.
 
     Args:
         model: The model. One without initialisation has shown nothing.
-        specification: What it is judged by.
+        specification: The specification.
         result: The model's verdict. An equivalent model has shown all that can be reached.
     """
     inside = _reachable(specification)
@@ -137,7 +138,7 @@ class _Walk:
         return {step for own in self.met for step in self._model.get(own, ())} - self._explained
 
     def _matched(self, step: Transition, other: str, paths: dict[str, Transition | None]) -> list[str]:
-        """Return where the specification may be after `step`, and note what was shown by that."""
+        """Return the states that the specification may be in after `step`, and note the transitions that it shows."""
         found = [t for state in paths for t in self._specification.get(state, ()) if t.action == step.action]
         inert = step.action == INTERNAL and not self._strong
         if inert:
@@ -158,11 +159,11 @@ class _Walk:
             lead = paths[str(lead.source)]
 
     def _silently_from(self, state: str) -> dict[str, Transition | None]:
-        """Return the states that silent steps lead to from `state`, it included, each with the last such step."""
+        """Return `state` and the states that silent steps lead to from it, each with the last such step."""
         paths: dict[str, Transition | None] = {state: None}
         if not self._strong:
             todo = [state]
-            for own in todo:  # grows while it is gone through
+            for own in todo:  # grows while the loop runs
                 for step in self._specification.get(own, ()):
                     if step.action == INTERNAL and step.target not in paths:
                         paths[step.target] = step
@@ -182,7 +183,7 @@ def _reachable(specification: Declaration) -> set[Transition]:
     steps = _outgoing(specification.transitions)
     todo = [] if specification.initial_state is None else [specification.initial_state]
     seen, found = set(todo), set()
-    for state in todo:  # grows while it is gone through
+    for state in todo:  # grows while the loop runs
         for step in steps.get(state, ()):
             found.add(step)
             if step.target not in seen:

@@ -1,4 +1,4 @@
-"""The deviations of instances that a data directory holds: what was counted, and which instances did it."""
+"""The deviations in a data directory: how often each was counted, and which instances made it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ..runtime.store import Batch
 from .offline import open_shards
 
 MOST_NAMED: Final = 5
-"""So many instances are named for each transition; the others are counted."""
+"""How many instances are named for each transition; the others are only counted."""
 
 
 @dataclass(slots=True)
 class Deviating:
-    """A transition that instances made and that is none of the model's, or of the specification's.
+    """A transition that instances made, and that the model or the specification does not have.
 
     Attributes:
-        transition: It.
-        verdict: The newest verdict of a manager, None where none judged it.
+        transition: The transition.
+        verdict: The newest verdict of a manager; None if no manager judged it.
         accepted: Whether a handler accepted it.
         count: How often it was judged.
-        first_seen, last_seen: When, aware and UTC.
+        first_seen, last_seen: When it was judged, as aware datetimes in UTC.
         instances: The identifiers of some instances that made it, as text.
-        made_by: The number of all of them.
+        made_by: How many instances made it.
     """
 
     transition: Transition
@@ -50,9 +50,9 @@ def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -
     """Return the deviations of a specification's instances, the most frequent first.
 
     Args:
-        path: A data directory, of any number of shards; no manager may run on it.
-        specification: The name.
-        extra: Transitions to look for besides those that were counted as deviations.
+        path: A data directory, with any number of shards; no manager may run on it.
+        specification: The specification's name.
+        extra: Transitions to look for in addition to those that were counted as deviations.
 
     Raises:
         DataDirLocked, DataDirError, StoreError: As `spex_shards.review.offline.learned_models`.

@@ -1,4 +1,4 @@
-"""What a review found, one thing at a time, each with a rule, a level and a place in a file."""
+"""The findings of a review, each with a rule, a level and a place in a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ EQUIVALENT: Final = "what was seen is what is specified"
 
 
 class Level(StrEnum):
-    """How much a finding weighs."""
+    """The severity of a finding."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Rule(StrEnum):
-    """The kinds of findings; the value names them in every format."""
+    """The kinds of findings; the value is the rule's name in every output format."""
 
     VIOLATION = "violation"
     INCOMPLETE = "incomplete"
@@ -61,7 +61,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found; `place` None where there is no file to point at."""
+    """One finding; `place` is None if there is no file to point at."""
 
     rule: Rule
     level: Level
@@ -71,18 +71,18 @@ class Finding:
 
 
 def meaning(result: Result) -> str:
-    """Return a verdict in words: the sentence that names the cause, where the model is not equivalent."""
+    """Return a verdict in words; if the model is not equivalent, the sentence that names the cause."""
     doubt = "" if result.decided else " (It may be a violation: that was not found out.)"
     return f"{EQUIVALENT if result.explanation is None else result.explanation.sentence}{doubt}"
 
 
 def reasons(result: Result) -> tuple[str, ...]:
-    """Return what follows the sentence of `meaning`: what shows it, and what to do."""
+    """Return the lines that follow the sentence of `meaning`: the evidence, and what to do."""
     return () if result.explanation is None else result.explanation.reasons[1:]
 
 
 def not_seen(coverage: Coverage) -> list[str]:
-    """Return what was not seen, a text for each."""
+    """Return the missing transitions and unseen actions of a model, as one text each."""
     return [*map(shown, coverage.missing), *(f"{_deed(one)} in {one_line(str(one.state))}" for one in coverage.unseen)]
 
 
@@ -91,7 +91,7 @@ def _deed(one: Unseen) -> str:
 
 
 def findings_of(reviewed: Reviewed) -> list[Finding]:
-    """Return what was found about one model, errors first; at the model's file where the source has no place for it."""
+    """Return the findings about one model, errors first; without a place in the source, at the place of its file."""
     file = Place(str(reviewed.path), 1)
     found = [finding if finding.place is not None else replace(finding, place=file) for finding in _found(reviewed)]
     return sorted(found, key=lambda finding: finding.level is not Level.ERROR)

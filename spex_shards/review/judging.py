@@ -1,4 +1,4 @@
-"""All models of a place, each judged by its specification, with everything that a reviewer asks next."""
+"""Judges the models in a file or directory by their specifications, with what a reviewer needs besides the verdict."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ UNKNOWN = "no imported module has this specification; name it with --specificati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewed:
-    """One model, or what should have been one.
+    """The review of one model file.
 
     Attributes:
-        specification: The name.
+        specification: The specification's name.
         path: The model's file.
-        model: The model, None where its file is malformed.
-        result: The verdict, None where there is none; then `error` says why.
-        unknown: Whether there is none because no class of that name was imported.
-        coverage: What was shown of the specification.
-        changed: How the specification differs from what the model was learned with, None where it does not.
-        places: Where the specification stands in the source.
-        note: What else was wrong: a sidecar that cannot be read.
-        line: The line of a malformed file that is wrong.
-        naming: Of a model that is no violation, and calls all its states as the specification does: a state that it
-            calls as another one than the specification, in words; None if there is none.
+        model: The model; None if its file is malformed.
+        result: The verdict; None if there is none, and `error` says why.
+        unknown: Whether there is no verdict because no class of that name was imported.
+        coverage: What the model has shown of the specification.
+        changed: How the specification has changed since the model was learned; None if it has not.
+        places: The places of the specification in the source.
+        note: Another problem: a sidecar that cannot be read.
+        line: The first wrong line of a malformed file.
+        naming: A sentence about a state that has the name of another specified state, if the model is no violation and
+            all its names are the specification's; None if there is no such state.
     """
 
     specification: str
@@ -63,31 +63,31 @@ class Reviewed:
 
     @property
     def equivalent(self) -> bool:
-        """Whether it is."""
+        """Whether the model is equivalent to the specification."""
         return self.result is not None and self.result.equivalent
 
 
 def review(path: Path, view: Relabelling = AS_IT_IS, *, names_must_agree: bool = False) -> list[Reviewed]:
-    """Judge a model file, or all of a directory, by name.
+    """Judge a model file, or all model files of a directory, by the specifications of the same names.
 
     Args:
         path: The file or directory.
-        view: Which actions of models and specifications are hidden or renamed first.
-        names_must_agree: Whether states must be called as the specification calls them; see `spex_shards.check`.
+        view: The actions of models and specifications to hide or rename first.
+        names_must_agree: Whether states must have the names that the specification gives them; see `spex_shards.check`.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
-        FileNotFoundError: There is no such place.
+        FileNotFoundError: There is no such file or directory.
     """
     return [_review(*entry, view, strict=names_must_agree) for entry in stored_models(path)]
 
 
 def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFailed, Path]]:
-    """Return a model file, or all of a directory: name, model or why there is none, and file.
+    """Return the model of a file, or all models of a directory: name, model (or why it cannot be read), and file.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
-        FileNotFoundError: There is no such place.
+        FileNotFoundError: There is no such file or directory.
     """
     if not path.exists():
         raise FileNotFoundError(2, "there is no such file or directory of models", str(path))
@@ -104,12 +104,12 @@ def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFail
 
 
 def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -> list[type[Specification]]:
-    """Return the specifications that say something and are not among `models`, by name.
+    """Return the specifications that have transitions and no model, by name.
 
     Args:
-        named: Those that were asked for; all others of their modules count as well. (One made by `define` has no
-            module of its own.)
-        models: The names of those that have a model.
+        named: Specifications; all others of their modules are examined as well. (One made by `define` has no module of
+            its own.)
+        models: The names of the specifications that have a model.
     """
     asked, known = {cls.name: cls for cls in named}, set(models)
     modules = {cls.__module__ for cls in asked.values()} - {Specification.__module__}
@@ -144,14 +144,14 @@ def _review(
 
 
 def _places(cls: type[Specification], view: Relabelling) -> Places:
-    """Return where the transitions stand, by what they are called in the view; the first of those that become one."""
+    """Return the places of the relabelled transitions; if several transitions become one, the place of the first."""
     places = locate(cls)
     listed = reversed(places.transitions.items())
     return Places(places.declared, {t._replace(action=view.action(t.action)): place for t, place in listed})
 
 
 def _naming(model: ImplModel, cls: type[Specification], result: Result) -> str | None:
-    """Return the sentence about a state of another name, where that is not what the verdict is about."""
+    """Return the sentence about a state with a wrong name, unless the verdict is about that already."""
     states = {state for t in model.transitions for state in (t.source, t.target) if state is not None}
     if result.verdict is Verdict.VIOLATION or not states <= set(cls.states):
         return None

@@ -1,8 +1,8 @@
-"""Where a specification's transitions stand in the source: the file, and the line of each tuple in the class's body.
+"""Finds the places of a specification's transitions in the source: the file, and the line of each tuple in the class.
 
-The source is read, never run: the body of the class is found by its name with `ast`, and each entry of its list
-`transitions` is read as literals, as names of its module (Enum members among them), or as ``*Other.transitions``.
-What is computed some other way has the line of the assignment; what has no source has none.
+The source is parsed with `ast`, and never run. Each entry of the class's list `transitions` is read if it consists of
+literals and names of its module (such as Enum members), or is ``*Other.transitions``. Transitions that are computed in
+another way have the line of the assignment; without source, they have no place.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..domain.specification import Specification, is_specification
 from ..domain.transition import Transition
 
 MOST_INHERITED = 32
-"""So long may a chain of lists that take in each other be."""
+"""How many classes deep ``*Other.transitions`` is followed."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line (from 1) of a file; the path is relative to the current directory where it lies below that."""
+    """A line (from 1) of a file; the path is relative to the current directory if the file lies below that."""
 
     file: str
     line: int
@@ -36,18 +36,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a class, and each of its transitions, stands; `declared` None where there is no source."""
+    """The places of a class and its transitions; `declared` is None if there is no source."""
 
     declared: Place | None = None
     transitions: dict[Transition, Place] = field(default_factory=dict)
 
     def of(self, transition: Transition | None) -> Place | None:
-        """Return a transition's place, or that of the class where it has none."""
+        """Return a transition's place, or that of the class if it has none."""
         return self.declared if transition is None else self.transitions.get(transition, self.declared)
 
 
 def locate(cls: type[Specification]) -> Places:
-    """Find a specification in the source that it was imported from.
+    """Return the places of a specification in the source that it was imported from.
 
     Args:
         cls: The specification. One made by `define` or from stored data has no place.
@@ -95,14 +95,14 @@ def _listed(body: _Body, value: ast.expr, depth: int) -> Iterator[tuple[Transiti
 
 
 def _resolve(node: ast.expr, names: dict[str, Any]) -> Any:
-    """Return what a literal, a name or an attribute stands for, or None; only what is there already is looked up."""
+    """Return the value of a literal, a name or an attribute, or None; nothing is imported or called for that."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if isinstance(node, ast.Attribute):
         holder = _resolve(node.value, names)
-        # No __getattr__ and no property of somebody's is run for this.
+        # Statically: a `__getattr__` or property of the application must not run.
         return inspect.getattr_static(holder, node.attr, None) if holder is not None else None
     return None
 
@@ -135,7 +135,7 @@ def _body_of(cls: type) -> _Body | None:
 def _class_in(tree: ast.Module, path: list[str]) -> ast.ClassDef | None:
     node: ast.AST | None = tree
     for name in path:
-        # The last one of a name is the one that counts, as when the module is run.
+        # The last definition of a name counts, as when the module is run.
         inner = [n for n in _definitions(node) if n.name == name] if node is not None else []
         node = inner[-1] if inner else None
     return node if isinstance(node, ast.ClassDef) else None
@@ -146,7 +146,7 @@ def _definitions(node: ast.AST) -> Iterator[ast.ClassDef | ast.FunctionDef | ast
         if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield child
         elif isinstance(child, ast.stmt):
-            yield from _definitions(child)  # inside of if, try or with
+            yield from _definitions(child)  # inside `if`, `try` or `with`
 
 
 def _shown(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A data directory read while nothing runs on it: no timer fires, nothing is pruned, no row is written."""
+"""Reads a data directory while no manager runs on it: no timer fires, nothing is pruned, no row is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..runtime.store.opening import LocalStores
 
 
 def shards_of(path: Path) -> int | None:
-    """Return the number of shards that a data directory was made for, or None when there is none (yet).
+    """Return the number of shards of a data directory, or None if it has no layout record (yet).
 
     Raises:
         DataDirError: Its layout record is damaged, or of a newer format.
@@ -28,11 +28,11 @@ def shards_of(path: Path) -> int | None:
 
 
 def learned_models(path: Path) -> dict[str, frozenset[Transition]]:
-    """Return what all shards of a data directory learned, united, by specification; all of it or an error.
+    """Return the union of what all shards of a data directory have learned, by specification.
 
     Raises:
         DataDirLocked: A manager runs on it.
-        DataDirError: It is no data directory, is damaged, or a shard cannot be opened.
+        DataDirError: It is not a data directory, is damaged, or a shard cannot be opened.
         StoreError: A row is damaged.
     """
     models = (item for _, batch in open_shards(path) for item in stored_models(batch).items())
@@ -45,7 +45,7 @@ def held(path: Path, identifiers: Iterable[Any]) -> list[Any]:
     """Return those of `identifiers` that have an instance in a data directory.
 
     Raises:
-        DataDirLocked, DataDirError: As `learned_models`.
+        DataDirLocked, DataDirError: See `learned_models`.
     """
     table = routing.table(shards_of(path) or 1)
     keys: dict[int, dict[bytes, Any]] = {}
@@ -63,7 +63,7 @@ def _held_by(batch: Batch, keys: Mapping[bytes, Any]) -> list[Any]:
 
 
 def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
-    """Yield each shard that has a store, one open at a time, with the directory owned meanwhile."""
+    """Yield the index and batch of each shard with a store, one open at a time; the directory is locked meanwhile."""
     directory = DataDir(path.absolute())
     shards = directory.shards()
     if shards is None:

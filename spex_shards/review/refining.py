@@ -1,4 +1,4 @@
-"""All models of a place, each held against its specification by a relation that allows it to do less."""
+"""Compares the models in a file or directory with their specifications by a relation, such as trace inclusion."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ RULES = {Holding.INCOMPLETE: Rule.INCOMPLETE, Holding.VIOLATION: Rule.VIOLATION,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refined:
-    """One model, or what should have been one.
+    """The comparison of one model file.
 
     Attributes:
-        specification: The name.
+        specification: The specification's name.
         path: The model's file.
-        model: The model as it was compared, None where its file is malformed.
-        result: The answer, None where there is none; then `error` says why.
-        unknown: Whether there is none because no class of that name was imported.
-        places: Where the specification stands in the source.
-        line: The line of a malformed file that is wrong.
+        model: The model as it was compared; None if its file is malformed.
+        result: The answer; None if there is none, and `error` says why.
+        unknown: Whether there is no answer because no class of that name was imported.
+        places: The places of the specification in the source.
+        line: The first wrong line of a malformed file.
     """
 
     specification: str
@@ -54,7 +54,7 @@ class Refined:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found: nothing where the relation holds."""
+        """The findings; none if the relation holds."""
         name, file = self.specification, Place(str(self.path), self.line)
         if self.result is None:
             rule = Rule.UNKNOWN if self.unknown else Rule.MALFORMED if self.model is None else Rule.NO_VERDICT
@@ -68,16 +68,16 @@ class Refined:
 
 
 def refine(path: Path, relation: Relation, view: Relabelling) -> list[Refined]:
-    """Hold a model file, or all of a directory, against the specifications of their names.
+    """Compare a model file, or all model files of a directory, with the specifications of the same names.
 
     Args:
         path: The file or directory.
         relation: The relation.
-        view: Which actions of models and specifications are hidden or renamed first.
+        view: The actions of models and specifications to hide or rename first.
 
     Raises:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
-        FileNotFoundError: There is no such place.
+        FileNotFoundError: There is no such file or directory.
     """
     return [_refine(*entry, relation, view) for entry in stored_models(path)]
 

@@ -1,8 +1,7 @@
-"""The sidecar of a model: what its specification was when the model was learned, in ``NAME.spex.json`` beside it.
+"""The sidecar of a model file, ``NAME.spex.json``: the specification at the time when the model was learned.
 
-It holds the specification's behaviour (initial state, transitions, equivalence; no timeouts) and the digest of that.
-The `.spex` file itself stays what it is. A model without sidecar is as good as one with it; only whether its
-specification has changed is not known then.
+It contains the specification's behaviour (initial state, transitions and equivalence, but no timeouts) and its digest.
+The `.spex` file does not depend on it. Without a sidecar, it is only unknown whether the specification has changed.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a specification was when its model was learned, against what it is now.
+    """How a specification has changed since its model was learned.
 
     Attributes:
-        added: Transitions that it has now and had not then.
-        removed: Transitions that it had then.
-        otherwise: Whether the initial state or the equivalence is another one.
+        added: Transitions that it has now and did not have then.
+        removed: Transitions that it had then and does not have now.
+        otherwise: Whether the initial state or the equivalence has changed.
     """
 
     added: tuple[Transition, ...] = ()
@@ -47,7 +46,7 @@ def _noun(things: tuple[Transition, ...]) -> str:
 
 
 def behaviour_digest(declaration: Declaration) -> str:
-    """Return a digest of what a specification says of behaviour; the order of its transitions does not count."""
+    """Return a digest of a specification's behaviour, which does not depend on the order of its transitions."""
     return "sha256:" + hashlib.sha256(_canonical(_behaviour(declaration))).hexdigest()
 
 
@@ -57,10 +56,10 @@ def sidecar_of(model: Path) -> Path:
 
 
 def write_sidecar(model: Path, declaration: Declaration) -> None:
-    """Note beside a model file what its specification is now; replaced atomically.
+    """Write the sidecar of a model file, with the present specification; an existing one is replaced atomically.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The sidecar cannot be written.
     """
     head = {"format": _FORMAT, "specification": declaration.name, "digest": behaviour_digest(declaration)}
     text = json.dumps({**head, **_behaviour(declaration)}, indent=1) + "\n"
@@ -68,11 +67,11 @@ def write_sidecar(model: Path, declaration: Declaration) -> None:
 
 
 def changed_since(model: Path, declaration: Declaration) -> Changed | None:
-    """Return how a specification differs from what it was, or None: it does not, or nothing is known.
+    """Return how a specification has changed since its model was learned; None if it has not, or without a sidecar.
 
     Raises:
         OSError: The sidecar cannot be read.
-        ValueError: It is malformed; names it and the rule.
+        ValueError: The sidecar is malformed; the message names the file and the rule.
     """
     path = sidecar_of(model)
     try:

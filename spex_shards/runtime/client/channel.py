@@ -1,21 +1,27 @@
-"""The channel of one process to one shard: threads in, pipes out.
+"""The channel of a client to one shard: many threads send requests and wait for answers over one pair of pipes.
 
-A call takes a number, writes its frame, and reads the reply itself: no other thread is on its path. What it uses
-for that is the channel's *line*, which is replaced as a whole whenever something has gone wrong in the middle of it:
-its pipe was closed, an exception out of a signal handler has cut a call off, or a call comes in the middle of
-another.
+A call numbers its request, writes the frame, and reads the reply, all in its own thread. If several threads wait, one
+of them is the *leader*: it reads the replies of all, and wakes the threads whose requests are answered. When it has its
+own answer, it wakes another thread, which then leads.
+
+For all this a call uses the channel's *line*. A line is never repaired, but replaced as a whole: when its pipe is
+closed, when an exception out of a signal handler cuts a call off, or when a call interrupts another call of its thread.
 
 # Guarantees:
 #
-# * The order of calls is the order on the pipe: a request has its number from the one place in the window that it
-#   takes.
-# * No call waits for another call of its own thread. One that need not wait (`post`) leaves its request to the outer
-#   call, which sends it on its way out. One that must wait leaves the outer call's line behind, and goes on with
-#   another.
-# * A request that was taken into the window is in every line that follows, until it is answered. One that was not is
-#   taken into the next by the call that made it, which looks for it before it returns.
-# * The courier never waits for a turn: a thread may be held up inside for as long as a signal handler runs on top of
-#   it.
+# * Requests are numbered in the order in which they enter the window, and written in that order. The shard closes a
+#   channel on which a number is missing.
+# * No call waits for another call of its own thread: it would wait for ever. If it need not wait (`post`), it leaves
+#   its request to the outer call, which sends it before it returns. If it must wait, it abandons the outer call's line,
+#   and continues on another.
+# * A request that is in the window of a line is also in the window of each following line, until it is answered. A
+#   call whose request came too late to be copied notices that before it returns, and sends it on the next line.
+#   Otherwise the request would be lost, and its caller would wait in vain.
+# * While threads wait, one of them leads, or has been woken to lead. A leader that steps down, or is cut off, wakes
+#   another. A thread that starts to wait looks for a leader once more after it has registered. Otherwise replies would
+#   lie in the pipe while all threads sleep.
+# * The courier never waits for a turn. The thread that holds it may be held up for as long as a signal handler runs on
+#   top of it, and the courier serves all other channels meanwhile.
 """
 
 from __future__ import annotations
@@ -36,28 +42,33 @@ from .pipes import Pipes
 
 _FIRST_LOOK: Final = 0.005
 _LAST_LOOK: Final = 1.0
-"""Seconds after which whoever waits for a turn, or for an answer that another thread reads, looks whether it will
-come."""
+"""A thread that waits for a turn, or for the leader, looks after this many seconds at the latest whether the other
+thread is stuck; at first after `_FIRST_LOOK`."""
 
 
 class Wanted(NamedTuple):
-    """What a channel's pipes must be polled for: descriptors with events, and the pipes, to be held on to meanwhile."""
+    """What the courier must poll for a channel.
+
+    Attributes:
+        descriptors: Descriptors and events to poll for.
+        pipes: The pipes that they belong to; as long as the courier refers to them, they are not closed.
+    """
 
     descriptors: list[tuple[int, int]]
     pipes: Pipes | None
 
 
 class Channel:
-    """One shard, as this process reaches it.
+    """A client's connection to one shard.
 
     Args:
-        shard: Its index.
-        port: What the channel asks of the client that it belongs to.
-        max_unacknowledged: Size of the window for requests that nobody waits for.
+        shard: The shard's index.
+        port: The client.
+        max_unacknowledged: `post` blocks while this many requests are unanswered.
         max_frame_bytes: Most bytes of a request.
 
     Attributes:
-        lines: The line that there is, and what becomes of it.
+        lines: The present line, and how it is replaced.
     """
 
     def __init__(self, shard: int, port: Port, max_unacknowledged: int, max_frame_bytes: int) -> None:
@@ -68,7 +79,7 @@ class Channel:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Begin as a new client: at first, and in a forked child, where what is on its way is the parent's."""
+        """Begin with an empty window, as a new client: at first, and in a forked child."""
         self.lines = Lines(self.shard, self._port, self._max_frame_bytes)
         self._last_operation = "none"
         self._confirming = False
@@ -76,11 +87,12 @@ class Channel:
     # ------------------------------------------------------------------ calls
 
     def start(self, operation: Operation, arguments: tuple[Any, ...]) -> Sent:
-        """Send a request that `finish` will wait for.
+        """Send a request, and return it for `finish`, which waits for the answer.
 
         Raises:
-            ShardFailed, ShardDown: It cannot be carried out.
-            ValueError: It is larger than a request may be.
+            ShardFailed: The shard is given up.
+            ManagerClosed: The manager is closed.
+            ValueError: The request is too large.
         """
         sent = Sent(operation, threading.get_ident(), arguments, waits=True)
         if sent.size > self.lines.limit:
@@ -89,10 +101,10 @@ class Channel:
         return sent
 
     def finish(self, sent: Sent, deadline: float) -> Answer | None:
-        """Wait for the answer of a request sent by `start`; None is plain success.
+        """Wait for the answer to a request that `start` sent; None is success without a value.
 
         Raises:
-            CallTimeout: The wait ended first; the request may be applied all the same.
+            CallTimeout: There was no answer before the deadline; the request may still be applied.
         """
         if not self._wait_for(sent, deadline):
             raise CallTimeout(
@@ -103,12 +115,13 @@ class Channel:
         return sent.answer
 
     def post(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> None:
-        """Send a request that nobody waits for; blocks while the window is full.
+        """Send a request without waiting for its answer; blocks while the window or the pipe is full.
 
         Raises:
-            CallTimeout: There was no room within `timeout`; nothing was sent.
+            CallTimeout: There was no room within `timeout` seconds; nothing was sent.
             ShardFailed: The shard is given up.
-            ValueError: It is larger than a request may be.
+            ManagerClosed: The manager is closed.
+            ValueError: The request is too large.
         """
         lines = self.lines
         sent = Sent(operation, threading.get_ident(), arguments, waits=False)
@@ -121,9 +134,10 @@ class Channel:
         self._put(sent)
 
     def flush(self, deadline: float | None) -> bool:
-        """Wait until everything sent so far is answered; False when the deadline passed first."""
-        # In the middle of a call of this thread there may be a request that is in the window and not in the pipe yet.
-        # It would wait for this call: entering leaves that call's line behind.
+        """Wait until all requests sent so far are answered; return False if the deadline passed first."""
+        # This call may interrupt one of the same thread whose request is in the window and not in the pipe yet. That
+        # request would wait for this call, and this call for its answer. `_enter` abandons the other call's line, so
+        # that the request is sent on a new one.
         line = self._enter()
         line.turn.give()
         self._send_left()
@@ -131,11 +145,11 @@ class Channel:
         return newest is None or self._wait_for(newest, deadline)
 
     def is_new(self, number: int, *, report: bool) -> bool:
-        """Take the number of an event or report; return whether it was not here before."""
+        """Note the number of an event or report; return whether it has not arrived before."""
         return self.lines.current.session.is_new(number, report=report)
 
     def confirm_reports(self, upto: int) -> None:
-        """Have the shard told that reports up to a number are logged, soon; the next hello says it too."""
+        """Tell the shard, soon, that the reports up to a number are logged; the next hello says it as well."""
         self.lines.current.session.logged(upto)
         self._confirming = True
         self._port.blocked(self.shard)
@@ -143,17 +157,18 @@ class Channel:
     # ------------------------------------------------------------------ sending
 
     def _put(self, sent: Sent) -> None:
-        """Take a request into the window, whatever happens to the line meanwhile.
+        """Put a request into the window of a line that is alive, or into one that follows it.
 
         Raises:
-            ShardFailed, ShardDown, ManagerClosed: The channel carries nothing.
+            ShardFailed: The shard is given up.
+            ManagerClosed: The manager is closed.
         """
         lines = self.lines
         line = lines.current
         turn = line.turn
         self._last_operation = sent.operation.name
         if lines.failure is None and not lines.left and turn.take():
-            # The straight way of nearly every request: nobody is inside, and nothing has gone wrong.
+            # The path of nearly every request: no other thread is sending, and the line works.
             try:
                 if not (line.busy or line.dead):
                     line.send(sent)
@@ -167,7 +182,7 @@ class Channel:
                         self._send_left()
                     return
         elif not sent.waits and self._interrupts(line):
-            # The outer call sends it on its way out: it looks once more when it has given its turn back.
+            # The outer call sends it: it looks at `left` again after it has given its turn back.
             lines.left.append(sent)
             return
         self._put_somewhere(sent)
@@ -190,21 +205,21 @@ class Channel:
             self._send_left()
 
     def _is_taken_over(self, sent: Sent, line: Line) -> bool:
-        """Return whether a request that was sent on a line which is left behind is on the line that there is now.
+        """Return whether a request from the window of an abandoned line is in the newest line's window, or done.
 
-        A line is marked as dead before its window is copied. So what was taken in before that mark is taken over; what
-        was taken in later may be or not.
+        A line is marked dead before its window is copied. So a request that entered before the mark is certain to be
+        copied; a later one may be copied or not, and this looks.
         """
         self.lines.leave(line)
         return sent.done or line.newest.session.holds(sent)
 
     @staticmethod
     def _interrupts(line: Line) -> bool:
-        """Return whether this call comes in the middle of another of this thread, which is inside."""
+        """Return whether this call interrupts one of the same thread that holds the line's turn."""
         return line.turn.is_taken() and line.turn.is_mine()
 
     def _send_left(self) -> None:
-        """Send what calls inside other calls of their thread have left."""
+        """Send the requests that calls which interrupted others have left."""
         while self.lines.left and self.lines.failure is None:
             line = self._enter()
             taken: list[Sent] = []
@@ -217,9 +232,10 @@ class Channel:
             self.lines.see_to(line)
 
     def _enter(self) -> Line:
-        """Return the line, with its turn taken; leave those behind in which a call was cut off, or waits for this one.
+        """Take the turn of the present line, and return the line. The caller must give the turn, and then `see_to` it.
 
-        Every use of a line's turn begins here, and ends with `give` and `_see_to`.
+        Lines that no call can use any more are abandoned: a call was cut off there (`busy`), this call interrupts one
+        that holds the turn, or the holder is stuck.
         """
         pause = _FIRST_LOOK
         while True:
@@ -242,7 +258,7 @@ class Channel:
     # ------------------------------------------------------------------ waiting
 
     def _wait_for(self, sent: Sent, deadline: float | None) -> bool:
-        """Wait until a request is answered; False when the deadline passed first."""
+        """Wait until a request is answered; return False if the deadline passed first."""
         pause = _FIRST_LOOK
         while not sent.done:
             if deadline is not None and time.monotonic() >= deadline:
@@ -255,7 +271,11 @@ class Channel:
         return True
 
     def _lead(self, line: Line, work: Callable[..., None], *arguments: Any, pumped: bool = False) -> None:
-        """Do some of a line's reading, with `reading` taken; it is handed on whatever happens."""
+        """Do some work as the leader of a line, whose `reading` is taken; then give it, and wake the next leader.
+
+        An exception out of a signal handler may end the work at any point. The next leader must be woken even then:
+        no other thread reads the replies that the others wait for.
+        """
         try:
             if not line.torn:
                 work(*arguments)
@@ -271,26 +291,26 @@ class Channel:
             self.lines.leave(line)
 
     def _follow(self, line: Line, sent: Sent, deadline: float | None, pause: float) -> float:
-        """Wait to be woken, as one who does not lead; return how long to wait the next time."""
+        """Wait as a follower until the leader wakes this thread; return how many seconds to wait the next time."""
         self.lines.see_to(line)
         reading = line.reading
-        if reading.is_taken() and reading.is_mine():  # in a call that this one interrupts, and which waits for it
+        if reading.is_taken() and reading.is_mine():  # this call interrupts the leader, which can never wake it
             self.lines.leave(line)
             return pause
         gate = line.followers.join(sent)
         try:
-            # The leader may have stepped down just before it could see this one: then nobody would wake it.
+            # The leader may have stepped down just before this thread registered, and then has not woken it.
             if sent.done or line.next is not None or (line.pipes is not None and not reading.is_taken()):
                 return pause
             if gate.acquire(timeout=pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic()))):
                 return _FIRST_LOOK
         except BaseException:
-            line.followers.wake_one()  # it may have been this one that was woken to lead
+            line.followers.wake_one()  # this thread may have been woken to lead, so another must be
             raise
         finally:
             line.followers.leave(gate)
         if line.pipes is None:
-            self._port.want(self.shard)  # who asked may have been cut off before
+            self._port.want(self.shard)  # again: the thread that set `asked` may have been cut off before it asked
         elif reading.is_taken() and reading.is_stuck():
             self.lines.leave(line)
         return min(_LAST_LOOK, 2 * pause)
@@ -312,7 +332,7 @@ class Channel:
                     **self.lines.facts(maybe_executed=False),
                 )
             if line.turn.is_taken() and line.turn.is_stuck():
-                self.lines.leave(line)  # nobody else could write what is left
+                self.lines.leave(line)  # the output cannot be written without the turn
             elif pipes is not None and line.reading.take():
                 self._lead(line, line.wait_for_room, remaining * 1000)
             else:
@@ -320,12 +340,12 @@ class Channel:
                 pause = self._follow(line, waited_for, deadline, pause)
 
     def pump(self) -> Wanted | None:
-        """By the courier, when something waits to be written: write what fits, and read what is there if nobody leads.
+        """Write as much output as the pipe takes, and, if no thread leads, read replies. Called by the courier.
 
-        The shard may read nothing more until its replies are read.
+        Replies must be read as well: a shard whose reply pipe is full reads no requests of this client.
 
         Returns:
-            What to poll for until it is all written; None: another thread is inside just now, so look again soon.
+            What to poll for until all output is written; None: another thread holds the turn, so call again soon.
         """
         line = self.lines.current
         pipes = line.pipes
@@ -345,7 +365,7 @@ class Channel:
             self.lines.leave(line)
             return Wanted([], None)
         if not pipes.output:
-            line.followers.wake_all()  # they may have waited for room
+            line.followers.wake_all()  # threads in `post` may have waited for room
             return Wanted([], None)
         leads = line.reading.take()
         if leads:
@@ -353,9 +373,10 @@ class Channel:
         return Wanted(pipes.to_poll(replies=leads), pipes)
 
     def say_goodbye(self) -> None:
-        """Write what the shard is still to be told, as far as it takes it, when the courier has ended.
+        """Write the remaining output as far as the pipe takes it, and `BYE`. Call it when the courier has ended.
 
-        Where nothing is on its way any more, and so nothing will ever be sent again, the shard may forget this client.
+        `BYE` lets the shard forget this client, so it is sent only if no request is unanswered: such a request might
+        have to be sent again, and the shard could not tell any more whether it had applied it.
         """
         self.pump()
         line = self.lines.current
@@ -368,5 +389,5 @@ class Channel:
 
     @property
     def last_request(self) -> str:
-        """What was asked for last."""
+        """The name of the operation that was requested last."""
         return self._last_operation

@@ -1,4 +1,4 @@
-"""The client: routes identifiers to channels, asks all shards at once, and takes in what shards send unasked."""
+"""The client: routes identifiers to channels, sends requests to several shards at once, and receives events."""
 
 from __future__ import annotations
 
@@ -38,8 +38,12 @@ class ClientOptions:
     """The options of a client.
 
     Attributes:
-        declared: What is declared on every channel from the start: (name, arguments).
-        undeclared: Returns what only this process can declare, beside the names that were.
+        shards: The number of shards.
+        call_timeout: Seconds that a call waits for its answer.
+        max_unacknowledged: How many requests per shard may be sent by `post` and not answered yet.
+        max_frame_bytes: Most bytes of a request.
+        declared: The declarations that are sent on every channel from the start: (name, arguments).
+        undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
     """
 
     shards: int
@@ -53,13 +57,14 @@ class ClientOptions:
 class Client:
     """One process's access to the shards of a data directory.
 
-    Args:
-        introduce: Makes what brings this client to the shards.
-        options: The options.
-        mailbox: Where messages go.
-        ownership: For the process that the supervisor belongs to: starts and ends it.
+    After a fork, the same object is a new client in the child. The child drops the parent's unanswered requests:
+    otherwise both processes would send them, under two client ids, and they would be applied twice.
 
-    A forked child goes on with the same object as a new client: nothing that the parent had on its way is sent twice.
+    Args:
+        introduce: Creates the introducer.
+        options: The options.
+        mailbox: Receives the messages of shards.
+        ownership: In the process that owns the supervisor: starts and ends it.
     """
 
     ships: Final = True
@@ -89,11 +94,11 @@ class Client:
 
     @property
     def shard_count(self) -> int:
-        """How many shards there are."""
+        """The number of shards."""
         return len(self.channels)
 
     def check(self) -> None:
-        """Do nothing: a forked child goes on as a new client."""
+        """Do nothing: this object can be used after a fork as well."""
 
     def _set_up(self) -> None:
         self.client_id = secrets.token_bytes(16)
@@ -104,10 +109,10 @@ class Client:
         self._announcer = Announcer(self._confirm, self._introducer.wake)
 
     def start(self) -> None:
-        """Connect, and open all channels.
+        """Connect to the shards, and request all channels.
 
         Raises:
-            ShardDown: There is no supervisor, it cannot be talked to, or this process can start no thread.
+            ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
         self._start_threads()
         for channel in self.channels:
@@ -120,13 +125,17 @@ class Client:
             self._introducer.start(self._options.call_timeout)
         except BaseException as error:
             self._announcer.close(0)
-            if isinstance(error, RuntimeError):  # what the system has no thread for
+            if isinstance(error, RuntimeError):  # the system could not start a thread
                 text = f"this process cannot start the threads that a manager needs: {error}"
                 raise ShardDown(text, maybe_executed=False) from error
             raise
 
     def close(self, timeout: float) -> list[SpexError]:
-        """Flush, let go of the shards, and end the supervisor where it belongs to this process."""
+        """Flush, close the channels, and end the supervisor if this process owns it; each may take `timeout` seconds.
+
+        Returns:
+            The errors of requests that nobody waited for, and of the flush.
+        """
         errors: list[SpexError] = []
         try:
             errors = self.flush(timeout)
@@ -136,50 +145,48 @@ class Client:
             self.shut()
             if self.ownership is not None:
                 self.ownership.end(timeout)
-        # What another thread had sent between the flush and the end of the channels.
+        # Another thread may have sent requests between the flush and the closing of the channels.
         return errors + self.take_failures()
 
     def shut(self, within: float = 1.0) -> None:
-        """Close the channels and the connection; whoever waits is told so. May be called again if it was cut off.
+        """Close the channels and the connection; waiting calls get `ManagerClosed`. Call it again if it was cut off.
 
         Args:
-            within: Seconds that the application's logging has for what has arrived.
+            within: Seconds that the application's log handlers have for the records that have arrived.
         """
         _clients.discard(self)
-        self._introducer.stop()  # and what has arrived is taken
+        self._introducer.stop()  # reads the events that have arrived
         self._announcer.close(within)
         for channel in self.channels:
             channel.say_goodbye()
             channel.lines.shut()
-        if not self._announcer.is_running:  # else it may still want to wake the courier
+        if not self._announcer.is_running:  # a running announcer may still wake the introducer
             self._introducer.forget()
 
-    # ------------------------------------------------------------------ requests
-
     def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Make something known to all shards, ahead of whatever is sent after this.
+        """Send a declaration to all shards, ahead of all requests that are sent after this.
 
         Raises:
-            ValueError: It is larger than a frame may be.
+            ValueError: The declaration is larger than a frame may be.
         """
         notice = self._notice(name, arguments)
         with self._declaring:
             self._declared[name] = notice
             self.notices.append(notice)
-        for channel in self.channels:  # timeouts of a shard that no request goes to may wait for it
+        for channel in self.channels:  # now: a shard's timeouts may wait for a handler, and no request may follow
             self.blocked(channel.shard)
 
     def channel(self, canonical: bytes) -> Channel:
-        """Return the channel that an identifier's canonical bytes are routed to."""
+        """Return the channel to the shard of an identifier, given as canonical bytes."""
         if self._must_start:
             self._start_again()
         return self.channels[self._table[routing.slot_of(canonical)]]
 
     def call(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
-        """Have the shard of an identifier carry a request out; return its value.
+        """Send a request to the shard of an identifier; return the value that it answers with.
 
         Raises:
-            SpexError: What the shard answered, or what kept it from answering.
+            SpexError: The shard answered with an error, or could not answer.
         """
         channel = self.channel(canonical)
         deadline = time.monotonic() + self._options.call_timeout
@@ -187,14 +194,18 @@ class Client:
         return None if answer is None else self._value(channel, answer)
 
     def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
-        """Send a request whose answer nobody waits for."""
+        """Send a request without waiting for its answer; blocks while the channel's window is full.
+
+        Raises:
+            SpexError: The request could not be sent.
+        """
         self.channel(canonical).post(operation, arguments, self._options.call_timeout)
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Have shards carry requests out at the same time: all are sent before any answer is awaited.
+        """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
 
         Returns:
-            Shard → its value, or the `SpexError` that it ended with.
+            Shard → the value that it answered with, or the `SpexError`.
         """
         if self._must_start:
             self._start_again()
@@ -208,10 +219,10 @@ class Client:
         return {shard: self._finish(self.channels[shard], number, deadline) for shard, number in sent.items()}
 
     def flush(self, timeout: float | None) -> list[SpexError]:
-        """Wait until everything sent is answered; return what could not be applied and was not reported yet.
+        """Wait until all requests that were sent are answered; return the errors of `take_failures`.
 
         Raises:
-            CallTimeout: It took longer than `timeout`.
+            CallTimeout: It took longer than `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
@@ -224,7 +235,10 @@ class Client:
         return self.take_failures()
 
     def take_failures(self) -> list[SpexError]:
-        """Return, once, what could not be applied and was not reported yet: the first and newest, and how many more."""
+        """Return the errors of requests that nobody waited for, each once.
+
+        If there are many, only the first and the newest are returned, and an error that says how many more there are.
+        """
         errors: list[SpexError] = []
         for channel in self.channels:
             where = f"observations for shard {channel.shard}"
@@ -232,7 +246,7 @@ class Client:
         return errors
 
     def shards(self) -> list[ShardInfo]:
-        """Return what the supervisor says of its shards."""
+        """Return the status of all shards, as the supervisor knows it; `ShardDown` if it does not answer in time."""
         if self._must_start:
             self._start_again()
         rows = self._introducer.status(self._options.call_timeout)
@@ -242,7 +256,7 @@ class Client:
         """Return the counters of each shard.
 
         Raises:
-            SpexError: One cannot answer.
+            SpexError: A shard cannot answer.
         """
         reports = self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ()))
         for report in reports.values():
@@ -251,7 +265,11 @@ class Client:
         return [{**reports[channel.shard], "unapplied": channel.lines.failures.total} for channel in self.channels]
 
     def revive(self, shard: int) -> None:
-        """Have a shard that was given up started again, and wait until it answers."""
+        """Restart a shard that was given up, and wait until it answers.
+
+        Raises:
+            SpexError: It did not answer in time.
+        """
         if self._must_start:
             self._start_again()
         self._introducer.revive(shard, self._options.call_timeout)
@@ -259,8 +277,6 @@ class Client:
         [outcome] = self.call_shards(STATS, {shard: ()}).values()
         if isinstance(outcome, SpexError):
             raise outcome
-
-    # ------------------------------------------------------------------ inside
 
     def _finish(self, channel: Channel, sent: Any, deadline: float) -> Any:
         if isinstance(sent, SpexError):
@@ -275,25 +291,25 @@ class Client:
         for plain in answer.logs:
             try:
                 emit(plain, channel.shard, channel.lines.pid, called_here=True)
-            except Exception:  # a log filter of the application's may raise anything: the answer is the call's
+            except Exception:  # a log filter of the application may raise anything; the call must get its answer
                 with suppress(Exception):
                     logger.exception("a log record of shard %d could not be delivered", channel.shard)
         if answer.ok:
             return answer.value
         raise records.error_of(answer.value)
 
-    # What a channel asks for.
+    # The methods of `Port`, for the channels, and of `Listener`, for the introducer.
 
     def want(self, shard: int) -> None:
-        """Have pipe ends to a shard asked for."""
+        """Request new pipes to a shard."""
         self._introducer.want(shard)
 
     def blocked(self, shard: int) -> None:
-        """Have something written for which no caller may be there."""
+        """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
 
     def say(self, text: str) -> None:
-        """Have an error logged, by a thread that nobody waits for."""
+        """Log an error, on the announcer's thread."""
         self._announcer.say(text)
 
     def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
@@ -306,12 +322,12 @@ class Client:
         return notice
 
     def greeting(self) -> bytes:
-        """Return the notices of everything declared, as it is now, and of what only this process can declare."""
+        """Return the frames of all present declarations, with those that only this process can make."""
         declared = dict(self._declared)
         for name, arguments in self._options.undeclared(tuple(declared)):
-            with suppress(ValueError):  # it is an error where it is used
+            with suppress(ValueError):  # too large: the requests that need the declaration fail
                 declared[name] = self._notice(name, arguments)
-        limit = self._frame_limit  # a larger one would end the channel: then requests that need it fail alone
+        limit = self._frame_limit  # a shard closes the channel on a larger one; so only the requests that need it fail
         return b"".join(notice for notice in declared.values() if len(notice) <= limit)
 
     @property
@@ -320,11 +336,11 @@ class Client:
 
     @property
     def log_is_full(self) -> bool:
-        """Whether no more events are to be read for now."""
+        """Whether the introducer must not read more events now, because too many log records wait."""
         return self._announcer.full
 
     def take_event(self, shard: int, pid: int, event: Event) -> None:
-        """Take what a shard sent unasked, by the courier; runs nothing of the application's."""
+        """Handle an event of a shard. Called by the introducer's thread; runs none of the application's code."""
         number, kind, payload = event
         if not self.channels[shard].is_new(number, report=kind == REPORT):
             return
@@ -352,7 +368,8 @@ class Client:
                     self._is_starting = False
 
     def _forked(self) -> None:
-        # In the child, with one thread: the parent's ends are closed, nothing of them is flushed or unlocked.
+        # In the child, which has one thread. The copies of the parent's descriptors are closed already. Nothing of the
+        # parent's may be flushed, or sent, and its locks may be held by threads that do not exist here.
         self._mailbox.forget()
         self._introducer.forget()
         for channel in self.channels:

@@ -1,20 +1,23 @@
-"""A line: one opening of a channel. It is never mended: what goes wrong with it is left behind, and another is made.
+"""A line: a session and a pair of pipes to a shard. After a fault it is replaced, never repaired.
 
 ::
 
-    sender ── turn ────▶ session.add ── pipes.write ──▶ shard
-    leader ── reading ─▶ pipes.read ── session.receive ──▶ followers are woken
-    anybody ───────────▶ leave the line behind: its pipes are disabled, the session's successor goes into a new line
+    sender (holds turn) ────▶ session.add ── pipes.write ──▶ shard
+    leader (holds reading) ─▶ pipes.read ── session.receive ──▶ followers are woken
+    any thread ─────────────▶ abandons the line: its pipes are disabled, and a new line gets the session's successor
 
 # Guarantees:
 #
-# * A request is in the window before a byte of it is in the pipe. So whoever disables the pipes first, and copies the
-#   window then, has everything that the shard may have seen.
-# * A line is `dead` before its window is copied. Whoever takes a request in and finds the line alive afterwards can be
-#   sure that it is taken over; whoever finds it dead looks whether the line that there is now holds the request.
-# * Whoever is in the middle of a method when the line is left behind goes on with what nobody uses any more.
-# * `busy` and `torn` are set on the way in and reset on the way out: where either is found set by one who has the turn,
-#   the one before was cut off in the middle, and the line is of no use any more.
+# * A request enters the window before a byte of it enters the pipe. To abandon a line, a thread disables the pipes
+#   first and copies the window then. So the copy has every request that the shard may have seen. In the other order, a
+#   request could be written after the copy, and be unknown to the next line.
+# * A line is marked `dead` before its window is copied. A sender that finds the line alive after `send` can be sure
+#   that its request is copied. One that finds it dead must look whether the newest line holds the request.
+# * A thread that is in the middle of a method when the line is abandoned may finish: it changes only a session and
+#   pipes that no other thread uses any more.
+# * `busy` is set while a thread sends, and `torn` while it handles replies. A thread that takes the turn (or `reading`)
+#   and finds the mark set knows that the holder before was cut off in the middle. A frame may be half written, or a
+#   reply half applied, so the line must be abandoned.
 """
 
 from __future__ import annotations
@@ -36,25 +39,28 @@ _sending, _leading = Inside(), Inside()
 
 
 class Line:
-    """A session, and the pipes that it goes through; without pipes it waits for a line that has some.
+    """A session, and the pipes that it uses. A line without pipes only collects requests until it is replaced.
 
     Args:
-        session: What is on its way.
-        pipes: The ends; None: they are still to come.
-        notices: What must be in the pipe before any request that is sent from now on; it only grows.
-        blocked: Called when something waits to be written that no caller may be there to write.
-        generation: Counts the shard's processes; 0: without pipes.
+        session: The session.
+        pipes: The pipes; None: there are none yet.
+        notices: The frames of all declarations. Each must be written before the requests that follow it; the list only
+            grows.
+        blocked: Called when output is left that no caller may be there to write.
+        generation: Counts the shard's processes; 0 for a line without pipes.
 
     Attributes:
-        turn: Whoever has it sends.
-        reading: Whoever has it leads: it alone reads replies.
-        greeted: How many notices are in the pipe.
-        asked: Whether pipes were asked for.
-        dead: It is left behind, or about to be.
-        next: The line that follows it, or None.
-        broken: Its pipes are of no use.
-        refusal: What the shard said instead of answering, or None.
-        busy, torn: Somebody is in the middle of sending, or of taking what was read.
+        turn: The thread that holds it may send.
+        reading: The thread that holds it is the leader, the only one that reads replies.
+        followers: The threads that wait for the leader.
+        greeted: How many of the notices are written.
+        asked: Whether pipes were requested.
+        dead: Whether the line is abandoned, or about to be.
+        next: The line that replaces it; None: it is the present line.
+        broken: Whether its pipes cannot be used any more.
+        refusal: The error with which the shard closed the channel, or None.
+        busy: Whether a thread is sending, or was cut off in that.
+        torn: Whether the leader is handling replies, or was cut off in that.
     """
 
     def __init__(
@@ -81,12 +87,16 @@ class Line:
     next: Line | None = None
 
     def follow_with(self, fresh: Line) -> bool:
-        """Have `fresh` follow this line, if none does yet; return whether that was done: one step."""
+        """Make `fresh` the next line, if there is none yet; return whether it is.
+
+        This is a single call into C. So when two threads abandon a line at the same time, one of their new lines is
+        the next one, for both.
+        """
         return self.__dict__.setdefault("next", fresh) is fresh
 
     @property
     def newest(self) -> Line:
-        """The last of the lines that follow this one; itself if there is none."""
+        """The last line of the chain that begins with this one."""
         line = self
         while line.next is not None:
             line = line.next
@@ -94,7 +104,7 @@ class Line:
 
     @_sending
     def send(self, sent: Sent) -> None:
-        """Take a request into the window, and write it if there are pipes; with the turn."""
+        """Put a request into the window, and write it if there are pipes. The caller holds the turn."""
         self.busy = True
         session, pipes = self.session, self.pipes
         data = session.add(sent)
@@ -115,11 +125,12 @@ class Line:
 
     @_sending
     def send_left(self, left: deque[Sent], taken: list[Sent]) -> None:
-        """Take in what calls inside other calls have left to be sent; with the turn.
+        """Send the requests that calls which interrupted others have left. The caller holds the turn.
 
         Args:
-            left: From there.
-            taken: Each is noted there before it is taken away.
+            left: The requests; each is removed.
+            taken: Each request is appended here before it is removed from `left`, so that it is in one of the two if
+                an exception comes in between.
         """
         while left:
             self.busy = True
@@ -132,7 +143,7 @@ class Line:
 
     @_sending
     def write(self, data: bytes) -> None:
-        """Write a notice, if there are pipes: where they are still to come, it is part of how they are greeted."""
+        """Write a notice, if there are pipes; else the next line's hello will say it. The caller holds the turn."""
         self.busy = True
         if self.pipes is not None:
             self._write(self.pipes, data)
@@ -140,7 +151,7 @@ class Line:
 
     @_sending
     def write_output(self) -> None:
-        """Write as much of what waits as the pipe takes, new notices included; with the turn."""
+        """Write new notices, and as much of the output as the pipe takes. The caller holds the turn."""
         self.busy = True
         pipes = self.pipes
         if pipes is not None:
@@ -154,7 +165,10 @@ class Line:
 
     @_leading
     def lead(self, sent: Sent, deadline: float | None) -> None:
-        """Read until a request is answered, the deadline has passed, or the line is of no use; with `reading`."""
+        """Read replies until a request is answered, the deadline has passed, or the line is unusable.
+
+        The caller holds `reading`.
+        """
         while not (sent.done or self.dead or self.broken):
             wait = float(_POLL_AT_MOST) if deadline is None else (deadline - time.monotonic()) * 1000
             if wait <= 0:
@@ -163,19 +177,19 @@ class Line:
 
     @_leading
     def look(self) -> None:
-        """Read what is there, and write what fits; with `reading`."""
+        """Read replies and write output, without waiting. The caller holds `reading`."""
         self._step(0)
 
     @_leading
     def wait_for_room(self, milliseconds: float) -> None:
-        """Wait once for replies, or for room in the pipe; with `reading`."""
+        """Wait once for replies, or for room in the pipe, and use them. The caller holds `reading`."""
         self._step(min(_POLL_AT_MOST, milliseconds))
 
     def hand_on(self, *, pumped: bool) -> None:
-        """Have another thread lead, or see to what is unwritten, after giving `reading` back.
+        """Wake the next leader, or let the courier write the output, after `reading` was given back.
 
         Args:
-            pumped: The courier sees to what is unwritten. To tell it so each time that it looks would keep it awake.
+            pumped: Whether the courier itself calls, so that it knows of the output: waking it would make it loop.
         """
         if self.followers.waiting:
             self.followers.wake_one()
@@ -223,7 +237,7 @@ class Line:
             self._blocked()
 
     def _pipe_error(self, error: Exception) -> None:
-        # A handler of an alarm may raise an OSError of its own, which is no matter of the pipe's.
+        # The handler of an alarm may raise an OSError of its own, which says nothing about the pipe.
         foreign = interruption(error)
         if foreign is not None:
             raise foreign

@@ -1,10 +1,11 @@
-"""The lines of a channel: the one that there is, and how another comes in its place.
+"""The lines of a channel: the present line, and how another one replaces it.
 
 # Guarantees:
 #
-# * Nothing here waits for anybody: a line may be left behind at any moment, by any thread, whatever others do on it.
-# * Lines form one chain: each is followed by one other at most, and what a line that is left behind has in its window
-#   is in the window of the one that follows.
+# * No method waits. Any thread may abandon a line at any moment, whatever other threads do on it. If it had to wait for
+#   them, a call in a signal handler would wait for the call that it interrupts.
+# * Lines form one chain: each has at most one next line, and the window of an abandoned line is copied into the next
+#   one. If there were two next lines, they would give the same numbers to different requests.
 """
 
 from __future__ import annotations
@@ -26,44 +27,45 @@ from .pipes import Pipes
 
 
 class Port(Protocol):
-    """What a channel asks of the client that it belongs to. Nothing of it blocks.
+    """The client, as a channel uses it. No method blocks.
 
     Attributes:
-        notices: Frames that every line must have carried before any request that was made after them; they only grow.
+        notices: The frames of all declarations; only appended to. Every line must write each of them before the
+            requests that were made after it.
     """
 
     notices: list[bytes]
 
     def want(self, shard: int) -> None:
-        """Have pipe ends to a shard asked for."""
+        """Request new pipes to a shard."""
 
     def blocked(self, shard: int) -> None:
-        """Have something written for which no caller may be there."""
+        """Let the pump write a channel's output, because no caller may be there to do it."""
 
     def say(self, text: str) -> None:
-        """Have an error logged."""
+        """Log an error."""
 
     def greeting(self) -> bytes:
-        """Return the frames that follow the hello on every new line: they stand for all notices."""
+        """Return the frames that each new line begins with after its hello, in place of all notices so far."""
 
 
 class Lines:
-    """The line of one channel to one shard.
+    """The lines of one channel, one after the other.
 
     Args:
         shard: The shard's index.
-        port: What a channel asks of the client that it belongs to.
-        max_frame_bytes: Most bytes of a request.
+        port: The client.
+        max_frame_bytes: Most bytes of a request that this client sends.
 
     Attributes:
-        current: The line that there is; it may be dead for a moment.
-        pid: The shard's process, as far as is known.
-        exit: How its process before ended, or None.
-        failure: Why the shard is given up, or None.
-        failures: What could not be applied and nobody waited for.
-        left: What calls inside other calls of their thread have left to be sent.
-        version: The protocol's version that was agreed with the supervisor.
-        limit: Most bytes of a request that this client sends and the shards take.
+        current: The present line; it may be dead for a moment.
+        pid: The shard's process, if it is known.
+        exit: How the shard's last process ended, or None.
+        failure: Why the channel carries nothing (the shard is given up, or the manager closed), or None.
+        failures: The errors of requests that nobody waited for.
+        left: Requests of calls that interrupted others, still to be sent.
+        version: The protocol version that was agreed with the supervisor.
+        limit: Most bytes of a request, for this client and the shards.
     """
 
     def __init__(self, shard: int, port: Port, max_frame_bytes: int) -> None:
@@ -79,16 +81,16 @@ class Lines:
         self.current = self._new_line(ClientSession())
 
     def agree(self, version: int, limit: int | None) -> None:
-        """Take over what was agreed with the supervisor: the protocol's version, and the most bytes of a request."""
+        """Set what was agreed with the supervisor: the protocol version, and the most bytes of a request."""
         self.version = version
         self.limit = self._max_frame_bytes if limit is None else min(self._max_frame_bytes, limit)
 
     def too_large(self, sent: Sent) -> str:
-        """Return why a request is not sent."""
+        """Return the message of the error for a request that is too large."""
         return f"a request must have at most max_frame_bytes={self.limit} bytes, got: {sent.size}"
 
     def see_to(self, line: Line) -> None:
-        """Do what a line needs from outside: pipes, or a successor."""
+        """Request pipes for a line that has none, and abandon a line whose pipes are broken."""
         if line.pipes is None:
             self._ask_for_pipes(line)
         elif line.broken:
@@ -103,13 +105,14 @@ class Lines:
         return Line(session, pipes, self._port.notices, lambda: self._port.blocked(self.shard), generation)
 
     def leave(self, line: Line, change: Callable[[ClientSession], None] = lambda _: None) -> bool:
-        """Leave a line behind and go on with another; return whether that was done by this call.
-
-        It may be done at any moment, by any thread, whatever others are doing on the line.
+        """Abandon a line, and make another the present one. Any thread may do that, at any moment.
 
         Args:
-            line: The line; nothing is done if it is left behind already.
-            change: What to do with the session of the next line, before anybody sees it.
+            line: The line; if it is abandoned already, nothing is done.
+            change: Changes the session of the next line, before any other thread sees it.
+
+        Returns:
+            Whether this call did it; if not, `change` has not changed the session of the present line.
         """
         if line.next is not None:
             self.current = line.newest
@@ -125,26 +128,33 @@ class Lines:
 
     def _replace(self, line: Line, fresh: Line) -> bool:
         done = line.follow_with(fresh)
-        # Two may do this at a time, and the one that is late may put an older line here: that is dead, and leads on.
+        # Two threads may do this at once, and the later one may set an older line. That does no harm: the line is
+        # dead, and its `next` leads to the newest.
         self.current = line.newest
         line.followers.wake_all()
         return done
 
     def open(self) -> None:
-        """Ask for pipe ends, unless they are there or asked for."""
+        """Request pipes, unless there are some or they are requested already."""
         self.see_to(self.current)
 
     @property
     def wants_pipes(self) -> bool:
-        """Whether pipe ends are asked for, and not there yet."""
+        """Whether pipes are requested and have not arrived."""
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
 
     def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
-        """Take new pipe ends, by the courier: greet, and send the whole window again. Waits for nobody.
+        """Make a line with new pipes the present one; it sends a hello, and the whole window again. For the courier.
+
+        Args:
+            generation: Counts the shard's processes.
+            pid: The shard's process.
+            requests: The stream for requests.
+            replies: The stream of replies.
 
         Raises:
-            OSError: No descriptor is to be had; the ends are closed.
+            OSError: There is no descriptor left; the streams are closed.
         """
         pipes = Pipes(requests, replies)
         while self.failure is None:
@@ -154,7 +164,7 @@ class Lines:
                 line.pipes.disable()
             session = line.session.successor()
             session.refuse_larger(self.limit, lambda sent: error_plain(ShardDown(self.too_large(sent))))
-            # After the window is copied: whatever a request in it needs was declared before.
+            # Read the notices only after the window is copied: so they include each that a request in it needs.
             fresh = self._new_line(session, pipes, generation)
             fresh.greeted = len(self._port.notices)
             pipes.output[:] = session.hello(os.getpid(), self.version) + self._port.greeting() + session.unanswered()
@@ -164,14 +174,17 @@ class Lines:
         self._port.blocked(self.shard)
 
     def break_if(self, generation: int, exit_text: str | None) -> None:
-        """The worker of that generation is dead, as the supervisor says."""
+        """Abandon the present line if it uses the worker of that generation, which is dead."""
         self.exit = exit_text
         line = self.current
         if line.pipes is not None and line.generation == generation:
             self.leave(line)
 
     def lose(self) -> None:
-        """The connection to the supervisor is gone: ask anew, also for what it had given up."""
+        """Abandon the present line and request new pipes: the connection to the supervisor is lost.
+
+        A shard that was given up is requested as well, because the next supervisor tries it again.
+        """
         self.revive()
         line = self.current
         if line.pipes is not None:
@@ -180,7 +193,7 @@ class Lines:
             self._port.want(self.shard)
 
     def fail(self, failure: SpexError) -> None:
-        """The shard is given up: nothing that is waiting will be answered."""
+        """Answer all requests with an error, and send no further ones: the shard is given up, or the manager closed."""
         if isinstance(self.failure, ManagerClosed):
             return
         self.failure = failure
@@ -197,13 +210,16 @@ class Lines:
             self._port.say(f"{count} observations for shard {self.shard} could not be applied: {failure}")
 
     def revive(self) -> None:
-        """Forget a failure: the shard may be there again."""
+        """Forget that the shard was given up, and request pipes: it may have been started again."""
         if self.failure is not None and not isinstance(self.failure, ManagerClosed):
             self.failure = None
             self.see_to(self.current)
 
     def refused(self, line: Line) -> None:
-        """Leave a line behind whose shard will not go on: sent again, everything would end the same way."""
+        """Abandon a line on which the shard has refused this client, and answer all its requests with the refusal.
+
+        They are not sent again: the shard would refuse them again.
+        """
         plain = line.refusal
         assert plain is not None
         self.exit = str(error_of(plain))
@@ -219,7 +235,7 @@ class Lines:
         return {"shard": self.shard, "pid": self.pid, "exit": self.exit, "maybe_executed": maybe_executed}
 
     def failure_now(self, *, maybe_executed: bool) -> SpexError:
-        """Return the failure as an error of its own, for one more who is told."""
+        """Return a new error for the failure: each caller gets one of its own."""
         failure = self.failure
         cls = type(failure) if failure is not None else ShardFailed
         context = {**(failure.context if failure is not None else {}), "maybe_executed": maybe_executed}
@@ -231,7 +247,7 @@ class Lines:
         return type(failure)(f"{count} requests could not be applied: {failure}", **context)
 
     def note_failures(self, session: ClientSession) -> None:
-        """Take over what a session says that could not be applied."""
+        """Move a session's failed requests into `failures`, and log them."""
         for number in tuple(session.failures):
             answer = session.failures.pop(number, None)
             if answer is not None:
@@ -240,7 +256,7 @@ class Lines:
                 self._port.say(f"shard {self.shard} could not apply an observation: {error}")
 
     def shut(self) -> None:
-        """Carry nothing any more; whoever waits is told that the manager is closed."""
+        """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""
         text = f"the manager was closed before shard {self.shard} had answered"
         self.fail(ManagerClosed(text, **self.facts(maybe_executed=True)))
 
@@ -249,7 +265,7 @@ def given_up(shard: int, pid: int | None, exit_text: str | None, last: str) -> S
     """Return the error of a shard that the supervisor has given up."""
     return ShardFailed(
         f"shard {shard} died too often and was given up (last process: pid {pid}, {exit_text}; last request: {last}); "
-        f"it is tried again by itself (see retry_failed); mend the cause, then call revive({shard}) to have it at once",
+        f"it is tried again automatically (see retry_failed); to try now, remove the cause and call revive({shard})",
         shard=shard,
         pid=pid,
         exit=exit_text,

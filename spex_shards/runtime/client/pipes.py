@@ -1,4 +1,4 @@
-"""The pipe ends of a line in this process, and what could not be written to them yet."""
+"""The pipes of a line, this process's ends of them, and the output that they have not taken yet."""
 
 from __future__ import annotations
 
@@ -21,22 +21,27 @@ _all: weakref.WeakSet[Pipes] = weakref.WeakSet()
 class Pipes:
     """Writes requests to one pipe and reads replies from another, without blocking; waits for both at once.
 
-    A third descriptor wakes whoever waits. Not thread-safe: the turns of its line order the calls, but for `wake` and
-    `disable`.
-
-    Descriptors are closed when nobody uses this object any more, and not before: a thread that is in the middle of a
-    method when its line is left behind must not find another file under a number that it has read.
+    A third descriptor ends the wait of a thread. Only `wake` and `disable` may be called by any thread; for all other
+    methods the caller holds a turn of the line.
 
     Args:
         requests: The stream to write to.
         replies: The stream to read from.
 
     Attributes:
-        output: What is still to be written to `requests`.
+        output: The bytes that are not written yet.
 
     Raises:
-        OSError: No descriptor is to be had; `requests` and `replies` are closed.
+        OSError: There is no descriptor left; `requests` and `replies` are closed.
     """
+
+    # Guarantees:
+    #
+    # * The descriptors are closed only when no thread refers to this object any more. When a line is abandoned, a
+    #   thread may be in the middle of a method, and have read a descriptor's number. If the descriptor were closed
+    #   then, the number could belong to another file by the time the thread writes, and that file would be damaged.
+    # * After `disable`, no method begins to write or read: each gets `_requests` or `_replies` once, and then finds a
+    #   closed stream there.
 
     _wake = -1
 
@@ -55,12 +60,12 @@ class Pipes:
         self.close()
 
     def disable(self) -> None:
-        """Have nothing written or read any more, whoever is in the middle of what; and wake whoever waits."""
+        """Make later writes and reads fail, and wake the thread that waits. Any thread may call this at any moment."""
         self._requests = self._replies = _CLOSED
         self.wake()
 
     def write(self, data: bytes) -> None:
-        """Write data, or keep what does not fit.
+        """Write data; what the pipe does not take is added to `output`.
 
         Raises:
             OSError: The shard's end is closed.
@@ -73,18 +78,26 @@ class Pipes:
             self.output += data[written:]
 
     def write_output(self) -> None:
-        """Write as much of what was kept as the pipe takes; as `write`."""
+        """Write as much of `output` as the pipe takes.
+
+        Raises:
+            OSError: The shard's end is closed.
+        """
         if self.output:
             written = self._requests.write(bytes(memoryview(self.output)[:_AT_ONCE]))
             del self.output[:written]
 
     def to_poll(self, *, replies: bool) -> list[tuple[int, int]]:
-        """Return what another poll must ask for until the output is written: (descriptor, events)."""
+        """Return the descriptors and events to poll for, until the output is written, or (`replies`) replies come."""
         wanted = [(self._requests.fileno(), select.POLLOUT)]
         return [*wanted, (self._replies.fileno(), select.POLLIN)] if replies else wanted
 
     def wait(self, milliseconds: float) -> tuple[bool, bool]:
-        """Wait until there is something to read, room to write what was kept, or `wake`; return (read, write)."""
+        """Wait until there are replies, or room for the output, or until `wake`.
+
+        Returns:
+            Whether there are replies, and whether there is room for the output.
+        """
         requests = self._requests.fileno() if self.output else -1
         try:
             if requests >= 0:
@@ -105,12 +118,12 @@ class Pipes:
         return readable, writable
 
     def read(self) -> list[Any]:
-        """Return the frames that are there.
+        """Return the replies that have arrived, without waiting.
 
         Raises:
             EOFError: The shard's end is closed.
-            OSError: It cannot be read.
-            ProtocolError: They make no sense.
+            OSError: The pipe cannot be read.
+            ProtocolError: The bytes are not frames.
         """
         data = self._replies.read()
         if data:
@@ -120,13 +133,13 @@ class Pipes:
         raise EOFError
 
     def wake(self) -> None:
-        """Wake whoever waits."""
+        """End the wait of the thread that is in `wait`, or else the next wait."""
         if self._wake >= 0:
             with suppress(OSError, ValueError):  # it was closed in between, in a call that interrupts this one
                 os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        """Close everything, when nobody can be in the middle of a method."""
+        """Close all descriptors. No thread may be in the middle of a method."""
         self._requests = self._replies = _CLOSED
         held, self._held = self._held, ()
         for stream in held:
@@ -137,6 +150,6 @@ class Pipes:
 
 
 def close_inherited() -> None:
-    """In a forked child: close the copies of all ends, also of those that a thread of the parent's was using."""
+    """Close the copies of all pipes in a forked child, also of those that a thread of the parent was using."""
     for pipes in list(_all):
         pipes.close()

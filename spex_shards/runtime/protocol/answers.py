@@ -1,8 +1,9 @@
-"""What a shard says to a client: answers to its requests, and events that nobody asked for.
+"""The messages of a shard to a client: replies with answers, and events.
 
-A reply on the wire is ``[up to, answers]``: every request up to that number is answered, and those that have no answer
-of their own succeeded and have nothing to say. An answer is ``[number, ok, value or error, log records]``. In place of
-a reply a shard may say why it closes the channel: ``[NOT_ANSWERED, [[NOT_ANSWERED, False, error, []]]]``.
+A reply on the wire is ``[up to, answers]``: every request up to that number is answered. A request without an answer in
+the list has succeeded, with nothing to say. An answer is ``[number, ok, value or error, log records]``. Instead of a
+reply, a shard may send the error because of which it closes the channel:
+``[NOT_ANSWERED, [[NOT_ANSWERED, False, error, []]]]``.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from ...errors import show
 from .requests import ProtocolError
 
 NOT_ANSWERED: Final = -1
-"""In a reply's place for the number: the channel is refused or closed, and the answer says why."""
+"""The number in a reply that refuses or closes the channel; its answer holds the reason."""
 MESSAGE, LOG, REPORT = 0, 1, 2
-"""Kinds of events: a message of a service, a log record of a request, a log record of none (see the outbox)."""
+"""The kinds of events: a message of the service, a log record of a request, and a log record from the outbox."""
 
 
 class Event(NamedTuple):
-    """What a shard sends unasked.
+    """A message that a shard sends without a request.
 
-    `number` counts the events of a client, or, for reports, those of the shard; `payload` is bytes or a log record.
+    Attributes:
+        number: Counts the events of the client; or, for reports, the records of the shard's outbox.
+        kind: `MESSAGE`, `LOG` or `REPORT`.
+        payload: The bytes of the message, or the log record.
     """
 
     number: int
@@ -31,10 +35,15 @@ class Event(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a request: its value, or the plain form of its error.
+    """The answer to a request.
 
-    `logs` are what was logged meanwhile, as the caller's own. `events` leave before the answer, by a pipe of their own;
-    the shard keeps them with it until the client has the answer.
+    Attributes:
+        number: The request's number.
+        ok: Whether it succeeded.
+        value: Its value, or the plain form of its error.
+        logs: The records that were logged while it was carried out; the caller logs them.
+        events: The events that belong to it. They are sent before the answer, on a pipe of their own, and stored with
+            it until the client has the answer.
     """
 
     number: int
@@ -48,7 +57,7 @@ class Answer(NamedTuple):
         """Return the answer of a stored row.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The row is not an answer.
         """
         try:
             number, ok, value, logs, events = plain
@@ -58,10 +67,10 @@ class Answer(NamedTuple):
 
 
 def read_reply(plain: Any) -> tuple[int, Sequence[Answer]]:
-    """Read a reply; return the number up to which requests are answered, and the answers.
+    """Return a reply's content: the number up to which requests are answered, and the answers.
 
     Raises:
-        ProtocolError: It is malformed.
+        ProtocolError: The reply is malformed.
     """
     try:
         upto, plain_answers = plain
@@ -80,10 +89,10 @@ def _is_whole(answer: Answer) -> bool:
 
 
 def refusal_of(answers: Sequence[Answer]) -> list[Any]:
-    """Return the error of a reply up to `NOT_ANSWERED`: why the channel is closed.
+    """Return the error in a reply up to `NOT_ANSWERED`, because of which the channel is closed.
 
     Raises:
-        ProtocolError: There is none.
+        ProtocolError: The reply has no error.
     """
     if len(answers) != 1 or answers[0].ok:
         raise ProtocolError("a channel is closed without a reason")
@@ -92,10 +101,10 @@ def refusal_of(answers: Sequence[Answer]) -> list[Any]:
 
 
 def read_event(plain: Any) -> Event:
-    """Read an event.
+    """Return the event of a plain value.
 
     Raises:
-        ProtocolError: It is malformed.
+        ProtocolError: The value is malformed.
     """
     try:
         event = Event._make(plain)

@@ -1,4 +1,4 @@
-"""What a service can be asked for: names, numbers on the wire, and the check of arguments at the edge."""
+"""The operations of a service: their names, their numbers on the wire, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any, Final
 from ...errors import show
 
 CALL: Final = 16
-"""On the wire: the operation is known by its name, which is the first argument."""
+"""The number on the wire of all operations that are sent by name; the name is the first argument."""
 NOWAIT: Final = 64
-"""Added to an operation's number where the caller does not wait."""
+"""Added to an operation's number if the caller does not wait for the answer."""
 
 Rule = tuple[str, str, Callable[[Any], bool]]
-"""An argument's name, what it must be in words, and whether a value is."""
+"""An argument's name, the rule in words, and the function that returns whether a value meets the rule."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One thing that a service can be asked for. Compared by identity.
+    """A method of a service, as it can be requested. Compared by identity.
 
     Attributes:
-        name: Its name, as it stands in errors and counters.
-        code: Its number on the wire; `CALL`: it goes by its name.
-        changes: Whether it changes something: then it is carried out once, however often it is sent. The others are
-            carried out again when they are sent again.
-        posts: Whether it may be sent without waiting for its answer.
-        check: Checks its arguments as they come from a client; raises `ValueError`, which names the argument, the rule
-            and the value.
+        name: Its name, for errors and counters.
+        code: Its number on the wire; `CALL`: it is sent by name.
+        changes: Whether it changes something. If so, a request for it is carried out once, however often it is sent;
+            if not, it is carried out each time.
+        posts: Whether it may be requested without waiting for the answer.
+        check: Checks the arguments that a client sends; raises a `ValueError` that names the argument, the rule and the
+            value.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Operation:
 
 
 def checked_by(name: str, *rules: Rule) -> Callable[[list[Any]], None]:
-    """Return the check of an operation's arguments by one rule each."""
+    """Return a function that checks an operation's arguments, each by one rule."""
 
     def check(arguments: list[Any]) -> None:
         if len(arguments) != len(rules):
@@ -55,7 +55,7 @@ def checked_by(name: str, *rules: Rule) -> Callable[[list[Any]], None]:
 
 
 def or_none(rule: Rule) -> Rule:
-    """Return a rule that takes None as well."""
+    """Return a rule that allows None as well."""
     name, text, holds = rule
     return name, text + ", or nil", lambda value: value is None or holds(value)
 
@@ -70,7 +70,7 @@ FLAG: Final[Rule] = ("flag", "a boolean", lambda value: type(value) is bool)
 LIST: Final[Rule] = ("data", "a list", lambda value: type(value) is list)
 
 STATS: Final = Operation("stats", 13, changes=False, posts=False, check=checked_by("stats"))
-"""Every service is asked for it, and the worker answers."""
+"""The counters of a shard. Every service has this operation; the worker carries it out."""
 
 
 def _unknown(arguments: list[Any]) -> None:
@@ -78,15 +78,18 @@ def _unknown(arguments: list[Any]) -> None:
 
 
 UNKNOWN: Final = Operation("unknown", CALL, changes=False, posts=True, check=_unknown)
-"""In the place of an operation that a service does not have."""
+"""Replaces an operation that the service does not have; its check raises the error."""
 
 
 class Operations:
-    """All operations of a service, found by what stands on the wire.
+    """All operations of a service, found by their numbers or names on the wire.
+
+    Args:
+        operations: The operations.
 
     Attributes:
-        by_code: Number on the wire → the operation, and whether nobody waits for its answer; without those that go by
-            their names.
+        by_code: Number on the wire → the operation, and whether the caller does not wait; without the operations that
+            are sent by name.
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
@@ -101,10 +104,17 @@ class Operations:
                 self.by_code[operation.code | NOWAIT] = operation, True
 
     def named(self, code: int, arguments: list[Any]) -> tuple[Operation, bool]:
-        """Return the operation whose name is the first argument, which is taken out, and whether nobody waits.
+        """Return an operation that is sent by name.
+
+        Args:
+            code: The number on the wire.
+            arguments: The name, which is removed if the operation exists, and the operation's arguments.
+
+        Returns:
+            The operation (`UNKNOWN` if there is none of that name), and whether the caller does not wait.
 
         Raises:
-            KeyError: The number is not `CALL`: no operation has it.
+            KeyError: The number is not `CALL`.
         """
         if code & ~NOWAIT != CALL:
             raise KeyError(code)

@@ -1,7 +1,7 @@
-"""The requests that a shard takes.
+"""The requests and notices that a shard accepts.
 
-A request on the wire is ``[number, acknowledged, code, thread, *arguments]``; `code` is that of an `Operation`, plus
-`NOWAIT` where the caller does not wait. Number 0 is a notice: it has no answer and no place in the count.
+A request on the wire is ``[number, acknowledged, code, thread, *arguments]``. `code` is that of an `Operation`, plus
+`NOWAIT` if the caller does not wait. A message with number 0 is a notice: it gets no answer, and is not counted.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from ...errors import show
 from .operations import COUNT, FLAG, Operation, Operations, checked_by
 
 PROTOCOL_VERSION: Final = 2
-"""The newest version that is spoken here."""
+"""The newest protocol version that this code speaks."""
 SAYS_GOODBYE: Final = 2
 """The first version with `BYE`."""
 OLDEST_PROTOCOL: Final = 1
-"""The oldest version that is spoken here: a rolling upgrade has one version beside the next."""
+"""The oldest protocol version that this code speaks: during a rolling upgrade, two neighbouring versions meet."""
 FORGOTTEN_AFTER: Final = 24 * 3600
-"""Seconds after which a shard may forget a client that is gone, and what it had of its requests."""
+"""Seconds after which a shard may forget a client that is gone, with its answers."""
 DEFAULT_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 1 << 30
 
@@ -28,19 +28,29 @@ def _notice(name: str, code: int, check: Any) -> Operation:
 
 
 HELLO: Final = _notice("hello", 0, checked_by("hello", COUNT, COUNT, FLAG, FLAG, COUNT, COUNT))
-"""The first on a channel: process, version, first number, kept, again, newest event seen, newest report logged."""
+"""The first message on a channel: version, first number, kept, again, newest event seen, newest report logged; see
+`ServerSession.open`."""
 DECLARE: Final = _notice("declare", 1, lambda _: None)
-"""What a client declares to the service; the service checks it."""
+"""A declaration of the client for the service, which checks it."""
 SEEN: Final = _notice("seen", 14, checked_by("seen", COUNT))
-"""Reports up to a number are logged."""
+"""The client has logged all reports up to a number."""
 BYE: Final = _notice("bye", 15, checked_by("bye"))
-"""The client is gone for good."""
+"""The client sends nothing more, and may be forgotten."""
 NOTICES: Final = {notice.code: notice for notice in (HELLO, DECLARE, SEEN, BYE)}
-"""What has number 0: nothing is answered."""
+"""All notices, by code."""
 
 
 class Request(NamedTuple):
-    """A request as a shard reads it."""
+    """A request or notice as a shard reads it.
+
+    Attributes:
+        number: Its number among the client's requests to this shard; 0: it is a notice.
+        acknowledged: The client has the answers of all requests up to this number.
+        operation: The operation.
+        nowait: Whether the caller does not wait for the answer.
+        thread: The calling thread.
+        arguments: The operation's arguments, not checked yet.
+    """
 
     number: int
     acknowledged: int
@@ -55,10 +65,10 @@ class ProtocolError(ValueError):
 
 
 def read_request(plain: Any, operations: Operations) -> Request:
-    """Read a request or notice.
+    """Return the request or notice of a plain value; its arguments are not checked.
 
     Raises:
-        ProtocolError: It is malformed.
+        ProtocolError: The value is malformed.
     """
     try:
         number, acknowledged, code, thread, *arguments = plain

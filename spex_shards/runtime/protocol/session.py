@@ -1,13 +1,16 @@
-"""The protocol between a client and a shard as two state machines without input or output.
+"""The protocol between a client and a shard, as two state machines without input or output.
 
-The client, the worker and the simulator drive the same ones: numbers, the window, re-sending, remembered answers.
-
-* A client numbers its requests to a shard 1, 2, 3, … for as long as it lives. What is not answered stays in its
-  window, and is sent again, in order, on the next channel.
-* A channel starts with a hello that names the first number it will carry; from there numbers are contiguous. A gap
-  means that something was lost, and closes the channel.
-* The shard keeps, per client, the highest number applied, and every answer that is not plain success until the client
-  says that it has it. So a request that changes something is applied once, however often it is sent.
+# Guarantees:
+#
+# * A client numbers its requests to a shard 1, 2, 3, … as long as it exists. An unanswered request stays in its window,
+#   and is sent again, in order and under the same number, on the next channel. So no request is lost with a channel.
+# * A channel begins with a hello that names the number of its first request; then numbers are contiguous. On a gap the
+#   shard closes the channel. Otherwise it would raise its highest applied number past a request that it never had, and
+#   would not apply that request when it is sent again.
+# * For each client, the shard stores the highest number that it has applied, in the same commit as the changes. So a
+#   request that changes something is applied exactly once, however often it is sent.
+# * The shard also stores each answer that is more than plain success, until the client says that it has the answer. So
+#   a request that is sent again gets the answer that it got the first time.
 """
 
 from __future__ import annotations
@@ -26,23 +29,23 @@ from .requests import BYE, FORGOTTEN_AFTER, HELLO, OLDEST_PROTOCOL, PROTOCOL_VER
 from .sent import LENGTH, Sent
 
 _NOT_KEPT: Final = code_of(StoreError)
-"""The code of the error that a request gets whose batch was not kept."""
+"""The code of the error of a request whose batch could not be committed."""
 
 
 def frame(plain: Any) -> bytes:
-    """Return a plain value as a frame: its length in four bytes, big-endian, and its msgpack form."""
+    """Return a plain value as a frame: the length in four bytes, big-endian, and the value as msgpack."""
     payload = codec.pack(plain)
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
 def frame_flat(plain: Any) -> bytes:
-    """Return a plain value without dicts in it as a frame, faster."""
+    """Return a plain value as a frame, as `frame` does, but faster; the value must contain no dicts."""
     payload = codec.pack_flat(plain)
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
 class _Seen:
-    """The newest event and the newest report that this client has taken, and the newest report that is logged."""
+    """The numbers of the newest event and report that this client has received, and of the newest report logged."""
 
     __slots__ = ("events", "logged", "reports")
 
@@ -51,19 +54,25 @@ class _Seen:
 
 
 class ClientSession:
-    """The client's side, for one shard.
+    """The client's side of the protocol, for one shard.
 
-    One thread at a time adds, and one at a time receives; both at once is allowed. It can be left in the middle of any
-    method, by an exception or for another call that interrupts it: then `successor` goes on where it stopped, and
-    whoever finds that a request of its own is not held there adds it anew.
+    One thread at a time may call `add`, and one at a time `receive`, both at once.
+
+    # Guarantees:
+    #
+    # * A session may be abandoned in the middle of any method, by an exception or by a call that interrupts it. Then
+    #   `successor` returns one that continues. It has all requests whose `add` got as far as the window; a caller that
+    #   does not find its request there adds it again.
+    # * `receive` sets `acknowledged` before requests leave the window, and `successor` reads the window first. So a
+    #   successor never has a window with a gap after `acknowledged`, and gives no number twice.
 
     Args:
-        clock: Seconds on a clock that nobody sets.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        acknowledged: Every request up to this number is answered.
-        written: Requests up to this number were written to a channel, this one or an earlier one.
-        failures: Number → answer of requests that nobody waits for and that could not be applied.
+        acknowledged: All requests up to this number are answered.
+        written: Requests up to this number were written to this channel or an earlier one.
+        failures: Number → answer, for requests that nobody waits for and that could not be applied.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,12 +88,12 @@ class ClientSession:
 
     @property
     def last(self) -> int:
-        """The newest number."""
+        """The number of the newest request."""
         return self._last
 
     @property
     def unacknowledged(self) -> int:
-        """Requests in the window."""
+        """How many requests are in the window."""
         return len(self._window)
 
     @property
@@ -108,28 +117,28 @@ class ClientSession:
         return sent in tuple(self._window)
 
     def add(self, sent: Sent) -> bytes:
-        """Number a request and take it into the window; return its frame."""
+        """Give a request the next number, put it into the window, and return its frame."""
         data = sent.numbered(self._last + 1, self.acknowledged)
         if not self._kept and not self._window:
             self._unkept_since = self._clock()
-        # From here on it is on its way: what is left behind now is sent by the successor.
+        # This step decides: if the session is abandoned from here on, its successor has the request.
         self._window.append(sent)
         self._last = sent.number
         return data
 
     def receive(self, reply: Any) -> list[Any] | None:
-        """Take a reply; return the error that stands in its place where the channel is closed, else None.
+        """Apply a reply to the window; return the error with which the shard closes the channel instead, else None.
 
         Raises:
-            ProtocolError: It is malformed; nothing of it was taken.
+            ProtocolError: The reply is malformed; no request is done.
         """
         upto, answers = read_reply(reply)
         if upto == NOT_ANSWERED:
             return refusal_of(answers)
         if not self.acknowledged <= upto <= self._last:
             raise ProtocolError(f"a reply up to {upto}, where {self.acknowledged} to {self._last} was possible")
-        if not answers and self._kept and not self._given_up:  # a stream of posts: nothing has to be looked at
-            self.acknowledged = upto  # before anything leaves the window; a successor looks at the window first
+        if not answers and self._kept and not self._given_up:  # the fast path of posts: there are no answers to assign
+            self.acknowledged = upto  # before any request leaves the window: see the guarantees
             window = self._window
             while window and window[0].number <= upto:
                 window[0].done = True
@@ -154,7 +163,7 @@ class ClientSession:
 
     def _answered(self, upto: int, unkept: Container[int]) -> None:
         window = self._window
-        # Before anything leaves the window; a successor looks at the window first.
+        # Before any request leaves the window: see the guarantees.
         self.acknowledged = max(upto, self.acknowledged)
         while window and window[0].number <= upto:
             sent = window[0]
@@ -166,13 +175,13 @@ class ClientSession:
             window.popleft()
 
     def successor(self) -> ClientSession:
-        """Return a session that goes on where this one is, in the middle of whatever it is."""
+        """Return a session that continues from this one, at any point of any of its methods."""
         fresh = ClientSession(self._clock)
         fresh._kept, fresh._given_up, fresh.written = self._kept, self._given_up, self.written
         fresh._unkept_since = self._unkept_since
         fresh.failures, fresh._seen = self.failures, self._seen
         window = tuple(self._window)
-        # Requests are done from the oldest on. One that is done meanwhile is answered once more, and the same.
+        # Requests become done from the oldest on. If one becomes done after this, it gets the same answer again.
         fresh._window.extend(dropwhile(attrgetter("done"), window))
         if fresh._window:
             fresh.acknowledged, fresh._last = fresh._window[0].number - 1, fresh._window[-1].number
@@ -181,20 +190,21 @@ class ClientSession:
         return fresh
 
     def hello(self, pid: int, version: int = PROTOCOL_VERSION) -> bytes:
-        """Return the frame that a new channel starts with.
+        """Return the frame that a new channel begins with.
 
-        It tells whether a shard without a row of this client must have forgotten it, and whether requests follow that
-        were written to an earlier channel; and which events and reports this client needs no more.
+        It says whether the shard must have a row of this client, or else has forgotten it; whether some of the requests
+        were written to an earlier channel; and which events and reports this client does not need any more.
         """
         again = self.acknowledged < self.written
-        # What was sent may have been kept without an answer, so long ago that the shard has forgotten it by now.
+        # Without any answer so far, the requests may still have been applied, so long ago that the shard has forgotten
+        # this client since. Then it is as if they had been answered: the shard must have a row.
         kept = self._kept or (again and self._clock() - self._unkept_since > FORGOTTEN_AFTER / 2)
         seen = self._seen
         first = self.acknowledged + 1
         return frame((0, self.acknowledged, HELLO.code, pid, version, first, kept, again, seen.events, seen.logged))
 
     def is_new(self, number: int, *, report: bool) -> bool:
-        """Take the number of an event, or of a report; return whether it was not here before."""
+        """Note the number of an event or report; return whether it has not arrived before."""
         seen = self._seen
         if number <= (seen.reports if report else seen.events):
             return False
@@ -205,26 +215,26 @@ class ClientSession:
         return True
 
     def seen(self) -> bytes:
-        """Return the frame that tells the shard which reports it may forget: those that are logged."""
+        """Return the frame that tells the shard which reports are logged, so that it may delete them."""
         return frame((0, 0, SEEN.code, 0, self._seen.logged))
 
     def logged(self, number: int) -> None:
-        """Every report up to this number is logged."""
+        """Note that all reports up to a number are logged."""
         self._seen.logged = max(self._seen.logged, number)
 
     def goodbye(self) -> bytes:
-        """Return the frame that tells the shard that this client is gone for good."""
+        """Return the frame that tells the shard that this client sends nothing more, so that it may forget it."""
         return frame((0, 0, BYE.code, 0))
 
     def unanswered(self) -> bytes:
-        """Return the frames of the whole window, in order, to be written to a new channel."""
+        """Return the frames of all requests in the window, in order, for a new channel."""
         self.written = self._last
         return b"".join(sent.data for sent in tuple(self._window))
 
     def refuse_all(self, error: list[Any]) -> int:
-        """Answer the whole window with an error, as the shard said; return how many requests that were.
+        """Answer all requests in the window with the shard's refusal; return how many there were.
 
-        The shard has no row of this client, or knows no more what it says: the next channel starts anew.
+        The shard has lost this client's row, so it cannot say which were applied. The next channel begins anew.
         """
         count = len(self._window)
         self._answer_all(error)
@@ -232,11 +242,10 @@ class ClientSession:
         return count
 
     def refuse_larger(self, limit: int, error: Callable[[Sent], list[Any]]) -> None:
-        """Have requests that a shard would not take answered alone, with an error; their numbers are used up.
+        """Answer requests that are too large for the shard with an error, one by one.
 
-        Args:
-            limit: Most bytes that it takes.
-            error: Returns the plain error of a request.
+        In place of each, a small question is sent under its number, because numbers must be contiguous. `limit` is in
+        bytes; `error` returns the plain form of a request's error.
         """
         for sent in tuple(self._window):
             if sent.size > limit:
@@ -244,9 +253,9 @@ class ClientSession:
                 self._given_up = True
 
     def abandon(self, error: list[Any]) -> list[int]:
-        """Answer the whole window with an error: it will not be sent again; return the numbers sent without waiting.
+        """Answer all requests in the window with an error: they are not sent again.
 
-        Those are no failures of their own: whoever abandons them says it once for all.
+        Return the numbers of those that nobody waits for. They are not in `failures`: one error reports all of them.
         """
         posted = [sent.number for sent in tuple(self._window) if not sent.waits]
         self._answer_all(error)
@@ -263,12 +272,18 @@ class ClientSession:
 
 
 class ServerSession:
-    """The shard's side, for one client.
+    """The shard's side of the protocol, for one client.
 
     Args:
-        row: The stored row of the client, or None.
-        answers: The stored answers, by number.
-        lost: Whether there was a row, which cannot be read any more.
+        row: The client's stored row, or None.
+        answers: The client's stored answers, by number.
+        lost: Whether the client had a row that cannot be read any more.
+
+    Attributes:
+        applied: The highest number that was applied.
+        events: The number of the newest event.
+        gone: The shard's age when the client left; 0: it is attached.
+        stored, opened: Whether the client has a row; whether it has sent its hello on the present channel.
     """
 
     def __init__(self, row: Any, answers: dict[int, Answer], *, lost: bool = False) -> None:
@@ -284,11 +299,14 @@ class ServerSession:
         self._dropped: list[int] = []
 
     def open(self, version: int, first: int, *, kept: bool, again: bool, events: int) -> None:
-        """Take the hello of a new channel.
+        """Apply the hello of a new channel, whose first request has the number `first`.
+
+        `kept` says that the client must have a row here, `again` that it wrote some of the requests that follow to an
+        earlier channel, and `events` is the number of the newest event that it has received.
 
         Raises:
-            ProtocolError: Another version, or a number that cannot be.
-            ShardDown: The client's row is gone, so that it cannot be told what was applied.
+            ProtocolError: The version is not spoken here, or the number is not positive.
+            ShardDown: Requests are sent again, and the client's row is lost: it is unknown which were applied.
         """
         if not OLDEST_PROTOCOL <= version <= PROTOCOL_VERSION:
             text = f"protocol version {version} where {OLDEST_PROTOCOL} to {PROTOCOL_VERSION} are spoken"
@@ -307,10 +325,10 @@ class ServerSession:
         self._forget(first - 1)
 
     def receive(self, request: Request) -> bool:
-        """Take a numbered request; return whether it must be carried out (else it was already: see `again`).
+        """Accept a numbered request; return whether it must be carried out (if not, `again` has its answer).
 
         Raises:
-            ProtocolError: Its number does not follow.
+            ProtocolError: Its number is not the next one, or the hello is missing.
         """
         if not self.opened:
             raise ProtocolError("a request before the hello")
@@ -324,29 +342,29 @@ class ServerSession:
         return request.number > self.applied or not request.operation.changes
 
     def put_back(self) -> None:
-        """The newest request that `receive` took was not carried out, and will be given to it once more."""
+        """Undo the last `receive`: the request was not carried out, and will be passed to `receive` again."""
         self._next -= 1
 
     def again(self, number: int) -> Answer | None:
-        """Return the remembered answer of a request that was carried out before, or None for plain success."""
+        """Return the stored answer of a request that was applied before, or None for plain success."""
         return self._remembered.get(number)
 
     def applied_now(self, number: int, answer: Answer | None, *, remember: bool) -> None:
-        """Note that a request was carried out in the current batch, and its answer (None: plain success)."""
+        """Note that a request was carried out in the current batch, and `remember` its answer (None: plain success)."""
         self.applied = max(self.applied, number)
         if remember and answer is not None:
             self._fresh[number] = answer
 
     def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
-        """Return what the batch must keep: the client's row, new answers, and the numbers of answers to delete."""
+        """Return what the batch must store: the client's row, new answers, and the numbers of answers to delete."""
         row = records.seal_flat((self.applied, self.events, self.gone))
         answers: dict[int, bytes] = {}
-        if self._fresh or self._refused:  # else every request succeeded and has nothing to say, as nearly always
+        if self._fresh or self._refused:  # rarely: nearly all requests that change something are plain successes
             answers = {number: records.seal(answer) for number, answer in {**self._refused, **self._fresh}.items()}
         return row, answers, self._dropped
 
     def committed(self) -> None:
-        """The batch was kept."""
+        """Note that the batch was committed."""
         self.stored = True
         self._refused.clear()
         if not self._fresh and not self._dropped:
@@ -357,16 +375,19 @@ class ServerSession:
         self._dropped = []
 
     def forgotten(self) -> None:
-        """The client has said its farewell, and the batch without its rows was kept: whatever comes needs a hello."""
+        """Note that the client's rows are deleted, after its `BYE`: a further request needs a new hello."""
         self.stored = self.opened = False
         self._remembered.clear()
 
     def failed(self) -> None:
-        """The batch was not kept: nothing of it is remembered."""
+        """Note that the batch was rolled back: its answers are forgotten."""
         self._fresh.clear()
 
     def not_applied(self, number: int, answer: Answer) -> None:
-        """Remember the answer that a request of a failed batch got; it is kept with the first batch that can be."""
+        """Remember the error of a request whose batch could not be committed; it is stored with the next batch.
+
+        The number counts as applied. Otherwise the request could be applied after its caller got the error.
+        """
         self._remembered[number] = self._refused[number] = answer
 
     def _forget(self, upto: int) -> None:

@@ -1,4 +1,4 @@
-"""Bytes between processes: frames on pipes, and messages with descriptors on sockets.
+"""The bytes that processes exchange: frames on pipes, and messages with descriptors on sockets.
 
 A frame on a pipe::
 
@@ -6,7 +6,7 @@ A frame on a pipe::
     │ length, 4 B BE │ msgpack, `length` bytes       │
     └────────────────┴───────────────────────────────┘
 
-A message on a ``SOCK_SEQPACKET`` socket is one msgpack list, with descriptors beside it (``SCM_RIGHTS``).
+A message on a ``SOCK_SEQPACKET`` socket is one msgpack list, which descriptors may accompany (``SCM_RIGHTS``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADER = struct.Struct(">I")
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames.
+    """Splits a stream of bytes into frames.
 
     Args:
         limit: Most bytes of one frame.
@@ -45,15 +45,15 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Any]:
-        """Take bytes; return the plain values of all frames that are complete by now.
+        """Add bytes; return the plain values of all frames that are complete now.
 
         Raises:
-            ProtocolError: A frame is too long or malformed; the stream cannot be read any further.
+            ProtocolError: A frame is too long or malformed; the rest of the stream cannot be read.
         """
         try:
             if len(data) >= LENGTH and not self._buffer:
                 (length,) = _HEADER.unpack_from(data)
-                if length == len(data) - LENGTH and length <= self._limit:  # mostly it is one whole frame
+                if length == len(data) - LENGTH and length <= self._limit:  # nearly always: exactly one frame
                     return [codec.unpack(data[LENGTH:])]
             return self._cut(data)
         except ProtocolError:
@@ -85,11 +85,11 @@ class FrameReader:
 
 
 def receive_frame(connection: socket.socket, limit: int) -> Any:
-    """Wait for the first frame that comes through a stream socket; return its plain value.
+    """Wait for the first frame on a stream socket; return its plain value.
 
     Raises:
-        EOFError: The other end was closed before.
-        ProtocolError: What comes is no frame.
+        EOFError: The other end was closed before a frame was complete.
+        ProtocolError: The bytes are not a frame.
     """
     reader = FrameReader(limit)
     while True:
@@ -101,13 +101,13 @@ def receive_frame(connection: socket.socket, limit: int) -> Any:
 
 
 def pipe() -> tuple[int, int]:
-    """Return the ends (reading, writing) of a new non-blocking pipe that no new program inherits."""
+    """Return the reading and the writing end of a new non-blocking pipe, which is closed in other programs (`exec`)."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     return lifted(reading), lifted(writing)
 
 
 def send_message(to: socket.socket, message: list[Any], descriptors: tuple[int, ...] = ()) -> bool:
-    """Send a message without waiting; return False when the other side does not take it.
+    """Send a message without waiting; return False if the socket is full, so that nothing was sent.
 
     Raises:
         OSError: The other side is gone.
@@ -122,7 +122,7 @@ def send_message(to: socket.socket, message: list[Any], descriptors: tuple[int, 
 
 
 def receive_message(sender: socket.socket) -> tuple[list[Any], list[int]] | None:
-    """Receive a message and its descriptors without waiting; None: nothing yet.
+    """Return the next message and its descriptors, without waiting, or None if there is no message yet.
 
     Raises:
         EOFError: The other side is closed.
@@ -145,7 +145,7 @@ def receive_message(sender: socket.socket) -> tuple[list[Any], list[int]] | None
             raise ValueError("its descriptors are too many, or this process has none left")
         message = codec.unpack(data)
         if type(message) is not list or not message or type(message[0]) is not str:
-            raise ValueError("it is no list that starts with a word")
+            raise ValueError("it is not a list that starts with a word")
     except ValueError as error:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -161,21 +161,21 @@ def peer(connection: socket.socket) -> tuple[int, int]:
 
 
 def check_peer(connection: socket.socket, path: Path) -> None:
-    """Refuse to talk to another user's process; to be called when a connection is made and before anything is sent.
+    """Raise an error if the other side is another user's process. Call it before anything is sent.
 
     Args:
         connection: A connected Unix socket.
-        path: Where it was connected to, for the error.
+        path: The socket's path, for the error.
 
     Raises:
-        DataDirError: Who listens there is neither this user nor root.
-        OSError: It cannot be found out.
+        DataDirError: The process on the other side belongs neither to this user nor to root.
+        OSError: The system does not say whose process it is.
     """
     pid, uid = peer(connection)
     if uid not in (os.geteuid(), 0):
         raise DataDirError(
-            f"who listens at {path} is process {pid} of user {uid}, and this process is user {os.geteuid()}: "
-            "nothing is sent there",
+            f"the process that listens at {path} (pid {pid}) belongs to user {uid}, and this process to user "
+            f"{os.geteuid()}: nothing is sent there",
             path=str(path),
             pid=pid,
         )
@@ -183,7 +183,7 @@ def check_peer(connection: socket.socket, path: Path) -> None:
 
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
-    """Give an address for a Unix socket at `path`, however long that is."""
+    """Give an address for a Unix socket at `path`, also if the path is too long for one."""
     text = str(path)
     if len(os.fsencode(text)) <= _LONGEST_PATH:
         yield text
