@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
+from .. import formats
 from ..domain.difference import in_order
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
@@ -20,6 +21,7 @@ from .graph import Graph
 from .large import judged_at_scale, minimised_at_scale
 
 if TYPE_CHECKING:
+    from ..formats.marks import Marks
     from .explanation import Explanation
     from .properties import PropertyResult
 
@@ -68,6 +70,31 @@ class Result:
     def explanation(self) -> Explanation | None:
         """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
         return None if self._explain is None else self._explain()
+
+    def about(self, model: ImplModel) -> Result:
+        """Return this result with the model that it is about, which a notebook then draws."""
+        found = copy(self)
+        found.__dict__["_model"] = model
+        return found
+
+    def _drawn(self) -> tuple[str, frozenset[Transition], Marks, str]:
+        """Return what a notebook shows: title, transitions, marks and text."""
+        model, explanation = self.__dict__.get("_model"), self.explanation
+        title = "transitions" if model is None else f"{model.specification}: transitions"
+        transitions: frozenset[Transition] = frozenset() if model is None else model.transitions
+        if explanation is None:
+            return title, transitions, {}, self.verdict.value
+        blamed = explanation.cause[-1:] if explanation.step is None else (explanation.step,)
+        marks = dict.fromkeys(explanation.missing, formats.marks.Mark.MISSING)
+        marks |= dict.fromkeys((*explanation.extra, *blamed), formats.marks.Mark.DEVIATING)
+        text = f"{self.verdict.value}: {explanation.text}"
+        return title, transitions, marks, text
+
+    def _repr_html_(self) -> str:
+        return formats.notebook.html(*self._drawn())
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return formats.notebook.bundle(repr(self), *self._drawn())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ..checking.conformance import Result
 from ..checking.relabelling import Relabelling
 from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
-from ..domain.specification import registered
+from ..domain.specification import Specification, registered
 from ..errors import ImplModelError
 from ..facade import check
 from ..formats.model_files import SUFFIX, paths_by_name, read_model, read_models
@@ -19,7 +20,7 @@ from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..render import DRAWN, Form, drawn_svg, form_of, written_as
 from ..render.html import report
-from ..render.view import View, view_of
+from ..render.view import View, marks_of, view_of
 from ..review import cover
 from ..review.deviations import deviations_in
 from ..review.sidecar import read_frequencies
@@ -105,17 +106,23 @@ def _drawing(models: list[ImplModel], form: Form, seen: _Seen) -> str:
         return report([_view(model, seen) for model in models], f"Review of {names}")
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
-    if form is Form.SVG:
-        return drawn_svg(models[0])
-    if form not in (Form.DOT, Form.MERMAID):
+    if form not in (Form.SVG, Form.DOT, Form.MERMAID):
         raise ValueError(f"{form} is no drawing; a drawing must be {', '.join((*DRAWN, Form.DOT, Form.MERMAID))}")
-    return written_as(models[0], form)
+    cls, result = _judged(models[0], seen)
+    marks = {} if cls is None or result is None else marks_of(models[0], cls, result)
+    return drawn_svg(models[0], marks) if form is Form.SVG else written_as(models[0], form, marks=marks)
+
+
+def _judged(model: ImplModel, seen: _Seen) -> tuple[type[Specification] | None, Result | None]:
+    declared = registered(model.specification)
+    if declared is None:
+        return None, None
+    cls = seen.view.specification(declared)
+    return cls, check(model, cls, names_must_agree=seen.names_must_agree)
 
 
 def _view(model: ImplModel, seen: _Seen) -> View:
-    declared = registered(model.specification)
-    cls = None if declared is None else seen.view.specification(declared)
-    result = None if cls is None else check(model, cls, names_must_agree=seen.names_must_agree)
+    cls, result = _judged(model, seen)
     frequencies = seen.frequencies.get(model.specification)
     if seen.data_dir is None:
         return view_of(model, cls, result, frequencies=frequencies)

@@ -80,7 +80,7 @@ class ImplModel:
         return f"{self.specification}: {size}, learning {'on' if self.learning_mode else 'off'}"
 
     def _repr_html_(self) -> str:
-        return formats.notebook.table(self._title(), self.transitions)
+        return formats.notebook.html(self._title(), self.transitions)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return formats.notebook.bundle(repr(self), self._title(), self.transitions)

@@ -61,7 +61,7 @@ class LTS:
         return [Transition(None, INITIALISATION, names[self._initial_state]), *steps]
 
     def _repr_html_(self) -> str:
-        return formats.notebook.table(repr(self), self._as_text())
+        return formats.notebook.html(repr(self), self._as_text())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return formats.notebook.bundle(repr(self), repr(self), self._as_text())

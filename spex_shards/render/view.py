@@ -16,6 +16,7 @@ from ..domain.lts import LTS
 from ..domain.specification import Specification
 from ..domain.transition import Transition
 from ..drawing.svg import Shown
+from ..formats.marks import Mark
 from ..review import Coverage, cover
 from ..review.deviations import Deviating
 from ..review.findings import meaning
@@ -92,10 +93,7 @@ def view_of(
         )  # fmt: skip
     coverage = cover(model, specification.declaration, result)
     spec = in_order(model_of(specification).transitions)
-    extra = set(coverage.unexplained)
-    if result.explanation is not None:
-        blamed = result.explanation.step
-        extra |= {*result.explanation.extra, *(result.explanation.cause[-1:] if blamed is None else (blamed,))}
+    extra = deviating(coverage, result)
     numbered = _numbered([(t, "missing" if t in coverage.missing else "shown") for t in spec], 0)
     impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
     sides = {"spec": numbered, "impl": _counted(impl, len(numbered), frequencies)}
@@ -104,6 +102,38 @@ def view_of(
         model=model, specification=specification, result=result, coverage=coverage, sides=sides, classes=both,
         tints=_tints(both), steps=_steps(result, sides), deviations=deviations, frequencies=frequencies,
     )  # fmt: skip
+
+
+def deviating(coverage: Coverage, result: Result) -> set[Transition]:
+    """Return the model's transitions that nothing in the specification matches, and the one that is blamed."""
+    extra = set(coverage.unexplained)
+    if result.explanation is not None:
+        blamed = result.explanation.step
+        extra |= {*result.explanation.extra, *(result.explanation.cause[-1:] if blamed is None else (blamed,))}
+    return extra
+
+
+def marks_of(model: ImplModel, specification: type[Specification], result: Result) -> dict[Transition, Mark]:
+    """Return what is marked in a drawing of a model alone, where what is missing has to be drawn beside it.
+
+    A specified state stands at the model's state of the same name, or else at the one that stands for it alone.
+    """
+    coverage = cover(model, specification.declaration, result)
+    own = {state for t in model.transitions for state in (t.source, t.target)}
+    called: dict[str, str] = {}
+    for state, meant in coverage.met.items():
+        if len(meant) == 1 and meant[0] not in own:
+            called.setdefault(meant[0], state)
+    marks = dict.fromkeys(
+        (
+            Transition(t.source and called.get(t.source, t.source), t.action, called.get(t.target, t.target))
+            for t in coverage.missing
+        ),
+        Mark.MISSING,
+    )
+    for transition in model.transitions & marks.keys():
+        del marks[transition]
+    return marks | dict.fromkeys(deviating(coverage, result), Mark.DEVIATING)
 
 
 def _numbered(transitions: Iterable[tuple[Transition, str]], first: int) -> list[Shown]:
