@@ -31,12 +31,12 @@ LOOP: Final = 34.0
 """The room of a loop at the right of its node, without the label."""
 THIN: Final = 4.0
 """The width of an edge that passes a rank."""
-MOST_PLACES: Final = 60_000
+MOST_PLACES: Final = 30_000
 """The most places for passing edges; a graph that needs more gets straight long edges."""
 ROW_GAP: Final = 16.0
-_STEEP: Final = 0.1
+_STEEP: Final = 0.07
 """So much higher is the space between two rows for each unit that an edge goes aside there."""
-_TALLEST: Final = 80.0
+_TALLEST: Final = 60.0
 _CORNER: Final = 12.0
 _MANY: Final = 12_000
 """A graph with more places is settled in half as many sweeps."""

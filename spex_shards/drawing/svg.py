@@ -234,7 +234,7 @@ def _curve(points: Sequence[Point], head: float, stub: float) -> tuple[str, str]
 
     At both ends a piece of the path is straight, equally long for all edges: so edges side by side do not cross.
     """
-    if len(points) == 3 and points[0][1] == points[2][1]:
+    if len(points) == 3:
         return _bow(points, head)
     end, before = points[-1], points[-2]
     down = 1.0 if end[1] > before[1] else -1.0
@@ -254,13 +254,13 @@ def _curve(points: Sequence[Point], head: float, stub: float) -> tuple[str, str]
 
 def _bow(points: Sequence[Point], head: float) -> tuple[str, str]:
     """Return a path between two states of one rank, through a point below both."""
-    (x, y), (middle, low), (end, _) = points
+    (x, y), (middle, low), (end, end_y) = points
     reach = (x + middle) / 2
     path = (
         f"M{x:.1f} {y:.1f}C{x:.1f} {low:.1f} {reach:.1f} {low:.1f} {middle:.1f} {low:.1f}"
-        f"S{end:.1f} {low:.1f} {end:.1f} {y + head - 1:.1f}"
+        f"S{end:.1f} {low:.1f} {end:.1f} {end_y + head - 1:.1f}"
     )
-    return path, _arrow((end, y), (0.0, -1.0), head)
+    return path, _arrow((end, end_y), (0.0, -1.0), head)
 
 
 def _arrow(tip: Point, way: Point, length: float) -> str:

@@ -203,13 +203,16 @@ def _tables(view: View) -> str:
 
 
 def _table(side: str, shown: Sequence[Shown]) -> str:
+    counted = any(one.count is not None for one in shown)
     rows = "".join(
         f'<tr class="{one.kind}"><td>{escape(_name(one.transition.source))}</td>'
         f"<td>{escape(one_line(one.transition.action) if one.transition.source is not None else '')}</td>"
-        f"<td>{escape(_name(one.transition.target))}</td><td>{_KINDS[one.kind]}</td></tr>"
+        f"<td>{escape(_name(one.transition.target))}</td>{f'<td>{one.count}</td>' if counted else ''}"
+        f"<td>{_KINDS[one.kind]}</td></tr>"
         for one in shown
     )
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("Source", "Action", "Target", "What it is"))
+    heads = ("Source", "Action", "Target", *(("Instances",) if counted else ()), "What it is")
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     return f"<table><caption>{side}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 

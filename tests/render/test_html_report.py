@@ -168,6 +168,22 @@ def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: P
     assert not list(project.glob("x.*"))
 
 
+def test_render_marks_what_deviates_and_what_was_not_seen(run: Callable[..., Done], project: Path) -> None:
+    """In dot and Mermaid, where the specification is known; a missing step stands at the state that it belongs to."""
+    write_model(project / "models", "shop.Strict", ("start", "pay", "p"), ("p", "cancel", "c"))
+    model = "models/shop.Strict.spex"
+    plain = run("render", model, "-", "--to", "mermaid")
+    assert "#40;" not in plain.out
+    marked = run("render", model, "-", "--to", "mermaid", "--specification", "shop:Strict")
+    number = {name: key for key, name in re.findall(r"^    (s\d+) : (.*)$", marked.out, re.MULTILINE)}
+    assert f"{number['p']} --> {number['c']} : cancel #40;deviates#41;" in marked.out
+    assert f"{number['p']} --> {number['end']} : ship #40;not seen#41;" in marked.out
+    dot = run("render", model, "-", "--to", "dot", "--specification", "shop:Strict").out
+    assert re.search(r'label="cancel", color="#b3201b"', dot)
+    assert re.search(r'label="ship", style=dashed', dot)
+    assert "dashed" not in run("convert", model, "-", "--to", "dot").out
+
+
 @pytest.mark.tool("dot")
 def test_render_draws_svg_by_graphviz(run: Callable[..., Done], project: Path) -> None:
     """This needs Graphviz."""
@@ -320,13 +336,19 @@ def test_the_page_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: 
     """It passes all rules, including contrast, with a step highlighted and the tables open."""
     from axe_core_python.selenium import Axe
 
-    order = spex.Specification.define("html.Order", STRICT)
-    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
     from spex_shards.review.deviations import Deviating
 
+    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
+
     deviations = [Deviating(T("p", "cancel", "c"), "violation", count=2, instances=["17"], made_by=2)]
-    frequencies = Frequencies(9, {t: 9 - n for n, t in enumerate(model.transitions)})
-    views = [view_of(model, order, spex.check(model, order), deviations, frequencies), view_of(model)]
+    chain = [(f"s{n}", f"x{n}", f"s{n + 1}") for n in range(12)]
+    order = spex.Specification.define("html.Order", [*STRICT, ("new", "begin", "s0"), *chain])
+    often = spex.ImplModel(
+        specification="html.Order", transitions=[*model.transitions, ("start", "begin", "s0"), *chain]
+    )
+    frequencies = Frequencies(99, {t: 99 - 7 * n for n, t in enumerate(map(T._make, chain))})
+    views = [view_of(often, order, spex.check(often, order), deviations, frequencies), view_of(model)]
+    assert 'class="share"' in report(views, "Review")
     shown_in(browser, tmp_path, report(views, "Review"))
     browser.execute_script(
         "document.documentElement.dataset.theme = arguments[0];"
