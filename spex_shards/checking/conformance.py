@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -71,22 +71,21 @@ class Result:
         """Why it is not equivalent, None if it is; worked out, and checked, when it is first looked at."""
         return None if self._explain is None else self._explain()
 
-    def about(self, model: ImplModel) -> Result:
-        """Return this result with the model that it is about, which a notebook then draws."""
+    def about(self, system: ImplModel | LTS) -> Result:
+        """Return this result with the model or system that it is about, which a notebook then draws."""
         found = copy(self)
-        found.__dict__["_model"] = model
+        found.__dict__["_about"] = system
         return found
 
-    def _drawn(self) -> tuple[str, frozenset[Transition], Marks, str]:
+    def _drawn(self) -> tuple[str, Collection[Transition], Marks, str]:
         """Return what a notebook shows: title, transitions, marks and text."""
-        model, explanation = self.__dict__.get("_model"), self.explanation
-        title = "transitions" if model is None else f"{model.specification}: transitions"
-        transitions: frozenset[Transition] = frozenset() if model is None else model.transitions
+        system, explanation = self.__dict__.get("_about", NO_BEHAVIOUR), self.explanation
+        title, transitions = system.to_show()
         if explanation is None:
             return title, transitions, {}, self.verdict.value
         blamed = explanation.cause[-1:] if explanation.step is None else (explanation.step,)
-        marks = dict.fromkeys(explanation.missing, formats.marks.Mark.MISSING)
-        marks |= dict.fromkeys((*explanation.extra, *blamed), formats.marks.Mark.DEVIATING)
+        marks = dict.fromkeys(map(_in_text, explanation.missing), formats.marks.Mark.MISSING)
+        marks |= dict.fromkeys(map(_in_text, (*explanation.extra, *blamed)), formats.marks.Mark.DEVIATING)
         text = f"{self.verdict.value}: {explanation.text}"
         return title, transitions, marks, text
 
@@ -103,6 +102,12 @@ class Result:
 
     def __hash__(self) -> int:
         return hash((self.verdict, self.decided))
+
+
+def _in_text(transition: Transition) -> Transition:
+    """Return a transition of a system whose states may be numbers with their names as text."""
+    source, action, target = transition
+    return Transition(None if source is None else str(source), action, str(target))
 
 
 class _LaterResult(Result):

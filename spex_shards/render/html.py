@@ -63,6 +63,7 @@ def _view(view: View, *, hidden: bool, alone: bool) -> str:
     data = json.dumps(steps).replace("<", "\\u003c")
     sides = "\n".join(_side(view, side) for side in _SIDES if side in view.sides)
     return f"""<section class="view"{" hidden" if hidden else ""} aria-label="{escape(name)}">
+<div class="opening">
 <h2{' class="hidden"' if alone else ""}>{escape(name)}</h2>
 <p class="verdict {verdict}">{escape(headline(view))}{coverage}</p>
 {_legend(view)}
@@ -70,6 +71,7 @@ def _view(view: View, *, hidden: bool, alone: bool) -> str:
 {_steps(view)}
 <div class="sides">
 {sides}
+</div>
 </div>
 </div>
 {_deviations(view)}

@@ -381,6 +381,9 @@ def test_a_notebook_shows_specifications_and_results() -> None:
         specification="notebook.Order", transitions=[(None, spex.INITIALISATION, "new"), *order.transitions]
     )
     assert spex.check(good, order)._repr_html_().startswith("<p><b>equivalent</b></p><svg")
+    compared = spex.compare(spex.LTS(1, [(1, "go", 2), (2, "steal", 3)]), spex.LTS(1, [(1, "go", 2)]))
+    assert "LTS(1, 2 transitions)" in compared._repr_html_()
+    assert '<g class="edge extra" data-numbers="2" data-source="2"' in compared._repr_html_()
 
 
 @settings(deadline=None)
