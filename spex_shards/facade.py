@@ -100,7 +100,7 @@ def check(
     model, cls = view.model(impl_model), view.specification(cls)
     if relation is None:
         asked = cls.equivalence if equivalence is None else equivalence
-        result = check_model(model, cls.lts, asked, names_must_agree=names_must_agree)
+        result = check_model(model, cls.lts, asked, names_must_agree=names_must_agree).about(model)
         wanted = cls.properties if properties is None else properties
         return result.with_properties(_decided(wanted, impl_model)) if wanted else result
     if properties is not None:

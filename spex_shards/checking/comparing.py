@@ -77,7 +77,8 @@ def compare(
     if relation is None:
         if inputs is not None or outputs is not None:
             raise ValueError('inputs and outputs are for relation="ioco" only')
-        return compare_by_equivalence(impl, spec, Equivalence.BRANCHING if equivalence is None else equivalence)
+        asked = Equivalence.BRANCHING if equivalence is None else equivalence
+        return compare_by_equivalence(impl, spec, asked).about(impl)
     if equivalence is not None:
         raise ValueError(f"either an equivalence or a relation can be asked for, got: {equivalence!r}, {relation!r}")
     from .relations import Relation, relate, relation_of

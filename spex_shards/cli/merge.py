@@ -11,6 +11,7 @@ from ..domain.impl_model import ImplModel
 from ..errors import ImplModelError
 from ..formats.model_files import paths_by_name, read_model, read_models, write_models
 from ..review import sidecar_of
+from ..review.sidecar import without_frequencies
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, report
 from .sources import FormatOption
@@ -67,8 +68,12 @@ def _read(sources: list[Path]) -> Sources:
 
 
 def _common_sidecar(name: str, paths: list[Path]) -> bytes | None:
-    """Return the sidecar that all models of a name share; None if they differ, as it would be wrong for the whole."""
-    texts = {sidecar_of(path).read_bytes() if sidecar_of(path).exists() else None for path in paths}
+    """Return the sidecar that all models of a name share; None if they differ, as it would be wrong for the whole.
+
+    Frequencies are left out: whether the models were learned from different instances is not known.
+    """
+    sidecars = map(sidecar_of, paths)
+    texts = {without_frequencies(path.read_bytes()) if path.exists() else None for path in sidecars}
     if len(texts) == 1:
         return texts.pop()
     report(f"the models of {name} were learned with different specifications, or it is not known which")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..checking.conformance import Result
 from ..checking.relabelling import Relabelling
+from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
-from ..domain.specification import registered
+from ..domain.specification import Specification, registered
 from ..errors import ImplModelError
 from ..facade import check
-from ..formats.model_files import read_models
+from ..formats.model_files import SUFFIX, paths_by_name, read_model, read_models
 from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..render import DRAWN, Form, drawn_svg, form_of, written_as
 from ..render.html import report
-from ..render.view import View, view_of
+from ..render.view import View, marks_of, view_of
 from ..review import cover
 from ..review.deviations import deviations_in
+from ..review.sidecar import read_frequencies
+from ..review.taken import taken_in
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
 from .relations import HideOption, RenameOption, view_from
@@ -58,14 +61,34 @@ def render_models(
             raise ValueError("what is written to stdout must be named by --to")
         chosen = form_out or form_of(Path(target))
         seen = view_from(hide, rename)
+        known = {} if seen or chosen is not Form.HTML else _frequencies(source)
         if seen and data_dir is not None:
             raise ValueError("--hide and --rename cannot be given with --data-dir: its deviations have their own names")
         models = [seen.model(model) for model in _models(source)]
         if not models:
             output.fail(f"there is no model in {source}: no file there ends in .spex")
-        draw = partial(_view, data_dir=data_dir, seen=seen, names_must_agree=names_must_agree)
-        if write_target(output, target, _drawing(models, chosen, draw)):
+        if write_target(output, target, _drawing(models, chosen, _Seen(data_dir, seen, known, names_must_agree))):
             output.report(_report(models, chosen, target))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is shown of the models: a data directory, the view, frequencies by specification, and how names count."""
+
+    data_dir: Path | None
+    view: Relabelling
+    frequencies: dict[str, Frequencies]
+    names_must_agree: bool
+
+
+def _frequencies(source: str) -> dict[str, Frequencies]:
+    """Return the frequencies that lie beside model files, by specification."""
+    place = Path(source)
+    if not place.is_dir() and place.suffix.lower() != SUFFIX:
+        return {}
+    paths = paths_by_name(place) if place.is_dir() else {read_model(place).specification: place}
+    found = {name: read_frequencies(path) for name, path in paths.items()}
+    return {name: frequencies for name, frequencies in found.items() if frequencies is not None}
 
 
 def _models(source: str) -> list[ImplModel]:
@@ -77,27 +100,36 @@ def _models(source: str) -> list[ImplModel]:
     return [model for _, model in sorted(models.items())]
 
 
-def _drawing(models: list[ImplModel], form: Form, view: Callable[[ImplModel], View]) -> str:
+def _drawing(models: list[ImplModel], form: Form, seen: _Seen) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
-        return report([view(model) for model in models], f"Review of {names}")
+        return report([_view(model, seen) for model in models], f"Review of {names}")
     if len(models) > 1:
         raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
-    if form is Form.SVG:
-        return drawn_svg(models[0])
-    if form not in (Form.DOT, Form.MERMAID):
+    if form not in (Form.SVG, Form.DOT, Form.MERMAID):
         raise ValueError(f"{form} is no drawing; a drawing must be {', '.join((*DRAWN, Form.DOT, Form.MERMAID))}")
-    return written_as(models[0], form)
+    cls, result = _judged(models[0], seen)
+    marks = {} if cls is None or result is None else marks_of(models[0], cls, result)
+    return drawn_svg(models[0], marks) if form is Form.SVG else written_as(models[0], form, marks=marks)
 
 
-def _view(model: ImplModel, *, data_dir: Path | None, seen: Relabelling, names_must_agree: bool) -> View:
+def _judged(model: ImplModel, seen: _Seen) -> tuple[type[Specification] | None, Result | None]:
     declared = registered(model.specification)
-    cls = None if declared is None else seen.specification(declared)
-    result = None if cls is None else check(model, cls, names_must_agree=names_must_agree)
-    if data_dir is None:
-        return view_of(model, cls, result)
+    if declared is None:
+        return None, None
+    cls = seen.view.specification(declared)
+    return cls, check(model, cls, names_must_agree=seen.names_must_agree)
+
+
+def _view(model: ImplModel, seen: _Seen) -> View:
+    cls, result = _judged(model, seen)
+    frequencies = seen.frequencies.get(model.specification)
+    if seen.data_dir is None:
+        return view_of(model, cls, result, frequencies=frequencies)
     extra = cover(model, cls.declaration, result).unexplained if cls is not None and result is not None else ()
-    return view_of(model, cls, result, deviations_in(data_dir, model.specification, extra))
+    deviations = deviations_in(seen.data_dir, model.specification, extra)
+    counted = taken_in(seen.data_dir, model.specification)
+    return view_of(model, cls, result, deviations, counted if counted.instances else frequencies)
 
 
 def _report(models: list[ImplModel], form: Form, target: str) -> Report:

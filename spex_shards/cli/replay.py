@@ -21,6 +21,7 @@ from ..manager import ShardedInstanceManager
 from ..manager.options import UNSET
 from ..manager.settings import options_from
 from ..review.offline import held, shards_of
+from ..review.sidecar import write_frequencies
 from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, read_events
 from .output import Format, Output, command, imported
 from .progress import Interruption, bar
@@ -178,7 +179,9 @@ def _finish(output: Output, done: Replayed, models_dir: Path | None) -> None:
     for learned in done.models:
         name, size = learned.model.specification, len(learned.model.transitions)
         if models_dir is not None:
-            lines.append(f"{name}: {size} transitions learned, written to {write_model(models_dir, learned.model)}")
+            path = write_model(models_dir, learned.model)
+            write_frequencies(path, name, learned.frequencies)
+            lines.append(f"{name}: {size} transitions learned, written to {path}")
         else:
             lines.append(f"{name}: {size} transitions learned, {learned.verdict}")
     output.write("\n".join(lines), done.plain())

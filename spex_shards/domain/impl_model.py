@@ -75,15 +75,16 @@ class ImplModel:
         """
         return formats.dot_text.write(self.specification, self.transitions)
 
-    def _title(self) -> str:
+    def to_show(self) -> tuple[str, frozenset[Transition]]:
+        """Return what a notebook shows: a title, and the transitions."""
         size = formats.notebook.counted(sum(t.source is not None for t in self.transitions), "transition")
-        return f"{self.specification}: {size}, learning {'on' if self.learning_mode else 'off'}"
+        return f"{self.specification}: {size}, learning {'on' if self.learning_mode else 'off'}", self.transitions
 
     def _repr_html_(self) -> str:
-        return formats.notebook.table(self._title(), self.transitions)
+        return formats.notebook.html(*self.to_show())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return formats.notebook.bundle(repr(self), self._title(), self.transitions)
+        return formats.notebook.bundle(repr(self), *self.to_show())
 
     @classmethod
     def deserialise(cls, text: str) -> ImplModel:

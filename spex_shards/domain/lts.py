@@ -60,11 +60,15 @@ class LTS:
         steps = [Transition(names[source], action, names[target]) for source, action, target in self._transitions]
         return [Transition(None, INITIALISATION, names[self._initial_state]), *steps]
 
+    def to_show(self) -> tuple[str, list[Transition]]:
+        """Return what a notebook shows: a title, and the transitions with the states' names as text."""
+        return repr(self), self._as_text()
+
     def _repr_html_(self) -> str:
-        return formats.notebook.table(repr(self), self._as_text())
+        return formats.notebook.html(*self.to_show())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return formats.notebook.bundle(repr(self), repr(self), self._as_text())
+        return formats.notebook.bundle(repr(self), *self.to_show())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LTS):

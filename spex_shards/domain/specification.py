@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
+from .. import formats
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
 from .ports import inputs_among, port
 from .run_property import RunProperty
+from .transition import INITIALISATION, Transition
 
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge", "properties")
 PORTS = ("inputs", "outputs")
@@ -113,6 +115,24 @@ class Specification(metaclass=SpecificationMeta):
             caller: The `Caller`; None for timeouts.
         """
         return default_handler(error)
+
+    @classmethod
+    def _repr_html_(cls) -> str:
+        return formats.notebook.html(cls._notebook_title(), cls._notebook_steps())
+
+    @classmethod
+    def _repr_mimebundle_(cls, **_: object) -> dict[str, str]:
+        return formats.notebook.bundle(repr(cls), cls._notebook_title(), cls._notebook_steps())
+
+    @classmethod
+    def _notebook_title(cls) -> str:
+        name = getattr(cls, "name", cls.__qualname__)
+        return f"{name}: {formats.notebook.counted(len(cls.transitions), 'specified transition')}"
+
+    @classmethod
+    def _notebook_steps(cls) -> list[Transition]:
+        starts = [] if cls.initial_state is None else [Transition(None, INITIALISATION, cls.initial_state)]
+        return [*starts, *cls.transitions]
 
     @classmethod
     def define(cls, name: str, transitions: Iterable[tuple[str, str, str]], **options: Any) -> type[Specification]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..checking.conformance import Verdict
+from ..domain.frequency import Frequencies, frequencies_of
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Instance
 from ..domain.specification import Specification
@@ -34,10 +35,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class ReplayedModel:
-    """The model that a replay learned, and its verdict (None: it was not judged)."""
+    """The model that a replay learned, its verdict (None: it was not judged), and how often its steps were taken."""
 
     model: ImplModel
     verdict: Verdict | None = None
+    frequencies: Frequencies = field(default_factory=Frequencies)
 
     def plain(self) -> dict[str, Any]:
         """Return the result as a dict for JSON."""
@@ -142,8 +144,18 @@ def replay(
         deviations=_deviations(manager, specification) - before,
         restarts=sum(shard.restarts for shard in manager.shards()),
         seconds=seconds,
-        models=(ReplayedModel(model, check(model, specification).verdict if judge else None),),
+        models=(ReplayedModel(model, check(model, specification).verdict if judge else None, frequencies_in(log)),),
     )
+
+
+def frequencies_in(log: EventLog) -> Frequencies:
+    """Return by how many cases of a log each transition is taken, as `replay` observes them."""
+    start = Transition(None, INITIALISATION, INITIAL_STATE)
+    states, runs = [INITIAL_STATE] * len(log.cases), [{start} for _ in log.cases]
+    for case, action, state in log.events:
+        runs[case].add(Transition(states[case], action, state))
+        states[case] = state
+    return frequencies_of(runs)
 
 
 def _send(log: EventLog, manager: InstanceManager, specification: type[Specification], progress: Progress) -> None:

@@ -29,6 +29,7 @@ from typing import Final, NamedTuple
 from ..domain.difference import in_order
 from ..domain.transition import INITIALISATION, Transition
 from ..errors import DeserialisationFailed
+from .marks import NONE, Mark, Marks, only_by
 
 _TO_ESCAPE: Final = re.compile('[\\\\"&\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _ESCAPED: Final = re.compile(r"\\(.)|&(amp|lt|gt|quot);|&#(\d{1,7});", re.DOTALL)
@@ -38,34 +39,48 @@ _TOKEN: Final = re.compile(
     r"|(?P<arrow>->)|(?P<sign>[{}\[\]=;,])|(?P<word>-?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)|[^\W\d]\w*)",
     re.DOTALL,
 )
+_LINES: Final = {
+    Mark.DEVIATING: ', color="#b3201b", fontcolor="#b3201b", penwidth=2.5',
+    Mark.MISSING: ', style=dashed, fontcolor="#4d5663"',
+}
+_BORDERS: Final = {Mark.DEVIATING: ', color="#b3201b"', Mark.MISSING: ', style="rounded,dashed"'}
 _DEFAULTS: Final = ("graph", "node", "edge")
 
 
-def write(name: str, transitions: Iterable[Transition]) -> str:
+def write(name: str, transitions: Iterable[Transition], marks: Marks = NONE) -> str:
     """Return a model as text; equal models have equal texts.
 
     Args:
         name: The graph's name.
         transitions: The model's transitions.
+        marks: The transitions that are marked: what deviates is red and thick, what is missing dashed. A reader of the
+            text takes what is missing for a part of the model.
 
     Raises:
         ValueError: A name contains a lone surrogate.
     """
-    listed = in_order(set(transitions))
+    whole = {*transitions, *marks}
+    listed, borders = in_order(whole), only_by(marks, whole)
     states: dict[str, str] = {}
     for source, _, target in listed:
         for state in (source, target):
             if state is not None:
                 states.setdefault(state, f"s{len(states)}")
-    starts = [t.target for t in listed if t.source is None]
+    starts = [t for t in listed if t.source is None]
     lines = [f"digraph {quoted(name)} {{", "  rankdir=LR;", "  node [shape=box, style=rounded];"]
     lines += [f'  start{number} [shape=point, label=""];' for number in range(len(starts))]
-    lines += [f"  {number} [label={quoted(state)}];" for state, number in states.items()]
-    lines += [f"  start{number} -> {states[state]};" for number, state in enumerate(starts)]
     lines += [
-        f"  {states[source]} -> {states[target]} [label={quoted(action)}];"
-        for source, action, target in listed
-        if source is not None
+        f"  {number} [label={quoted(state)}{_BORDERS[borders[state]] if state in borders else ''}];"
+        for state, number in states.items()
+    ]
+    lines += [
+        f"  start{number} -> {states[t.target]}{f' [{_LINES[marks[t]][2:]}]' if t in marks else ''};"
+        for number, t in enumerate(starts)
+    ]
+    lines += [
+        f"  {states[source]} -> {states[t.target]} [label={quoted(t.action)}{_LINES[marks[t]] if t in marks else ''}];"
+        for t in listed
+        if (source := t.source) is not None
     ]
     return "\n".join([*lines, "}", ""])
 

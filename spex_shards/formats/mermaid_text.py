@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from ..domain.difference import in_order
 from ..domain.transition import INTERNAL, Transition
+from .marks import NONE, WORDS, Mark, Marks, only_by
 
 TAU: Final = "τ"
 """The label of the internal action."""
+_BORDERS: Final = {Mark.DEVIATING: "stroke:#b3201b,stroke-width:3px", Mark.MISSING: "stroke-dasharray:6 5"}
 
 
-def write(transitions: Iterable[Transition]) -> str:
+def write(transitions: Iterable[Transition], marks: Marks = NONE) -> str:
     """Return a model as a diagram's text; equal sets of transitions have equal texts.
+
+    What is marked says so at its label, since Mermaid cannot draw such lines in another way; a state that only marked
+    transitions lead to has a border like theirs.
 
     Initialisations are arrows from the start mark. States get short identifiers, with their names as descriptions.
     Every character of a name that is not a letter or digit is written as an entity, so that no name can be read as
     syntax.
     """
-    listed = in_order(set(transitions))
+    whole = {*transitions, *marks}
+    listed = in_order(whole)
     names: dict[str, str] = {}
     for source, _, target in listed:
         for state in (source, target):
@@ -27,13 +33,23 @@ def write(transitions: Iterable[Transition]) -> str:
                 names.setdefault(state, f"s{len(names)}")
     lines = ["stateDiagram-v2", "    direction LR"]
     lines += [f"    {number} : {_escaped(state)}" for state, number in names.items()]
-    for source, action, target in listed:
+    for transition in listed:
+        source, action, target = transition
+        word = f"#40;{WORDS[marks[transition]]}#41;" if transition in marks else ""
         if source is None:
-            lines.append(f"    [*] --> {names[target]}")
+            lines.append(f"    [*] --> {names[target]}{f' : {word}' if word else ''}")
         else:
             label = TAU if action == INTERNAL else _escaped(action)
-            lines.append(f"    {names[source]} --> {names[target]} : {label}")
-    return "\n".join([*lines, ""])
+            lines.append(f"    {names[source]} --> {names[target]} : {label}{f' {word}' if word else ''}")
+    return "\n".join([*lines, *_classes(names, only_by(marks, whole)), ""])
+
+
+def _classes(names: Mapping[str, str], marked: Mapping[str, Mark]) -> Iterator[str]:
+    for mark in Mark:
+        states = sorted((names[state] for state in marked if marked[state] is mark), key=lambda name: int(name[1:]))
+        if states:
+            yield f"    classDef {mark.name.lower()} {_BORDERS[mark]}"
+            yield f"    class {','.join(states)} {mark.name.lower()}"
 
 
 def _escaped(name: str) -> str:

@@ -12,6 +12,7 @@ from ..domain.transition import INITIALISATION, Transition
 from ..errors import DeserialisationFailed
 from ..formats import aut_text, dot_text, json_text, mermaid_text
 from ..formats.aut_text import Silent
+from ..formats.marks import NONE, Marks
 from ..formats.model_files import MAX_FILE_BYTES, read_model
 
 
@@ -76,13 +77,14 @@ def read_as(path: Path, form: Form, name: str | None = None) -> ImplModel:
         raise DeserialisationFailed(f"{path}: {error.message}", file=str(path), line=line) from None
 
 
-def written_as(model: ImplModel, form: Form, silent: Silent = "i") -> str:
+def written_as(model: ImplModel, form: Form, silent: Silent = "i", marks: Marks = NONE) -> str:
     """Return a model as text.
 
     Args:
         model: The model.
         form: A form that is not in `DRAWN`.
         silent: The name of the internal action in `.aut`.
+        marks: The transitions that are marked in dot and Mermaid.
 
     Raises:
         ValueError: The form cannot hold this model, or is a drawing.
@@ -92,9 +94,9 @@ def written_as(model: ImplModel, form: Form, silent: Silent = "i") -> str:
     if form is Form.AUT:
         return aut_text.write(model.transitions, silent)
     if form is Form.DOT:
-        return dot_text.write(model.specification, model.transitions)
+        return dot_text.write(model.specification, model.transitions, marks)
     if form is Form.MERMAID:
-        return mermaid_text.write(model.transitions)
+        return mermaid_text.write(model.transitions, marks)
     if form is Form.JSON:
         return json_text.write(model.specification, model.learning_mode, model.transitions)
     raise ValueError(f"{form} is drawn by `render`; a text must be {', '.join(f for f in Form if f not in DRAWN)}")

@@ -12,25 +12,20 @@ from html import escape
 from typing import Final
 
 from ..domain.difference import one_line
-from .drawing import Shown, drawn
+from ..drawing.share import shares
+from ..drawing.svg import Shown, Style, drawn, is_followed
 from .page import framed
 from .view import View, headline
 
 _SIDES: Final = {"spec": "Specification", "impl": "Model"}
 _KINDS: Final = {"shown": "seen", "missing": "not seen", "extra": "deviating", "plain": ""}
-_ARROWS: Final = "".join(
-    f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="{size}" markerHeight="{size}" '
-    f'orient="auto-start-reverse" markerUnits="userSpaceOnUse">'
-    f'<path d="M0 0L10 5L0 10z" style="fill:var({colour})"/></marker>'
-    for name, colour, size in (("arrow", "--line", 11), ("arrow-bad", "--bad", 15))
-)
-_DEFS: Final = f'<svg class="hidden" aria-hidden="true" focusable="false"><defs>{_ARROWS}</defs></svg>'
 _SEARCH: Final = """<div><label for="search">Search</label>
 <input id="search" type="search" autocomplete="off" spellcheck="false">
 <span id="found" role="status"></span></div>"""
 _KEYS: Final = """<kbd>/</kbd> search, <kbd>Enter</kbd> next hit · <kbd>n</kbd> <kbd>p</kbd> next and previous step ·
 <kbd>t</kbd> light or dark · in a drawing: arrows, <kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd>, wheel, drag;
-a click on a state marks all that are equivalent to it"""
+a click on a state, or <kbd>s</kbd> and <kbd>Shift</kbd> <kbd>s</kbd>, marks its own steps and the states that are
+equivalent to it, <kbd>Esc</kbd> none"""
 
 
 def report(views: Sequence[View], title: str) -> str:
@@ -40,11 +35,11 @@ def report(views: Sequence[View], title: str) -> str:
         views: The views of the models; at least one.
         title: The page's title.
     """
-    shown = "\n".join(_view(view, hidden=number > 0) for number, view in enumerate(views))
+    shown = "\n".join(_view(view, hidden=number > 0, alone=len(views) == 1) for number, view in enumerate(views))
     return framed(
         title,
         controls=f"{_choice(views)}\n{_SEARCH}",
-        body=f'{_DEFS}\n<p id="said" class="hidden" aria-live="polite"></p>\n{shown}',
+        body=f'<p id="said" class="hidden" aria-live="polite"></p>\n{shown}',
         footer=_KEYS,
         styles=("report.css",),
         script="report.js",
@@ -60,7 +55,7 @@ def _choice(views: Sequence[View]) -> str:
     return f'<div><label for="model">Model</label> <select id="model" autocomplete="off">{options}</select></div>'
 
 
-def _view(view: View, *, hidden: bool) -> str:
+def _view(view: View, *, hidden: bool, alone: bool) -> str:
     name = view.model.specification
     verdict = "" if view.result is None else view.result.verdict.value
     coverage = "" if view.result is None else f"<small>{escape(str(view.coverage))}</small>"
@@ -68,12 +63,16 @@ def _view(view: View, *, hidden: bool) -> str:
     data = json.dumps(steps).replace("<", "\\u003c")
     sides = "\n".join(_side(view, side) for side in _SIDES if side in view.sides)
     return f"""<section class="view"{" hidden" if hidden else ""} aria-label="{escape(name)}">
-<h2>{escape(name)}</h2>
+<div class="opening">
+<h2{' class="hidden"' if alone else ""}>{escape(name)}</h2>
 <p class="verdict {verdict}">{escape(headline(view))}{coverage}</p>
-{_steps(view)}
 {_legend(view)}
+<div class="stage{" explained" if view.steps else ""}">
+{_steps(view)}
 <div class="sides">
 {sides}
+</div>
+</div>
 </div>
 {_deviations(view)}
 {_tables(view)}
@@ -83,30 +82,69 @@ def _view(view: View, *, hidden: bool) -> str:
 
 def _side(view: View, side: str) -> str:
     shown = view.sides[side]
-    states = {state for one in shown for state in (one.transition.source, one.transition.target) if state is not None}
-    size = f"{len(states)} states, {sum(one.transition.source is not None for one in shown)} transitions"
+    size = _size(shown)
     name = escape(view.model.specification)
-    label = f"{_SIDES[side]} of {view.model.specification}: {size}; the table below has them all"
-    drawing = drawn(label, shown, view.classes[side], view.hues)
+    style = Style(
+        view.classes[side], view.tints, max((one.count or 0 for one in shown), default=0),
+        named=side == "spec" or not is_followed(one.transition for one in shown),
+    )  # fmt: skip
+    listed = shares(shown)
+    drawings = "\n".join(
+        drawn(
+            f"{_SIDES[side]} of {view.model.specification}: {_size(kept)}; the table below has them all", kept, style,
+            f' data-share="{percent}" data-kept="{_steps_of(kept)} of {_steps_of(shown)} steps"'
+            + " hidden" * (percent < 100),
+        )
+        for percent, kept in listed
+    )  # fmt: skip
+    lacks = sum(one.kind == "missing" for one in shown)
+    note = f"{lacks} of {_steps_of(shown)} not seen (dashed)" if lacks else size if view.result is None else ""
     return f"""<figure class="side" data-side="{side}">
-<div class="bar"><h3>{_SIDES[side]}</h3>
+<div class="bar"><h3>{_SIDES[side]}</h3><small>{note}</small>{_slider(listed)}
 <button class="out" type="button" aria-label="Zoom out: {_SIDES[side]}">&minus;</button>
 <button class="in" type="button" aria-label="Zoom in: {_SIDES[side]}">+</button>
 <button class="fit" type="button" aria-label="Show all: {_SIDES[side]}">all</button></div>
 <div class="canvas" tabindex="0" role="group" aria-label="Drawing: {_SIDES[side]} of {name}">
-{drawing}
+{drawings}
 </div></figure>"""
+
+
+def _size(shown: Sequence[Shown]) -> str:
+    states = {state for one in shown for state in (one.transition.source, one.transition.target) if state is not None}
+    return f"{len(states)} states, {_steps_of(shown)} transitions"
+
+
+def _steps_of(shown: Sequence[Shown]) -> int:
+    return sum(one.transition.source is not None for one in shown)
+
+
+def _slider(listed: Sequence[tuple[int, Sequence[Shown]]]) -> str:
+    if len(listed) == 1:
+        return ""
+    last = len(listed) - 1
+    return (
+        f'<label class="most">Most frequent steps <input class="share" type="range" min="0" max="{last}" step="1" '
+        f'value="{last}" autocomplete="off"></label><output class="kept"></output>'
+    )
 
 
 def _legend(view: View) -> str:
     def line(kind: str, text: str) -> str:
-        path = '<path d="M1 7H30"/>'
+        path = '<path d="M1 7H30"/><path class="head" d="M35 7L27 3V11Z"/>'
         return f'<li><svg viewBox="0 0 36 14" aria-hidden="true"><g class="edge {kind}">{path}</g></svg>{text}</li>'
 
-    items = ["<li>≡ and colour: equivalent states, on both sides</li>"]
+    items = []
     if view.result is not None:
-        items += [line("missing", "specified, not seen"), line("extra", "deviating: seen, not specified")]
-    return f'<ul class="legend">{"".join(items)}</ul>'
+        kinds = [one.kind for shown in view.sides.values() for one in shown]
+        items += [line("extra", f"deviating: {kinds.count('extra')}")] if "extra" in kinds else []
+        items += [line("missing", f"specified, not seen: {kinds.count('missing')}")] if "missing" in kinds else []
+    items += ["<li>≡, number and tint: equivalent states</li>"] if view.tints else []
+    if view.frequencies is not None:
+        of = f"of {view.frequencies.instances:,}".replace(",", "\u202f")
+        items.append(f"<li>width and number of a line: instances that took the step, {of}</li>")
+    if is_followed(one.transition for one in view.sides["impl"]):
+        items.append("<li>in the model each step is called as the state that it leads to</li>")
+    return f'<ul class="legend">{"".join(items)}</ul>' if items else ""
 
 
 def _steps(view: View) -> str:
@@ -115,13 +153,15 @@ def _steps(view: View) -> str:
     items = "".join(
         f'<li><button class="step" type="button">{_broken(step["text"])}</button></li>' for step in view.steps
     )
-    return f"""<div class="steps"><h3>Why: step by step</h3>
-<button class="turn" type="button">Previous step</button> <button class="turn" type="button">Next step</button>
-<ol>{items}</ol>{_formula(view)}</div>"""
+    return f"""<div class="steps"><h3>The cause, step by step</h3>
+<div class="turns"><button class="turn" type="button">Previous step</button>
+<button class="turn" type="button">Next step</button></div>
+<ol tabindex="0" aria-label="Steps of the explanation">{items}</ol>{_formula(view)}</div>"""
 
 
 def _broken(text: str) -> str:
-    return "<br>".join(map(escape, text.splitlines()))
+    first, *others = map(escape, text.splitlines() or [""])
+    return first if not others else "<br>".join([f"<strong>{first}</strong>", *others])
 
 
 def _formula(view: View) -> str:
@@ -165,13 +205,16 @@ def _tables(view: View) -> str:
 
 
 def _table(side: str, shown: Sequence[Shown]) -> str:
+    counted = any(one.count is not None for one in shown)
     rows = "".join(
         f'<tr class="{one.kind}"><td>{escape(_name(one.transition.source))}</td>'
         f"<td>{escape(one_line(one.transition.action) if one.transition.source is not None else '')}</td>"
-        f"<td>{escape(_name(one.transition.target))}</td><td>{_KINDS[one.kind]}</td></tr>"
+        f"<td>{escape(_name(one.transition.target))}</td>{f'<td>{one.count}</td>' if counted else ''}"
+        f"<td>{_KINDS[one.kind]}</td></tr>"
         for one in shown
     )
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("Source", "Action", "Target", "What it is"))
+    heads = ("Source", "Action", "Target", *(("Instances",) if counted else ()), "What it is")
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     return f"<table><caption>{side}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 

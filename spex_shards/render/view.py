@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..checking.bisimulation import classes
 from ..checking.conformance import Result
 from ..domain.difference import in_order, shown
+from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
 from ..domain.specification import Specification
 from ..domain.transition import Transition
+from ..drawing.svg import Shown
+from ..formats.marks import Mark
 from ..review import Coverage, cover
 from ..review.deviations import Deviating
 from ..review.findings import meaning
-from .drawing import Shown
 from .formats import model_of
 from .walk import walk
 
 _ROOT: Final = "root"
-_GOLDEN: Final = 137.5
+TINTS: Final = 8
+"""So many tints tell classes apart, besides the number."""
 MOST_DRAWN: Final = 20_000
 """The most transitions per side; a larger drawing would be unreadable."""
 
@@ -38,9 +41,10 @@ class View:
         coverage: How much of the specification the model covers.
         sides: "spec" and "impl", each with its transitions; the numbers run through both.
         classes: For each side, state → equivalence class; equivalent states of both sides have the same class.
-        hues: Class → colour, for classes with two or more states.
-        steps: The explanation's steps.
+        tints: Class → tint, for classes with two or more states.
+        steps: The explanation's steps, the cause first.
         deviations: The deviations of the instances, if a data directory was given.
+        frequencies: How often the model's steps were taken, if that is known.
     """
 
     model: ImplModel
@@ -49,9 +53,10 @@ class View:
     coverage: Coverage
     sides: dict[str, list[Shown]]
     classes: dict[str, dict[str, int]]
-    hues: dict[int, int]
+    tints: dict[int, int]
     steps: list[dict[str, Any]]
     deviations: list[Deviating] | None = None
+    frequencies: Frequencies | None = None
 
 
 def view_of(
@@ -59,6 +64,7 @@ def view_of(
     specification: type[Specification] | None = None,
     result: Result | None = None,
     deviations: list[Deviating] | None = None,
+    frequencies: Frequencies | None = None,
 ) -> View:
     """Return the view of a model.
 
@@ -67,6 +73,7 @@ def view_of(
         specification: The specification that the model is judged by.
         result: The verdict; given exactly if `specification` is.
         deviations: The deviations of the model's instances.
+        frequencies: How often the model's steps were taken; None: that is not known.
 
     Raises:
         ValueError: A side has more than `MOST_DRAWN` transitions.
@@ -78,30 +85,68 @@ def view_of(
             "minimise the model first"
         )
     if specification is None or result is None:
-        sides = {"impl": _numbered([(t, "plain") for t in in_order(model.transitions)], 0)}
+        sides = {"impl": _counted([(t, "plain") for t in in_order(model.transitions)], 0, frequencies)}
         own = _classes(model, None, "branching")
         return View(
             model=model, specification=None, result=None, coverage=Coverage(), sides=sides, classes=own,
-            hues=_hues(own), steps=[], deviations=deviations,
+            tints=_tints(own), steps=[], deviations=deviations, frequencies=frequencies,
         )  # fmt: skip
     coverage = cover(model, specification.declaration, result)
     spec = in_order(model_of(specification).transitions)
+    extra = deviating(coverage, result)
+    numbered = _numbered([(t, "missing" if t in coverage.missing else "shown") for t in spec], 0)
+    impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
+    sides = {"spec": numbered, "impl": _counted(impl, len(numbered), frequencies)}
+    both = _classes(model, specification, specification.equivalence)
+    return View(
+        model=model, specification=specification, result=result, coverage=coverage, sides=sides, classes=both,
+        tints=_tints(both), steps=_steps(result, sides), deviations=deviations, frequencies=frequencies,
+    )  # fmt: skip
+
+
+def deviating(coverage: Coverage, result: Result) -> set[Transition]:
+    """Return the model's transitions that nothing in the specification matches, and the one that is blamed."""
     extra = set(coverage.unexplained)
     if result.explanation is not None:
         blamed = result.explanation.step
         extra |= {*result.explanation.extra, *(result.explanation.cause[-1:] if blamed is None else (blamed,))}
-    numbered = _numbered([(t, "missing" if t in coverage.missing else "shown") for t in spec], 0)
-    impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
-    sides = {"spec": numbered, "impl": _numbered(impl, len(numbered))}
-    both = _classes(model, specification, specification.equivalence)
-    return View(
-        model=model, specification=specification, result=result, coverage=coverage, sides=sides, classes=both,
-        hues=_hues(both), steps=_steps(result, sides), deviations=deviations,
-    )  # fmt: skip
+    return extra
+
+
+def marks_of(model: ImplModel, specification: type[Specification], result: Result) -> dict[Transition, Mark]:
+    """Return what is marked in a drawing of a model alone, where what is missing has to be drawn beside it.
+
+    A specified state stands at the model's state of the same name, or else at the one that stands for it alone.
+    """
+    coverage = cover(model, specification.declaration, result)
+    own = {state for t in model.transitions for state in (t.source, t.target)}
+    called: dict[str, str] = {}
+    for state, meant in coverage.met.items():
+        if len(meant) == 1 and meant[0] not in own:
+            called.setdefault(meant[0], state)
+    marks = dict.fromkeys(
+        (
+            Transition(t.source and called.get(t.source, t.source), t.action, called.get(t.target, t.target))
+            for t in coverage.missing
+        ),
+        Mark.MISSING,
+    )
+    for transition in model.transitions & marks.keys():
+        del marks[transition]
+    return marks | dict.fromkeys(deviating(coverage, result), Mark.DEVIATING)
 
 
 def _numbered(transitions: Iterable[tuple[Transition, str]], first: int) -> list[Shown]:
     return [Shown(first + number, transition, kind) for number, (transition, kind) in enumerate(transitions)]
+
+
+def _counted(
+    transitions: Iterable[tuple[Transition, str]], first: int, frequencies: Frequencies | None
+) -> list[Shown]:  # fmt: skip
+    numbered = _numbered(transitions, first)
+    if frequencies is None:
+        return numbered
+    return [replace(one, count=frequencies.taken.get(one.transition, 0)) for one in numbered]
 
 
 def _classes(
@@ -136,9 +181,9 @@ def _numbered_by_size(both: dict[str, dict[str, int]]) -> dict[str, dict[str, in
     return {side: {state: fresh[number] for state, number in states.items()} for side, states in both.items()}
 
 
-def _hues(both: dict[str, dict[str, int]]) -> dict[int, int]:
+def _tints(both: dict[str, dict[str, int]]) -> dict[int, int]:
     sizes = Counter(number for states in both.values() for number in states.values())
-    return {number: int(200 + number * _GOLDEN) % 360 for number, size in sorted(sizes.items()) if size > 1}
+    return {number: number % TINTS for number, size in sorted(sizes.items()) if size > 1}
 
 
 def _steps(result: Result, sides: dict[str, list[Shown]]) -> list[dict[str, Any]]:
@@ -151,10 +196,10 @@ def _steps(result: Result, sides: dict[str, list[Shown]]) -> list[dict[str, Any]
     steps = [step for number, run in enumerate(runs) for step in _told(run, side, sides, number_of, again=number > 0)]
     blamed = [*(("impl", t) for t in explanation.cause), *(("impl", t) for t in explanation.extra)]
     lit = [number_of[name].get(t) for name, t in blamed or [("spec", t) for t in explanation.missing]]
-    steps.append(
-        {"text": explanation.text, "light": [number for number in lit if number is not None], "states": [], "end": True}
-    )
-    return steps
+    # The cause comes first; the runs below it show how it comes to that.
+    states = steps[-2]["states"] if len(steps) > 1 else []
+    cause = {"text": explanation.text, "light": [number for number in lit if number is not None], "states": states}
+    return [cause, *steps]
 
 
 def _told(

@@ -10,13 +10,13 @@ from typing import Final
 
 from ..domain.instance import to_datetime
 from ..domain.transition import Transition
-from ..engine.catalogue import Catalogue
 from ..engine.models import DeviationRow, deviation_row
-from ..engine.rows import Found, Instances, identifier_bytes
+from ..engine.rows import Found, identifier_bytes
 from ..errors import show
 from ..runtime.protocol import codec
 from ..runtime.store import Batch
 from .offline import open_shards
+from .taken import runs_of
 
 MOST_NAMED: Final = 5
 """How many instances are named for each transition; the others are only counted."""
@@ -82,17 +82,9 @@ def _count(found: dict[Transition, Deviating], specification: str, row: Deviatio
 
 
 def _name_instances(found: dict[Transition, Deviating], specification: str, batch: Batch) -> None:
-    catalogue = Catalogue(batch)
-    entry = catalogue.get(specification)
-    if entry is None or not found:
+    if not found:
         return
-    instances = Instances(batch, catalogue)
-    for instance in instances.walk(entry.number, None):
-        before: str | None = None
-        made: set[Transition] = set()
-        for _, action, target in instances.history(instance.row.number, 0, instance.row.seq + 1):
-            made.add(Transition(before, action, target))
-            before = target
+    for instance, made in runs_of(batch, specification):
         for transition in made & found.keys():
             one = found[transition]
             one.made_by += 1

@@ -1,7 +1,28 @@
-"""The sidecar of a model file, ``NAME.spex.json``: the specification at the time when the model was learned.
+"""The sidecar of a model file, ``NAME.spex.json``: how the model was learned.
 
-It contains the specification's behaviour (initial state, transitions and equivalence, but no timeouts) and its digest.
-The `.spex` file does not depend on it. Without a sidecar, it is only unknown whether the specification has changed.
+It contains the specification's behaviour at that time (initial state, transitions and equivalence, but no timeouts) and
+its digest. The sidecar of a model that was learned from an event log contains how many instances took each transition::
+
+    {
+        "format": 1,
+        "specification": "shop.Order",
+        "digest": "sha256:…",
+        "initial_state": "new",
+        "equivalence": "branching",
+        "transitions": [["new", "pay", "paid"]],
+    }
+
+    {
+        "format": 1,
+        "specification": "orders",
+        "frequencies": {
+            "instances": 17,
+            "taken": [[null, "__initialisation__", "start", 17], ["start", "pay", "pay", 9]],
+        },
+    }
+
+A file may have both parts. The `.spex` file does not depend on its sidecar. Without one, it is only unknown whether the
+specification has changed, and how often the transitions were taken.
 """
 
 from __future__ import annotations
@@ -13,6 +34,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.declaration import Declaration
+from ..domain.frequency import Frequencies
 from ..domain.transition import Transition
 from ..formats.model_files import replace_file
 
@@ -66,6 +88,48 @@ def write_sidecar(model: Path, declaration: Declaration) -> None:
     replace_file(sidecar_of(model), text.encode())
 
 
+def write_frequencies(model: Path, specification: str, frequencies: Frequencies) -> None:
+    """Note beside a model file how often its steps were taken; the sidecar that was there is replaced atomically.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    taken = [[*transition, number] for transition, number in sorted(frequencies.taken.items(), key=str)]
+    plain = {"instances": frequencies.instances, "taken": taken}
+    head = {"format": _FORMAT, "specification": specification, "frequencies": plain}
+    replace_file(sidecar_of(model), (json.dumps(head, indent=1) + "\n").encode())
+
+
+def read_frequencies(model: Path) -> Frequencies | None:
+    """Return how often the steps of a model were taken, or None: that is not known.
+
+    Raises:
+        OSError: The sidecar cannot be read.
+        ValueError: It is malformed; names it and the rule.
+    """
+    plain = _read(sidecar_of(model))
+    if plain is None or "frequencies" not in plain:
+        return None
+    found = plain["frequencies"]
+    taken = {Transition(*entry[:3]): entry[3] for entry in found["taken"]}
+    return Frequencies(found["instances"], taken)
+
+
+def without_frequencies(raw: bytes) -> bytes | None:
+    """Return the content of a sidecar without its frequencies; None if nothing is left.
+
+    What is no sidecar is returned as it is: whoever reads it will say so.
+    """
+    try:
+        plain = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+    if not isinstance(plain, dict) or "frequencies" not in plain:
+        return raw
+    del plain["frequencies"]
+    return (json.dumps(plain, indent=1) + "\n").encode() if "digest" in plain else None
+
+
 def changed_since(model: Path, declaration: Declaration) -> Changed | None:
     """Return how a specification has changed since its model was learned; None if it has not, or without a sidecar.
 
@@ -73,13 +137,9 @@ def changed_since(model: Path, declaration: Declaration) -> Changed | None:
         OSError: The sidecar cannot be read.
         ValueError: The sidecar is malformed; the message names the file and the rule.
     """
-    path = sidecar_of(model)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
+    before = _read(sidecar_of(model))
+    if before is None or "digest" not in before:
         return None
-    before = _parse(path, raw)
     if before["digest"] == behaviour_digest(declaration):
         return None
     now, known = set(declaration.transitions), [Transition(*entry) for entry in before["transitions"]]
@@ -102,6 +162,15 @@ def _canonical(plain: dict[str, Any]) -> bytes:
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    return _parse(path, raw)
+
+
 def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     if len(raw) > MOST_BYTES:
         raise ValueError(f"{path}: the file is larger than {MOST_BYTES} bytes")
@@ -111,6 +180,13 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
         raise ValueError(f"{path}: it must be JSON: {error}") from None
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise ValueError(f"{path}: it must be an object of format {_FORMAT}")
+    if "frequencies" in plain and not _are_frequencies(plain["frequencies"]):
+        raise ValueError(
+            f"{path}: its frequencies must be a number of instances, and a list of what was taken, each of source "
+            "(or null), action, target and number"
+        )
+    if "frequencies" in plain and "digest" not in plain:
+        return plain
     if not isinstance(plain.get("digest"), str) or not _are_triples(plain.get("transitions")):
         raise ValueError(f"{path}: it must have a digest and a list of transitions, each of three texts")
     return {"initial_state": None, "equivalence": None, **plain}
@@ -121,3 +197,21 @@ def _are_triples(entries: Any) -> bool:
         return isinstance(entry, list) and len(entry) == 3 and all(isinstance(part, str) for part in entry)
 
     return isinstance(entries, list) and all(map(is_triple, entries))
+
+
+def _are_frequencies(found: Any) -> bool:
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+    def is_taken(entry: Any) -> bool:
+        if not isinstance(entry, list) or len(entry) != 4 or not is_number(entry[3]):
+            return False
+        source, action, target = entry[:3]
+        return (source is None or isinstance(source, str)) and isinstance(action, str) and isinstance(target, str)
+
+    return (
+        isinstance(found, dict)
+        and is_number(found.get("instances"))
+        and isinstance(found.get("taken"), list)
+        and all(map(is_taken, found["taken"]))
+    )

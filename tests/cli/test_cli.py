@@ -805,6 +805,27 @@ def test_the_real_logs_are_replayed(
     assert (done.plain["models"][0]["transitions"], model.learning_mode) == (len(model.transitions), False)
 
 
+@pytest.mark.process
+def test_a_learned_model_is_drawn_with_its_frequencies(project: Path, run: Callable[..., Done]) -> None:
+    """As the replay counted them, or as the data directory has them; both say the same. Hiding shows none."""
+    learn = ("replay", "log.csv", *READ_CSV, "--learn", "Order", "--models-dir", "models", "--data-dir", "data")
+    assert run(*learn).code == 0
+    assert run("render", "models/Order.spex", "beside.html").code == 0
+    counted = re.findall(r'class="count"> ?(\d+)<', (project / "beside.html").read_text())
+    assert counted
+    assert run("render", "models", "folder.html").code == 0
+    assert re.findall(r'class="count"> ?(\d+)<', (project / "folder.html").read_text()) == counted
+    (project / "models" / "Order.spex.json").unlink()
+    assert run("render", "models/Order.spex", "plain.html").code == 0
+    assert 'class="count"' not in (project / "plain.html").read_text()
+    assert run("render", "models/Order.spex", "kept.html", "--data-dir", "data").code == 0
+    assert re.findall(r'class="count"> ?(\d+)<', (project / "kept.html").read_text()) == counted
+    (project / "models" / "Order.spex.json").write_text("{}")
+    done = run("render", "models/Order.spex", "broken.html")
+    assert (done.code, done.err) == (2, "error: models/Order.spex.json: it must be an object of format 1\n")
+    assert run("render", "models/Order.spex", "hidden.html", "--hide", "pay").code == 0
+
+
 DOCS = ROOT / "docs"
 
 

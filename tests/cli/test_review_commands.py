@@ -14,7 +14,9 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.cli.formats import ReportFormat
+from spex_shards.domain.frequency import Frequencies
 from spex_shards.review import sidecar_of
+from spex_shards.review.sidecar import write_frequencies
 from tests.cli.test_cli import GOOD, Done, project, run, write_model
 from tests.cli.test_report_formats import VALIDATOR
 
@@ -125,6 +127,15 @@ def test_merge_keeps_a_sidecar_that_all_share_and_no_other(run: Callable[..., Do
     assert (
         done.err == "the models of shop.Refund were learned with different specifications, or it is not known which\n"
     )
+
+
+def test_merge_leaves_frequencies_out(run: Callable[..., Done], two: Path) -> None:
+    """Whether the parts were learned from different instances is not known."""
+    for folder in ("old", "new"):
+        write_frequencies(two / folder / "shop.Order.spex", "shop.Order", Frequencies(1 if folder == "old" else 2, {}))
+    done = run("merge", "old", "new", "-o", "all")
+    assert (done.code, done.err) == (0, "")
+    assert not list((two / "all").glob("*.json"))
 
 
 def test_merge_writes_nothing_when_a_source_is_malformed_or_missing(run: Callable[..., Done], two: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import spex_shards as spex
 from spex_shards.checking.quotient import quotient
 from spex_shards.formats import aut_text, dot_text, json_text, mermaid_text
+from spex_shards.formats.marks import Mark
 from spex_shards.render import Form, drawn_svg, form_of, model_of, read_as, written_as
 
 T = spex.Transition
@@ -24,6 +26,7 @@ tricky = st.sampled_from(
 )
 actions = (texts | tricky).filter(lambda name: name != spex.INITIALISATION) | st.just(spex.INTERNAL)
 states = texts | tricky
+any_text = st.text(max_size=6)
 steps = st.lists(st.builds(T, states, actions, states), max_size=8)
 starts = st.lists(states, min_size=1, max_size=2)
 
@@ -335,7 +338,7 @@ def test_a_quotient_needs_one_initialisation() -> None:
         quotient(model([], ["a", "b"]))
 
 
-def test_a_notebook_shows_a_table_and_the_diagram() -> None:
+def test_a_notebook_shows_a_drawing_and_a_table() -> None:
     """Names are escaped and no script is used; large models are not drawn, and long tables are cut."""
     shown = model([T("<b>", "a&b", "")], ["<b>"])
     html = shown._repr_html_()
@@ -343,11 +346,82 @@ def test_a_notebook_shows_a_table_and_the_diagram() -> None:
     assert "<tr><td>&lt;b&gt;</td><td>a&amp;b</td><td>&#x27;&#x27;</td></tr>" in html
     assert "<script" not in html
     bundle = shown._repr_mimebundle_(include=None, exclude=None)
-    assert set(bundle) == {"text/plain", "text/html", "text/vnd.mermaid"}
+    assert set(bundle) == {"text/plain", "text/html", "image/svg+xml", "text/vnd.mermaid"}
     assert bundle["text/html"] == html
+    assert bundle["image/svg+xml"] in html
+    picture = ET.fromstring(bundle["image/svg+xml"])
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")] == [None, "<b>", "''"]
     large = model([T(f"s{n}", "go", f"s{n + 1}") for n in range(600)], ["s0"])
     assert set(large._repr_mimebundle_()) == {"text/plain", "text/html"}
+    assert "<details open>" in large._repr_html_()
     assert "… and 101 more" in large._repr_html_()
+
+
+def test_a_notebook_shows_specifications_and_results() -> None:
+    """A result has its sentence, and what deviates and what was not seen, in the drawing, the table and the diagram."""
+    order = spex.Specification.define(
+        "notebook.Order", [("new", "pay", "paid"), ("paid", "ship", "sent"), ("new", "stop", "stopped")]
+    )
+    bundle = order._repr_mimebundle_()
+    assert "notebook.Order: 3 specified transitions" in bundle["text/html"]
+    assert "[*] --> s0" in bundle["text/vnd.mermaid"]
+    seen = spex.ImplModel(specification="notebook.Order", transitions=[*ORDER.transitions, T("end", "pay", "new")])
+    result = spex.check(seen, order)
+    html = result._repr_html_()
+    assert html.startswith(f"<p><b>violation: {escape(result.explanation.sentence)}</b><br>")
+    assert '<g class="edge extra"' in html
+    assert '<g class="edge missing"' in html
+    assert "<td>not seen</td>" in html
+    bundle = result._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html", "image/svg+xml", "text/vnd.mermaid"}
+    assert bundle["text/plain"] == repr(result)
+    assert "stop #40;not seen#41;" in bundle["text/vnd.mermaid"]
+    good = spex.ImplModel(
+        specification="notebook.Order", transitions=[(None, spex.INITIALISATION, "new"), *order.transitions]
+    )
+    assert spex.check(good, order)._repr_html_().startswith("<p><b>equivalent</b></p><svg")
+    compared = spex.compare(spex.LTS(1, [(1, "go", 2), (2, "steal", 3)]), spex.LTS(1, [(1, "go", 2)]))
+    assert "LTS(1, 2 transitions)" in compared._repr_html_()
+    assert '<g class="edge extra" data-numbers="2" data-source="2"' in compared._repr_html_()
+
+
+@settings(deadline=None)
+@given(transitions=st.lists(st.builds(T, any_text, any_text, any_text), max_size=5))
+def test_a_drawing_is_well_formed_whatever_names_it_has(transitions: list[T]) -> None:
+    """Control characters and lone surrogates among them."""
+    found = model([t for t in transitions if t.action != spex.INITIALISATION], ["start"])
+    ET.fromstring(found._repr_mimebundle_()["image/svg+xml"].encode())
+
+
+MARKS = {T("paid", "lose", "lost"): Mark.MISSING, T("new", "pay", "paid"): Mark.DEVIATING,
+         T("paid", "burn", "ash"): Mark.DEVIATING, T("lost", "find", "lost"): Mark.MISSING}  # fmt: skip
+
+
+def test_mermaid_marks_what_deviates_and_what_is_missing() -> None:
+    """At the label, and at the border of a state that nothing else leads to."""
+    lines = mermaid_text.write([T(None, spex.INITIALISATION, "new"), T("new", "pay", "paid")], MARKS).splitlines()
+    number = {line.split(" : ")[1]: line.split(" : ")[0].strip() for line in lines if re.match(r"    s\d+ : ", line)}
+    assert f"    {number['paid']} --> {number['lost']} : lose #40;not seen#41;" in lines
+    assert f"    {number['new']} --> {number['paid']} : pay #40;deviates#41;" in lines
+    assert f"    class {number['lost']} missing" in lines
+    assert "    classDef missing stroke-dasharray:6 5" in lines
+    deviating = next(line for line in lines if line.endswith(" deviating"))
+    assert set(deviating.split()[1].split(",")) == {number["ash"], number["paid"]}
+
+
+def test_dot_marks_what_deviates_and_what_is_missing() -> None:
+    """What is not marked is written as before, and a reader finds all of it."""
+    plain = [T(None, spex.INITIALISATION, "new"), T("new", "pay", "paid")]
+    text = dot_text.write("shop.Order", plain, MARKS)
+    assert dot_text.parse(text) == ("shop.Order", frozenset({*plain, *MARKS}))
+    assert '[label="lose", style=dashed, fontcolor="#4d5663"];' in text
+    assert '[label="burn", color="#b3201b", fontcolor="#b3201b", penwidth=2.5];' in text
+    assert '[label="lost", style="rounded,dashed"];' in text
+    assert dot_text.write("shop.Order", plain, {}) == dot_text.write("shop.Order", plain)
+    start = dot_text.write("x", [], {plain[0]: Mark.MISSING})
+    assert 'start0 -> s0 [style=dashed, fontcolor="#4d5663"];' in start
+    assert dot_text.parse(start) == ("x", frozenset(plain[:1]))
 
 
 def test_a_system_can_be_drawn_and_shown_as_well() -> None:
@@ -362,7 +436,7 @@ def test_a_system_can_be_drawn_and_shown_as_well() -> None:
         "    s0 --> s1 : go",
     ]
     assert "2 transitions" in system._repr_html_()
-    assert set(system._repr_mimebundle_()) == {"text/plain", "text/html", "text/vnd.mermaid"}
+    assert set(system._repr_mimebundle_()) == {"text/plain", "text/html", "image/svg+xml", "text/vnd.mermaid"}
     assert dot_text.parse(system.to_dot())[1] == set(system._as_text())
 
 

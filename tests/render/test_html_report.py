@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import spex_shards as spex
-from spex_shards.render.drawing import Shown, drawn
+from spex_shards.domain.frequency import Frequencies
 from spex_shards.render.html import report
-from spex_shards.render.layout import GAP, place
 from spex_shards.render.view import view_of
 from spex_shards.render.walk import walk
 from spex_shards.review.deviations import deviations_in
@@ -28,73 +25,6 @@ TAU = spex.INTERNAL
 
 
 pytestmark = pytest.mark.usefixtures("specifications_as_before")
-
-
-# ---------------------------------------------------------------------- layout
-
-graphs = st.integers(1, 12).flatmap(
-    lambda size: st.tuples(
-        st.just(size), st.sets(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)), max_size=25)
-    )
-)
-
-
-@settings(deadline=None)
-@given(graph=graphs)
-def test_nothing_lies_on_anything_in_a_layout(graph: tuple[int, set[tuple[int, int]]]) -> None:
-    """Nodes and labels do not overlap, all lie inside the drawing, and every edge goes from border to border."""
-    size, pairs = graph
-    nodes = {n: (40.0 + 7 * n, 30.0) for n in range(size)}
-    edges = dict.fromkeys(sorted(pairs), (25.0, 14.0))
-    placed = place(dict(nodes), dict(edges))
-    boxes = [(*placed.nodes[n], *nodes[n]) for n in nodes]
-    boxes += [(*at, *edges[pair]) for pair, at in placed.labels.items()]
-    for x, y, width, height in boxes:
-        assert x - width / 2 >= -0.01
-        assert x + width / 2 <= placed.size[0] + 0.01
-        assert y - height / 2 >= -0.01
-        assert y + height / 2 <= placed.size[1] + 0.01
-    for number, (x, y, width, height) in enumerate(boxes):
-        for other_x, other_y, other_width, other_height in boxes[:number]:
-            apart = abs(x - other_x) >= (width + other_width) / 2 + GAP / 2
-            assert apart or abs(y - other_y) >= (height + other_height) / 2
-    assert set(placed.edges) == set(placed.labels) == {pair for pair in pairs if pair[0] != pair[1]}
-    for (source, target), points in placed.edges.items():
-        for node, (x, y) in ((source, points[0]), (target, points[-1])):
-            assert x == placed.nodes[node][0]
-            assert abs(y - placed.nodes[node][1]) == pytest.approx(15.0)
-
-
-def test_a_layout_without_cycles_goes_down() -> None:
-    """Besides, the same input has the same layout."""
-    edges = {(0, 1): (10.0, 10.0), (0, 2): (10.0, 10.0), (1, 3): (10.0, 10.0), (2, 3): (10.0, 10.0)}
-    placed = place(dict.fromkeys(range(4), (40.0, 30.0)), edges)
-    y = {n: at[1] for n, at in placed.nodes.items()}
-    assert y[0] < y[1] == y[2] < y[3]
-    assert placed == place(dict.fromkeys(range(4), (40.0, 30.0)), edges)
-    assert place({}, {}).size == (0.0, 0.0)
-
-
-def test_long_edges_of_a_huge_graph_are_drawn_straight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the number of places stays bounded."""
-    monkeypatch.setattr("spex_shards.render.layout.MOST_PLACES", 3)
-    edges = {(n, n + 1): (10.0, 10.0) for n in range(5)} | {(0, 5): (10.0, 10.0)}
-    placed = place(dict.fromkeys(range(6), (40.0, 30.0)), edges)
-    assert len(placed.edges[0, 5]) == 3
-
-
-def test_a_drawing_has_each_state_once_and_escapes_names() -> None:
-    """This includes loops, long names and unreachable states."""
-    names = ['<img src=x onerror="alert(1)">', "x" * 100, "", "]]>", "lost"]
-    steps = [T(None, spex.INITIALISATION, names[0]), T(names[0], "</svg>", names[1]), T(names[1], TAU, names[1]),
-             T(names[1], "a", names[2]), T(names[1], "b", names[2]), T(names[4], "c", names[3])]  # fmt: skip
-    svg = drawn("a & b", [Shown(n, t, "shown") for n, t in enumerate(steps)], {names[0]: 1}, {1: 200})
-    assert svg.count("<rect") == 5
-    assert svg.count('class="edge') == 5
-    assert "<img" not in svg
-    assert svg.count("</svg>") == 1
-    assert ">τ</text>" in svg
-    assert "x" * 27 + "…" in svg
 
 
 # ---------------------------------------------------------------------- the walk
@@ -134,25 +64,26 @@ def test_a_page_is_self_contained_and_trusts_no_name() -> None:
     assert HOSTILE in json.dumps(json.loads(data[1]), ensure_ascii=False).replace('\\"', '"')
 
 
-def test_steps_end_with_where_the_two_part() -> None:
-    """They begin at the initial states, and highlight the transitions that they name."""
+def test_steps_begin_with_the_cause() -> None:
+    """And go on from where both start to where they part; each lights what it speaks of."""
     order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
     steps = [(None, spex.INITIALISATION, "new"), ("new", "pay", "paid"), ("paid", "steal", "gone")]
     model = spex.ImplModel(specification="html.Order", transitions=steps)
     view = view_of(model, order, spex.check(model, order))
     texts = [step["text"] for step in view.steps]
-    assert texts[0] == "Both start: the specification in new, the implementation in new"
-    assert "new --[pay]-> paid" in texts[1]
-    assert texts[-1] == spex.check(model, order).explanation.text
+    assert texts[0] == spex.check(model, order).explanation.text
+    assert texts[1] == "Both start: the specification in new, the implementation in new"
+    assert "new --[pay]-> paid" in texts[2]
+    assert view.steps[0]["states"] == [["impl", "paid"], ["spec", "paid"]]
     kinds = {one.transition.action: one.kind for one in view.sides["impl"]}
     assert (kinds["pay"], kinds["steal"]) == ("shown", "extra")
     lit = {one.number for one in view.sides["impl"] if one.kind == "extra"}
-    assert lit <= set(view.steps[-1]["light"])
+    assert lit <= set(view.steps[0]["light"])
     assert {one.kind for one in view.sides["spec"] if one.transition.action == "ship"} == {"missing"}
 
 
-def test_equivalent_states_of_both_sides_have_one_colour() -> None:
-    """Other states have none."""
+def test_equivalent_states_of_both_sides_have_one_tint() -> None:
+    """Each other state has none."""
     order = spex.Specification.define("html.Order", [("new", "pay", "paid"), ("paid", "ship", "end")])
     model = spex.ImplModel(
         specification="html.Order",
@@ -161,7 +92,7 @@ def test_equivalent_states_of_both_sides_have_one_colour() -> None:
     view = view_of(model, order, spex.check(model, order))
     assert view.classes["spec"] == {"new": 1, "paid": 2, "end": 3}
     assert view.classes["impl"] == {"A": 1, "B": 2, "C": 3}
-    assert len(set(view.hues.values())) == 3
+    assert len(set(view.tints.values())) == 3
     assert view.steps == []
 
 
@@ -172,7 +103,7 @@ def test_a_model_without_specification_or_with_two_starts_is_drawn_as_well() -> 
     assert "no specification is known" in report([view_of(model)], "t")
     order = spex.Specification.define("html.Two", [("a", "x", "b")])
     view = view_of(model, order, spex.check(model, order))
-    assert view.steps[-1]["text"].startswith("The model has 2 different initialisations")
+    assert view.steps[0]["text"].startswith("The model has 2 different initialisations")
     assert "different initialisations" in report([view], "t")
     empty = spex.ImplModel(specification="html.Two", transitions=[])
     assert "incomplete" in report([view_of(empty, order, spex.check(empty, order))], "t")
@@ -235,6 +166,22 @@ def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: P
     assert run("render", "shop:Order", "-").err == "error: what is written to stdout must be named by --to\n"
     assert run("render", "gone", "x.html").code == 2
     assert not list(project.glob("x.*"))
+
+
+def test_render_marks_what_deviates_and_what_was_not_seen(run: Callable[..., Done], project: Path) -> None:
+    """In dot and Mermaid, where the specification is known; a missing step stands at the state that it belongs to."""
+    write_model(project / "models", "shop.Strict", ("start", "pay", "p"), ("p", "cancel", "c"))
+    model = "models/shop.Strict.spex"
+    plain = run("render", model, "-", "--to", "mermaid")
+    assert "#40;" not in plain.out
+    marked = run("render", model, "-", "--to", "mermaid", "--specification", "shop:Strict")
+    number = {name: key for key, name in re.findall(r"^    (s\d+) : (.*)$", marked.out, re.MULTILINE)}
+    assert f"{number['p']} --> {number['c']} : cancel #40;deviates#41;" in marked.out
+    assert f"{number['p']} --> {number['end']} : ship #40;not seen#41;" in marked.out
+    dot = run("render", model, "-", "--to", "dot", "--specification", "shop:Strict").out
+    assert re.search(r'label="cancel", color="#b3201b"', dot)
+    assert re.search(r'label="ship", style=dashed', dot)
+    assert "dashed" not in run("convert", model, "-", "--to", "dot").out
 
 
 @pytest.mark.tool("dot")
@@ -311,7 +258,7 @@ def test_the_page_opens_from_disk_without_a_request_or_an_error(browser: Any, tm
 
 @tagged
 def test_stepping_lights_up_the_drawing(browser: Any, tmp_path: Path) -> None:
-    """Steps are taken by button, key and click; each is announced to screen readers."""
+    """The cause first, when the page opens; then by button, key and click. Each step is said to screen readers."""
     shown_in(browser, tmp_path, page_of(*MODEL, entries=STRICT))
 
     def lit() -> list[str]:
@@ -321,24 +268,24 @@ def test_stepping_lights_up_the_drawing(browser: Any, tmp_path: Path) -> None:
         )
 
     current = "return [...document.querySelectorAll('.steps li')].findIndex(li => li.hasAttribute('aria-current'))"
-    assert lit() == []
+    edges = "return [...document.querySelectorAll('text.action.lit')].map(text => text.dataset.action)"
     back, forth = browser.find_elements("css selector", ".steps .turn")
-    forth.click()
-    assert (lit(), browser.execute_script(current)) == (["spec:new", "impl:start"], 0)
+    assert (lit(), browser.execute_script(current)) == (["spec:paid", "impl:p"], 0)
+    assert "cancel" in browser.execute_script(edges)
     assert not back.is_enabled()
+    said = browser.find_element("id", "said")
+    assert said.get_attribute("textContent") == ""
+    forth.click()
+    assert (lit(), browser.execute_script(current)) == (["spec:new", "impl:start"], 1)
     body = browser.find_element("tag name", "body")
     body.send_keys("n")
-    assert (lit(), browser.execute_script(current)) == (["spec:paid", "impl:p"], 1)
-    assert browser.find_element("id", "said").get_attribute("textContent").startswith("Step 2 of ")
+    assert (lit(), browser.execute_script(current)) == (["spec:paid", "impl:p"], 2)
+    assert said.get_attribute("textContent").startswith("Step 3 of ")
     body.send_keys("p")
-    assert browser.execute_script(current) == 0
+    assert browser.execute_script(current) == 1
     last = browser.find_elements("css selector", ".steps li button")[-1]
     last.click()
     assert not forth.is_enabled()
-    edges = browser.execute_script(
-        "return [...document.querySelectorAll('text.action.lit')].map(t => t.querySelector('title').textContent)"
-    )
-    assert "cancel" in edges
     assert browser.get_log("browser") == []
 
 
@@ -367,10 +314,20 @@ def test_search_themes_zoom_and_equivalent_states_work(browser: Any, tmp_path: P
         canvas.send_keys(key)
         seen.append(browser.execute_script(box))
     assert len(set(seen[:4])) == 4
-    assert seen[4] == browser.execute_script("return document.querySelector('.canvas svg').dataset.box")
+    assert seen[4] == seen[0]
     browser.find_element("css selector", ".side[data-side=spec] .state[data-state=c] text").click()
     mates = browser.execute_script("return [...document.querySelectorAll('.mates')].map(s => s.dataset.state)")
-    assert sorted(mates) == ["c", "c", "s", "s"]
+    assert sorted(mates) == ["c", "s", "s"]
+    own = "return [...document.querySelectorAll('.own')].map(e => e.dataset.source + ' ' + e.dataset.target)"
+    assert browser.execute_script(own) == ["p c"]
+    canvas.send_keys("\ue00c")
+    assert browser.execute_script(own) == []
+    canvas.send_keys("s")
+    canvas.send_keys("s")
+    assert sorted(browser.execute_script(own)) == ["p c", "p s", "start p"]
+    assert browser.find_element("id", "said").get_attribute("textContent").startswith("p: 3 steps. ")
+    canvas.send_keys("S")
+    assert browser.execute_script("return document.querySelector('.chosen').dataset.state") == "start"
 
 
 @tagged
@@ -379,12 +336,19 @@ def test_the_page_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: 
     """It passes all rules, including contrast, with a step highlighted and the tables open."""
     from axe_core_python.selenium import Axe
 
-    order = spex.Specification.define("html.Order", STRICT)
-    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
     from spex_shards.review.deviations import Deviating
 
+    model = spex.ImplModel(specification="html.Order", transitions=[(None, spex.INITIALISATION, "start"), *MODEL])
+
     deviations = [Deviating(T("p", "cancel", "c"), "violation", count=2, instances=["17"], made_by=2)]
-    views = [view_of(model, order, spex.check(model, order), deviations), view_of(model)]
+    chain = [(f"s{n}", f"x{n}", f"s{n + 1}") for n in range(12)]
+    order = spex.Specification.define("html.Order", [*STRICT, ("new", "begin", "s0"), *chain])
+    often = spex.ImplModel(
+        specification="html.Order", transitions=[*model.transitions, ("start", "begin", "s0"), *chain]
+    )
+    frequencies = Frequencies(99, {t: 99 - 7 * n for n, t in enumerate(map(T._make, chain))})
+    views = [view_of(often, order, spex.check(often, order), deviations, frequencies), view_of(model)]
+    assert 'class="share"' in report(views, "Review")
     shown_in(browser, tmp_path, report(views, "Review"))
     browser.execute_script(
         "document.documentElement.dataset.theme = arguments[0];"
@@ -414,7 +378,7 @@ def test_a_choice_of_models_shows_one_at_a_time(browser: Any, tmp_path: Path) ->
 
 @tagged
 def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
-    """It opens at its start with readable names; search brings any state into view."""
+    """It opens at the cause, with names at a size that can be read; search brings any state into sight."""
     choose = random.Random(3)
     entries = [(f"s{max(0, n - 1 - choose.randrange(12))}", f"a{choose.randrange(20)}", f"s{n}") for n in range(1, 500)]
     shown_in(browser, tmp_path, page_of(*entries, ("s77", "steal", "s3"), entries=entries))
@@ -422,6 +386,12 @@ def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
     assert len(browser.find_elements("css selector", ".side[data-side=spec] .state")) == 500
     height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
     assert browser.execute_script(height, ".state[data-state=s0] text") >= 11
+    canvas, blamed = (
+        browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", query)
+        for query in (".side[data-side=impl] .canvas", ".side[data-side=impl] .state[data-state=s77]")
+    )
+    assert canvas["left"] <= blamed["left"] <= blamed["right"] <= canvas["right"]
+    assert canvas["top"] <= blamed["top"] <= blamed["bottom"] <= canvas["bottom"]
     field = browser.find_element("id", "search")
     field.send_keys("s499\ue007")
     canvas, state = (
@@ -431,3 +401,68 @@ def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
     assert canvas["left"] <= state["left"] <= state["right"] <= canvas["right"]
     assert canvas["top"] <= state["top"] <= state["bottom"] <= canvas["bottom"]
     assert state["height"] >= 30
+
+
+@tagged
+def test_a_report_opens_with_the_cause_in_words_and_drawn(browser: Any, tmp_path: Path) -> None:
+    """At 1400 by 900 nothing has to be scrolled: sentence, steps and drawings whole, in names that can be read."""
+    browser.set_window_size(1400, 900)
+    try:
+        shown_in(browser, tmp_path, page_of(*PAID, entries=PAYMENT))
+        boxes = browser.execute_script(
+            "return ['.verdict', '.steps', '.side[data-side=spec]', '.side[data-side=impl]']"
+            ".map(query => document.querySelector(query).getBoundingClientRect().toJSON()).concat([window.innerHeight])"
+        )
+        assert all(box["bottom"] <= boxes[-1] for box in boxes[:-1])
+        assert (
+            browser.execute_script("return document.querySelector('.state.lit text').getBoundingClientRect().height")
+            > 12
+        )
+        assert browser.find_element("css selector", ".edge.extra.lit").get_attribute("data-source") == "captured"
+        small = browser.find_element("css selector", ".side[data-side=spec] .bar small")
+        assert small.text == "2 of 8 not seen (dashed)"
+        red = "return getComputedStyle(document.querySelector(arguments[0])).fill"
+        for state in browser.find_elements("css selector", ".state.same rect"):
+            tint = [int(part) for part in re.findall(r"\d+", state.value_of_css_property("fill"))[:3]]
+            assert max(tint) - min(tint) < 20, "equivalent states are nearly grey"
+            assert tint[0] < max(tint), "and not red"
+        assert browser.execute_script(red, ".edge.extra .head") == "rgb(179, 32, 27)"
+    finally:
+        browser.set_window_size(1300, 950)
+
+
+@tagged
+def test_a_slider_keeps_the_most_frequent_share(browser: Any, tmp_path: Path) -> None:
+    """By mouse or arrow keys; the numbers and widths are those of all; a step that is not shown brings all back."""
+    entries = [(f"s{n}", f"a{n}", f"s{n + 1}") for n in range(12)] + [("s0", "rare", "s9"), ("s3", "odd", "s1")]
+    start = [(None, spex.INITIALISATION, "s0")]
+    model = spex.ImplModel(specification="html.Often", transitions=[*start, *entries])
+    taken = {
+        t: 1 if t.action in ("rare", "odd") else 1000 - 50 * n for n, t in enumerate(sorted(model.transitions, key=str))
+    }
+    order = spex.Specification.define("html.Often", entries[:-1])
+    view = view_of(model, order, spex.check(model, order), None, Frequencies(1000, taken))
+    shown_in(browser, tmp_path, report([view], "Review"))
+    assert browser.get_log("browser") == []
+    actions = "return [...document.querySelectorAll('.side[data-side=impl] svg:not([hidden]) text.action')]"
+    texts = f"{actions}.map(text => [...text.childNodes].slice(1).map(node => node.textContent).join(''))"
+    slider, kept = browser.find_element("css selector", ".share"), browser.find_element("css selector", ".kept")
+    browser.execute_script("arguments[0].focus()", slider)
+    slider.send_keys("\ue010")
+    assert kept.text == "100 %: 14 of 14 steps"
+    whole = browser.execute_script(texts)
+    slider.send_keys("\ue011")
+    fewer = browser.execute_script(texts)
+    assert set(fewer) < set(whole)
+    assert "rare 1" not in fewer
+    assert "odd 1" in fewer, "what deviates is always shown"
+    assert slider.get_attribute("aria-valuetext") == kept.text
+    assert kept.text.startswith("50 %: ")
+
+
+PAYMENT = [
+    ("created", "authorise", "authorised"), ("created", "cancel", "cancelled"), ("authorised", "capture", "captured"),
+    ("authorised", "expire", "expired"), ("authorised", "void", "voided"), ("captured", "settle", "settled"),
+    ("captured", "refund", "refunded"), ("settled", "refund", "refunded"),
+]  # fmt: skip
+PAID = [*(step for step in PAYMENT if step[1] not in ("cancel", "expire")), ("captured", "void", "voided")]

@@ -131,19 +131,19 @@ def test_every_format_of_check_names_the_cause_first(form, corpus, reviewed):
         assert named(where, corpus) == []
 
 
-def test_the_report_names_the_cause_in_its_headline_and_in_its_last_step(corpus):
+def test_the_report_names_the_cause_in_its_headline_and_in_its_first_step(corpus):
     """Both for each model; the cause is lit up in the drawing of the model."""
     views = [view_of(fault.model, fault.specification, spex.check(fault.model)) for fault in corpus]
     page = report(views, "faults")
     headlines = [unescape(found) for found in re.findall(r'<p class="verdict \w+">(.*?)<small>', page)]
     assert named(headlines, corpus) == []
-    lasts = [
-        unescape(re.findall(r'<button class="step" type="button">(.*?)</button>', steps)[-1]).partition("<br>")[0]
-        for steps in re.findall(r'<div class="steps">(.*?)</div>', page, re.DOTALL)
+    firsts = [
+        unescape(re.sub(r"</?strong>", "", steps).partition("<br>")[0])
+        for steps in re.findall(r'<ol [^>]*><li><button class="step" type="button">(.*?)</button>', page, re.DOTALL)
     ]
-    assert named(lasts, corpus) == []
+    assert named(firsts, corpus) == []
     for view in views:
-        lit = view.steps[-1]["light"]
+        lit = view.steps[0]["light"]
         assert {one.number for side in view.sides.values() for one in side}.issuperset(lit)
         assert lit
 

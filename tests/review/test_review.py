@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spex_shards as spex
+from spex_shards.domain.frequency import Frequencies, frequencies_of
 from spex_shards.review import Coverage, behaviour_digest, changed_since, cover, locate, sidecar_of, write_sidecar
-from spex_shards.review.sidecar import Changed
+from spex_shards.review.sidecar import Changed, read_frequencies, without_frequencies, write_frequencies
+from spex_shards.review.taken import taken_in
 from spex_shards.testing import prepare_for_test_suite
 
 T = spex.Transition
@@ -313,6 +315,10 @@ def test_a_sidecar_tells_what_a_specification_was(tmp_path: Path) -> None:
         ('{"format": 1, "digest": "x", "transitions": [["a", "b"]]}', "it must have a digest and a list"),
         ('{"format": 1, "digest": "x", "transitions": "abc"}', "it must have a digest and a list"),
         ('{"format": 1, "digest": 5, "transitions": []}', "it must have a digest and a list"),
+        ('{"format": 1, "frequencies": []}', "its frequencies must be a number of instances"),
+        ('{"format": 1, "frequencies": {"instances": -1, "taken": []}}', "its frequencies must be a number"),
+        ('{"format": 1, "frequencies": {"instances": 1, "taken": [["a", "b", "c"]]}}', "and a list of what was taken"),
+        ('{"format": 1, "frequencies": {"instances": 1, "taken": [["a", null, "c", 1]]}}', "and a list of what was"),
     ],
 )
 def test_a_malformed_sidecar_is_one_clear_error(tmp_path: Path, text: str, rule: str) -> None:
@@ -322,6 +328,62 @@ def test_a_malformed_sidecar_is_one_clear_error(tmp_path: Path, text: str, rule:
     with pytest.raises(ValueError, match=r"reviewed\.spex\.json: ") as caught:
         changed_since(model, define(("a", "b", "c")).declaration)
     assert rule in str(caught.value)
+
+
+def test_a_sidecar_tells_how_often_steps_were_taken(tmp_path: Path) -> None:
+    """With what is known of the specification or without; a sidecar of an earlier version tells nothing of it."""
+    model = tmp_path / "reviewed.spex"
+    cls = define(("new", "pay", "paid"))
+    assert read_frequencies(model) is None
+    write_sidecar(model, cls.declaration)
+    assert read_frequencies(model) is None
+    assert without_frequencies(sidecar_of(model).read_bytes()) == sidecar_of(model).read_bytes()
+    found = Frequencies(3, {T(None, spex.INITIALISATION, "new"): 3, T("new", "pay", "paid"): 2})
+    both = {**json.loads(sidecar_of(model).read_text())}
+    write_frequencies(model, "reviewed", found)
+    assert read_frequencies(model) == found
+    assert changed_since(model, cls.declaration) is None
+    assert without_frequencies(sidecar_of(model).read_bytes()) is None
+    both["frequencies"] = json.loads(sidecar_of(model).read_text())["frequencies"]
+    sidecar_of(model).write_text(json.dumps(both))
+    assert read_frequencies(model) == found
+    assert changed_since(model, define(("new", "pay", "gone")).declaration) is not None
+    assert json.loads(without_frequencies(sidecar_of(model).read_bytes()) or b"") == {
+        key: value for key, value in both.items() if key != "frequencies"
+    }
+    assert without_frequencies(b"nonsense") == b"nonsense"
+
+
+runs = st.lists(
+    st.lists(st.sampled_from([T("a", "x", "b"), T("b", "y", "a"), T("b", "x", "b")]), max_size=6), max_size=6
+)
+
+
+@given(runs)
+def test_an_instance_counts_once_for_each_step_that_it_took(found: list[list[spex.Transition]]) -> None:
+    """However often it took it."""
+    counted = frequencies_of(found)
+    assert counted.instances == len(found)
+    for transition in {t for run in found for t in run}:
+        assert counted.taken[transition] == sum(transition in run for run in found)
+    assert set(counted.taken) == {t for run in found for t in run}
+
+
+def test_frequencies_are_counted_in_the_histories_of_all_shards(tmp_path: Path) -> None:
+    """For one specification alone; one that is not there has none."""
+    order, other = (spex.Specification.define(name, [("new", "pay", "paid")]) for name in ("taken.A", "taken.B"))
+    with spex.SimpleInstanceManager(
+        data_dir=tmp_path / "data", impl_models_dir=tmp_path, learning_mode=True
+    ) as manager:
+        for number in range(5):
+            manager.init_instance(order if number else other, number)
+            for _ in range(number):
+                manager.transition(number, "pay", "paid")
+    counted = taken_in(tmp_path / "data", "taken.A")
+    assert counted == Frequencies(
+        4, {T(None, spex.INITIALISATION, "new"): 4, T("new", "pay", "paid"): 4, T("paid", "pay", "paid"): 3}
+    )
+    assert taken_in(tmp_path / "data", "taken.C") == Frequencies()
 
 
 def test_a_test_suite_writes_the_sidecars_of_what_it_used(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Systems as drawings: where states and lines go, and SVG that needs no other program."""
