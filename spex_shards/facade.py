@@ -116,7 +116,7 @@ def check(
         inputs = inputs_among(cls.actions, cls.inputs, cls.outputs)
         if inputs is None:
             raise ValueError(f"{cls.name}: the relation ioco needs a specification with inputs or outputs")
-    return relate_model(model, cls.lts, kind, inputs)
+    return relate_model(model, cls.lts, kind, inputs).about(model)
 
 
 def _decided(wanted: Collection[object], model: ImplModel) -> tuple[PropertyResult, ...]:

@@ -87,4 +87,4 @@ def compare(
     if kind is not Relation.IOCO and (inputs is not None or outputs is not None):
         raise ValueError(f'inputs and outputs are for relation="ioco" only, got: {relation!r}')
     ports = port("inputs", inputs), port("outputs", outputs)
-    return relate(impl, spec, kind, inputs_among((a for _, a, _ in spec.transitions), *ports))
+    return relate(impl, spec, kind, inputs_among((a for _, a, _ in spec.transitions), *ports)).about(impl)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
-from .. import formats
 from ..domain.difference import in_order
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
@@ -19,6 +18,7 @@ from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible
 from .graph import Graph
 from .large import judged_at_scale, minimised_at_scale
+from .showing import ShownAnswer, marked
 
 if TYPE_CHECKING:
     from ..formats.marks import Marks
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(ShownAnswer):
     """The answer of a comparison.
 
     Attributes:
@@ -71,29 +71,13 @@ class Result:
         """Why the two are not equivalent, None if they are; computed and checked on first access."""
         return None if self._explain is None else self._explain()
 
-    def about(self, system: ImplModel | LTS) -> Result:
-        """Return this result with the model or system that it is about, which a notebook then draws."""
-        found = copy(self)
-        found.__dict__["_about"] = system
-        return found
-
-    def _drawn(self) -> tuple[str, Collection[Transition], Marks, str]:
-        """Return what a notebook shows: title, transitions, marks and text."""
-        system, explanation = self.__dict__.get("_about", NO_BEHAVIOUR), self.explanation
-        title, transitions = system.to_show()
-        if explanation is None:
-            return title, transitions, {}, self.verdict.value
-        blamed = explanation.cause[-1:] if explanation.step is None else (explanation.step,)
-        marks = dict.fromkeys(map(_in_text, explanation.missing), formats.marks.Mark.MISSING)
-        marks |= dict.fromkeys(map(_in_text, (*explanation.extra, *blamed)), formats.marks.Mark.DEVIATING)
-        text = f"{self.verdict.value}: {explanation.text}"
-        return title, transitions, marks, text
-
-    def _repr_html_(self) -> str:
-        return formats.notebook.html(*self._drawn())
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return formats.notebook.bundle(repr(self), *self._drawn())
+    def told(self) -> tuple[str, Marks]:
+        """Return the verdict and why, and the transitions that deviate or were not seen."""
+        why = self.explanation
+        if why is None:
+            return self.verdict.value, {}
+        blamed = why.cause[-1:] if why.step is None else (why.step,)
+        return f"{self.verdict.value}: {why.text}", marked(why.missing, (*why.extra, *blamed))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
@@ -102,12 +86,6 @@ class Result:
 
     def __hash__(self) -> int:
         return hash((self.verdict, self.decided))
-
-
-def _in_text(transition: Transition) -> Transition:
-    """Return a transition of a system whose states may be numbers with their names as text."""
-    source, action, target = transition
-    return Transition(None if source is None else str(source), action, str(target))
 
 
 class _LaterResult(Result):

@@ -19,17 +19,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..domain.impl_model import ImplModel
 from ..domain.lts import LTS
 from .confirming import confirms
-from .counterexample import Counterexample, of_refusal, of_refutation, of_starts
+from .counterexample import Counterexample, Kind, of_refusal, of_refutation, of_starts
 from .inclusion import Refusal, TooManyPairs, refused
 from .ioco import unexpected
+from .showing import ShownAnswer, marked
 from .simulation import Refutation, Stopping, refuted
 from .systems import NO_BEHAVIOUR
 from .weak import Weak
+
+if TYPE_CHECKING:
+    from ..formats.marks import Marks
 
 
 class Relation(StrEnum):
@@ -60,7 +64,7 @@ class Holding(StrEnum):
 
 
 @dataclass(frozen=True)
-class RelationResult:
+class RelationResult(ShownAnswer):
     """Whether a model is related to its specification.
 
     Attributes:
@@ -90,6 +94,13 @@ class RelationResult:
             AssertionError: The counter-example failed its check. (A bug: please report it.)
         """
         return None if self._explain is None else self._explain()
+
+    def told(self) -> tuple[str, Marks]:
+        """Return the verdict and the counter-example, and the step that is not allowed."""
+        why = self.counterexample
+        if why is None:
+            return self.verdict.value, {}
+        return f"{self.verdict.value}: {why.text}", marked(deviating=why.run[-1:] if why.kind is Kind.ACTION else ())
 
 
 FEW_PAIRS: Final = 50_000

@@ -384,6 +384,10 @@ def test_a_notebook_shows_specifications_and_results() -> None:
     compared = spex.compare(spex.LTS(1, [(1, "go", 2), (2, "steal", 3)]), spex.LTS(1, [(1, "go", 2)]))
     assert "LTS(1, 2 transitions)" in compared._repr_html_()
     assert '<g class="edge extra" data-numbers="2" data-source="2"' in compared._repr_html_()
+    related = spex.check(seen, order, relation="trace_inclusion")
+    assert related._repr_html_().startswith("<p><b>violation: ")
+    assert '<g class="edge extra"' in related._repr_html_()
+    assert spex.check(good, order, relation="trace_inclusion")._repr_html_().startswith("<p><b>holds</b></p><svg")
 
 
 @settings(deadline=None)
