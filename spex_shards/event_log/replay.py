@@ -19,7 +19,7 @@ from ..domain.frequency import Frequencies, frequencies_of
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Instance
 from ..domain.specification import Specification
-from ..domain.transition import Transition
+from ..domain.transition import INITIALISATION, Transition
 from ..facade import check
 from ..manager import InstanceManager
 from ..runtime.protocol.codec import canonical
