@@ -40,7 +40,7 @@ def test_a_page_says_everything_without_its_script() -> None:
     html = page(found_in(CASES), "Cases")
     said = text_of(html)
     assert "3 of 6 cases (50 %), in 2 of 5 variants, allowed by page.Order" in said
-    assert "Precision 0.7143" in said
+    assert "Precision 0.7142" in said
     assert "1 16.6 % refund paid ship, cancel case c, step 2" in said
     assert "2 33.3 % cases a, b pay ship" in said
     assert "case c pay not allowed, too much: refund Step 2 ( refund ) is not allowed in paid." in said
