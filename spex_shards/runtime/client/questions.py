@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,12 @@ from ..protocol.wire import send_message
 class Question:
     """A question to the supervisor; `of` is None for a ping, which no caller waits for.
 
-    `answered` is set when `answer` is there.
+    `answered` is set when `answer` is there, or when there will be none: then `ended` is True.
     """
 
     of: Revive | AskStatus | None
     answer: Any = None
+    ended: bool = False
     answered: threading.Event = field(default_factory=threading.Event)
 
 
@@ -82,6 +84,15 @@ class Questions:
                 self._give(question, None)
             elif question.of is not None:
                 self._unsent.append(question)
+
+    def end(self) -> None:
+        """Tell whoever waits that no answer will come, when the courier has ended. May be called by any thread."""
+        for questions in (self._unsent, self._unanswered):
+            while questions:
+                with suppress(IndexError):  # another call took the last one
+                    question = questions.popleft()
+                    question.ended = True
+                    question.answered.set()
 
     @staticmethod
     def _give(question: Question, answer: Any) -> None:

@@ -103,3 +103,21 @@ def test_messages_and_records_go_to_the_client_whose_call_it_was(served: Any, pl
             ["about", "instance_identifier_already_in_use", os.getpid()]
         ]
         assert list(served.messages()) == []
+
+
+@pytest.mark.timeout(30)
+def test_who_asks_for_the_shards_while_the_manager_closes_is_told_so_at_once(
+    served: Any, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the close comes in the middle of the question, as a signal handler's does: found by injection."""
+    client = spex.connect(places["data_dir"], call_timeout=1000)
+    courier = client.transport._introducer
+    ask = courier._questions.ask
+
+    def closed_first(of: Any) -> Any:
+        client.close()
+        return ask(of)
+
+    monkeypatch.setattr(courier._questions, "ask", closed_first)
+    with pytest.raises(spex.ManagerClosed, match="was closed before the supervisor had answered"):
+        client.shards()
