@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...errors import ShardDown
+from ...errors import ManagerClosed, ShardDown
 from ..protocol import control as say
 from ..protocol.requests import ProtocolError
 from ..protocol.wire import receive_message, send_message
@@ -160,9 +160,13 @@ class Courier:
     def _ask(self, of: say.Revive | say.AskStatus, timeout: float) -> Any:
         question = self._questions.ask(of)
         self.wake()
+        if self._stop:  # by a call that this one interrupts, or that interrupts it: nobody would answer
+            self._questions.end()
         if not question.answered.wait(capped(timeout)):
             maybe = isinstance(of, say.Revive)
             raise ShardDown(f"the supervisor did not answer within {timeout} s", maybe_executed=maybe)
+        if question.ended:
+            raise ManagerClosed("the manager was closed before the supervisor had answered")
         return question.answer
 
     def stop(self) -> None:
@@ -175,6 +179,7 @@ class Courier:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.wait()
             self._events.read_all()
+        self._questions.end()
         self._let_go()
 
     def _let_go(self) -> None:
