@@ -74,6 +74,7 @@ def _view(view: View, *, hidden: bool, alone: bool) -> str:
 </div>
 </div>
 </div>
+{_properties(view)}
 {_deviations(view)}
 {_tables(view)}
 <script class="data" type="application/json">{data}</script>
@@ -174,6 +175,24 @@ def _formula(view: View) -> str:
         "<details><summary>The shortest experiment that tells the two apart, as a formula</summary>"
         f"<p>Holds in {side} only: <code>{escape(str(explanation.formula))}</code></p></details>"
     )
+
+
+def _properties(view: View) -> str:
+    """Return the properties of runs that were decided for the model."""
+    decided = () if view.result is None else view.result.properties
+    if not decided:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(str(one.property))}</td><td>{escape(one.verdict.value)}</td>"
+        f"<td>{'' if one.holds else escape(one.text.removeprefix(f'{one.property}: '))}</td></tr>"
+        for one in decided
+    )
+    holding = sum(one.holds for one in decided)
+    return f"""<details{"" if holding == len(decided) else " open"}>
+<summary>Properties of runs: {holding} of {len(decided)} hold</summary>
+<div class="tables" tabindex="0" role="group" aria-label="Table of properties"><table>
+<caption>Properties of runs</caption><thead><tr><th scope="col">Property</th><th scope="col">Verdict</th>
+<th scope="col">Why</th></tr></thead><tbody>{rows}</tbody></table></div></details>"""
 
 
 def _deviations(view: View) -> str:

@@ -121,6 +121,20 @@ def test_what_is_too_large_to_be_drawn_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.process
+def test_properties_are_listed_with_the_run_that_breaks_them() -> None:
+    """Open where one does not hold; names stay text."""
+    shop = spex.Specification.define(
+        "html.Shop", GOOD, properties=[spex.properties.never("ship", after="pay"), spex.properties.never(HOSTILE)]
+    )
+    start = (None, spex.INITIALISATION, "start")
+    model = spex.ImplModel(specification="html.Shop", transitions=[start, *GOOD])
+    page = report([view_of(model, shop, spex.check(model, shop))], "Review")
+    assert "<details open>\n<summary>Properties of runs: 1 of 2 hold</summary>" in page
+    assert "<td>never ship after pay</td><td>violation</td><td>broken by start --pay--&gt; p --ship--&gt; " in page
+    assert HOSTILE not in page
+    assert "Properties of runs" not in page_of(("new", "pay", "paid"))
+
+
 def test_deviations_name_the_instances_that_made_them(project: Path, run: Callable[..., Done]) -> None:
     """They come from all shards, at most five by name, and form a table in the report."""
     order = spex.Specification.define("shop.Strict", GOOD[:2], error_handler=lambda error, caller: None)
