@@ -36,6 +36,7 @@ class Specified:
 
     def __init__(self, spec: LTS, kind: Equivalence) -> None:
         self.given, self.kind = spec, kind
+        self._steps = frozenset(spec.transitions)
         self.strong = kind is Equivalence.STRONG
         self.class_of, self.small = reduced(spec, kind)
         self._after: dict[State, list[tuple[str, State]]] = {}
@@ -115,7 +116,9 @@ class Specified:
             own: The class of its target.
         """
         called = self.calls(step.target)
-        return called not in (None, own) and called not in self.leads(before, step.action)
+        if called in (None, own) or called in self.leads(before, step.action):
+            return False
+        return tuple(step) not in self._steps  # else it is specified as it stands, and an earlier step is to blame
 
     def step(self, state: State, action: str, own: int, name: State | None = None) -> tuple[Transition, ...]:
         """Return transitions of the specification from a state, by an action, to a state of the class `own`.

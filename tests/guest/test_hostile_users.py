@@ -213,7 +213,8 @@ def test_a_false_supervisor_is_told_nothing(open_place: Path) -> None:  # noqa: 
         assert false.stdout.readline() == "listens\n"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.connect(str(path))
-            text = f"at {path} is process {false.pid} of user {OTHER}, and this process is user 0: nothing is sent"
+            who = rf"the process that listens at {path} \(pid {false.pid}\) belongs to user {OTHER}"
+            text = f"{who}, and this process to user 0: nothing is sent there"
             with pytest.raises(spex.DataDirError, match=text):
                 check_peer(connection, path)
         assert false.stdout.readline() == "0\n"

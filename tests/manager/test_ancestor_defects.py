@@ -97,16 +97,16 @@ def test_a_rejected_initialisation_leaves_nothing(manager: Any) -> None:
 
 def test_a_deviation_seen_again_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defect: the same deviation is checked again in full each time."""
-    from spex_shards.checking import conformance
+    from spex_shards.checking import checker
 
     checks = []
-    check = conformance.ConformanceChecker.check
+    check = checker.ConformanceChecker.check
 
     def counted(self: Any, transitions: Any) -> Any:
         checks.append(1)
         return check(self, transitions)
 
-    monkeypatch.setattr(conformance.ConformanceChecker, "check", counted)
+    monkeypatch.setattr(checker.ConformanceChecker, "check", counted)
     engine = engine_on(Counting(), model(Lenient, ("a", "go", "b")))
     for number in range(500):
         engine.transition(b"\x01", "explode", "a", number)
