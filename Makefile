@@ -10,7 +10,7 @@ AT_ONCE ?= 6
 NOT_RUN := $(VENV)/not-run.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench fuzz simulate chaos inject soak crash-states clean
+.PHONY: demo test check format lint types bench fuzz simulate chaos inject soak crash-states explore clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -59,6 +59,10 @@ soak: $(STAMP)
 
 crash-states: $(STAMP)
 	$(BIN)/python -m tests.programs.crash_states
+
+# Every pair of systems that the relations' tests otherwise draw from; takes an hour.
+explore: $(STAMP)
+	TESTS_LENGTH=whole $(BIN)/python -m pytest tests/checking -n auto
 
 simulate: $(STAMP)
 	$(BIN)/python -m tests.programs.simulation --schedules 100000

@@ -10,11 +10,11 @@ import pytest
 import spex_shards as spex
 from spex_shards.checking.properties import Pattern, Property
 from spex_shards.domain.lts import LTS
-from tests.support.places import LONG
+from tests.support.places import LONG, WHOLE
 
 P = spex.properties
 HOLDS, INCOMPLETE, VIOLATION = spex.Holding.HOLDS, spex.Holding.INCOMPLETE, spex.Holding.VIOLATION
-EACH = 20_000 if LONG else 1_500
+EACH = 20_000 if WHOLE else 5_000 if LONG else 1_500
 
 
 def segments(prop: Property, run: list[str]) -> list[tuple[list[str], bool]]:

@@ -10,5 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
 SHARED = ROOT.parent / "shared"
 """Event logs and transition systems that lie beside the project, where they are there."""
-LONG = os.environ.get("TESTS_LENGTH") == "long"
+WHOLE = os.environ.get("TESTS_LENGTH") == "whole"
+"""Whether explorations that take many minutes are carried out as a whole."""
+LONG = WHOLE or os.environ.get("TESTS_LENGTH") == "long"
 """Whether expensive explorations are carried out at length, as `.ci/run` wants them."""
