@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State
 
 Moves = dict[State, dict[str, State]]
+_Key = TypeVar("_Key")
 
 
 def moves_of(lts: LTS, *, strong: bool) -> Moves | None:
@@ -43,7 +46,7 @@ def agree(one: LTS, other: LTS, *, strong: bool) -> bool | None:
     todo = [(one.initial_state, other.initial_state)]
     while todo:
         mine, yours = todo.pop()
-        root, other_root = _root(parent, mine), _root(parent, (yours,))
+        root, other_root = root_of(parent, mine), root_of(parent, (yours,))
         if root == other_root:
             continue
         parent[root] = other_root
@@ -88,10 +91,11 @@ def forced_classes(impl: LTS, moves: Moves, initial: State, *, strong: bool) -> 
     return classes
 
 
-def _root(parent: dict[object, object], key: object) -> object:
+def root_of(parent: dict[_Key, _Key], key: _Key) -> _Key:
+    """Return what a key was united with in the end, as a forest of `parent` says; paths are halved on the way."""
     while key in parent:
         up = parent[key]
         if up in parent:
-            parent[key] = parent[up]  # halve the path
+            parent[key] = parent[up]
         key = up
     return key

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL
 from .compact import Compact
+from .deterministic import root_of
 from .graph import Equivalence
 from .refinement import Refinement
 
@@ -117,7 +118,7 @@ class _Deterministic:
         """
         pairs = [(one, other)]
         while pairs:
-            one, other = map(self._root, pairs.pop())
+            one, other = (root_of(self._parent, node) for node in pairs.pop())
             if one == other:
                 continue
             mine, yours = self.moves(one), self.moves(other)
@@ -126,15 +127,6 @@ class _Deterministic:
             self._parent[one] = other
             pairs += [(target, yours[code]) for code, target in mine.items()]
         return True
-
-    def _root(self, node: int) -> int:
-        parent = self._parent
-        while node in parent:
-            up = parent[node]
-            if up in parent:
-                parent[node] = parent[up]  # halve the path
-            node = up
-        return node
 
 
 def minimised_at_scale(lts: LTS, equivalence: Equivalence) -> LTS:
