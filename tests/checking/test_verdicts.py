@@ -11,6 +11,7 @@ the steps of its class to those. So the 2**18 systems over three states and two 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import product
 
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_shards.checking import extension
+from spex_shards.checking import assignment, conformance, extension
 from spex_shards.checking.bisimulation import Equivalence
 from spex_shards.checking.conformance import Verdict, compare
 from spex_shards.domain.lts import LTS
@@ -184,3 +185,86 @@ def test_only_a_question_that_hit_the_bound_stays_undecided_and_it_is_never_call
     else:
         assert not exact.equivalent
         assert (bounded.equivalent, bounded.verdict) == (False, Verdict.INCOMPLETE)
+
+
+states = st.integers(0, 6)
+systems = st.sampled_from([("a", "b", INTERNAL), ("a", INTERNAL, INTERNAL), ("a", "b"), ("a",)]).flatmap(
+    lambda actions: st.lists(st.tuples(states, st.sampled_from(actions), states), max_size=14)
+)
+
+
+@st.composite
+def pairs(draw):
+    """Return a specification, and a system that is another one, or what was seen in runs, with some states confused."""
+    spec = draw(systems)
+    if draw(st.booleans()):
+        return draw(systems), spec
+    name = [state if draw(st.booleans()) else draw(states) for state in range(7)]
+    name[0] = 0
+    seen = draw(st.lists(st.sampled_from(spec), max_size=12)) if spec else []
+    return [(name[source], action, name[target]) for source, action, target in seen], spec
+
+
+def at_scale(impl, spec, equivalence):
+    """Compare two systems in the way of large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conformance, "LARGE", -1)
+        result = compare(LTS(0, impl), LTS(0, spec), equivalence)
+        return result.equivalent, result.verdict, result.decided
+
+
+@given(pairs(), st.sampled_from(list(Equivalence)))
+@settings(max_examples=1500, deadline=None)
+def test_large_systems_have_the_verdict_of_small_ones(pair, equivalence):
+    """With choices of targets and silent steps as well, for which several classes are tried."""
+    expected = compare(LTS(0, pair[0]), LTS(0, pair[1]), equivalence)
+    assert at_scale(*pair, equivalence) == (expected.equivalent, expected.verdict, expected.decided)
+
+
+@given(pairs(), st.sampled_from(list(Equivalence)), st.integers(0, 60), st.integers(0, 20))
+@settings(max_examples=500, deadline=None)
+def test_a_large_question_that_hit_a_bound_stays_undecided(pair, equivalence, effort, kept):
+    """And it is never called a violation; EQUIVALENT is always exact."""
+    exact = at_scale(*pair, equivalence)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "EFFORT", effort)
+        patch.setattr(assignment, "_EFFORT_PER_STEP", 0)
+        patch.setattr(assignment, "MOST_KEPT", kept)
+        bounded = at_scale(*pair, equivalence)
+    assert bounded in (exact, (False, Verdict.INCOMPLETE, False))
+    assert bounded[0] == exact[0]
+
+
+@given(pairs(), st.sampled_from(list(Equivalence)))
+@settings(max_examples=500, deadline=None)
+def test_sets_of_many_classes_are_narrowed_as_small_ones_are(pair, equivalence):
+    """Where results for sets of any size are stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "_FEW", 0)
+        stored = at_scale(*pair, equivalence)
+    assert stored == at_scale(*pair, equivalence)
+
+
+def test_large_systems_in_which_several_classes_are_possible_are_decided():
+    """Thousands of steps from one state by one action; what is seen afterwards decides."""
+    lines = 1500
+    hub = [(0, "a", 1 + n) for n in range(lines)]
+    chain = [(1 + n, "b", 2 + n) for n in range(lines)]
+    spec = [*hub, *chain]
+    assert compare(LTS(0, spec[:-1]), LTS(0, spec)).verdict is Verdict.INCOMPLETE
+    other = [*spec, (7, "c", 8)]
+    result = compare(LTS(0, other), LTS(0, spec))
+    assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
+    silent = [*spec, (5, INTERNAL, 0)]
+    assert compare(LTS(0, spec), LTS(0, silent)).verdict is Verdict.INCOMPLETE
+    result = compare(LTS(0, silent), LTS(0, spec))
+    assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
+
+
+def test_two_threads_may_ask_a_large_result_for_its_verdict():
+    """Each gets the verdict, whoever is first."""
+    steps = [(n, "a", n + 1) for n in range(1200)] + [(0, "b", 1), (0, "b", 2)]
+    for _ in range(5):
+        result = compare(LTS(0, [*steps, (3, "c", 4)]), LTS(0, steps))
+        with ThreadPoolExecutor(2) as pool:
+            assert [*pool.map(lambda _, r=result: r.verdict, range(2))] == [Verdict.VIOLATION] * 2
