@@ -156,8 +156,8 @@ class _Search:
     def _of_part(self, part: tuple[Transition, ...], whole: Pairs) -> Cause:
         """Return the cause that an irreparable part of a model is; `whole` are the pairs of the whole model."""
         steps: Any = part
-        all_of_it = len(part) == len(set(_reached(whole)))
-        pairs = whole if all_of_it else Pairs(LTS(self._impl.initial_state, steps), self._specified)
+        unchanged = len(part) == len(set(_reached(whole)))
+        pairs = whole if unchanged else Pairs(LTS(self._impl.initial_state, steps), self._specified)
         minimal = self._core.exact
         found = self._stuck(pairs) if minimal and pairs.whole else None
         if found is not None and self._is_stuck(found.transitions[-1], whole):
@@ -173,7 +173,7 @@ class _Search:
         if split is not None:
             state, sides = split
             return self._contradiction(state, sides, part, minimal=minimal)
-        last = part[-1]
+        last = next(step for step in reversed(part) if step.source in pairs.classes)
         source: Any = last.source
         own = pairs.classes[source][0]
         return Cause(Kind.CONFLICT, part, (Side(pairs.run(source, own), own, (last,)),), minimal, step=last)
@@ -280,7 +280,9 @@ class _Search:
 
 def _reached(pairs: Pairs) -> list[Transition]:
     # A step that is reached only after one that no class allows does not contribute to the violation.
-    found: list[Any] = [(s, a, t) for s in pairs.classes for a, t in pairs.steps.get(s, ())]
+    # If not all pairs were examined, states may be missing, and what was reached need not be a violation by itself.
+    states = pairs.classes if pairs.whole else pairs.steps
+    found: list[Any] = [(s, a, t) for s in states for a, t in pairs.steps.get(s, ())]
     return [Transition(*step) for step in found]
 
 

@@ -172,3 +172,14 @@ def test_a_wrong_cause_is_never_shown(monkeypatch):
     monkeypatch.setattr(cause_module._Search, "cause", lambda _: wrong)
     with pytest.raises(AssertionError, match="a wrong cause was found, please report it"):
         _ = compare(LTS(0, [(0, "a", 1), (1, "b", 0)]), LTS(0, [(0, "a", 1)])).explanation
+
+
+def test_a_violation_is_explained_where_not_all_pairs_of_states_and_classes_are_examined(monkeypatch):
+    """What was examined need not be a violation by itself, so the cause may be all that was seen, but it is true."""
+    spec = LTS(0, [(0, "a", 1), (0, "a", 2), (1, "b", 3), (2, "b", 4), (3, "c", 5), (4, "d", 5), (5, "e", 0)])
+    impl = LTS(0, [(0, "a", 1), (1, "b", 3), (3, "c", 5), (3, "d", 5)])
+    for most in range(1, 8):
+        monkeypatch.setattr(pairs, "MOST_PAIRS", most)
+        result = compare(impl, spec)
+        assert result.verdict is Verdict.VIOLATION
+        assert result.explanation.cause
