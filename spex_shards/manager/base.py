@@ -47,6 +47,8 @@ class InstanceManager(Lifetime):
     Attributes:
         options: The value of every option.
         specifications: The classes that are declared to the shards from the start.
+        notes_sightings: Whether the shards note what they see, for `spex_shards.manager.sightings`; set it before the
+            start.
     """
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
@@ -58,6 +60,7 @@ class InstanceManager(Lifetime):
         )
         self.options = options
         self.specifications = load_specifications(options["specifications"])
+        self.notes_sightings = False
         self._known: set[type[Specification]] = set()
 
     @property
@@ -73,6 +76,7 @@ class InstanceManager(Lifetime):
             prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
             silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
             specifications=[describe(cls)[0].plain() for cls in self.specifications],
+            sightings=self.notes_sightings,
         )
 
     # ------------------------------------------------------------------ observations
