@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..domain.transition import Transition
 from ..errors import SpexError
@@ -57,3 +57,15 @@ def delete_created(manager: InstanceManager, created: Iterable[bytes]) -> None:
     assert transport is not None
     for key in created:
         transport.call(key, ops.DELETE, (key,))
+
+
+def stored_specification(manager: InstanceManager, name: str) -> list[Any] | None:
+    """Return a specification as data, as a shard knows it; None: no shard does.
+
+    Raises:
+        SpexError: A shard cannot answer.
+    """
+    transport = manager.transport
+    assert transport is not None
+    answers = transport.call_shards(ops.SPECIFICATION, dict.fromkeys(range(transport.shard_count), (name,)))
+    return next((answer for answer in answers.values() if isinstance(answer, list)), None)
