@@ -74,7 +74,7 @@ def test_a_wrong_manager_is_an_error_that_says_what_is_possible(tmp_path: Path) 
 @pytest.mark.process
 def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester: pytest.Pytester) -> None:
     """A project sets one ini option; models are saved even if a test fails."""
-    pytester.makeini("[pytest]\nspex_models_dir = models")
+    pytester.makeini("[pytest]\nspex_models_dir = models\nspex_mode = update")
     pytester.makepyfile(
         """
         import spex_shards as spex
@@ -88,7 +88,7 @@ def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester
             spex.transition(1, "open", "opened")
 
         def test_fails():
-            assert not spex.all_instances()
+            assert spex.all_instances()
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

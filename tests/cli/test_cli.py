@@ -822,7 +822,7 @@ def test_a_learned_model_is_drawn_with_its_frequencies(project: Path, run: Calla
     assert re.findall(r'class="count"> ?(\d+)<', (project / "kept.html").read_text()) == counted
     (project / "models" / "Order.spex.json").write_text("{}")
     done = run("render", "models/Order.spex", "broken.html")
-    assert (done.code, done.err) == (2, "error: models/Order.spex.json: it must be an object of format 1\n")
+    assert (done.code, done.err) == (2, "error: models/Order.spex.json: it must be an object of format 1 or 2\n")
     assert run("render", "models/Order.spex", "hidden.html", "--hide", "pay").code == 0
 
 
