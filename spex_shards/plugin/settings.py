@@ -85,7 +85,7 @@ def _mode(text: str) -> Mode:
 def _flag(config: pytest.Config, name: str) -> bool:
     try:
         return bool(config.getini(name))
-    except ValueError:
+    except (ValueError, pytest.UsageError):  # the second from pytest 9 on
         raise pytest.UsageError(f"the ini option {name} must be true or false") from None
 
 
