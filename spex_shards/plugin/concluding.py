@@ -89,6 +89,8 @@ def conclude(settings: Settings, gathered: Gathered, *, partial: Sequence[str], 
         _judge(result, settings, union, gathered, named)
     except (SpexError, OSError, ExceptionGroup) as error:
         result.failures.append(str(error))
+    except Exception as error:  # whatever it is, the tests' own results must reach the user
+        result.failures.append(f"the models could not be judged: {type(error).__name__}: {error}")
     return result
 
 

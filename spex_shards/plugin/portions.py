@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..checking.properties import Property
 from ..domain.specification import Specification, from_declaration
 from ..domain.transition import Transition
 from ..messages.specifications import StoredSpecification, describe
@@ -64,6 +65,8 @@ def specification_of(data: Mapping[str, Any]) -> type[Specification]:
         ValueError: The data is malformed.
     """
     cls = from_declaration(StoredSpecification.of(data["plain"]).declaration)
+    # A shard follows a property as data; deciding it for a model is the work of a class of the checker.
+    cls.properties = tuple(Property.of_plain(one.plain()) for one in cls.properties)
     for side, names in data["ports"].items():
         setattr(cls, side, tuple(names))
     return cls

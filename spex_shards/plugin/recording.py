@@ -44,6 +44,7 @@ class Recorder:
         self._tenants = Tenants()
         self._steps: set[Step] = set()
         self._certain: set[Step] = set()
+        self._outside: set[Step] = set()
         self._ever: set[Step] = set()
         self._told: Counter[Step] = Counter()
         self._declared: set[str] = set()
@@ -77,9 +78,10 @@ class Recorder:
         self._stack.callback(default.use, before)
 
     def pytest_collection_finish(self) -> None:
-        """Keep what imports of test modules have created."""
+        """Keep what imports of test modules have created and shown, which belongs to no test."""
         self._collect()
         self._tenants.collected()
+        self._outside, self._certain = self._certain, set()
 
     def pytest_deselected(self, items: list[Any]) -> None:
         """Count deselected tests: the run is partial."""
@@ -91,7 +93,7 @@ class Recorder:
         self._collect()
         # A shard that was restarted has forgotten its sightings, and no transition that they taught.
         forgotten = self._modelled() - self._before - self._ever
-        self.rest = self._portion(self._steps | forgotten, failed=False)
+        self.rest = self._portion(self._steps | self._outside | forgotten, failed=False)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             output[NOTE] = self.rest.packed()
