@@ -47,7 +47,7 @@ def plain_tests(tests: Mapping[Transition, Collection[str]]) -> list[list[Any]]:
     return [[*transition, list(names)] for transition, names in listed]
 
 
-def tests_of_plain(plain: list[list[Any]]) -> Tests:
+def named_in(plain: list[list[Any]]) -> Tests:
     """Return provenance from data that `are_tests` accepts."""
     return {Transition(*entry[:3]): tuple(entry[3]) for entry in plain}
 

@@ -42,7 +42,7 @@ from ..domain.declaration import Declaration
 from ..domain.frequency import Frequencies
 from ..domain.transition import Transition
 from ..formats.model_files import replace_file
-from .provenance import Tests, are_tests, plain_tests, tests_of_plain
+from .provenance import Tests, are_tests, named_in, plain_tests
 
 SUFFIX: Final = ".json"
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -112,7 +112,7 @@ def read_tests(model: Path) -> Tests:
         ValueError: It is malformed; names it and the rule.
     """
     plain = _read(sidecar_of(model))
-    return {} if plain is None else tests_of_plain(plain.get("shown_by", []))
+    return {} if plain is None else named_in(plain.get("shown_by", []))
 
 
 def with_tests(raw: bytes, tests: Tests) -> bytes:
@@ -136,7 +136,7 @@ def without_step(model: Path, step: Transition) -> bytes | None:
         part[:] = [entry for entry in part if tuple(entry[:3]) != step]
     if sum(map(len, parts)) == before:
         return None
-    return _with_tests(plain, tests_of_plain(plain.get("shown_by", [])))
+    return _with_tests(plain, named_in(plain.get("shown_by", [])))
 
 
 def _with_tests(plain: dict[str, Any], tests: Tests) -> bytes:
