@@ -12,6 +12,7 @@ its specification, and off it.
 from __future__ import annotations
 
 from ..facade import mock_instance
+from .driving import state_machine
 from .suite import prepare_for_test_suite
 
-__all__ = ["mock_instance", "prepare_for_test_suite"]
+__all__ = ["mock_instance", "prepare_for_test_suite", "state_machine"]
