@@ -79,12 +79,13 @@ def state_machine(
     read = state if callable(state) else _reader(state)
     plan = _Plan(specification, drive, read, refusals, manager)
     body: dict[str, Any] = {"__init__": _begin(plan), "teardown": _end}
+    made: Any = rule  # its types do not allow a dict of strategies
     for name, deed in _names(deeds).items():
-        values: dict[str, Any] = {"data": data()} if deed.draws else {}
+        values = {"data": data()} if deed.draws else {}
         along, aside = _rule(f"do_{name}", _along, deed), _rule(f"refused_{name}", _off, deed)
-        body[along.__name__] = precondition(_is_allowed(deed.action))(rule(**values)(along))
+        body[along.__name__] = precondition(_is_allowed(deed.action))(made(**values)(along))
         if off:
-            body[aside.__name__] = precondition(_is_refused(deed.action))(rule(**values)(aside))
+            body[aside.__name__] = precondition(_is_refused(deed.action))(made(**values)(aside))
     if not off:
         body["rest"] = rule()(lambda self: None)  # noqa: ARG005 - a run may be at its end
     return type(f"{specification.__name__}StateMachine", (_Walk, RuleBasedStateMachine), body)
