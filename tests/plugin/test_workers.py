@@ -56,6 +56,7 @@ def test_workers_teach_what_a_run_without_them_teaches(pytester: pytest.Pytester
     assert [entry for entry in shown if len(entry[3]) < 3] == [entry for entry in alone if len(entry[3]) < 3]
 
 
+@pytest.mark.long
 def test_a_check_with_workers_fails_and_names_the_test(pytester: pytest.Pytester) -> None:
     """The process that the user started judges what the workers hand over; nothing is written."""
     project(pytester, WRONG)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
+import lmdb
 import pytest
 
-# A run within this process forgets the modules that it was the first to import, so all are imported before.
-import spex_shards.cli.check
-import spex_shards.plugin.gathering
-import spex_shards.plugin.markers
-import spex_shards.pytest_plugin
-import spex_shards.render.html  # noqa: F401
+import spex_shards
+
+# A run within this process forgets the modules that it was the first to import. So all are imported before: there is
+# one default manager, and no run spends its time with imports.
+for _module in pkgutil.walk_packages(spex_shards.__path__, "spex_shards."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
+assert lmdb
 
 SHOP = """
 import spex_shards as spex
