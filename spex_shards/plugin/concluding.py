@@ -70,7 +70,7 @@ def conclude(settings: Settings, gathered: Gathered, *, partial: Sequence[str], 
     Returns:
         The result. What could not be done is among its failures.
     """
-    result = Conclusion(settings.mode, str(settings.folder), partial=partial)
+    result = Conclusion(settings.mode, _from_here(settings.folder), partial=partial)
     result.failures += [f"not everything could be observed: {problem}" for problem in gathered.problems]
     learned = Learned(
         transitions={name: tuple(steps) for name, steps in gathered.shown.items()},
@@ -92,6 +92,10 @@ def conclude(settings: Settings, gathered: Gathered, *, partial: Sequence[str], 
     except Exception as error:  # whatever it is, the tests' own results must reach the user
         result.failures.append(f"the models could not be judged: {type(error).__name__}: {error}")
     return result
+
+
+def _from_here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _class(gathered: Gathered, name: str) -> type[Specification]:
@@ -207,4 +211,4 @@ def _write_report(result: Conclusion, file: Path, union: Union, known: Known) ->
         cls = known(name)
         views.append(view_of(model, cls, None if cls is None else check(model, cls)))
     replace_file(file, report(views, "Review of the models that the tests showed").encode())
-    result.notes.append(f"the HTML report is in {file}")
+    result.notes.append(f"the HTML report is in {_from_here(file)}")

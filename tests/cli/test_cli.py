@@ -831,15 +831,17 @@ DOCS = ROOT / "docs"
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "least"), [("cli.md", 20), ("review.md", 9)])
+@pytest.mark.parametrize(("page", "least"), [("cli.md", 20), ("review.md", 9), ("testing.md", 9)])
 def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, page: str, least: int) -> None:
     """Each command of the page runs in order in a folder with its files, and prints that output, except for speeds."""
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
-    for name, arguments in (("spex-shards", "-m spex_shards.cli"), ("python", "-W error")):
+    commands = {"spex-shards": "-m spex_shards.cli", "python": "-W error", "pytest": "-m pytest -p no:cacheprovider"}
+    for name, arguments in commands.items():
         (bin_dir / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
         (bin_dir / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}", "COLUMNS": "80"}
+    environment.pop("CI", None)
     folder = tmp_path / "shop"
     folder.mkdir()
     ran = 0
@@ -862,6 +864,7 @@ def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, pa
 
 def _without_speed(text: str) -> str:
     text = re.sub(r"\d+\.\d\d s \(\d+ a second\)", "T s (N a second)", text)
+    text = re.sub(r"passed in \d+\.\d\ds", "passed in Ts", text)
     return re.sub(r'"(seconds|events_per_second)": [\d.]+', r'"\1": T', text)
 
 
