@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterable
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from ..domain.specification import registered
 from ..errors import SpexError
 from ..manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
+from ..manager.options import ENVIRONMENT_PREFIX, OPTIONS
 from ..manager.sightings import Sighted, delete_created, stored_specification, take_sightings
 from ..review.provenance import MOST_TESTS
 from .isolation import Tenants
@@ -76,6 +78,9 @@ class Recorder:
         self._before = self._modelled()
         before = default.use(self.manager)
         self._stack.callback(default.use, before)
+        # Where the option `connect` is known, the module-level calls of a process that a test starts attach by it.
+        if self._settings.processes and "connect" in OPTIONS:
+            self._stack.enter_context(_exported(ENVIRONMENT_PREFIX + "CONNECT", folder))
 
     def pytest_collection_finish(self) -> None:
         """Keep what imports of test modules have created and shown, which belongs to no test."""
@@ -198,6 +203,20 @@ class Recorder:
         except (SpexError, ExceptionGroup) as error:
             self._problem(error)
             return set()
+
+
+@contextmanager
+def _exported(variable: str, value: str) -> Iterator[None]:
+    """Set an environment variable for the processes that are started meanwhile."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 def _made(settings: Settings, data_dir: str) -> InstanceManager:
