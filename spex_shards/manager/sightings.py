@@ -33,8 +33,7 @@ def take_sightings(manager: InstanceManager) -> Sighted:
         ExceptionGroup: The errors of observations that could not be applied.
     """
     manager.flush()
-    transport = manager.transport
-    assert transport is not None
+    transport = manager._open
     answers = transport.call_shards(ops.SIGHTINGS, dict.fromkeys(range(transport.shard_count), ()))
     steps: set[tuple[str, Transition]] = set()
     created: set[bytes] = set()
@@ -53,8 +52,7 @@ def delete_created(manager: InstanceManager, created: Iterable[bytes]) -> None:
     Raises:
         SpexError: A shard cannot answer.
     """
-    transport = manager.transport
-    assert transport is not None
+    transport = manager._open
     for key in created:
         transport.call(key, ops.DELETE, (key,))
 
@@ -65,7 +63,6 @@ def stored_specification(manager: InstanceManager, name: str) -> list[Any] | Non
     Raises:
         SpexError: A shard cannot answer.
     """
-    transport = manager.transport
-    assert transport is not None
+    transport = manager._open
     answers = transport.call_shards(ops.SPECIFICATION, dict.fromkeys(range(transport.shard_count), (name,)))
     return next((answer for answer in answers.values() if isinstance(answer, list)), None)

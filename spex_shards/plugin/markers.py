@@ -1,17 +1,18 @@
-"""The marker for mocked instances, and the manager of a test where the plugin is off."""
+"""The marker for mocked instances, the managers of test runs, and the one of a test where the plugin is off."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ..domain.specification import Specification
-from ..manager import InstanceManager, SimpleInstanceManager, default
+from ..manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
+from ..manager.options import OPTIONS
 
 MARKER = "spex_instance"
 
@@ -40,14 +41,26 @@ def _mock(
     manager.mock_instance(specification, identifier, chosen, meta)
 
 
+def learning_manager(data_dir: str, models: Path, *, processes: bool = False) -> InstanceManager:
+    """Return a manager whose models learn; it is not started. With `processes`, other processes may attach to it.
+
+    Raises:
+        ValueError: An option in the environment or in pyproject.toml breaks its rule.
+    """
+    options: dict[str, Any] = {"data_dir": data_dir, "impl_models_dir": models, "learning_mode": True}
+    if "mode" in OPTIONS:
+        options["mode"] = "enforce"  # a mistake in a test must be seen there, whatever the program's own mode is
+    if processes:
+        return ShardedInstanceManager(distribution_factor=1, **options)
+    return SimpleInstanceManager(**options)
+
+
 @contextmanager
 def manager_alone() -> Iterator[InstanceManager]:
     """Yield a manager for one test, which the module-level calls use meanwhile; nothing of it is kept."""
-    with tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True) as folder:
-        models = Path(folder) / "models"
-        with SimpleInstanceManager(data_dir=folder, impl_models_dir=models, learning_mode=True) as manager:
-            before = default.use(manager)
-            try:
-                yield manager
-            finally:
-                default.use(before)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True))
+        manager = stack.enter_context(learning_manager(folder, Path(folder) / "models"))
+        before = default.use(manager)
+        stack.callback(default.use, before)
+        yield manager

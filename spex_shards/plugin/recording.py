@@ -13,12 +13,12 @@ import pytest
 
 from ..domain.specification import registered
 from ..errors import SpexError
-from ..manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
+from ..manager import InstanceManager, default
 from ..manager.options import ENVIRONMENT_PREFIX, OPTIONS
 from ..manager.sightings import Sighted, delete_created, stored_specification, take_sightings
 from ..review.provenance import MOST_TESTS
 from .isolation import Tenants
-from .markers import mock_marked
+from .markers import learning_manager, mock_marked
 from .portions import Portion, Step, declared_as
 from .settings import Settings
 
@@ -69,7 +69,7 @@ class Recorder:
             tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True)
         )
         try:
-            self.manager = _made(self._settings, folder)
+            self.manager = learning_manager(folder, self._settings.folder, processes=self._settings.processes)
             self.manager.notes_sightings = True
             self._stack.enter_context(self.manager)
         except (ValueError, SpexError, ExceptionGroup) as error:
@@ -191,11 +191,19 @@ class Recorder:
         found: dict[str, Any] = {}
         for name in sorted(names - self._declared):
             cls = registered(name)
-            plain = None if cls is not None else stored_specification(self.manager, name)
+            plain = self._stored(name) if cls is None else None
             if cls is not None or plain is not None:
                 found[name] = {"plain": plain, "ports": {}} if cls is None else declared_as(cls)
         self._declared |= found.keys()
         return found
+
+    def _stored(self, name: str) -> list[Any] | None:
+        """Return a specification that only a process that a test started has declared."""
+        try:
+            return stored_specification(self.manager, name)
+        except SpexError as error:
+            self._problem(error)
+            return None
 
     def _modelled(self) -> set[Step]:
         try:
@@ -217,10 +225,3 @@ def _exported(variable: str, value: str) -> Iterator[None]:
             del os.environ[variable]
         else:
             os.environ[variable] = before
-
-
-def _made(settings: Settings, data_dir: str) -> InstanceManager:
-    options: dict[str, Any] = {"data_dir": data_dir, "impl_models_dir": settings.folder, "learning_mode": True}
-    if settings.processes:
-        return ShardedInstanceManager(distribution_factor=1, **options)
-    return SimpleInstanceManager(**options)

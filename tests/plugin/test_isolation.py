@@ -218,7 +218,18 @@ def test_{}(spex_manager):
 
 def test_a_closed_manager_fails_the_session_and_not_the_tests(pytester: pytest.Pytester) -> None:
     """What cannot be observed is said once, in the summary."""
-    project(pytester, "def test_closes(spex_manager):\n    spex_manager.close()\n\ndef test_after():\n    pass\n")
+    closing = """
+@pytest.fixture(scope="module")
+def wide():
+    spex.init_instance(Payment, 1)
+
+def test_closes(spex_manager, wide):
+    spex_manager.close()
+
+def test_after():
+    pass
+"""
+    project(pytester, closing)
     result = run(pytester, UPDATE)
     result.assert_outcomes(passed=2)
     assert result.ret == 1
