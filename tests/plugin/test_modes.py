@@ -219,3 +219,52 @@ def test_a_known_test_that_is_gone_is_replaced_by_a_complete_run(pytester: pytes
     run(pytester)
     plain = json.loads((pytester.path / "models" / "plugin.Payment.spex.json").read_text())
     assert ["authorised", "void", "voided", ["test_shop.py::test_renamed"]] in plain["shown_by"]
+
+
+ELSEWHERE = """
+def test_elsewhere():
+    spex.init_instance(Payment, 1)
+    spex.transition(1, "authorise", "waiting")
+"""
+
+
+def test_what_makes_an_equivalent_model_incomplete_fails(pytester: pytest.Pytester) -> None:
+    """A model that was incomplete before may stay so, unless `complete` is asked for."""
+    project(pytester, ALL.split("def test_voided")[0])
+    run(pytester)
+    assert run(pytester, "--spex=check").ret == 0
+    complete = run(pytester, "--spex=check", "--spex-complete")
+    assert complete.ret == 1
+    assert "spex: plugin.Payment: no test has shown everything that is specified" in text_of(complete)
+    project(pytester, ALL)
+    run(pytester)
+    assert run(pytester, "--spex=check", "--spex-complete").ret == 0
+    project(pytester, ALL, ELSEWHERE)
+    result = run(pytester, "--spex=check")
+    assert result.ret == 1
+    assert "spex: plugin.Payment was equivalent to its specification, and is not with what is new" in text_of(result)
+
+
+def test_allowed_steps_that_are_not_committed_fail_where_models_are_frozen(pytester: pytest.Pytester) -> None:
+    """Without the option they are listed, with what to do."""
+    project(pytester, ALL)
+    result = run(pytester, "--spex=check")
+    assert result.ret == 0
+    assert "To add what is new to the model files: pytest --spex=update." in text_of(result)
+    frozen = run(pytester, "--spex=check", "--spex-frozen")
+    assert frozen.ret == 1
+    assert "spex: plugin.Payment has 4 new steps, and the models are frozen" in text_of(frozen)
+
+
+def test_a_model_file_that_cannot_be_read_fails_a_check_and_stays_as_it_is(pytester: pytest.Pytester) -> None:
+    """The other models are judged and updated all the same."""
+    project(pytester, ALL)
+    (pytester.path / "models").mkdir()
+    broken = pytester.path / "models" / "broken.spex"
+    broken.write_text("Specification: broken\nLearning mode: perhaps\n")
+    assert run(pytester).ret == 0
+    assert "authorised --[void]-> voided" in model_text(pytester)
+    result = run(pytester, "--spex=check")
+    assert result.ret == 1
+    assert f"spex: broken: {broken}: line 2: the learning mode must be true or false" in text_of(result)
+    assert broken.read_text() == "Specification: broken\nLearning mode: perhaps\n"
