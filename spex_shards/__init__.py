@@ -43,6 +43,7 @@ from .errors import (
     DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
+    DeviationWarning,
     HandlerError,
     IdentifierInUse,
     ImplModelError,
@@ -79,6 +80,7 @@ from .facade import (
     init_instance,
     init_instance_nowait,
     iter_instances,
+    losses,
     messages,
     mock_instance,
     shards,
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.ledger import Losses
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
 
@@ -119,6 +122,7 @@ __all__ = [
     "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
+    "DeviationWarning",
     "Difference",
     "Equivalence",
     "Explanation",
@@ -133,6 +137,7 @@ __all__ = [
     "InstanceManager",
     "InstanceNotFound",
     "LayoutMismatch",
+    "Losses",
     "ManagerClosed",
     "OperationFailed",
     "Parting",
@@ -175,6 +180,7 @@ __all__ = [
     "init_instance",
     "init_instance_nowait",
     "iter_instances",
+    "losses",
     "messages",
     "mock_instance",
     "parallel",
@@ -199,6 +205,7 @@ _LATER = {
     "Explanation": ".checking.explanation",
     "Holding": ".checking.relations",
     "InstanceManager": ".manager",
+    "Losses": ".manager.ledger",
     "Reference": ".messages.values",
     "Relation": ".checking.relations",
     "RelationResult": ".checking.relations",

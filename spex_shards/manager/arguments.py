@@ -11,7 +11,17 @@ from ..runtime.protocol.codec import canonical, encode_meta
 
 ALL_ENTRIES: Final = (1 << 62) - 1
 
-__all__ = ["ALL_ENTRIES", "action_name", "canonical", "encode_meta", "limit_of", "specification_of", "state_name"]
+__all__ = [
+    "ALL_ENTRIES",
+    "action_name",
+    "canonical",
+    "encode_meta",
+    "initial_state_of",
+    "limit_of",
+    "specification_of",
+    "state_name",
+    "transition_names",
+]
 
 
 def action_name(action: Any) -> str:
@@ -41,6 +51,28 @@ def specification_of(value: Any) -> type[Specification]:
     if not is_specification(value):
         raise TypeError(f"the specification must be a Specification class, got: {value!r}")
     return value  # type: ignore[no-any-return]
+
+
+def transition_names(action: Any, to_state: Any) -> tuple[str, str]:
+    """Return an action and a state as `str`; checked as in `action_name` and `state_name`."""
+    if type(action) is not str or action == INITIALISATION or not action.isascii():
+        action = action_name(action)
+    if type(to_state) is not str or not to_state.isascii():
+        to_state = state_name(to_state)
+    return action, to_state
+
+
+def initial_state_of(cls: type[Specification], initial_state: Any) -> str | None:
+    """Return the initial state that a call gives, or None for the specification's.
+
+    Raises:
+        TypeError: It is no `str`.
+        ValueError: There is none.
+    """
+    state = None if initial_state is None else state_name(initial_state, "initial_state")
+    if state is None and cls.initial_state is None:
+        raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
+    return state
 
 
 def limit_of(history_limit: Any) -> int:

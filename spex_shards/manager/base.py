@@ -11,24 +11,25 @@ from typing import Any
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.specification import Specification
+from ..domain.specification import OWN_MODES, Specification
 from ..domain.transition import INITIALISATION
 from ..errors import PredicateError, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
-from ..messages.specifications import declaration_arguments, describe
-from ..runtime.lifetime import Life, Lifetime, raise_unapplied
+from ..messages.specifications import describe
+from ..runtime.lifetime import Life
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .arguments import action_name, canonical, encode_meta, initial_state_of, limit_of, specification_of, state_name
+from .observed import Observed
 from .reader import Reader
 from .settings import load_specifications
 
 
-class InstanceManager(Lifetime):
+class InstanceManager(Observed):
     """Receives observations of instances, stores them, and judges transitions that the models do not have.
 
     All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
@@ -50,15 +51,8 @@ class InstanceManager(Lifetime):
     """
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
-        super().__init__(
-            partial(connect, self),
-            data_dir=options["data_dir"],
-            shutdown_timeout=options["shutdown_timeout"],
-            on_message=options["on_message"],
-        )
-        self.options = options
+        super().__init__(partial(connect, self), options)
         self.specifications = load_specifications(options["specifications"])
-        self._known: set[type[Specification]] = set()
 
     @property
     def _reader(self) -> Reader:
@@ -96,6 +90,9 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.call(key, ops.INIT, arguments)
 
@@ -107,6 +104,8 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> SpexError | None:
         """Create an instance as `init_instance` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.init_instance(specification, identifier, meta, initial_state, returns=True)
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
             transport.call(key, ops.INIT, arguments)
@@ -124,6 +123,9 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> None:
         """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.post(key, ops.INIT, arguments)
 
@@ -133,11 +135,16 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.call(key, ops.TRANSITION, arguments)
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Observe a transition as `transition` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.transition(identifier, action, to_state, returns=True)
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         try:
             transport.call(key, ops.TRANSITION, arguments)
@@ -159,6 +166,9 @@ class InstanceManager(Lifetime):
                 is False).
             ShardFailed: The shard is given up.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state, waits=False)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
@@ -169,7 +179,7 @@ class InstanceManager(Lifetime):
             CallTimeout: It took longer than `timeout` seconds.
             ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
         """
-        raise_unapplied(self._open.flush(timeout))
+        self._unapplied(self._open.flush(timeout))
 
     # ------------------------------------------------------------------ reading
 
@@ -266,16 +276,21 @@ class InstanceManager(Lifetime):
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
         """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.mock_instance(specification, identifier, state, meta)
+            return
         cls = specification_of(specification)
         key = canonical(identifier)
         data = encode_meta(meta)
         target = state_name(state)
-        transport = self._open
-        self._declare(cls, transport)
+        transport = self.transport_for(cls)
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.delete_instance(identifier)
+            return
         key = canonical(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
@@ -306,24 +321,14 @@ class InstanceManager(Lifetime):
 
     # ------------------------------------------------------------------ inside
 
-    def _declare(self, cls: type[Specification], transport: Transport) -> None:
-        if cls not in self._known:
-            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
-            # Only after the declaration: another thread that finds the class here sends its request at once.
-            self._known.add(cls)
-
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
     ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
         key = canonical(identifier)
         data = encode_meta(meta)
-        state = None if initial_state is None else state_name(initial_state, "initial_state")
-        if state is None and cls.initial_state is None:
-            raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
-        transport = self._open
-        self._declare(cls, transport)
-        return transport, key, (cls.name, key, data, state)
+        state = initial_state_of(cls, initial_state)
+        return self.transport_for(cls), key, (cls.name, key, data, state)
 
     def _transition_arguments(
         self, identifier: Any, action: Any, to_state: Any

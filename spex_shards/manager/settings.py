@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import TABLE, ManagerOptions, resolve
+from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, ManagerOptions, resolve
 
 
-def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def options_from(arguments: Mapping[str, Any], *, mode: str = "enforce") -> dict[str, Any]:
     """Return every option's value, for a call made now in the current directory.
+
+    Args:
+        arguments: The arguments of the call.
+        mode: The default of the option `mode`.
 
     Raises:
         TypeError: An argument is not an option.
@@ -25,14 +29,19 @@ def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
     except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
-    return resolve(arguments, os.environ, table, str(file))
+    return resolve(arguments, os.environ, {"mode": mode, **table}, str(file))
+
+
+def mode_of_environment() -> str | None:
+    """Return the mode that the environment sets for all observations of this process, or None."""
+    return os.environ.get(f"{ENVIRONMENT_PREFIX}MODE")
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option's value as `options_from` does; the option ``manager`` is not allowed."""
     unknown = arguments.keys() - ManagerOptions.__annotations__.keys()
     if unknown:
-        known = ", ".join(ManagerOptions.__annotations__)
+        known = ", ".join(name for name in OPTIONS if name in ManagerOptions.__annotations__)
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; the options are {known}")
     return options_from(arguments)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import DataDirError, DataDirLocked, ManagerClosed, SpexError
+from ...errors import CallTimeout, DataDirError, DataDirLocked, ManagerClosed, SpexError
 from ..client.failures import Failures
 from ..client.mailbox import Mailbox
 from ..data_dir import DataDir
@@ -78,7 +78,7 @@ class LocalTransport:
         self._batches = 0
         self._requests: Counter[str] = Counter()
         self._left: deque[_Left] = deque()
-        self.inherited = False
+        self.inherited = self._held_up = False
         self.shard = LocalShard(directory, options)
         _transports.add(self)
         try:
@@ -122,6 +122,38 @@ class LocalTransport:
             self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident()))
         else:
             self._note(lambda: self._carry_out(operation, arguments))
+
+    def offer(
+        self,
+        key: bytes,  # noqa: ARG002 - there is one shard
+        operation: Operation,
+        arguments: tuple[Any, ...],
+        within: float,
+        *,
+        waits: bool,
+    ) -> None:
+        """Carry out an operation now, unless other calls hold the shard up for longer than `within` seconds.
+
+        The work itself takes as long as it takes: it is done by the calling thread.
+        """
+        self.check()
+        if not waits and self.shard.is_inside():
+            self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident()))
+            return
+        try:
+            value = self._carry_out(operation, arguments, 0.0 if self._held_up else within)
+        except CallTimeout:
+            self._held_up = True
+            raise
+        self._held_up = False
+        if not waits:
+            report(value)
+        elif isinstance(value, SpexError):
+            raise value
+
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many posted operations have failed since the start, by the errors' classes."""
+        return Counter(self._failures.by_class)
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Carry out an operation on the one shard."""
@@ -185,12 +217,12 @@ class LocalTransport:
 
     # ------------------------------------------------------------------ inside
 
-    def _carry_out(self, operation: Operation, arguments: tuple[Any, ...]) -> Any:
+    def _carry_out(self, operation: Operation, arguments: tuple[Any, ...], within: float | None = None) -> Any:
         if self.inherited:
             self.check()
         self._requests[operation.name] += 1
         value = self.shard.carry_out(
-            operation, arguments, self._deliver, now=time.time_ns() // 1000, thread=threading.get_ident()
+            operation, arguments, self._deliver, now=time.time_ns() // 1000, thread=threading.get_ident(), within=within
         )
         self._batches += 1
         if self._left:
