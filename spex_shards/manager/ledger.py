@@ -193,7 +193,7 @@ def _text(pending: Mapping[str, int], about: tuple[str, Any] | None, error: Exce
     told += f"; the last: {about[0]} of {show(about[1])}" if about else ""
     told += f" (called from {place})" if place else ""
     told += f": {error}"
-    told += "; late ones are applied when their shard goes on" if late else ""
+    told += "; late ones are applied once the shards go on" if late else ""
     return f"{told}; losses() has all counts, and shards() says which shards are down"
 
 

@@ -187,7 +187,7 @@ class _Holding:
         if not self._starter.hold(Held(self._cls, key, operation, arguments, waits)):
             self._starter.manager.transport_for(self._cls).offer(key, operation, arguments, within, waits=waits)
         elif waits:
-            raise CallTimeout("the manager is being started; this is applied then", maybe_executed=True, starting=True)
+            raise CallTimeout("the manager is being started", maybe_executed=True, starting=True)
 
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
         """Wait for the start, and carry the operation out."""

@@ -60,8 +60,7 @@ class BoundedChannel(Channel):
         if self._owed is None:
             self._owed = sent
         raise CallTimeout(
-            f"shard {self.shard} (pid {self.lines.pid}) has not answered {operation.name} yet; "
-            "it is applied when the shard goes on",
+            f"shard {self.shard} (pid {self.lines.pid}) has not answered {operation.name} yet",
             **self.lines.facts(maybe_executed=True),
         )
 
