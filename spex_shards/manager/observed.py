@@ -73,22 +73,22 @@ class Observed(Lifetime):
         super().close()
         self.ledger.report_if_due(closing=True)
 
-    def transport_for(self, cls: type[Specification] | None) -> Transport:
+    def transport_for(self, cls: type[Specification] | None, within: float | None = None) -> Transport:
         """Return the open transport, whose shards know the specification.
 
+        Args:
+            cls: The specification, or None if none is needed.
+            within: The most seconds to wait; None: no limit.
+
         Raises:
-            SpexError: The manager is not open.
+            SpexError: The manager is not open, or the wait has ended.
         """
         transport = self._open
-        if cls is not None:
-            self._declare(cls, transport)
-        return transport
-
-    def _declare(self, cls: type[Specification], transport: Transport) -> None:
-        if cls not in self._known:
-            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
+        if cls is not None and cls not in self._known:
+            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships), within)
             # Only after the declaration: another thread that finds the class here sends its request at once.
             self._known.add(cls)
+        return transport
 
     def _unapplied(self, errors: list[SpexError]) -> None:
         if self.mode == "enforce":

@@ -54,11 +54,11 @@ class Observing(Protocol):
 class Ready(Protocol):
     """What is behind an observer: a manager, or what stands for it until it is started."""
 
-    def transport_for(self, cls: type[Specification] | None) -> Observing:
-        """Return the transport, which knows `cls`.
+    def transport_for(self, cls: type[Specification] | None, within: float | None = None) -> Observing:
+        """Return the transport, which knows `cls`, within so many seconds.
 
         Raises:
-            SpexError: It is not open.
+            SpexError: It is not open, or the wait has ended.
         """
 
 
@@ -170,7 +170,7 @@ class Observer:
             if self._is_sampled is not None and not self._is_sampled(key):
                 return None
             arguments = arrange(key, None if meta is None else encode_meta(meta))
-            transport = self.behind.transport_for(cls)
+            transport = self.behind.transport_for(cls, None if raises else self._timeout)
             if raises:
                 (transport.call if waits else transport.post)(key, operation, arguments)
             else:

@@ -62,7 +62,7 @@ class Starter:
         manager.observer.behind = self
         atexit.register(manager.ledger.report_if_due, closing=True)
 
-    def transport_for(self, cls: type[Specification] | None) -> Observing:
+    def transport_for(self, cls: type[Specification] | None, within: float | None = None) -> Observing:
         """Return the manager's transport if it is started in time; else one that holds observations until then.
 
         Raises:
@@ -75,7 +75,7 @@ class Starter:
             if not self.done:
                 self._raise_failure()
                 return _Holding(self, cls)
-        return self.manager.transport_for(cls)
+        return self.manager.transport_for(cls, within)
 
     def finish(self) -> InstanceManager:
         """Return the manager when it is started, after another attempt if the last one has failed.

@@ -93,12 +93,18 @@ class Transport(Protocol):
             Shard → its plain answer, or the `SpexError` that it failed with.
         """
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:
         """Make something known to all shards, before any request that is sent later.
 
         A new declaration replaces an earlier one of the same name.
 
+        Args:
+            name: The name of what is declared.
+            arguments: Plain values.
+            within: The most seconds to wait for other calls, as in `offer`; None: no limit.
+
         Raises:
+            CallTimeout: Other calls did not end in time; nothing was declared.
             ValueError: It is larger than a request may be.
         """
 

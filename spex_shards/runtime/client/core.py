@@ -145,8 +145,8 @@ class Client:
         if not self._announcer.is_running:  # a running announcer may still wake the introducer
             self._introducer.forget()
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Send a declaration to all shards, ahead of all requests that are sent after this.
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
+        """Send a declaration to all shards, ahead of all requests that are sent after this; never waits.
 
         Raises:
             ValueError: The declaration is larger than a frame may be.

@@ -140,12 +140,7 @@ class LocalTransport:
         if not waits and self.shard.is_inside():
             self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident()))
             return
-        try:
-            value = self._carry_out(operation, arguments, 0.0 if self._held_up else within)
-        except CallTimeout:
-            self._held_up = True
-            raise
-        self._held_up = False
+        value = self._carry_out_within(operation, arguments, within)
         if not waits:
             report(value)
         elif isinstance(value, SpexError):
@@ -167,9 +162,12 @@ class LocalTransport:
                 outcomes[shard] = error
         return outcomes
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:  # noqa: ARG002
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
         """Give the service a declaration."""
-        self._carry_out(DECLARE, arguments)
+        if within is None:
+            self._carry_out(DECLARE, arguments)
+        else:
+            self._carry_out_within(DECLARE, arguments, within)
 
     def flush(self, timeout: float | None) -> list[SpexError]:  # noqa: ARG002 - nothing is ever on its way here
         """Return the errors that were not returned before; everything else is applied already."""
@@ -227,6 +225,16 @@ class LocalTransport:
         self._batches += 1
         if self._left:
             self._apply_left()
+        return value
+
+    def _carry_out_within(self, operation: Operation, arguments: tuple[Any, ...], within: float) -> Any:
+        """Carry an operation out, but do not wait for other calls if the last one here has waited in vain."""
+        try:
+            value = self._carry_out(operation, arguments, 0.0 if self._held_up else within)
+        except CallTimeout:
+            self._held_up = True
+            raise
+        self._held_up = False
         return value
 
     def _deliver(self, message: bytes) -> None:
