@@ -78,14 +78,18 @@ class Sent:
 
         False: the answer has just arrived, and the caller must handle it.
         """
+        self._right = [True]
         self.late = True
-        return not (self.done and self._is_taken_by("caller"))
+        return not (self.done and self._is_mine())
 
     def is_left(self) -> bool:
         """Return, once the request is done, whether the session must handle the answer, because its caller has left."""
-        return self.late and self._is_taken_by("session")
+        return self.late and self._is_mine()
 
-    def _is_taken_by(self, whom: str) -> bool:
+    def _is_mine(self) -> bool:
         # The caller sets `late` and then reads `done`; the session does the reverse. So at least one of them sees that
-        # both are set, and this single call into C decides which one has the answer.
-        return bool(self.__dict__.setdefault("_taken_by", whom) == whom)
+        # both are set; and one of two who take the only entry of a list gets it.
+        try:
+            return self._right.pop()
+        except IndexError:
+            return False
