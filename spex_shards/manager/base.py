@@ -13,7 +13,7 @@ from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.specification import OWN_MODES, Specification
 from ..domain.transition import INITIALISATION
-from ..errors import PredicateError, SpexError
+from ..errors import CallTimeout, PredicateError, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import describe
@@ -35,6 +35,9 @@ class InstanceManager(Observed):
     All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
     `str` nor a `str`-valued Enum member is a `TypeError`; so is a specification that is not a specification class. The
     reserved action, or a missing initial state, is a `ValueError`.
+
+    What an observation may do to the program that makes it depends on its mode: see `mode`, and ``docs/modes.md``. The
+    errors of observing calls below are raised with the mode ``"enforce"``, which is the default.
 
     Thread-safe. A call before `start` or after `close` raises `ManagerClosed`; a call from within a handler raises
     `RuntimeError`.
@@ -175,11 +178,20 @@ class InstanceManager(Observed):
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
+        With the mode ``"enforce"`` it raises the errors of observations. In the other modes they are only counted, and
+        there is nothing to wait for if the manager is closed.
+
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
             ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
         """
-        self._unapplied(self._open.flush(timeout))
+        try:
+            errors = self._open.flush(timeout)
+        except SpexError as error:
+            if isinstance(error, CallTimeout) or self.mode == "enforce" or interruption(error) is not None:
+                raise
+            return
+        self._unapplied(errors)
 
     # ------------------------------------------------------------------ reading
 

@@ -213,6 +213,10 @@ def test_a_program_whose_manager_is_closed_goes_on(places: dict[str, Path]) -> N
         call(1, "pay", "paid")
     assert isinstance(manager.try_transition(1, "pay", "paid"), spex.ManagerClosed)
     assert manager.losses() == spex.Losses(kept=1, lost=3)
+    manager.flush()
+    manager.mode = "enforce"
+    with pytest.raises(spex.ManagerClosed):
+        manager.flush()
 
 
 # ---------------------------------------------------------------------- full disks

@@ -297,6 +297,7 @@ def test_a_forked_child_counts_for_itself(places: dict[str, Path]) -> None:
         if child == 0:
             manager.transition(1, "pay", "paid")
             manager.transition_nowait(1, "pay", "paid")
+            manager.flush()
             os._exit(0 if manager.losses() == spex.Losses(lost=2) else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert manager.losses() == spex.Losses(kept=1)
