@@ -167,6 +167,7 @@ def test_a_forked_child_waits_for_no_supervisor(places: dict[str, Path]) -> None
             os.close(descriptor)
 
 
+@pytest.mark.long
 def test_threads_and_dying_shards_leave_no_observation_uncounted(places: dict[str, Path]) -> None:
     """Each observation is kept or late, and is applied exactly once."""
     with observing(places, max_restarts=1000) as manager:
@@ -185,6 +186,7 @@ def test_threads_and_dying_shards_leave_no_observation_uncounted(places: dict[st
         assert applied(manager) == 1200
 
 
+@pytest.mark.long
 def test_a_shard_that_is_given_up_costs_its_observations_only(places: dict[str, Path]) -> None:
     """They are lost; the other shard's are kept; after `revive` all are kept again."""
     with observing(places, max_restarts=0, retry_failed=None) as manager:
@@ -259,7 +261,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 @pytest.mark.tool("mount")
-@pytest.mark.parametrize("kind", ["simple", "sharded"])
+@pytest.mark.parametrize("kind", [pytest.param("simple", marks=pytest.mark.long), "sharded"])
 def test_a_default_manager_that_cannot_start_on_a_full_disk_costs_observations_only(
     tmp_path: Path, full_disk: Path, kind: str
 ) -> None:

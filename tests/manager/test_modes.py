@@ -74,7 +74,9 @@ def test_enforce_raises_and_observe_counts(judging: Callable[..., Any], caplog: 
     assert all("test_modes.py" in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("mode", ["observe", "warn", "enforce"])
+@pytest.mark.parametrize(
+    "mode", ["observe", *(pytest.param(mode, marks=pytest.mark.long) for mode in ("warn", "enforce"))]
+)
 def test_forms_that_return_errors_return_them_in_all_modes_but_off(judging: Callable[..., Any], mode: str) -> None:
     """The program that asks for the error gets it."""
     manager = judging(mode=mode)
@@ -102,7 +104,7 @@ def test_off_neither_checks_nor_sends_anything_and_reads_as_always(make_manager:
     assert manager.losses() == spex.Losses()
 
 
-@pytest.mark.parametrize("mode", ["observe", "warn"])
+@pytest.mark.parametrize("mode", ["observe", pytest.param("warn", marks=pytest.mark.long)])
 def test_what_comes_from_code_raises_and_what_comes_from_data_is_counted(
     make_manager: Callable[..., Any], mode: str
 ) -> None:
@@ -271,10 +273,10 @@ def test_failures_of_what_nobody_waited_for_are_counted_and_not_raised(
 
 
 def test_what_is_not_kept_is_logged_once_per_interval_and_at_the_end(
-    make_manager: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A record says how many, which was the last, where, why, and where to look."""
-    manager = make_manager(mode="observe", observe_timeout=20)
+    manager = spex.SimpleInstanceManager(mode="observe", **places).start()
     with caplog.at_level(logging.WARNING, "spex_shards"):
         for number in range(3):
             manager.transition(("number", number, object()), "pay", "paid")
@@ -427,7 +429,7 @@ spex.transition_nowait(1, "open", "opened")
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["simple", "sharded"])
+@pytest.mark.parametrize("kind", [pytest.param("simple", marks=pytest.mark.long), "sharded"])
 def test_a_directory_that_cannot_be_used_costs_observations_and_nothing_else(tmp_path: Path, kind: str) -> None:
     """All are counted as lost, with one log record; reading raises; a later attempt succeeds."""
     (tmp_path / "file").touch()
@@ -505,6 +507,7 @@ print(spex.all_instances(), sorted(os.listdir(".")))
     assert (done.stdout, done.stderr) == ("[] True\n[] ['mine']\n", "")
 
 
+@pytest.mark.long
 def test_a_warning_that_is_an_error_is_raised_where_the_program_calls(tmp_path: Path) -> None:
     """`-W error` is the user's wish; the traceback ends in the library, and the last line of the program is in it."""
     body = """
