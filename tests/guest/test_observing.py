@@ -221,6 +221,40 @@ def test_a_program_whose_manager_is_closed_goes_on(places: dict[str, Path]) -> N
         manager.flush()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("cls", [spex.SimpleInstanceManager, spex.ShardedInstanceManager])
+def test_signal_handlers_that_observe_leave_no_observation_uncounted(places: dict[str, Path], cls: Any) -> None:
+    """A handler that interrupts an observation makes another; each is applied exactly once."""
+    issued = 3
+    alarms = 0
+
+    def observe_as_well(*_: Any) -> None:
+        nonlocal issued, alarms
+        issued, alarms = issued + 1, alarms + 1
+        (manager.transition if alarms % 2 else manager.transition_nowait)("alarm", "step", str(alarms))
+        signal.setitimer(signal.ITIMER_REAL, 0.0005 * (1 + alarms % 17))
+
+    with cls(**places, mode="observe", learning_mode=True, distribution_factor=2) as manager:
+        for identifier in ("alarm", "main", "post"):
+            manager.init_instance(Order, identifier)
+        before = signal.signal(signal.SIGALRM, observe_as_well)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                issued += 1
+                manager.transition("main", "step", str(issued))
+                issued += 1
+                manager.transition_nowait("post", "step", str(issued))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert alarms > 10
+        losses = manager.losses()
+        assert losses.kept + losses.posted + losses.late + losses.lost == issued
+        assert applied(manager) == issued - losses.lost
+
+
 # ---------------------------------------------------------------------- full disks
 
 FULL = """

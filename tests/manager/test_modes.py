@@ -325,21 +325,29 @@ def test_a_signal_handlers_exception_is_raised_in_all_modes(places: dict[str, Pa
         del transport.offer
 
 
-def test_a_call_in_this_process_waits_for_other_calls_a_bounded_time_only(places: dict[str, Path]) -> None:
-    """While a handler of another thread holds the one shard, observations are counted as lost."""
+def test_a_call_in_this_process_waits_for_other_calls_a_bounded_time_only(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another thread's handler holds the one shard, observations are held, in order and up to a bound."""
+    from spex_shards.runtime.local import transport
     from tests.support import holding
 
+    monkeypatch.setattr(transport, "_MOST_LATE", 201)  # the declaration is one
     with spex.SimpleInstanceManager(mode="observe", observe_timeout=0.02, **places) as manager:
         held = threading.Thread(target=lambda: manager.init_instance(holding.Held, 1))
         held.start()
         assert holding.inside.wait(60)
         for number in range(100):
-            manager.transition(number, "go", "b")
-            manager.init_instance_nowait(Order, number)
-        assert manager.losses() == spex.Losses(lost=200)
+            manager.init_instance(Order, ("order", number))
+            manager.transition_nowait(("order", number), "pay", "paid")
+        assert manager.losses() == spex.Losses(late=100, posted=100)
+        manager.transition(1, "go", "b")
+        manager.transition_nowait(1, "go", "b")
+        assert manager.losses() == spex.Losses(late=100, posted=100, lost=2)
         holding.leave.set()
         held.join(60)
-        assert [instance.identifier for instance in manager.all_instances()] == [1]
+        assert sum(len(instance.history) for instance in manager.all_instances()) == 201
+        assert manager.losses() == spex.Losses(kept=1, late=100, posted=100, lost=2)
 
 
 # ---------------------------------------------------------------------- sampling

@@ -148,7 +148,7 @@ class LocalShard:
         now: int,
         thread: int,
         begins: Callable[[Tenure], object] = bool,
-        within: float | None = None,
+        until: float | None = None,
     ) -> Any:
         """Carry out an operation exactly once in a batch of its own, even if its tenure is abandoned; return its value.
 
@@ -159,14 +159,13 @@ class LocalShard:
             now: When the operation was called, in microseconds since the epoch.
             thread: The calling thread.
             begins: Called with the tenure before each run, while holding its turn; an exception ends the call.
-            within: The most seconds to wait for other calls to end; None: no limit.
+            until: The monotonic time until which to wait for other calls to end; None: no limit.
 
         Raises:
             SpexError: The operation or the store raised it; nothing was changed.
-            CallTimeout: Other calls did not end in time; nothing was changed.
+            CallTimeout: Other calls did not end in time, and the operation was not begun.
             ManagerClosed: The shard is not open.
         """
-        until = None if within is None else time.monotonic() + within
         while True:
             messages: list[bytes] = []
             call = Call(os.getpid(), thread, self._client_id, messages, now)
@@ -223,7 +222,7 @@ class LocalShard:
                 if turn.is_taken() and turn.is_stuck():
                     self._replace(tenure)
                 elif until is not None and time.monotonic() >= until:
-                    raise CallTimeout("other calls of this process held the shard up", shard=0, maybe_executed=False)
+                    raise CallTimeout("other calls of this process hold the shard up", shard=0, maybe_executed=True)
                 pause = min(_LAST_LOOK, 2 * pause)
 
     def _is_inherited(self, tenure: Tenure, kept: int) -> bool:
