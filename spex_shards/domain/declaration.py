@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import SpecificationError
 from .lts import LTS
-from .names import as_name
+from .names import among, as_name
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
@@ -153,8 +153,12 @@ def _initial_state(name: str, entries: tuple[Transition, ...], given: object) ->
     if given is None:
         return entries[0].source if entries else None
     state = as_name(given)
+    rule = f"{name}: initial_state must be one of the states, got: {given!r}"
+    if not entries:
+        raise SpecificationError(f"{rule}; there are none: declare transitions")
     if state is None or not any(state in (t.source, t.target) for t in entries):
-        raise SpecificationError(f"{name}: initial_state must be one of the states, got: {given!r}")
+        states = dict.fromkeys(s for t in entries for s in (str(t.source), t.target))
+        raise SpecificationError(f"{rule}; the states are {among(states, state or '')}")
     return state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +40,7 @@ from .rows import Found, Instances
 from .telling import told
 from .timers import Timers
 
+logger = logging.getLogger("spex_shards")
 CONTEXT_HISTORY: Final = 100
 """The instance in an error's context has at most this many entries of its history, the newest ones."""
 PAGE_INSTANCES: Final = 256
@@ -92,6 +94,8 @@ class Engine:
         )  # fmt: skip
         self._watch = options.watch
         self.deviations_seen = 0
+        self._files, self._learns = source.files, source.learning_mode
+        self._told: set[str] = set()
 
     @property
     def checks(self) -> Checks:
@@ -141,6 +145,8 @@ class Engine:
         model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
+        if model is not None and model.learning and entry.name not in self._told and not self._learns:
+            self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
 
@@ -273,7 +279,19 @@ class Engine:
         text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)}): "
         text += "let a test suite or learning_mode=True make one; until then nothing that it does is judged"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
+        self._told.add(entry.name)
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
+
+    def _tell_that_nothing_is_judged(self, entry: Entry) -> None:
+        """Log, once per start, that a model learns which neither a file nor an option has told to learn."""
+        self._told.add(entry.name)
+        if entry.declaration.transitions and entry.name not in self._files:
+            logger.warning(
+                "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
+                "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
+                "is to go on",
+                entry.name,
+            )
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None

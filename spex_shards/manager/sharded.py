@@ -67,6 +67,8 @@ class AttachedInstanceManager(InstanceManager):
         ValueError: A value breaks its option's rule.
     """
 
+    opens = False
+
     def __init__(
         self,
         data_dir: Any,
