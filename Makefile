@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
+DOCS_STAMP := $(VENV)/.filled-for-docs
 INPUTS ?= 5000000
 HOURS ?= 1
 # The number of tests at once. It exceeds the cores, because most tests mostly wait for processes.
@@ -10,7 +11,7 @@ AT_ONCE ?= 6
 NOT_RUN := $(VENV)/not-run.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types bench fuzz simulate chaos inject soak crash-states explore clean
+.PHONY: demo test check docs format lint types bench fuzz simulate chaos inject soak crash-states explore clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -27,7 +28,12 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
+
+# Warnings are errors: a link that leads nowhere, a name that does not exist, a docstring that cannot be read.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -68,10 +74,14 @@ simulate: $(STAMP)
 	$(BIN)/python -m tests.programs.simulation --schedules 100000
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis benchmarks/results fuzz-found
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis benchmarks/results fuzz-found
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable . $$($(PYTHON) -c 'import tomllib; print(*(tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]))')
 	touch $(STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet $$($(PYTHON) -c 'import tomllib; print(*(tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"]))')
+	touch $(DOCS_STAMP)

@@ -22,6 +22,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+# Imported before the function of the same name: the first import of a package's module sets the name in the package.
+from . import messages as _messages  # noqa: F401
 from .checking.bisimulation import Equivalence
 from .checking.comparing import compare
 from .checking.conformance import Result, Verdict

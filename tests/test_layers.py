@@ -226,3 +226,18 @@ def test_each_word_of_the_glossary_is_one_class() -> None:
         for name in re.findall(r"`(\w+)`", names):
             assert name in found, f"there is no class {name}"
             assert len(found[name]) == 1 or name in twice, f"{name} is several things: {found[name]}"
+
+
+def test_no_module_takes_the_name_of_a_public_function() -> None:
+    """Importing every module leaves the public names what they were."""
+    code = """
+import importlib, inspect, pkgutil, spex_shards
+before = {name: getattr(spex_shards, name) for name in spex_shards.__all__}
+for module in pkgutil.walk_packages(spex_shards.__path__, "spex_shards."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print([name for name in spex_shards.__all__ if getattr(spex_shards, name) is not before[name]])
+print([name for name in spex_shards.__all__ if inspect.ismodule(getattr(spex_shards, name)) and name != "properties"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
