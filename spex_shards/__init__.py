@@ -68,6 +68,7 @@ from .facade import (
     all_impl_models,
     all_instances,
     check,
+    close,
     configure,
     delete_instance,
     delete_instances,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
 
@@ -162,6 +164,7 @@ __all__ = [
     "all_impl_models",
     "all_instances",
     "check",
+    "close",
     "compare",
     "configure",
     "connect",
@@ -181,6 +184,7 @@ __all__ = [
     "parting",
     "properties",
     "relabelled",
+    "scratch",
     "shards",
     "stats",
     "transition",
@@ -208,6 +212,7 @@ _LATER = {
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
+    "scratch": ".manager.scratch",
 }
 
 __getattr__ = _later(__name__, _LATER, globals())

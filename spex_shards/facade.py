@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
@@ -20,13 +20,27 @@ if TYPE_CHECKING:
     from .checking.properties import Property, PropertyResult
     from .checking.relations import RelationResult
     from .manager import InstanceManager
+    from .manager.options import DefaultOptions
 
 
-def configure(**options: Any) -> None:
+def configure(**options: Unpack[DefaultOptions]) -> None:
     """Set options of the default manager; see `spex_shards.manager.default.configure`."""
     from .manager.default import configure as configure_default
 
     configure_default(**options)
+
+
+def close() -> None:
+    """Flush and close the default manager, which also happens at exit; the next module-level call starts another.
+
+    Then `configure` may be called again. Nothing happens if the default manager does not run.
+
+    Raises:
+        ExceptionGroup: As `InstanceManager.close`.
+    """
+    from .manager.default import close as close_default
+
+    close_default()
 
 
 @overload

@@ -13,6 +13,7 @@ import typer
 from ..errors import ShardDown
 from ..manager import ShardedInstanceManager
 from ..manager.options import ManagerOptions
+from ..manager.sharded import ShardServer
 from .output import UNUSABLE, command, report
 
 LOOK_EVERY = 1.0
@@ -51,7 +52,7 @@ def serve(
     with command() as output:
         # The signals are blocked before any thread or process starts, so that only `sigtimedwait` below receives them.
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-        with ShardedInstanceManager(**given) as manager:
+        with ShardServer(**given) as manager:
             _say("ready", data_dir=str(manager.data_dir), **_state(manager))
             code = _wait(manager, stop)
         _say("stopped")

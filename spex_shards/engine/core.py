@@ -138,10 +138,9 @@ class Engine:
         state = entry.declaration.initial_state if initial_state is None else initial_state
         if state is None:
             raise ValueError(f"no initial state is known for an instance of {name}: give initial_state")
-        if self._instances.find(identifier) is not None:
-            shown = codec.identifier_of(identifier)
-            error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
-            return handlers.ask(entry.handler(), error, caller)
+        found = self._instances.find(identifier)
+        if found is not None:
+            return handlers.ask(entry.handler(), self._in_use(found, identifier, entry), caller)
         model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
@@ -149,6 +148,15 @@ class Engine:
             self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
+
+    def _in_use(self, found: Found, identifier: bytes, entry: Entry) -> IdentifierInUse:
+        shown, there = codec.identifier_of(identifier), self.catalogue.by_number(found.row.specification)
+        return IdentifierInUse(
+            f"{entry.name} cannot get an instance {show(shown)}: there is one already, of {there.name}, in the state "
+            f"{show(found.row.state)}. Go on with it by transition; or delete it first by delete_instance; or give the "
+            "new one another identifier",
+            identifier=shown,
+        )
 
     def transition(
         self, identifier: bytes, action: str, to_state: str, now: int, caller: Call | None = None
@@ -351,7 +359,10 @@ class Engine:
 
 def _not_found(identifier: bytes) -> InstanceNotFound:
     shown = codec.identifier_of(identifier)
-    return InstanceNotFound(f"there is no instance {show(shown)}", identifier=shown)
+    text = f"there is no instance {show(shown)}: create it first, by init_instance(SPECIFICATION, {show(shown)})"
+    if isinstance(shown, (int, str)):
+        text += "; identifiers are told apart by type as well, so that 1 and '1' are two"
+    return InstanceNotFound(text, identifier=shown)
 
 
 def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..domain.names import as_name
 from ..domain.specification import Specification, is_specification
 from ..domain.transition import INITIALISATION
-from ..runtime.protocol.codec import canonical, encode_meta
+from ..errors import show
+from ..runtime.protocol.codec import canonical, encode, encode_meta
 
 ALL_ENTRIES: Final = (1 << 62) - 1
+_DEEPEST: Final = 8
+"""A path in an error has at most this many steps."""
 
-__all__ = ["ALL_ENTRIES", "action_name", "canonical", "encode_meta", "limit_of", "specification_of", "state_name"]
+
+def key_of(identifier: Any) -> bytes:
+    """Return the canonical bytes of an identifier.
+
+    Raises:
+        TypeError, ValueError: It is none; the text says which part of it is not allowed.
+    """
+    try:
+        return canonical(identifier)
+    except (TypeError, ValueError) as error:
+        raise wrong_identifier(error, identifier) from None
+
+
+def wrong_identifier(error: TypeError | ValueError, identifier: Any) -> TypeError | ValueError:
+    """Return the error of an identifier that is not allowed, with the place of the part that is not."""
+    place = _place("identifier", identifier, canonical)
+    return error if place == "identifier" else type(error)(f"{place}: {error}")
+
+
+def meta_of(meta: Any) -> bytes | None:
+    """Return the bytes of an instance's `meta`.
+
+    Raises:
+        TypeError, ValueError: It is none; the text says which part of it is not allowed.
+    """
+    try:
+        return encode_meta(meta)
+    except (TypeError, ValueError) as error:
+        place = _place("meta", meta, encode) if type(meta) is dict else "meta"
+        raise error if place == "meta" else type(error)(f"{place}: {error}") from None
 
 
 def action_name(action: Any) -> str:
@@ -57,6 +90,30 @@ def limit_of(history_limit: Any) -> int:
     if history_limit < 0:
         raise ValueError(f"history_limit must not be negative, got: {history_limit}")
     return min(history_limit, ALL_ENTRIES)
+
+
+def _place(name: str, value: Any, check: Callable[[Any], object]) -> str:
+    """Return the path of the innermost part that a check refuses, as in ``meta['customer']['x']``."""
+    for _ in range(_DEEPEST):
+        for place, part in _parts(name, value):
+            try:
+                check(part)
+            except (TypeError, ValueError):
+                name, value = place, part
+                break
+        else:
+            break
+    return name
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if type(value) is dict:
+        for key, part in value.items():
+            yield f"a key of {name}", key
+            yield f"{name}[{show(key)}]", part
+    elif type(value) in (list, tuple):
+        for index, part in enumerate(value):
+            yield f"{name}[{index}]", part
 
 
 def _name(value: Any, what: str) -> str:

@@ -18,12 +18,13 @@ from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import declaration_arguments, describe
 from ..runtime.lifetime import Life, Lifetime, raise_unapplied
+from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .arguments import action_name, key_of, limit_of, meta_of, specification_of, state_name, wrong_identifier
 from .reader import Reader
 from .settings import load_specifications
 from .states import KnownStates
@@ -54,6 +55,7 @@ class InstanceManager(Lifetime):
     """
 
     opens: ClassVar[bool] = True
+    opens_shards = "distribution_factor={}"
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
         super().__init__(
@@ -189,7 +191,7 @@ class InstanceManager(Lifetime):
             InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
-        key = canonical(identifier)
+        key = key_of(identifier)
         return self._reader.instance(key, limit)
 
     def all_instances(
@@ -286,8 +288,8 @@ class InstanceManager(Lifetime):
             ValueError: Neither specification nor model has such a state.
         """
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         target = state_name(state)
         transport = self._open
         self._states.check(cls, target, "state")
@@ -296,7 +298,7 @@ class InstanceManager(Lifetime):
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
-        key = canonical(identifier)
+        key = key_of(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
@@ -337,8 +339,8 @@ class InstanceManager(Lifetime):
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
     ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         state = None if initial_state is None else state_name(initial_state, "initial_state")
         if state is None and cls.initial_state is None:
             raise ValueError(f"{cls.name} declares no transitions, and so no initial state: {_NO_STATE}")
@@ -355,7 +357,10 @@ class InstanceManager(Lifetime):
             action = action_name(action)
         if type(to_state) is not str or not to_state.isascii():
             to_state = state_name(to_state)
-        key = canonical(identifier)
+        try:
+            key = canonical(identifier)
+        except (TypeError, ValueError) as error:
+            raise wrong_identifier(error, identifier) from None
         if self._life is not Life.STARTED or handler_running():
             self._check()
         transport = self.transport

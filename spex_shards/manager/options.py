@@ -59,6 +59,12 @@ class ManagerOptions(TypedDict, total=False):
     on_message: Callable[[Any], None] | None
 
 
+class DefaultOptions(ManagerOptions, total=False):
+    """The options of the default manager; see `spex_shards.configure`."""
+
+    manager: Literal["simple", "sharded"]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.

@@ -467,8 +467,8 @@ def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., 
         done = run("export", "--data-dir", "data", "--models-dir", "models")
     path = project / "data"
     assert done.err == (
-        f"error: the data directory {path} belongs to process {os.getpid()}; "
-        "stop that one first, or use another directory\n"
+        f"error: this process has the data directory {path} open already, by an in-process manager: "
+        "use that one, or close it first\n"
     )
     done = run("export", "--data-dir", "data", "--models-dir", "models")
     assert done == Done(2, "", "error: the data directory data has no models: nothing was learned in it\n")

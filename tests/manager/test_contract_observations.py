@@ -189,8 +189,12 @@ def test_arguments_of_transition_are_checked_in_the_calling_thread(manager: Any,
 def test_an_identifier_in_use_goes_to_the_specifications_handler(manager: Any) -> None:
     """The default handler returns the error with its reason and context; the instance is unchanged."""
     manager.init_instance(Order, 1)
-    with pytest.raises(spex.IdentifierInUse, match="there is an instance 1 already") as caught:
+    with pytest.raises(spex.IdentifierInUse, match="there is one already") as caught:
         manager.init_instance(Order, 1)
+    assert str(caught.value) == (
+        "contract.Order cannot get an instance 1: there is one already, of contract.Order, in the state 'new'. Go on "
+        "with it by transition; or delete it first by delete_instance; or give the new one another identifier"
+    )
     assert caught.value.reason == "instance_identifier_already_in_use"
     assert caught.value.context == {"identifier": 1}
     assert len(manager.get_instance(1).history) == 1
@@ -201,7 +205,10 @@ def test_an_unknown_identifier_goes_to_the_default_handler(manager: Any) -> None
     with pytest.raises(spex.InstanceNotFound) as caught:
         manager.transition("nobody", "a", "b")
     assert isinstance(caught.value, KeyError)
-    assert str(caught.value) == "there is no instance 'nobody'"
+    assert str(caught.value) == (
+        "there is no instance 'nobody': create it first, by init_instance(SPECIFICATION, 'nobody'); identifiers are "
+        "told apart by type as well, so that 1 and '1' are two"
+    )
     error = manager.try_transition("nobody", "a", "b")
     assert isinstance(error, spex.InstanceNotFound)
     assert error.context == {"identifier": "nobody"}
