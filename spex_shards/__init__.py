@@ -215,4 +215,5 @@ _LATER = {
     "scratch": ".manager.scratch",
 }
 
-__getattr__ = _later(__name__, _LATER, globals())
+if not TYPE_CHECKING:  # for a type checker, a module with this function has every name
+    __getattr__ = _later(__name__, _LATER, globals())
