@@ -100,7 +100,9 @@ def check(
         SpecificationError: The model's specification is not known in this process.
     """
     if not isinstance(impl_model, ImplModel):
-        raise TypeError(f"impl_model must be an ImplModel, got: {impl_model!r}")
+        raise TypeError(
+            f"impl_model must be an ImplModel, got: {impl_model!r}; ImplModel.deserialise makes one of a file's text"
+        )
     cls = registered(impl_model.specification) if specification is None else specification
     if cls is None:
         raise SpecificationError(
@@ -171,7 +173,10 @@ def explain(
         cls, transition = deviation.context["instance"].specification, deviation.context["deviating_transition"]
         name = cls.name
     else:
-        raise TypeError(f"only a deviation can be explained, got: {deviation!r}")
+        raise TypeError(
+            f"only a deviation can be explained, got: {deviation!r}; give an error that a manager raised or returned, "
+            "or an entry of deviations()"
+        )
     holder = _manager() if manager is None else manager
     model = next((model for model in holder.all_impl_models() if model.specification == name), None)
     if model is None:

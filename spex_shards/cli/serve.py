@@ -26,7 +26,8 @@ def serve(
         Path | None, typer.Option(help="Where model files are read from. Default: the option impl_models_dir.")
     ] = None,
     shards: Annotated[
-        int | None, typer.Option(help="The number of shards. Default: the option distribution_factor.")
+        int | None,
+        typer.Option(min=1, max=1024, help="The number of shards. Default: the option distribution_factor."),
     ] = None,
     durability: Annotated[str | None, typer.Option(help='"process" or "disk".')] = None,
     learn: Annotated[bool, typer.Option("--learn", help="Have all models learn.")] = False,

@@ -94,7 +94,9 @@ class Specification(metaclass=SpecificationMeta):
         name = body.get("name", f"{cls.__module__}.{cls.__qualname__}")
         for derived in _DERIVED:
             if derived in body:
-                raise SpecificationError(f"{name}: {derived} is derived and must not be assigned")
+                raise SpecificationError(
+                    f"{name}: {derived} is derived from the transitions and must not be assigned: leave it out"
+                )
         _check_spelling(str(name), body)
         _check_handler(str(name), body.get("error_handler"))
         entries = body.get("transitions", cls.transitions)
@@ -265,7 +267,8 @@ def _check_handler(name: str, handler: object) -> None:
     if handler is None:
         return
     if not isinstance(handler, (classmethod, staticmethod)):
-        raise SpecificationError(f"{name}: error_handler must be a classmethod or a staticmethod, got: {handler!r}")
+        rule = "error_handler must be a classmethod or a staticmethod"
+        raise SpecificationError(f"{name}: {rule}, got: {handler!r}; write @classmethod above it")
     function = inspect.unwrap(handler.__func__)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")

@@ -54,9 +54,9 @@ def action_name(action: Any) -> str:
         TypeError: It is neither a `str` nor a `str`-valued Enum member.
         ValueError: It is the reserved ``__initialisation__``, or contains lone surrogates.
     """
-    name = _name(action, "action")
+    name = _name(action, "action", "; the order is transition(identifier, action, to_state)")
     if name == INITIALISATION:
-        raise ValueError(f"the action must not be the reserved {INITIALISATION!r}")
+        raise ValueError(f"the action must not be the reserved {INITIALISATION!r}: init_instance reports that step")
     return name
 
 
@@ -72,7 +72,14 @@ def specification_of(value: Any) -> type[Specification]:
         TypeError: It is not.
     """
     if not is_specification(value):
-        raise TypeError(f"the specification must be a Specification class, got: {value!r}")
+        hint = ""
+        if isinstance(value, Specification):
+            hint = "; give the class itself, not an object of it"
+        elif isinstance(value, str):
+            hint = "; give the class itself, not its name"
+        elif value is Specification:
+            hint = "; derive a class from it that declares transitions"
+        raise TypeError(f"the specification must be a Specification class, got: {show(value)}{hint}")
     return value  # type: ignore[no-any-return]
 
 
@@ -116,10 +123,10 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}[{index}]", part
 
 
-def _name(value: Any, what: str) -> str:
+def _name(value: Any, what: str, hint: str = "") -> str:
     name = value if type(value) is str else as_name(value)
     if name is None:
-        raise TypeError(f"the {what} must be a str or a str-valued Enum member, got: {value!r}")
+        raise TypeError(f"the {what} must be a str or a str-valued Enum member, got: {show(value)}{hint}")
     if not name.isascii():
         try:
             name.encode()

@@ -124,7 +124,10 @@ def _attach(manager: InstanceManager) -> Transport:
     """Return a client that is attached to the supervisor of another process."""
     shards = manager.directory.shards()
     if shards is None:
-        raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+        path = manager.directory.path
+        raise DataDirError(
+            f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+        )
     return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
 
 

@@ -331,6 +331,12 @@ class OwnerLock:
         return DataDirLocked(holder.described(path, self._for), pid=pid, path=str(path))
 
 
+def no_data_dir(path: str | os.PathLike[str]) -> DataDirError:
+    """Return the error that a folder is no data directory."""
+    text = f"{path} is no data directory: it has no layout record; give a manager's data_dir"
+    return DataDirError(text, path=str(path))
+
+
 def process_state(pid: int) -> str:
     """Return the state of a process from /proc ("D": it waits for a disk), or "" if it is unknown."""
     try:

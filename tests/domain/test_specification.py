@@ -80,7 +80,7 @@ def test_the_empty_string_and_the_internal_action_are_names_like_any_other() -> 
         ([("a", Word.NUMBER, "c")], {}, "must consist of str"),
         ([("a", spex.INITIALISATION, "c")], {}, "must not use the reserved action"),
         ([("a", "\ud800", "c")], {}, "lone surrogates"),
-        ("abc", {}, "transitions must be a collection of entries"),
+        ("abc", {}, "transitions must be a list or other collection of entries"),
         ([("a", "b", "c")], {"initial_state": "z"}, "initial_state must be one of the states, got: 'z'"),
         ([], {"initial_state": "a"}, "initial_state must be one of the states"),
         (
@@ -128,7 +128,7 @@ def test_derived_names_and_wrong_handlers_are_refused_at_class_creation() -> Non
     def plain(error: Any, caller: Any) -> None: ...
 
     for body, text in [
-        ({"states": ["a"]}, "states is derived and must not be assigned"),
+        ({"states": ["a"]}, "states is derived from the transitions and must not be assigned"),
         ({"lts": None}, "lts is derived"),
         ({"error_handler": plain}, "must be a classmethod or a staticmethod"),
         ({"error_handler": staticmethod(asynchronous)}, "must not be async"),
