@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
+    from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
 
 __version__ = "0.1.0"
 __all__ = [
@@ -166,6 +167,7 @@ __all__ = [
     "check",
     "close",
     "compare",
+    "compiled",
     "configure",
     "connect",
     "delete_instance",
@@ -208,6 +210,7 @@ _LATER = {
     "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
     "SimpleInstanceManager": ".manager",
+    "compiled": ".runtime.system.form:COMPILED",
     "connect": ".manager",
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",
