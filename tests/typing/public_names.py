@@ -61,7 +61,8 @@ def declared() -> None:
     assert_type(step.source, str | None)
     assert_type(step.action, str)
     reserved: tuple[str, str] = (spex.INITIALISATION, spex.INTERNAL)
-    print(reserved)
+    fast: bool = spex.compiled
+    print(reserved, fast)
 
 
 def observing(manager: spex.InstanceManager) -> None:
