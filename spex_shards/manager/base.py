@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
@@ -18,15 +18,26 @@ from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import describe
 from ..runtime.lifetime import Life
+from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, canonical, encode_meta, initial_state_of, limit_of, specification_of, state_name
+from .arguments import (
+    action_name,
+    initial_state_of,
+    key_of,
+    limit_of,
+    meta_of,
+    specification_of,
+    state_name,
+    wrong_identifier,
+)
 from .observed import Observed
 from .reader import Reader
 from .settings import load_specifications
+from .states import KnownStates
 
 
 class InstanceManager(Observed):
@@ -51,11 +62,16 @@ class InstanceManager(Observed):
     Attributes:
         options: The value of every option.
         specifications: The classes that are declared to the shards from the start.
+        opens: Whether its options are those of the shards; an attached manager does not know whether they learn.
     """
+
+    opens: ClassVar[bool] = True
+    opens_shards = "distribution_factor={}"
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
         super().__init__(partial(connect, self), options)
         self.specifications = load_specifications(options["specifications"])
+        self._states = KnownStates(self)
 
     @property
     def _reader(self) -> Reader:
@@ -88,9 +104,11 @@ class InstanceManager(Observed):
             identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum members
                 and specification classes, nested as you like.
             meta: None, or a dict with `str` keys and such values.
-            initial_state: By default the specification's initial state.
+            initial_state: By default the specification's initial state. Else one of the specification's or its model's
+                states; any state in learning mode, or if the specification has no transitions.
 
         Raises:
+            ValueError: There is no such state, or none is given and the specification has none.
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
         if OWN_MODES or not self._is_plain:
@@ -178,12 +196,9 @@ class InstanceManager(Observed):
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
-        With the mode ``"enforce"`` it raises the errors of observations. In the other modes they are only counted, and
-        there is nothing to wait for if the manager is closed.
-
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
+            ExceptionGroup: With ``"enforce"``: the errors of observations since the last `flush` that could not be applied.
         """
         try:
             errors = self._open.flush(timeout)
@@ -202,7 +217,7 @@ class InstanceManager(Observed):
             InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
-        key = canonical(identifier)
+        key = key_of(identifier)
         return self._reader.instance(key, limit)
 
     def all_instances(
@@ -287,14 +302,24 @@ class InstanceManager(Observed):
     def mock_instance(
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
-        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
+        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged.
+
+        Args:
+            specification: The specification of the instance.
+            identifier, meta: As for `init_instance`.
+            state: As `initial_state` of `init_instance`.
+
+        Raises:
+            ValueError: Neither specification nor model has such a state.
+        """
         if OWN_MODES or not self._is_plain:
             self.observer.mock_instance(specification, identifier, state, meta)
             return
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         target = state_name(state)
+        self.check_state(cls, target, "state")
         transport = self.transport_for(cls)
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
@@ -303,7 +328,7 @@ class InstanceManager(Observed):
         if OWN_MODES or not self._is_plain:
             self.observer.delete_instance(identifier)
             return
-        key = canonical(identifier)
+        key = key_of(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
@@ -333,13 +358,23 @@ class InstanceManager(Observed):
 
     # ------------------------------------------------------------------ inside
 
+    def check_state(self, cls: type[Specification], state: str, what: str) -> None:
+        """Raise `ValueError` if neither the specification nor its model has a state; this may ask the shards."""
+        self._check()
+        self._states.check(cls, state, what)
+
+    def _will_declare(self, cls: type[Specification]) -> None:
+        self._states.warn_of_none(cls)
+
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
     ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         state = initial_state_of(cls, initial_state)
+        if state is not None:
+            self.check_state(cls, state, "initial_state")
         return self.transport_for(cls), key, (cls.name, key, data, state)
 
     def _transition_arguments(
@@ -349,7 +384,10 @@ class InstanceManager(Observed):
             action = action_name(action)
         if type(to_state) is not str or not to_state.isascii():
             to_state = state_name(to_state)
-        key = canonical(identifier)
+        try:
+            key = canonical(identifier)
+        except (TypeError, ValueError) as error:
+            raise wrong_identifier(error, identifier) from None
         if self._life is not Life.STARTED or handler_running():
             self._check()
         transport = self.transport

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import CallTimeout
 from . import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
 from .ledger import Losses
-from .options import UNSET
+from .options import UNSET, DefaultOptions
 from .settings import options_from
 from .simple import load
 from .starting import Starter
@@ -21,7 +21,7 @@ current: InstanceManager | None = None
 """The default manager, which may not be started yet; None: there is none yet."""
 
 
-def configure(**options: Any) -> None:
+def configure(**options: Unpack[DefaultOptions]) -> None:
     """Set options of the default manager, before its first use or after its close.
 
     Args:
@@ -36,7 +36,10 @@ def configure(**options: Any) -> None:
     with _lock:
         starter = _starter_of(current)
         if current is not None and (starter is None or starter.has_begun):
-            raise RuntimeError("the default manager is running: configure it before its first use, or after close()")
+            raise RuntimeError(
+                "the default manager is running: call spex_shards.configure() before its first use, or after "
+                "spex_shards.close()"
+            )
         wanted = {**_given, **options}
         options_from(wanted)
         use(None)

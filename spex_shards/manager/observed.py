@@ -85,10 +85,18 @@ class Observed(Lifetime):
         """
         transport = self._open
         if cls is not None and cls not in self._known:
+            self._will_declare(cls)
             transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships), within)
             # Only after the declaration: another thread that finds the class here sends its request at once.
             self._known.add(cls)
         return transport
+
+    def check_state(self, cls: type[Specification], state: str, what: str) -> None:
+        """Raise `ValueError` if neither the specification nor its model has a state; this may ask the shards."""
+        raise NotImplementedError
+
+    def _will_declare(self, cls: type[Specification]) -> None:
+        """Note that a specification is used for the first time."""
 
     def _unapplied(self, errors: list[SpexError]) -> None:
         if self.mode == "enforce":

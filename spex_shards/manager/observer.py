@@ -26,7 +26,7 @@ from ..errors import DeviationWarning, SpexError, TransitionError
 from ..messages import operations as ops
 from ..runtime.protocol.operations import Operation
 from ..runtime.system.turns import interruption
-from .arguments import canonical, encode_meta, initial_state_of, specification_of, state_name, transition_names
+from .arguments import initial_state_of, key_of, meta_of, specification_of, state_name, transition_names
 from .ledger import Ledger
 from .modes import Modes, sampler
 
@@ -62,13 +62,20 @@ class Ready(Protocol):
         """
 
 
+class Checking(Ready, Protocol):
+    """A manager, as an observer uses it."""
+
+    def check_state(self, cls: type[Specification], state: str, what: str) -> None:
+        """Raise `ValueError` if there is no such state."""
+
+
 class Observer:
     """The observing calls of a manager.
 
     Each returns None, or the error that `returns` asks for. If not `waits`, it does not wait for the answer.
 
     Args:
-        behind: The manager.
+        manager: The manager.
         modes: Decides the mode of each observation.
         ledger: Counts what becomes of observations.
         timeout: The most seconds that a call waits.
@@ -79,8 +86,9 @@ class Observer:
         behind: The manager, or what keeps observations until it is started.
     """
 
-    def __init__(self, behind: Ready, modes: Modes, ledger: Ledger, timeout: float, share: float) -> None:
-        self.behind = behind
+    def __init__(self, manager: Checking, modes: Modes, ledger: Ledger, timeout: float, share: float) -> None:
+        self.behind: Ready = manager
+        self._manager = manager
         self._modes = modes
         self._ledger = ledger
         self._timeout = timeout
@@ -130,6 +138,8 @@ class Observer:
         if mode == "off":
             return None
         state = initial_state_of(cls, initial_state)
+        if mode == "enforce" and state is not None:
+            self._manager.check_state(cls, state, "initial_state")
         return self._observe(
             ops.INIT, cls, mode, identifier, meta, lambda key, data: (cls.name, key, data, state),
             waits=waits, returns=returns,
@@ -141,6 +151,8 @@ class Observer:
             return
         cls = specification_of(specification)
         target, mode = state_name(state), self._modes.of(cls)
+        if mode == "enforce":
+            self._manager.check_state(cls, target, "state")
         if mode != "off":
             self._observe(ops.MOCK, cls, mode, identifier, meta, lambda key, data: (cls.name, key, data, target))
 
@@ -166,10 +178,10 @@ class Observer:
     ) -> SpexError | None:
         raises = mode == "enforce"
         try:
-            key = canonical(identifier)
+            key = key_of(identifier)
             if self._is_sampled is not None and not self._is_sampled(key):
                 return None
-            arguments = arrange(key, None if meta is None else encode_meta(meta))
+            arguments = arrange(key, None if meta is None else meta_of(meta))
             transport = self.behind.transport_for(cls, None if raises else self._timeout)
             if raises:
                 (transport.call if waits else transport.post)(key, operation, arguments)

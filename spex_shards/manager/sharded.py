@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, Final, Unpack
 
+from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
 from ..runtime.client.opening import attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import UNSET, ManagerOptions, ModeOptions
+from .options import UNSET, ManagerOptions, ModeOptions, Unset
 from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
@@ -57,6 +60,10 @@ class ShardedInstanceManager(InstanceManager):
         super().__init__(_own, manager_options(options))
 
 
+class ShardServer(ShardedInstanceManager):
+    """A manager whose shards are for other processes; one that opens the directory as well is told so at once."""
+
+
 class AttachedInstanceManager(InstanceManager):
     """An instance manager that uses the shards of another process's supervisor; create it with `connect`.
 
@@ -74,12 +81,14 @@ class AttachedInstanceManager(InstanceManager):
         ValueError: A value breaks its option's rule.
     """
 
+    opens = False
+
     def __init__(
         self,
-        data_dir: Any,
+        data_dir: str | os.PathLike[str],
         *,
-        specifications: Iterable[Any] = (),
-        call_timeout: Any = UNSET,
+        specifications: Iterable[type[Specification] | str] = (),
+        call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
         **modes: Unpack[ModeOptions],
     ) -> None:
@@ -88,10 +97,10 @@ class AttachedInstanceManager(InstanceManager):
 
 
 def connect(
-    data_dir: Any,
+    data_dir: str | os.PathLike[str],
     *,
-    specifications: Iterable[Any] = (),
-    call_timeout: float = 5.0,
+    specifications: Iterable[type[Specification] | str] = (),
+    call_timeout: float | timedelta = 5.0,
     on_message: Callable[[Any], None] | None = None,
     **modes: Unpack[ModeOptions],
 ) -> AttachedInstanceManager:
@@ -117,14 +126,18 @@ def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and return a client that is attached to it."""
     of_client = _client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
-    return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
+    options = {**manager.options, "serves": isinstance(manager, ShardServer)}
+    return owned(manager.directory, of_client, manager.mailbox, host, options)
 
 
 def _attach(manager: InstanceManager) -> Transport:
     """Return a client that is attached to the supervisor of another process."""
     shards = manager.directory.shards()
     if shards is None:
-        raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+        path = manager.directory.path
+        raise DataDirError(
+            f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+        )
     return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
 
 

@@ -23,6 +23,8 @@ class SimpleInstanceManager(InstanceManager):
     it: its first call raises `DataDirLocked`.
     """
 
+    opens_shards = "ShardedInstanceManager(distribution_factor={})"
+
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_open_here, manager_options(options))
 
