@@ -75,6 +75,21 @@ SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
 SIGHTINGS: Final = Operation("sightings", 20, changes=True, posts=False, check=checked_by("sightings"))
 """What was seen since this was last asked; it counts as a change, so that an answer on its way is not lost."""
 
+TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
+"""A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
+
 ALL: Final = (
-    INIT, TRANSITION, MOCK, DELETE, DELETE_WHERE, GET, HISTORY, PAGE, MODELS, DEVIATIONS, SPECIFICATION, SIGHTINGS,
-)  # fmt: skip
+    INIT,
+    TRANSITION,
+    MOCK,
+    DELETE,
+    DELETE_WHERE,
+    GET,
+    HISTORY,
+    PAGE,
+    MODELS,
+    DEVIATIONS,
+    SPECIFICATION,
+    TRANSITION_IF_KNOWN,
+    SIGHTINGS,
+)

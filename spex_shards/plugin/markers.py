@@ -12,7 +12,6 @@ import pytest
 
 from ..domain.specification import Specification
 from ..manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
-from ..manager.options import OPTIONS
 
 MARKER = "spex_instance"
 
@@ -47,9 +46,9 @@ def learning_manager(data_dir: str, models: Path, *, processes: bool = False) ->
     Raises:
         ValueError: An option in the environment or in pyproject.toml breaks its rule.
     """
-    options: dict[str, Any] = {"data_dir": data_dir, "impl_models_dir": models, "learning_mode": True}
-    if "mode" in OPTIONS:
-        options["mode"] = "enforce"  # a mistake in a test must be seen there, whatever the program's own mode is
+    # A mistake in a test must be seen there, and every instance counts, whatever the program's own options are.
+    options: dict[str, Any] = {"mode": "enforce", "sample": 1.0, "learning_mode": True}
+    options |= {"data_dir": data_dir, "impl_models_dir": models}
     if processes:
         return ShardedInstanceManager(distribution_factor=1, **options)
     return SimpleInstanceManager(**options)
