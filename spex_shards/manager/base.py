@@ -62,8 +62,6 @@ class InstanceManager(Observed):
     Attributes:
         options: The value of every option.
         specifications: The classes that are declared to the shards from the start.
-        notes_sightings: Whether the shards note what they see, for `spex_shards.manager.sightings`; set it before the
-            start.
         opens: Whether its options are those of the shards; an attached manager does not know whether they learn.
     """
 
@@ -73,7 +71,6 @@ class InstanceManager(Observed):
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
         super().__init__(partial(connect, self), options)
         self.specifications = load_specifications(options["specifications"])
-        self.notes_sightings = False
         self._states = KnownStates(self)
 
     @property
@@ -202,7 +199,7 @@ class InstanceManager(Observed):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: With ``"enforce"``: the errors of observations since the last `flush` that could not be applied.
+            ExceptionGroup: With ``"enforce"``: errors of observations since the last `flush` that could not be applied.
         """
         try:
             errors = self._open.flush(timeout)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from ..domain.specification import registered
-from ..errors import SpexError
+from ..errors import ManagerClosed, SpexError
 from ..manager import InstanceManager, default
 from ..manager.options import ENVIRONMENT_PREFIX, OPTIONS
 from ..manager.sightings import Sighted, delete_created, stored_specification, take_sightings
@@ -53,6 +53,7 @@ class Recorder:
         self._problems: list[str] = []
         self._failed = False
         self._deselected = 0
+        self._data_dir = ""
         self._before: set[Step] = set()
         self.rest: Portion | None = None
 
@@ -68,10 +69,9 @@ class Recorder:
         folder = self._stack.enter_context(
             tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True)
         )
+        self._data_dir = folder
         try:
-            self.manager = learning_manager(folder, self._settings.folder, processes=self._settings.processes)
-            self.manager.notes_sightings = True
-            self._stack.enter_context(self.manager)
+            self.manager = self._started()
         except (ValueError, SpexError, ExceptionGroup) as error:
             self._stack.close()
             raise pytest.UsageError(f"spex_shards: {error}") from error
@@ -161,9 +161,26 @@ class Recorder:
     def _sighted(self) -> Sighted:
         try:
             return take_sightings(self.manager)
+        except ManagerClosed:  # a test has called `spex_shards.close`
+            self._reopen()
+            return Sighted(frozenset(), frozenset())
         except (SpexError, ExceptionGroup) as error:
             self._problem(error)
             return Sighted(frozenset(), frozenset())
+
+    def _started(self) -> InstanceManager:
+        manager = learning_manager(self._data_dir, self._settings.folder, processes=self._settings.processes)
+        manager.notes_sightings = True
+        return self._stack.enter_context(manager)
+
+    def _reopen(self) -> None:
+        """Start a manager on the data directory of the one that was closed, for the next tests."""
+        try:
+            self.manager = self._started()
+        except (SpexError, ExceptionGroup) as error:
+            self._problem(error)
+        else:
+            default.use(self.manager)
 
     def _delete(self, created: set[bytes]) -> None:
         try:

@@ -84,7 +84,7 @@ def test_check_fails_on_a_violation_and_names_its_test(pytester: pytest.Pytester
 def test_off_and_an_empty_project_leave_everything_alone(pytester: pytest.Pytester) -> None:
     """No manager is started, nothing is imported and nothing written."""
     untouched = (
-        "def test_untouched():\n    from spex_shards.manager import default\n    assert default._manager is None\n"
+        "def test_untouched():\n    from spex_shards.manager import default\n    assert default.current is None\n"
     )
     project(pytester, untouched)
     assert run(pytester, "--spex=off").ret == 0

@@ -64,7 +64,8 @@ def specification() -> type[spex.Specification]:
 def drive(machine: Any) -> None:
     """Run a state machine, always in the same way."""
     run_state_machine_as_test(
-        machine, settings=settings(derandomize=True, database=None, max_examples=30, phases=[Phase.generate])
+        machine,
+        settings=settings(derandomize=True, database=None, deadline=None, max_examples=30, phases=[Phase.generate]),
     )
 
 
