@@ -90,6 +90,9 @@ def observing(manager: spex.InstanceManager) -> None:
     manager.delete_instance(18)
     manager.mock_instance(Order, 19, "paid", meta=None)
     assert_type(manager.stats(), list[dict[str, Any]])
+    assert_type(manager.losses(), spex.Losses)
+    manager.mode = "warn"
+    assert_type(manager.mode, str)
     manager.revive(0)
     for message in manager.messages(timeout=0.5):
         print(message, named)
@@ -140,6 +143,10 @@ def module_level() -> None:
     assert_type(spex.messages(0.1), Iterator[Any])
     assert_type(spex.shards(), list[spex.ShardInfo])
     assert_type(spex.stats(), list[dict[str, Any]])
+    assert_type(spex.losses(), spex.Losses)
+    assert_type(spex.losses().lost, int)
+    warned: type[UserWarning] = spex.DeviationWarning
+    print(warned)
     assert_type(spex.close(), None)
 
 
