@@ -198,7 +198,7 @@ class InstanceManager(Observed):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: With ``"enforce"``: errors of observations that could not be applied since the last `flush`.
+            ExceptionGroup: With ``"enforce"``: the errors of observations that could not be applied since the last one.
         """
         try:
             errors = self._open.flush(timeout)
@@ -307,8 +307,8 @@ class InstanceManager(Observed):
         Args:
             specification: The specification of the instance.
             identifier: As for `init_instance`.
-            meta: As for `init_instance`.
             state: As `initial_state` of `init_instance`.
+            meta: As for `init_instance`.
 
         Raises:
             ValueError: Neither specification nor model has such a state.

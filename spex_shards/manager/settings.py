@@ -43,7 +43,7 @@ def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         if "manager" in unknown:
             raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
-        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name in ManagerOptions.__annotations__]))
+        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name != "manager"]))
     return options_from(arguments)
 
 
