@@ -6,9 +6,8 @@ import os
 import threading
 from typing import Any
 
-from . import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
-from .options import UNSET
-from .settings import options_from
+from . import InstanceManager
+from .shared import default_options, manager_for
 
 _lock = threading.RLock()
 _given: dict[str, Any] = {}
@@ -19,18 +18,22 @@ def configure(**options: Any) -> None:
     """Set options of the default manager, before its first use or after its close.
 
     Args:
-        **options: ``manager`` (``"simple"``, the default, or ``"sharded"``) and the options of the managers.
+        **options: The options of the managers, and ``manager`` and ``connect``. With ``manager="simple"``, the default,
+            one process at a time uses a data directory. With ``"sharded"``, any number of processes on a machine do:
+            one of them serves it, and another takes over when that one ends. ``connect=DIR`` uses what ``spex-shards
+            serve``, or a manager of another process, serves, and never serves it; calls wait up to `call_timeout` for
+            it.
 
     Raises:
         TypeError: An option is unknown.
-        ValueError: A value breaks its option's rule.
+        ValueError: A value breaks its option's rule, or two options contradict each other.
         RuntimeError: The default manager is already running.
     """
     with _lock:
         if _manager is not None:
             raise RuntimeError("the default manager is running: configure it before its first use, or after close()")
         wanted = {**_given, **options}
-        options_from(wanted)
+        default_options(wanted)
         _given.clear()
         _given.update(wanted)
 
@@ -51,10 +54,7 @@ def default_manager() -> InstanceManager:
         raise RuntimeError("a handler must not call a manager: it runs inside the shard")
     with _lock:
         if _manager is None:
-            resolved = options_from(_given)
-            options = {name: value for name, value in _given.items() if name != "manager" and value is not UNSET}
-            cls = ShardedInstanceManager if resolved["manager"] == "sharded" else SimpleInstanceManager
-            _manager = cls(**options).start()
+            _manager = manager_for(_given).start()
         return _manager
 
 

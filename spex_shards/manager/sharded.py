@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from time import monotonic, sleep
 from typing import Any, Final, Unpack
 
 from ..errors import DataDirError
@@ -16,6 +19,10 @@ from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
 """The function that creates the host, for the supervisor; this process does not import it."""
+
+
+_LOOK: Final = 0.05
+"""Seconds between two looks for a data directory that does not exist yet."""
 
 
 class ShardedInstanceManager(InstanceManager):
@@ -50,6 +57,11 @@ class ShardedInstanceManager(InstanceManager):
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_own, manager_options(options))
 
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
+
 
 class AttachedInstanceManager(InstanceManager):
     """An instance manager that uses the shards of another process's supervisor; create it with `connect`.
@@ -62,6 +74,8 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        patient: Whether to start even if no process serves the directory now; then calls wait for one. A directory that
+            does not exist yet is waited for up to `call_timeout`.
 
     Raises:
         ValueError: A value breaks its option's rule.
@@ -74,9 +88,15 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Iterable[Any] = (),
         call_timeout: Any = UNSET,
         on_message: Callable[[Any], None] | None = None,
+        patient: bool = False,
     ) -> None:
         given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
-        super().__init__(_attach, options_from({**given, "specifications": specifications}))
+        super().__init__(partial(attach, patient=patient), options_from({**given, "specifications": specifications}))
+
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
 
 
 def connect(
@@ -105,20 +125,24 @@ def connect(
 
 def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and return a client that is attached to it."""
-    of_client = _client_options(manager, manager.options["distribution_factor"])
+    of_client = client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
     return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
 
 
-def _attach(manager: InstanceManager) -> Transport:
-    """Return a client that is attached to the supervisor of another process."""
-    shards = manager.directory.shards()
-    if shards is None:
-        raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
-    return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
+def attach(manager: InstanceManager, *, patient: bool) -> Transport:
+    """Return a client that is attached to the supervisor of another process, or, if `patient`, to the next one."""
+    deadline = monotonic() + (manager.options["call_timeout"] if patient else 0)
+    while (shards := manager.directory.shards()) is None:
+        if monotonic() >= deadline:
+            raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+        sleep(_LOOK)
+    options = replace(client_options(manager, shards), patient=patient)
+    return attached(manager.directory, options, manager.mailbox)
 
 
-def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+def client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+    """Return the options of a manager's client."""
     options = manager.options
     return ClientOptions(
         shards=shards,

@@ -44,6 +44,7 @@ class ClientOptions:
         max_frame_bytes: Most bytes of a request.
         declared: The declarations that are sent on every channel from the start: (name, arguments).
         undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
+        patient: Whether to start without a supervisor if there is none, and attach to the next one.
     """
 
     shards: int
@@ -52,6 +53,7 @@ class ClientOptions:
     max_frame_bytes: int
     declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
     undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
+    patient: bool = False
 
 
 class Client:
@@ -114,15 +116,15 @@ class Client:
         Raises:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
-        self._start_threads()
+        self._start_threads(patient=self._options.patient)
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self) -> None:
+    def _start_threads(self, *, patient: bool) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout)
+            self._introducer.start(self._options.call_timeout, patient=patient)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -226,7 +228,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
-            self._start_again()
+            return []  # a forked child that has sent nothing need not attach for that
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -362,7 +364,7 @@ class Client:
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads()
+                    self._start_threads(patient=self._options.patient or self.ownership is not None)
                     self._must_start = False
                 finally:
                     self._is_starting = False
@@ -375,8 +377,7 @@ class Client:
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
-            self.ownership.let_go()
-            self.ownership = None
+            self.ownership = self.ownership.in_child()
         self._set_up()
         self._must_start = True
 

@@ -17,8 +17,8 @@ class Introducer(Protocol):
     a cluster where a shard is. Any thread may call any method, also a signal handler in the middle of another call.
     """
 
-    def start(self, within: float) -> None:
-        """Connect, waiting up to `within` seconds.
+    def start(self, within: float, *, patient: bool = False) -> None:
+        """Connect, waiting up to `within` seconds; if `patient`, without waiting for a supervisor that is missing.
 
         Raises:
             ShardDown: There is nothing to connect to.

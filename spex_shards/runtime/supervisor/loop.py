@@ -77,7 +77,10 @@ class Supervisor:
         self._stores = LocalStores(self._directory)
         self._directory.make()
         self._lock = OwnerLock(self._directory)
-        self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
+        if config.lock >= 0:
+            self._lock.inherit(config.lock)
+        else:
+            self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._host = self._prepare()
