@@ -25,9 +25,10 @@ settings.configure(
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": os.environ.get("SHOP_DATABASE", "shop.sqlite3"),
-            "OPTIONS": {"timeout": 60},
+            "OPTIONS": {"timeout": 60, "transaction_mode": "IMMEDIATE"},
         }
     },
+    LOGGING_CONFIG=None,
 )
 django.setup()
 spex.configure(manager="sharded")

@@ -88,7 +88,9 @@ class Server:
         self.process.send_signal(signal.SIGHUP)
         wait_until(lambda: server_of(self.data) not in (0, before) or before == self.process.pid, "another serves")
 
-    def _serving(self) -> int:
+    def serving(self) -> int:
+        """Return the process id of the worker that serves the data directory."""
+
         def worker() -> int:
             found = server_of(self.data)
             return found if found in descendants(self.process.pid) else 0
@@ -242,7 +244,7 @@ def _results(server: Server, count: int) -> list[Any]:
             for line in sender.stdout:
                 results.append(json.loads(line))
                 if len(results) % 80 == 40:
-                    server.killserving()
+                    server.kill_serving()
             assert sender.wait(60) == 0
         finally:
             sender.kill()
