@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,13 @@ def in_turn(server: Server, visitors: Visitors, *acts: Callable[[Server], None],
         act(server)
     before = visitors.served
     wait_until(lambda: visitors.served > before + each, "the server goes on answering")
+
+
+def test_the_page_shows_these_applications() -> None:
+    """And no other ones."""
+    page = (ROOT / "docs" / "web.md").read_text()
+    shown = re.findall(r"{literalinclude} \.\./examples/web/(\w+\.py)", page)
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "examples" / "web").glob("*.py"))
 
 
 GUNICORN = ["gunicorn", f"--workers={WORKERS}", "--bind=unix:{socket}", "--timeout=60", "--log-level=warning"]

@@ -138,6 +138,16 @@ def test_a_candidate_without_a_call_takes_over_as_well(places: dict[str, Path]) 
         assert heir.get_instance(1).current_state == "closed"
 
 
+def test_a_supervisor_without_a_sign_of_life_is_replaced(places: dict[str, Path]) -> None:
+    """By the process that serves, as an owner does."""
+    with shared(places, hang_timeout=0.5) as manager, shared(places) as other:
+        stopped = supervisor_of(places["data_dir"])
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: supervisor_of(places["data_dir"]) not in (0, stopped), "there is another")
+        for client in (manager, other):
+            client.init_instance(Door, id(client))
+
+
 def test_another_number_of_shards_is_the_same_error_as_ever(places: dict[str, Path]) -> None:
     """While the directory is served, and while it is not."""
     with shared(places) as manager:
