@@ -151,7 +151,7 @@ FLASK = [*GUNICORN, "examples.web.flask_app:app"]
 def test_flask_on_gunicorn_answers_while_the_serving_worker_is_killed(tmp_path: Path) -> None:
     """The workers start together, one of them serves, and another one takes over from it."""
     with running(tmp_path, FLASK) as (server, visitors):
-        in_turn(server, visitors, Server.kill_serving)
+        in_turn(server, visitors, Server.kill_serving, each=10)
 
 
 @pytest.mark.long

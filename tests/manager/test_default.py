@@ -133,7 +133,7 @@ def test_check_finds_the_specification_of_a_model_by_its_name() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("by", ["configure", "environment"])
+@pytest.mark.parametrize("by", [pytest.param("configure", marks=pytest.mark.long), "environment"])
 def test_connect_uses_what_another_process_serves(tmp_path: Path, places: dict[str, Path], by: str) -> None:
     """The calls of a process that is told so, and of its forked children, reach that directory."""
     served = places["data_dir"]

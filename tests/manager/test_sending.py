@@ -62,8 +62,8 @@ def observe(manager: Any, number: int) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("module", "method"),
     [
-        ("multiprocessing", "spawn"),
-        pytest.param("multiprocessing", "fork", marks=pytest.mark.long),
+        ("multiprocessing", "fork"),
+        pytest.param("multiprocessing", "spawn", marks=pytest.mark.long),
         pytest.param("multiprocessing", "forkserver", marks=pytest.mark.long),
         pytest.param("multiprocess", "spawn", marks=pytest.mark.long),
         pytest.param("multiprocess", "fork", marks=pytest.mark.long),

@@ -26,7 +26,7 @@ from tests.support.processes import is_gone, wait_until
 from tests.support.serving import server_of, supervisor_of
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
-KILLS = 20 if LONG else 4
+KILLS = 20 if LONG else 2
 
 
 class Equals:
@@ -138,6 +138,7 @@ def test_a_candidate_without_a_call_takes_over_as_well(places: dict[str, Path]) 
         assert heir.get_instance(1).current_state == "closed"
 
 
+@pytest.mark.long
 def test_a_supervisor_without_a_sign_of_life_is_replaced(places: dict[str, Path]) -> None:
     """By the process that serves, as an owner does."""
     with shared(places, hang_timeout=0.5) as manager, shared(places) as other:
