@@ -68,6 +68,7 @@ from .facade import (
     all_impl_models,
     all_instances,
     check,
+    close,
     configure,
     delete_instance,
     delete_instances,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
     from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
@@ -163,6 +165,7 @@ __all__ = [
     "all_impl_models",
     "all_instances",
     "check",
+    "close",
     "compare",
     "compiled",
     "configure",
@@ -183,6 +186,7 @@ __all__ = [
     "parting",
     "properties",
     "relabelled",
+    "scratch",
     "shards",
     "stats",
     "transition",
@@ -211,6 +215,8 @@ _LATER = {
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
+    "scratch": ".manager.scratch",
 }
 
-__getattr__ = _later(__name__, _LATER, globals())
+if not TYPE_CHECKING:  # for a type checker, a module with this function has every name
+    __getattr__ = _later(__name__, _LATER, globals())

@@ -6,7 +6,7 @@ import copyreg
 import inspect
 import logging
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -15,6 +15,7 @@ from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationE
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
+from .names import CLOSE, nearest
 from .ports import inputs_among, port
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
@@ -22,6 +23,7 @@ from .transition import INITIALISATION, Transition
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge", "properties")
 PORTS = ("inputs", "outputs")
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
+_SETTABLE = ("transitions", "initial_state", "name", "error_handler", *OPTIONS, *PORTS)
 _registered: dict[str, type[Specification]] = {}
 
 logger = logging.getLogger("spex_shards")
@@ -65,8 +67,8 @@ class Specification(metaclass=SpecificationMeta):
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
 
     Raises:
-        SpecificationError: The declaration is malformed. Raised when the class is created; names the entry or option
-            and the rule.
+        SpecificationError: The declaration is malformed, or an attribute is nearly called as an option is. Raised when
+            the class is created; names the entry, option or attribute, and the rule.
     """
 
     name: ClassVar[str]
@@ -92,7 +94,10 @@ class Specification(metaclass=SpecificationMeta):
         name = body.get("name", f"{cls.__module__}.{cls.__qualname__}")
         for derived in _DERIVED:
             if derived in body:
-                raise SpecificationError(f"{name}: {derived} is derived and must not be assigned")
+                raise SpecificationError(
+                    f"{name}: {derived} is derived from the transitions and must not be assigned: leave it out"
+                )
+        _check_spelling(str(name), body)
         _check_handler(str(name), body.get("error_handler"))
         entries = body.get("transitions", cls.transitions)
         inherits = "transitions" not in body and "initial_state" not in body
@@ -148,9 +153,12 @@ class Specification(metaclass=SpecificationMeta):
             TypeError: An option is unknown.
             SpecificationError: As in the class form.
         """
-        unknown = set(options) - {*OPTIONS, *PORTS, "initial_state", "error_handler"}
+        known = (*OPTIONS, *PORTS, "initial_state", "error_handler")
+        unknown = sorted(set(options) - set(known))
         if unknown:
-            raise TypeError(f"define() got an unknown option: {', '.join(sorted(unknown))}")
+            meant = nearest(unknown[0], known)
+            hint = f"did you mean {meant!r}?" if meant else f"the options are {', '.join(known)}"
+            raise TypeError(f"define() got an unknown option: {', '.join(unknown)}; {hint}")
         if options.get("initial_state", cls) is None:
             del options["initial_state"]
         handler = options.pop("error_handler", None)
@@ -237,11 +245,30 @@ def _class_name(name: object) -> str:
     return name if isinstance(name, str) and name.isprintable() else "Specification"
 
 
+def _check_spelling(name: str, body: Mapping[str, object]) -> None:
+    """Refuse a public attribute whose name is nearly that of an option, which would else silently have no effect.
+
+    A class may have attributes of its own, and methods and nested classes of any name. An attribute is not taken for a
+    misspelling of an option that the same class gives as well; a constant like ``NAMES`` only if it is called exactly
+    as an option is, but for the case.
+    """
+    for attribute, value in body.items():
+        if attribute.startswith("_") or attribute in _SETTABLE or callable(value) or hasattr(type(value), "__get__"):
+            continue
+        meant = nearest(attribute, _SETTABLE, 1.0 if attribute.isupper() else CLOSE)
+        if meant is not None and meant not in body:
+            raise SpecificationError(
+                f"{name}: {attribute!r} is no option of a specification, and would have no effect: did you mean "
+                f"{meant!r}? Give an attribute of your own another name, or a leading underscore"
+            )
+
+
 def _check_handler(name: str, handler: object) -> None:
     if handler is None:
         return
     if not isinstance(handler, (classmethod, staticmethod)):
-        raise SpecificationError(f"{name}: error_handler must be a classmethod or a staticmethod, got: {handler!r}")
+        rule = "error_handler must be a classmethod or a staticmethod"
+        raise SpecificationError(f"{name}: {rule}, got: {handler!r}; write @classmethod above it")
     function = inspect.unwrap(handler.__func__)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
@@ -18,14 +18,18 @@ from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import declaration_arguments, describe
 from ..runtime.lifetime import Life, Lifetime, raise_unapplied
+from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .arguments import action_name, key_of, limit_of, meta_of, specification_of, state_name, wrong_identifier
 from .reader import Reader
 from .settings import load_specifications
+from .states import KnownStates
+
+_NO_STATE: Final = "declare transitions (or correct the name of the attribute that has them), or give initial_state"
 
 
 class InstanceManager(Lifetime):
@@ -47,7 +51,11 @@ class InstanceManager(Lifetime):
     Attributes:
         options: The value of every option.
         specifications: The classes that are declared to the shards from the start.
+        opens: Whether its options are those of the shards; an attached manager does not know whether they learn.
     """
+
+    opens: ClassVar[bool] = True
+    opens_shards = "distribution_factor={}"
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
         super().__init__(
@@ -59,6 +67,7 @@ class InstanceManager(Lifetime):
         self.options = options
         self.specifications = load_specifications(options["specifications"])
         self._known: set[type[Specification]] = set()
+        self._states = KnownStates(self)
 
     @property
     def _reader(self) -> Reader:
@@ -91,9 +100,11 @@ class InstanceManager(Lifetime):
             identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum members
                 and specification classes, nested as you like.
             meta: None, or a dict with `str` keys and such values.
-            initial_state: By default the specification's initial state.
+            initial_state: By default the specification's initial state. Else one of the specification's or its model's
+                states; any state in learning mode, or if the specification has no transitions.
 
         Raises:
+            ValueError: There is no such state, or none is given and the specification has none.
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
@@ -180,7 +191,7 @@ class InstanceManager(Lifetime):
             InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
-        key = canonical(identifier)
+        key = key_of(identifier)
         return self._reader.instance(key, limit)
 
     def all_instances(
@@ -265,18 +276,29 @@ class InstanceManager(Lifetime):
     def mock_instance(
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
-        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
+        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged.
+
+        Args:
+            specification: The specification of the instance.
+            identifier: As for `init_instance`.
+            state: As `initial_state` of `init_instance`.
+            meta: As for `init_instance`.
+
+        Raises:
+            ValueError: Neither specification nor model has such a state.
+        """
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         target = state_name(state)
         transport = self._open
+        self._states.check(cls, target, "state")
         self._declare(cls, transport)
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
-        key = canonical(identifier)
+        key = key_of(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
@@ -308,6 +330,7 @@ class InstanceManager(Lifetime):
 
     def _declare(self, cls: type[Specification], transport: Transport) -> None:
         if cls not in self._known:
+            self._states.warn_of_none(cls)
             transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
             # Only after the declaration: another thread that finds the class here sends its request at once.
             self._known.add(cls)
@@ -316,12 +339,14 @@ class InstanceManager(Lifetime):
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
     ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         state = None if initial_state is None else state_name(initial_state, "initial_state")
         if state is None and cls.initial_state is None:
-            raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
+            raise ValueError(f"{cls.name} declares no transitions, and so no initial state: {_NO_STATE}")
         transport = self._open
+        if state is not None:
+            self._states.check(cls, state, "initial_state")
         self._declare(cls, transport)
         return transport, key, (cls.name, key, data, state)
 
@@ -332,7 +357,10 @@ class InstanceManager(Lifetime):
             action = action_name(action)
         if type(to_state) is not str or not to_state.isascii():
             to_state = state_name(to_state)
-        key = canonical(identifier)
+        try:
+            key = canonical(identifier)
+        except (TypeError, ValueError) as error:
+            raise wrong_identifier(error, identifier) from None
         if self._life is not Life.STARTED or handler_running():
             self._check()
         transport = self.transport

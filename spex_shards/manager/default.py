@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import Any, Unpack
 
 from . import InstanceManager
+from .options import DefaultOptions
 from .shared import default_options, manager_for
 
 _lock = threading.RLock()
@@ -14,7 +15,7 @@ _given: dict[str, Any] = {}
 _manager: InstanceManager | None = None
 
 
-def configure(**options: Any) -> None:
+def configure(**options: Unpack[DefaultOptions]) -> None:
     """Set options of the default manager, before its first use or after its close.
 
     Args:
@@ -31,7 +32,10 @@ def configure(**options: Any) -> None:
     """
     with _lock:
         if _manager is not None:
-            raise RuntimeError("the default manager is running: configure it before its first use, or after close()")
+            raise RuntimeError(
+                "the default manager is running: call spex_shards.configure() before its first use, or after "
+                "spex_shards.close()"
+            )
         wanted = {**_given, **options}
         default_options(wanted)
         _given.clear()

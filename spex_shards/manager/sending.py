@@ -71,8 +71,8 @@ def form_of(manager: InstanceManager) -> tuple[Any, ...]:
         return received, manager.sent
     if manager.life is not Life.STARTED:
         raise TypeError(
-            f"a {type(manager).__name__} that is {manager.life.value} cannot be sent to another process: "
-            "send it between start() and close(), or create one there"
+            f"a {type(manager).__name__} cannot be sent to another process unless it is started, and it is "
+            f"{manager.life.value}"
         )
     options = {name: value for name, value in manager.options.items() if name not in _STAY}
     names = tuple(f"{cls.__module__}:{cls.__qualname__}" for cls in manager.specifications)

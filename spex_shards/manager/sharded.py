@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from time import monotonic, sleep
 from typing import Any, Final, Unpack
 
+from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
 from ..runtime.client.opening import attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import UNSET, ManagerOptions
+from .options import UNSET, ManagerOptions, Unset
 from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
@@ -63,6 +66,10 @@ class ShardedInstanceManager(InstanceManager):
         return form_of(self)
 
 
+class ShardServer(ShardedInstanceManager):
+    """A manager whose shards are for other processes; one that opens the directory as well is told so at once."""
+
+
 class AttachedInstanceManager(InstanceManager):
     """An instance manager that uses the shards of another process's supervisor; create it with `connect`.
 
@@ -81,12 +88,14 @@ class AttachedInstanceManager(InstanceManager):
         ValueError: A value breaks its option's rule.
     """
 
+    opens = False
+
     def __init__(
         self,
-        data_dir: Any,
+        data_dir: str | os.PathLike[str],
         *,
-        specifications: Iterable[Any] = (),
-        call_timeout: Any = UNSET,
+        specifications: Iterable[type[Specification] | str] = (),
+        call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
         patient: bool = False,
     ) -> None:
@@ -100,10 +109,10 @@ class AttachedInstanceManager(InstanceManager):
 
 
 def connect(
-    data_dir: Any,
+    data_dir: str | os.PathLike[str],
     *,
-    specifications: Iterable[Any] = (),
-    call_timeout: float = 5.0,
+    specifications: Iterable[type[Specification] | str] = (),
+    call_timeout: float | timedelta = 5.0,
     on_message: Callable[[Any], None] | None = None,
 ) -> AttachedInstanceManager:
     """Return a started manager that uses the shards of another process; its `close` detaches.
@@ -127,7 +136,8 @@ def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and return a client that is attached to it."""
     of_client = client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
-    return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
+    options = {**manager.options, "serves": isinstance(manager, ShardServer)}
+    return owned(manager.directory, of_client, manager.mailbox, host, options)
 
 
 def attach(manager: InstanceManager, *, patient: bool) -> Transport:
@@ -135,7 +145,10 @@ def attach(manager: InstanceManager, *, patient: bool) -> Transport:
     deadline = monotonic() + (manager.options["call_timeout"] if patient else 0)
     while (shards := manager.directory.shards()) is None:
         if monotonic() >= deadline:
-            raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+            path = manager.directory.path
+            raise DataDirError(
+                f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+            )
         sleep(_LOOK)
     options = replace(client_options(manager, shards), patient=patient)
     return attached(manager.directory, options, manager.mailbox)

@@ -27,6 +27,7 @@ class SimpleInstanceManager(InstanceManager):
         "its shard is in this process; use a ShardedInstanceManager, or connect there to a directory that another "
         "process serves"
     )
+    opens_shards = "ShardedInstanceManager(distribution_factor={})"
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_open_here, manager_options(options))

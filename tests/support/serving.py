@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spex_shards.runtime.data_dir import start_time
+from spex_shards.runtime.holder import start_time
 
 
 def supervisor_of(data_dir: Path) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..data_dir import DataDir, OwnerLock
+from ..holder import Role
 from ..protocol.config import SupervisorConfig
 from .owner import SupervisorOwner
 from .ownership import Ownership
@@ -32,7 +33,7 @@ class Candidacy(Ownership):
         self._shutdown_timeout = shutdown_timeout
         self._pid = os.getpid()
         self._owner: SupervisorOwner | None = None
-        self._lock = OwnerLock(directory)
+        self._lock = OwnerLock(directory, role=Role.SHARDS)
 
     @property
     def is_serving(self) -> bool:

@@ -14,6 +14,7 @@ after a second, so that processes that all end at the same time do not start one
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import DataDirLocked, ShardDown, SpexError
+from ..data_dir import WAIT_FOR_HOLDER
+from ..holder import Role
 from .attaching import SupervisorWatch, attach_to, no_common_version
 from .candidacy import Candidacy
 
@@ -32,6 +35,13 @@ CONNECT_WITHIN: Final = 10.0
 _SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
 _IDLE: Final = 1.0
 """Seconds that a candidate without a waiting call leaves it to others to start a supervisor."""
+
+
+def _patience(error: DataDirLocked, within: float) -> float:
+    """Return how many seconds to wait for the holder of a directory to serve it, or to end."""
+    if error.context["role"] != Role.HERE:
+        return within
+    return 0 if error.context["pid"] == os.getpid() else min(within, WAIT_FOR_HOLDER)
 
 
 class Standing(Enum):
@@ -105,14 +115,17 @@ class Connection:
         if self._candidacy is None:
             self.connect()
             return
-        deadline = time.monotonic() + within
+        began = time.monotonic()
         while True:
             try:
                 self._connect_or_stand(self._candidacy, stand=True)
                 self._candidacy.check()
                 return
-            except (ShardDown, DataDirLocked):
-                if self._cannot_start or time.monotonic() > deadline:
+            except ShardDown:
+                if self._cannot_start or time.monotonic() > began + within:
+                    raise
+            except DataDirLocked as error:
+                if time.monotonic() > began + _patience(error, within):
                     raise
             time.sleep(_SOON)
 

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
 from ..data_dir import DataDir, OwnerLock
+from ..holder import Role
 from ..protocol.operations import Operation
 from ..service import NOBODY, Call, Host, StoreReader
 from ..shard import open_shard, shard_over
@@ -70,7 +71,7 @@ class LocalShard:
     def __init__(self, directory: DataDir, options: LocalOptions) -> None:
         self._directory = directory
         self._options = options
-        self._lock = OwnerLock(directory)
+        self._lock = OwnerLock(directory, role=Role.HERE)
         self._client_id = secrets.token_hex(16)
         self._keeper = Keeper(self._tick)
         self._tenure: Tenure | None = None
@@ -120,7 +121,7 @@ class LocalShard:
         """
         tenure = self._tenure
         if tenure is None:
-            raise ManagerClosed("the manager is closed")
+            raise ManagerClosed("the manager is closed: create another one")
         return tenure
 
     def was_kept(self, tenure: Tenure, sequence: int) -> bool:
@@ -202,7 +203,7 @@ class LocalShard:
         while True:
             tenure = self._tenure
             if tenure is None:
-                raise ManagerClosed("the manager is closed")
+                raise ManagerClosed("the manager is closed: create another one")
             if self._keeper_waits:
                 time.sleep(0)  # let the keeper go first: locks are not fair, and timers must not wait for ever
             turn = tenure.turn
@@ -259,6 +260,7 @@ class LocalShard:
         tenure, failure = self._tenure, None
         if tenure is None:
             return None
+        self._lock.note_end()
         deadline = time.monotonic() + self._options.shutdown_timeout
         while not tenure.turn.wait(_FIRST_LOOK):
             if tenure.turn.is_stuck() or time.monotonic() > deadline:
@@ -292,7 +294,7 @@ class LocalShard:
         current = self._tenure
         if current is not tenure or current is None:
             if current is None:
-                raise ManagerClosed("the manager is closed")
+                raise ManagerClosed("the manager is closed: create another one")
             return current
         tenure.dead = True
         self._counted.update(tenure.service.stats())

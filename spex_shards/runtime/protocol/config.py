@@ -16,6 +16,7 @@ class SupervisorConfig:
         host_options: The first argument of that function.
         embedded: Whether the supervisor ends together with its owner.
         lock: The descriptor of the directory's lock, if the owner has taken it already; else -1.
+        serves: Whether its owner runs it for other processes alone.
     """
 
     data_dir: str
@@ -33,6 +34,7 @@ class SupervisorConfig:
     embedded: bool
     search_path: list[str]
     lock: int = -1
+    serves: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return the plain form, for a frame. Paths become bytes there, because they need not be valid UTF-8."""
