@@ -73,11 +73,21 @@ class Server:
 
     def kill_serving(self) -> None:
         """SIGKILL the process that serves the data directory."""
-        os.kill(self.serving(), signal.SIGKILL)
+        self._signal_serving(signal.SIGKILL)
 
     def terminate_serving(self) -> None:
         """SIGTERM the process that serves the data directory: it finishes its request and exits."""
-        os.kill(self.serving(), signal.SIGTERM)
+        self._signal_serving(signal.SIGTERM)
+
+    def _signal_serving(self, number: int) -> None:
+        def signalled() -> bool:
+            try:
+                os.kill(self.serving(), number)
+            except ProcessLookupError:  # it has just ended
+                return False
+            return True
+
+        wait_until(signalled, "the process that serves gets the signal")
 
     def kill_supervisor(self) -> None:
         """SIGKILL the supervisor."""
