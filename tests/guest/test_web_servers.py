@@ -97,7 +97,9 @@ class Server:
         """Have the master replace all workers gracefully."""
         before = wait_until(lambda: server_of(self.data), "a process serves")
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: server_of(self.data) not in (0, before) or before == self.process.pid, "another serves")
+        wait_until(  # uvicorn replaces its workers one after the other
+            lambda: server_of(self.data) not in (0, before) or before == self.process.pid, "another serves", within=180
+        )
 
     def serving(self) -> int:
         """Return the process id of the worker that serves the data directory."""
@@ -192,7 +194,7 @@ def test_a_master_that_has_observed_something_serves_its_workers(tmp_path: Path)
 @pytest.mark.long
 def test_a_worker_that_hangs_and_is_replaced_by_gunicorn_is_taken_over_from(tmp_path: Path) -> None:
     """A worker that is stopped does not answer; gunicorn kills it after its timeout, and another one serves."""
-    command = [word.replace("--timeout=60", "--timeout=2") for word in FLASK]
+    command = [word.replace("--timeout=60", "--timeout=6") for word in FLASK]
     with running(tmp_path, command) as (server, visitors):
         in_turn(server, visitors)
         before = server.serving()
