@@ -43,6 +43,7 @@ from .errors import (
     DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
+    DeviationWarning,
     HandlerError,
     IdentifierInUse,
     ImplModelError,
@@ -80,6 +81,7 @@ from .facade import (
     init_instance,
     init_instance_nowait,
     iter_instances,
+    losses,
     messages,
     mock_instance,
     shards,
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.ledger import Losses
     from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
@@ -122,6 +125,7 @@ __all__ = [
     "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
+    "DeviationWarning",
     "Difference",
     "Equivalence",
     "Explanation",
@@ -136,6 +140,7 @@ __all__ = [
     "InstanceManager",
     "InstanceNotFound",
     "LayoutMismatch",
+    "Losses",
     "ManagerClosed",
     "OperationFailed",
     "Parting",
@@ -180,6 +185,7 @@ __all__ = [
     "init_instance",
     "init_instance_nowait",
     "iter_instances",
+    "losses",
     "messages",
     "mock_instance",
     "parallel",
@@ -205,6 +211,7 @@ _LATER = {
     "Explanation": ".checking.explanation",
     "Holding": ".checking.relations",
     "InstanceManager": ".manager",
+    "Losses": ".manager.ledger",
     "Reference": ".messages.values",
     "Relation": ".checking.relations",
     "RelationResult": ".checking.relations",

@@ -1,4 +1,8 @@
-"""A manager's calls as functions of the package; they use the default manager, which starts at its first use."""
+"""A manager's calls as functions of the package; they use the default manager, which starts at its first use.
+
+Calls that observe look at `_default.current` themselves: an import statement in each would cost more than all else that
+they do with ``mode="off"``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from .checking.properties import Property, PropertyResult
     from .checking.relations import RelationResult
     from .manager import InstanceManager
+    from .manager.ledger import Losses
     from .manager.options import DefaultOptions
 
 
@@ -190,7 +195,7 @@ def init_instance(
     initial_state: str | None = None,
 ) -> None:  # fmt: skip
     """See `InstanceManager.init_instance`."""
-    _manager().init_instance(specification, identifier, meta, initial_state)
+    (_default.current or _observing()).init_instance(specification, identifier, meta, initial_state)
 
 
 def try_init_instance(
@@ -198,7 +203,7 @@ def try_init_instance(
     initial_state: str | None = None,
 ) -> SpexError | None:  # fmt: skip
     """See `InstanceManager.try_init_instance`."""
-    return _manager().try_init_instance(specification, identifier, meta, initial_state)
+    return (_default.current or _observing()).try_init_instance(specification, identifier, meta, initial_state)
 
 
 def init_instance_nowait(
@@ -206,27 +211,35 @@ def init_instance_nowait(
     initial_state: str | None = None,
 ) -> None:  # fmt: skip
     """See `InstanceManager.init_instance_nowait`."""
-    _manager().init_instance_nowait(specification, identifier, meta, initial_state)
+    (_default.current or _observing()).init_instance_nowait(specification, identifier, meta, initial_state)
 
 
 def transition(identifier: Any, action: str, to_state: str) -> None:
     """See `InstanceManager.transition`."""
-    _manager().transition(identifier, action, to_state)
+    (_default.current or _observing()).transition(identifier, action, to_state)
 
 
 def try_transition(identifier: Any, action: str, to_state: str) -> SpexError | None:
     """See `InstanceManager.try_transition`."""
-    return _manager().try_transition(identifier, action, to_state)
+    return (_default.current or _observing()).try_transition(identifier, action, to_state)
 
 
 def transition_nowait(identifier: Any, action: str, to_state: str) -> None:
     """See `InstanceManager.transition_nowait`."""
-    _manager().transition_nowait(identifier, action, to_state)
+    (_default.current or _observing()).transition_nowait(identifier, action, to_state)
 
 
 def flush(timeout: float | None = None) -> None:
-    """See `InstanceManager.flush`."""
-    _manager().flush(timeout)
+    """See `InstanceManager.flush`. It does nothing if the default manager was never used, or could not be started."""
+    if _default.current is not None:
+        _default.flush(timeout)
+
+
+def losses() -> Losses:
+    """Return what became of the observations that module-level calls of this process made; see `Losses`."""
+    from .manager.default import losses as losses_of_default
+
+    return losses_of_default()
 
 
 def get_instance(identifier: Any, history_limit: int | None = None) -> Instance:
@@ -248,7 +261,7 @@ def iter_instances(
 
 def delete_instance(identifier: Any) -> None:
     """See `InstanceManager.delete_instance`."""
-    _manager().delete_instance(identifier)
+    (_default.current or _observing()).delete_instance(identifier)
 
 
 def delete_instances(predicate: Callable[[Instance], Any]) -> int:
@@ -260,7 +273,7 @@ def mock_instance(
     specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
 ) -> None:
     """See `InstanceManager.mock_instance`."""
-    _manager().mock_instance(specification, identifier, state, meta)
+    (_default.current or _observing()).mock_instance(specification, identifier, state, meta)
 
 
 def all_impl_models() -> list[ImplModel]:
@@ -297,3 +310,20 @@ def _manager() -> InstanceManager:
     from .manager.default import default_manager
 
     return default_manager()
+
+
+class _NotImported:
+    """Stands for the module `manager.default`, which is heavy, until it is used."""
+
+    current: InstanceManager | None = None
+
+
+_default: Any = _NotImported
+
+
+def _observing() -> InstanceManager:
+    global _default
+    from .manager import default
+
+    _default = default
+    return default.observing_manager()

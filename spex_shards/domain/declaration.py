@@ -15,6 +15,7 @@ from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
+MODES: Final = ("off", "observe", "warn", "enforce")
 JUDGES: Final = ("model", "run", "both")
 EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
 
@@ -106,6 +107,15 @@ def declare(
         judge=_one_of(read_name, "judge", judge, JUDGES),
         properties=_properties(read_name, properties),
     )
+
+
+def mode_of(name: str, value: object) -> str | None:
+    """Return a specification's own mode, or None if it leaves that to the manager.
+
+    Raises:
+        SpecificationError: It is none of `MODES`.
+    """
+    return None if value is None else _one_of(name, "mode", value, MODES)
 
 
 def _name(name: object) -> str:

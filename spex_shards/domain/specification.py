@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 from .. import formats
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from ..runtime.system.importing import importable
-from .declaration import Declaration, Prunable, declare
+from .declaration import Declaration, Prunable, declare, mode_of
 from .lts import LTS
 from .names import CLOSE, nearest
 from .ports import inputs_among, port
@@ -21,10 +21,13 @@ from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge", "properties")
-PORTS = ("inputs", "outputs")
+BESIDES = ("inputs", "outputs", "mode")
+"""Options that are no part of the declaration, since no shard asks for them."""
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
-_SETTABLE = ("transitions", "initial_state", "name", "error_handler", *OPTIONS, *PORTS)
+_SETTABLE = ("transitions", "initial_state", "name", "error_handler", *OPTIONS, *BESIDES)
 _registered: dict[str, type[Specification]] = {}
+OWN_MODES: dict[str, str] = {}
+"""The modes of the registered specifications that have one of their own, by name."""
 
 logger = logging.getLogger("spex_shards")
 
@@ -62,6 +65,8 @@ class Specification(metaclass=SpecificationMeta):
             step that the specification allows is judged by the model as well.
         properties: Properties that every run must have beside the transitions, made by `spex_shards.properties`.
             `check` decides them for the model. `judge = "run"` and `"both"` decide them at each step.
+        mode: ``"off"``, ``"observe"``, ``"warn"`` or ``"enforce"``: what the observations of its instances do to the
+            program that reports them, whatever the mode of the manager is. Default None: the manager's mode.
         inputs, outputs: Which actions the environment does, and which the program; `relation="ioco"` needs them. If
             only one is given, all other actions belong to the other. After creation: tuples of `str`, or None.
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
@@ -82,6 +87,7 @@ class Specification(metaclass=SpecificationMeta):
     properties: ClassVar[Collection[RunProperty]] = ()
     inputs: ClassVar[Collection[str] | None] = None
     outputs: ClassVar[Collection[str] | None] = None
+    mode: ClassVar[str | None] = None
     states: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[tuple[str, ...]] = ()
     terminal_states: ClassVar[tuple[str, ...]] = ()
@@ -104,9 +110,9 @@ class Specification(metaclass=SpecificationMeta):
         initial = cls.initial_state if inherits else body.get("initial_state")
         options = {option: getattr(cls, option) for option in OPTIONS}
         _take(cls, declare(name, entries, initial, **options))
-        _take_ports(cls)
+        _take_besides(cls)
         if register:
-            _registered[cls.name] = cls
+            _register(cls)
 
     @classmethod
     def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:  # noqa: ARG003 - the contract's
@@ -147,13 +153,13 @@ class Specification(metaclass=SpecificationMeta):
             name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `judge`, `properties`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
+                `judge`, `properties`, `inputs`, `outputs`, `mode`, `error_handler` (a function of error and caller).
 
         Raises:
             TypeError: An option is unknown.
             SpecificationError: As in the class form.
         """
-        known = (*OPTIONS, *PORTS, "initial_state", "error_handler")
+        known = (*OPTIONS, *BESIDES, "initial_state", "error_handler")
         unknown = sorted(set(options) - set(known))
         if unknown:
             meant = nearest(unknown[0], known)
@@ -231,8 +237,17 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.lts = declaration.lts
 
 
-def _take_ports(cls: type[Specification]) -> None:
-    """Check inputs and outputs; they are no part of the declaration, since no shard asks for them."""
+def _register(cls: type[Specification]) -> None:
+    _registered[cls.name] = cls
+    if cls.mode is None:
+        OWN_MODES.pop(cls.name, None)
+    else:
+        OWN_MODES[cls.name] = cls.mode
+
+
+def _take_besides(cls: type[Specification]) -> None:
+    """Check inputs, outputs and the mode."""
+    cls.mode = mode_of(cls.name, cls.mode)
     try:
         cls.inputs, cls.outputs = port("inputs", cls.inputs), port("outputs", cls.outputs)
         inputs_among(cls.actions, cls.inputs, cls.outputs)
@@ -281,7 +296,7 @@ def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:
     if cls is Specification or importable(cls):
         return cls.__qualname__
     own = {key: value for key, value in cls.__dict__.items() if key not in _NOT_SHIPPED}
-    ports = {option: getattr(cls, option) for option in PORTS}
+    ports = {option: getattr(cls, option) for option in BESIDES}
     return _make_class, (cls.__name__, cls.__bases__, cls.declaration, ports), own, None, None, _set_body
 
 

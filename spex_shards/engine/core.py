@@ -210,6 +210,10 @@ class Engine:
             self._instances.remove(found)
         return len(doomed)
 
+    def has(self, identifier: bytes) -> bool:
+        """Return whether there is an instance of that identifier."""
+        return self._instances.find(identifier) is not None
+
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
 

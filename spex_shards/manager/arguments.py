@@ -12,6 +12,7 @@ from ..errors import show
 from ..runtime.protocol.codec import canonical, encode, encode_meta
 
 ALL_ENTRIES: Final = (1 << 62) - 1
+_NO_STATE: Final = "declare transitions (or correct the name of the attribute that has them), or give initial_state"
 _DEEPEST: Final = 8
 """A path in an error has at most this many steps."""
 
@@ -81,6 +82,28 @@ def specification_of(value: Any) -> type[Specification]:
             hint = "; derive a class from it that declares transitions"
         raise TypeError(f"the specification must be a Specification class, got: {show(value)}{hint}")
     return value  # type: ignore[no-any-return]
+
+
+def transition_names(action: Any, to_state: Any) -> tuple[str, str]:
+    """Return an action and a state as `str`; checked as in `action_name` and `state_name`."""
+    if type(action) is not str or action == INITIALISATION or not action.isascii():
+        action = action_name(action)
+    if type(to_state) is not str or not to_state.isascii():
+        to_state = state_name(to_state)
+    return action, to_state
+
+
+def initial_state_of(cls: type[Specification], initial_state: Any) -> str | None:
+    """Return the initial state that a call gives, or None for the specification's.
+
+    Raises:
+        TypeError: It is no `str`.
+        ValueError: There is none.
+    """
+    state = None if initial_state is None else state_name(initial_state, "initial_state")
+    if state is None and cls.initial_state is None:
+        raise ValueError(f"{cls.name} declares no transitions, and so no initial state: {_NO_STATE}")
+    return state
 
 
 def limit_of(history_limit: Any) -> int:

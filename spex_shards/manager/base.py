@@ -7,37 +7,48 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.specification import Specification
+from ..domain.specification import OWN_MODES, Specification
 from ..domain.transition import INITIALISATION
-from ..errors import PredicateError, SpexError
+from ..errors import CallTimeout, PredicateError, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
-from ..messages.specifications import declaration_arguments, describe
-from ..runtime.lifetime import Life, Lifetime, raise_unapplied
+from ..messages.specifications import describe
+from ..runtime.lifetime import Life
 from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, key_of, limit_of, meta_of, specification_of, state_name, wrong_identifier
+from .arguments import (
+    action_name,
+    initial_state_of,
+    key_of,
+    limit_of,
+    meta_of,
+    specification_of,
+    state_name,
+    wrong_identifier,
+)
+from .observed import Observed
 from .reader import Reader
 from .settings import load_specifications
 from .states import KnownStates
 
-_NO_STATE: Final = "declare transitions (or correct the name of the attribute that has them), or give initial_state"
 
-
-class InstanceManager(Lifetime):
+class InstanceManager(Observed):
     """Receives observations of instances, stores them, and judges transitions that the models do not have.
 
     All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
     `str` nor a `str`-valued Enum member is a `TypeError`; so is a specification that is not a specification class. The
     reserved action, or a missing initial state, is a `ValueError`.
+
+    What an observation may do to the program that makes it depends on its mode: see `mode`, and ``docs/modes.md``. The
+    errors of observing calls below are raised with the mode ``"enforce"``, which is the default.
 
     Thread-safe. A call before `start` or after `close` raises `ManagerClosed`; a call from within a handler raises
     `RuntimeError`.
@@ -58,15 +69,8 @@ class InstanceManager(Lifetime):
     opens_shards = "distribution_factor={}"
 
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
-        super().__init__(
-            partial(connect, self),
-            data_dir=options["data_dir"],
-            shutdown_timeout=options["shutdown_timeout"],
-            on_message=options["on_message"],
-        )
-        self.options = options
+        super().__init__(partial(connect, self), options)
         self.specifications = load_specifications(options["specifications"])
-        self._known: set[type[Specification]] = set()
         self._states = KnownStates(self)
 
     @property
@@ -107,6 +111,9 @@ class InstanceManager(Lifetime):
             ValueError: There is no such state, or none is given and the specification has none.
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.call(key, ops.INIT, arguments)
 
@@ -118,6 +125,8 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> SpexError | None:
         """Create an instance as `init_instance` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.init_instance(specification, identifier, meta, initial_state, returns=True)
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
             transport.call(key, ops.INIT, arguments)
@@ -135,6 +144,9 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> None:
         """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.post(key, ops.INIT, arguments)
 
@@ -144,11 +156,16 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.call(key, ops.TRANSITION, arguments)
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Observe a transition as `transition` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.transition(identifier, action, to_state, returns=True)
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         try:
             transport.call(key, ops.TRANSITION, arguments)
@@ -170,6 +187,9 @@ class InstanceManager(Lifetime):
                 is False).
             ShardFailed: The shard is given up.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state, waits=False)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
@@ -178,9 +198,15 @@ class InstanceManager(Lifetime):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
+            ExceptionGroup: With ``"enforce"``: the errors of observations that could not be applied since the last one.
         """
-        raise_unapplied(self._open.flush(timeout))
+        try:
+            errors = self._open.flush(timeout)
+        except SpexError as error:
+            if isinstance(error, CallTimeout) or self.mode == "enforce" or interruption(error) is not None:
+                raise
+            return
+        self._unapplied(errors)
 
     # ------------------------------------------------------------------ reading
 
@@ -287,17 +313,22 @@ class InstanceManager(Lifetime):
         Raises:
             ValueError: Neither specification nor model has such a state.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.mock_instance(specification, identifier, state, meta)
+            return
         cls = specification_of(specification)
         key = key_of(identifier)
         data = meta_of(meta)
         target = state_name(state)
-        transport = self._open
-        self._states.check(cls, target, "state")
-        self._declare(cls, transport)
+        self.check_state(cls, target, "state")
+        transport = self.transport_for(cls)
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.delete_instance(identifier)
+            return
         key = key_of(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
@@ -328,12 +359,13 @@ class InstanceManager(Lifetime):
 
     # ------------------------------------------------------------------ inside
 
-    def _declare(self, cls: type[Specification], transport: Transport) -> None:
-        if cls not in self._known:
-            self._states.warn_of_none(cls)
-            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
-            # Only after the declaration: another thread that finds the class here sends its request at once.
-            self._known.add(cls)
+    def check_state(self, cls: type[Specification], state: str, what: str) -> None:
+        """Raise `ValueError` if neither the specification nor its model has a state; this may ask the shards."""
+        self._check()
+        self._states.check(cls, state, what)
+
+    def _will_declare(self, cls: type[Specification]) -> None:
+        self._states.warn_of_none(cls)
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
@@ -341,14 +373,10 @@ class InstanceManager(Lifetime):
         cls = specification_of(specification)
         key = key_of(identifier)
         data = meta_of(meta)
-        state = None if initial_state is None else state_name(initial_state, "initial_state")
-        if state is None and cls.initial_state is None:
-            raise ValueError(f"{cls.name} declares no transitions, and so no initial state: {_NO_STATE}")
-        transport = self._open
+        state = initial_state_of(cls, initial_state)
         if state is not None:
-            self._states.check(cls, state, "initial_state")
-        self._declare(cls, transport)
-        return transport, key, (cls.name, key, data, state)
+            self.check_state(cls, state, "initial_state")
+        return self.transport_for(cls), key, (cls.name, key, data, state)
 
     def _transition_arguments(
         self, identifier: Any, action: Any, to_state: Any

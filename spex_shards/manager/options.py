@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
+from ..domain.declaration import MODES
 from ..domain.names import nearest
 from ..domain.specification import Specification
 from ..errors import show
@@ -38,7 +39,16 @@ UNSET: Final = Unset.UNSET
 """Stands for an option that was not given: the environment, pyproject.toml or the default decides."""
 
 
-class ManagerOptions(TypedDict, total=False):
+class ModeOptions(TypedDict, total=False):
+    """The options about modes, which `connect` has as well; see `ShardedInstanceManager`."""
+
+    mode: Literal["off", "observe", "warn", "enforce"]
+    observe_timeout: float | timedelta
+    sample: float
+    report_interval: float | timedelta
+
+
+class ManagerOptions(ModeOptions, total=False):
     """The options of a manager's constructor; see `ShardedInstanceManager`."""
 
     distribution_factor: int
@@ -76,18 +86,23 @@ class Option:
         rule: Its rule, for error messages.
         check: Returns a given value in the form in which it is used; raises ValueError if it breaks the rule.
         parse: Returns the value of a text from the environment; raises ValueError if the text has none.
+        environment_first: Whether the environment decides even if an argument is given.
     """
 
     default: Any
     rule: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any]
+    environment_first: bool = False
 
 
 def resolve(
     arguments: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str
 ) -> dict[str, Any]:
     """Choose every option's value: from the arguments, else the environment, else pyproject.toml, else the default.
+
+    There is one exception: for `mode`, the environment comes before the arguments, so that a deployment can be switched
+    without a change of its code.
 
     Args:
         arguments: The arguments of the call; `UNSET` stands for an option that was not given.
@@ -107,7 +122,7 @@ def resolve(
     chosen: dict[str, Any] = {}
     for name, option in OPTIONS.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
-        if name in given:
+        if name in given and not (option.environment_first and variable in environment):
             chosen[name] = _checked(name, option, *given[name])
         elif variable in environment:
             origin = f" (from the environment variable {variable})"
@@ -199,6 +214,10 @@ def _duration(value: Any) -> timedelta:
     return min(seconds, LONGEST)
 
 
+def _share(value: Any) -> float:
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else _refuse(value)
+
+
 def _boolean(value: Any) -> bool:
     return value if type(value) is bool else _refuse(value)
 
@@ -265,4 +284,8 @@ OPTIONS: Final[dict[str, Option]] = {
     "hang_timeout": Option(30.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
     "shutdown_timeout": Option(5.0, _WAIT, _wait, float),
     "on_message": Option(None, "callable, or None", _or_none(_callable), _not_text),
+    "mode": Option("enforce", '"off", "observe", "warn" or "enforce"', _one_of(*MODES), str, environment_first=True),
+    "observe_timeout": Option(0.05, _WAIT, _wait, float),
+    "sample": Option(1.0, "a number from 0 to 1", _share, float),
+    "report_interval": Option(60.0, _WAIT, _wait, float),
 }

@@ -75,6 +75,7 @@ def form_of(manager: InstanceManager) -> tuple[Any, ...]:
             f"{manager.life.value}"
         )
     options = {name: value for name, value in manager.options.items() if name not in _STAY}
+    options["mode"] = manager.mode  # it may have been changed since
     names = tuple(f"{cls.__module__}:{cls.__qualname__}" for cls in manager.specifications)
     return received, (os.fspath(manager.data_dir), options, names)
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import TABLE, ManagerOptions, resolve, unknown_options
+from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, ManagerOptions, resolve, unknown_options
 
 
-def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def options_from(arguments: Mapping[str, Any], *, mode: str = "enforce") -> dict[str, Any]:
     """Return every option's value, for a call made now in the current directory.
+
+    Args:
+        arguments: The arguments of the call.
+        mode: The default of the option `mode`.
 
     Raises:
         TypeError: An argument is not an option.
@@ -25,7 +29,12 @@ def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
     except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
-    return resolve(arguments, os.environ, table, str(file))
+    return resolve(arguments, os.environ, {"mode": mode, **table}, str(file))
+
+
+def mode_of_environment() -> str | None:
+    """Return the mode that the environment sets for all observations of this process, or None."""
+    return os.environ.get(f"{ENVIRONMENT_PREFIX}MODE")
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +43,7 @@ def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         if "manager" in unknown:
             raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
-        raise TypeError(unknown_options(unknown, ManagerOptions.__annotations__))
+        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name != "manager"]))
     return options_from(arguments)
 
 

@@ -17,7 +17,7 @@ from ..runtime.client import ClientOptions
 from ..runtime.client.opening import attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import UNSET, ManagerOptions, Unset
+from .options import UNSET, ManagerOptions, ModeOptions, Unset
 from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
@@ -52,6 +52,12 @@ class ShardedInstanceManager(InstanceManager):
         hang_timeout: Seconds without progress after which a shard counts as hung; None: never.
         shutdown_timeout: Seconds that shards get to finish when the manager closes.
         on_message: Called with each message that a handler sends.
+        mode: What an observation does to the program: ``"off"`` (nothing), ``"observe"`` (never raises, waits at most
+            `observe_timeout`), ``"warn"`` (as observe, with a Python warning for each distinct deviation) or
+            ``"enforce"`` (raises; the default). The environment variable ``SPEX_SHARDS_MODE`` comes before this.
+        observe_timeout: Seconds that a call waits at most with ``"observe"`` and ``"warn"``. Default 0.05.
+        sample: The share of instances that are observed, 0 to 1; the same instances in every process. Default 1.
+        report_interval: Seconds between two log records about observations that were not kept. Default 60.
 
     Raises:
         ValueError: A value breaks its option's rule; names the option, the rule, the value and its origin.
@@ -83,6 +89,7 @@ class AttachedInstanceManager(InstanceManager):
         on_message: Called with each message that a handler sends.
         patient: Whether to start even if no process serves the directory now; then calls wait for one. A directory that
             does not exist yet is waited for up to `call_timeout`.
+        **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
         ValueError: A value breaks its option's rule.
@@ -98,8 +105,9 @@ class AttachedInstanceManager(InstanceManager):
         call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
         patient: bool = False,
+        **modes: Unpack[ModeOptions],
     ) -> None:
-        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
+        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message, **modes}
         super().__init__(partial(attach, patient=patient), options_from({**given, "specifications": specifications}))
 
     def _sent(self) -> tuple[Any, ...]:
@@ -114,6 +122,7 @@ def connect(
     specifications: Iterable[type[Specification] | str] = (),
     call_timeout: float | timedelta = 5.0,
     on_message: Callable[[Any], None] | None = None,
+    **modes: Unpack[ModeOptions],
 ) -> AttachedInstanceManager:
     """Return a started manager that uses the shards of another process; its `close` detaches.
 
@@ -122,13 +131,14 @@ def connect(
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
         DataDirError: There is no data directory.
         ShardDown: No process serves it.
     """
     return AttachedInstanceManager(
-        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message
+        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message, **modes
     ).start()
 
 

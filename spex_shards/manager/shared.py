@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from ..runtime.client.opening import shared
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import OPTIONS, UNSET, ManagerOptions
+from .options import OPTIONS, UNSET, ManagerOptions, ModeOptions
 from .settings import manager_options, options_from
 from .sharded import HOST, AttachedInstanceManager, ShardedInstanceManager, client_options
 from .simple import SimpleInstanceManager
@@ -43,7 +43,7 @@ def default_options(given: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: An option is unknown.
         ValueError: A value breaks its option's rule, or two options contradict each other.
     """
-    options = options_from(given)
+    options = options_from(given, mode="observe")
     served = options["connect"]
     if served is None:
         return options
@@ -77,7 +77,9 @@ def manager_for(given: Mapping[str, Any]) -> InstanceManager:
             call_timeout=options["call_timeout"],
             on_message=options["on_message"],
             patient=True,
+            **cast(ModeOptions, {name: options[name] for name in ModeOptions.__annotations__}),
         )
+    wanted["mode"] = options["mode"]
     return SharedInstanceManager(**wanted) if options["manager"] == "sharded" else SimpleInstanceManager(**wanted)
 
 

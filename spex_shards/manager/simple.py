@@ -33,6 +33,15 @@ class SimpleInstanceManager(InstanceManager):
         super().__init__(_open_here, manager_options(options))
 
 
+def load() -> None:
+    """Import what `SimpleInstanceManager.start` needs, so that it can run in another thread while this one forks."""
+    from ..engine import hosting
+    from ..runtime.local import transport
+
+    assert hosting
+    assert transport
+
+
 def _open_here(manager: InstanceManager) -> Transport:
     # Imported here: only a process that has a shard of its own needs the engine and the store.
     from ..engine.hosting import prepare

@@ -162,6 +162,10 @@ class Lifetime:
         self.mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         if failure is not None:
             raise failure
+        self._unapplied(errors)
+
+    def _unapplied(self, errors: list[SpexError]) -> None:
+        """Raise the errors of what was sent without waiting; overridden where they are only counted."""
         raise_unapplied(errors)
 
     def _at_exit(self) -> None:

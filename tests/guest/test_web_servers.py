@@ -49,6 +49,7 @@ class Server:
             "SPEX_SHARDS_IMPL_MODELS_DIR": str(folder / "models"),
             "SPEX_SHARDS_CALL_TIMEOUT": "60",  # the machine may be busy; nothing may fail for that
             "SPEX_SHARDS_DISTRIBUTION_FACTOR": "2",
+            "SPEX_SHARDS_MODE": "enforce",  # so whatever goes wrong is an error of the request
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "default",
             **environment,

@@ -73,7 +73,7 @@ def test_a_bad_value_names_where_it_came_from(tmp_path: Path) -> None:
 def test_a_forked_child_of_a_sharded_default_manager_attaches_anew(tmp_path: Path) -> None:
     """The child's calls go to the same shards, and both see all instances."""
     body = """
-spex.configure(manager="sharded", distribution_factor=2, learning_mode=True)
+spex.configure(manager="sharded", distribution_factor=2, learning_mode=True, mode="enforce")
 spex.init_instance(Door, "parent")
 pid = os.fork()
 if pid == 0:
@@ -89,7 +89,7 @@ print(sorted(instance.identifier for instance in spex.all_instances()))
 def test_a_forked_child_of_an_in_process_default_manager_is_told_to_use_shards(tmp_path: Path) -> None:
     """Its first call raises DataDirLocked, and the parent's environment is unchanged."""
     body = """
-spex.configure(learning_mode=True)
+spex.configure(learning_mode=True, mode="enforce")
 spex.init_instance(Door, "parent")
 pid = os.fork()
 if pid == 0:
@@ -162,7 +162,7 @@ def test_a_process_may_connect_before_the_directory_is_served(places: dict[str, 
     """Its first call waits for the server, and calls that find none get an error after call_timeout."""
     body = f"""
 import time
-spex.configure(connect={str(places["data_dir"])!r}, call_timeout=0.3)
+spex.configure(connect={str(places["data_dir"])!r}, call_timeout=0.3, mode="enforce")
 before = time.monotonic()
 for nothing in range(2):
     try:
@@ -170,7 +170,7 @@ for nothing in range(2):
     except (spex.DataDirError, spex.ShardError) as error:
         print(type(error).__name__, 0.2 < time.monotonic() - before < 10, error)
 spex.manager.default.close()
-spex.configure(connect={str(places["data_dir"])!r}, call_timeout=20)
+spex.configure(connect={str(places["data_dir"])!r}, call_timeout=20, mode="enforce")
 print("now", flush=True)
 spex.init_instance(Door, 2)
 print(spex.get_instance(2).current_state, flush=True)

@@ -187,7 +187,7 @@ import os, signal, sys
 import spex_shards as spex
 from tests.support.helper_specs import Door
 spex.configure(manager="sharded", data_dir={str(places["data_dir"])!r}, distribution_factor=2, learning_mode=True,
-               call_timeout=20)
+               call_timeout=20, mode="enforce")
 spex.init_instance(Door, "parent")
 ready, told = os.pipe()
 if os.fork() == 0:

@@ -17,7 +17,7 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
     """
 
     def introduce(
-        client_id: bytes, channels: list[Channel], listener: Listener, ownership: Ownership | None
+        client_id: bytes, channels: Sequence[Channel], listener: Listener, ownership: Ownership | None
     ) -> Introducer:
         if ownership is None:
             return Courier(path, client_id, channels, listener, None, -1)
@@ -92,7 +92,7 @@ class Courier:
         self,
         path: Path,
         client_id: bytes,
-        channels: list[Channel],
+        channels: Sequence[Channel],
         listener: Listener,
         revive: Callable[[], int] | None,
         supervisor: int,
@@ -114,11 +114,13 @@ class Courier:
         self._stop = False
         self._thread: Helper | None = None
 
-    def start(self, within: float, *, patient: bool = False) -> None:
+    def start(self, within: float | None, *, patient: bool = False) -> None:
         """Connect, start the thread, and wait up to `within` seconds until the supervisor has attached this process.
 
+        If `within` is None, it does not wait: the supervisor attaches this process later, or not at all.
+
         Args:
-            within: Seconds.
+            within: Seconds, or None.
             patient: Whether to return at once if there is no supervisor: then the thread connects later.
 
         Raises:
@@ -126,14 +128,15 @@ class Courier:
                 version.
             RuntimeError: The system gives no thread.
         """
+        self._stop = False
         if patient:
             self.connection.begin_later()
         else:
-            self.connection.begin(max(within, CONNECT_WITHIN))
+            self.connection.begin(CONNECT_WITHIN if within is None else max(within, CONNECT_WITHIN))
         thread = Helper(self._run, "spex-shards-courier")
         thread.start()
         self._thread = thread
-        if patient:
+        if patient or within is None:
             return
         if not self.connection.decided.wait(min(within, CONNECT_WITHIN)):
             self.stop()

@@ -9,7 +9,8 @@ from typing import Any
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
 from .candidacy import Candidacy
-from .core import Client, ClientOptions
+from .client_options import ClientOptions
+from .core import Client
 from .courier import by_socket
 from .mailbox import Mailbox
 from .owner import search_path

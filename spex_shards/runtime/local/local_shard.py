@@ -23,7 +23,7 @@ from functools import partial
 from math import inf
 from typing import Any, Final
 
-from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
+from ...errors import CallTimeout, DataDirError, ManagerClosed, SpexError, StoreError
 from ..data_dir import DataDir, OwnerLock
 from ..holder import Role
 from ..protocol.operations import Operation
@@ -149,6 +149,7 @@ class LocalShard:
         now: int,
         thread: int,
         begins: Callable[[Tenure], object] = bool,
+        until: float | None = None,
     ) -> Any:
         """Carry out an operation exactly once in a batch of its own, even if its tenure is abandoned; return its value.
 
@@ -159,9 +160,11 @@ class LocalShard:
             now: When the operation was called, in microseconds since the epoch.
             thread: The calling thread.
             begins: Called with the tenure before each run, while holding its turn; an exception ends the call.
+            until: The monotonic time until which to wait for other calls to end; None: no limit.
 
         Raises:
             SpexError: The operation or the store raised it; nothing was changed.
+            CallTimeout: Other calls did not end in time, and the operation was not begun.
             ManagerClosed: The shard is not open.
         """
         while True:
@@ -170,10 +173,10 @@ class LocalShard:
             tenure = self._tenure
             # The fast path of nearly every call: the turn is free, and no call was cut off in this tenure.
             if tenure is None or self._keeper_waits or not tenure.turn.take():
-                tenure = self._enter()
+                tenure = self._enter(until)
             elif tenure.busy or tenure.dead:
                 tenure.turn.give()
-                tenure = self._enter()
+                tenure = self._enter(until)
             try:
                 begins(tenure)
                 value, kept = tenure.carry_out(operation, arguments, call)
@@ -197,7 +200,7 @@ class LocalShard:
             self._keeper.wake()
         return value
 
-    def _enter(self) -> Tenure:
+    def _enter(self, until: float | None = None) -> Tenure:
         """Return a usable tenure, holding its turn; replace the current one if a call was cut off or is stuck in it."""
         pause = _FIRST_LOOK
         while True:
@@ -214,11 +217,13 @@ class LocalShard:
                 self._replace(tenure)
             elif turn.is_mine():
                 self._replace(tenure)
-            elif turn.wait(pause):
+            elif turn.wait(pause if until is None else min(pause, until - time.monotonic())):
                 turn.give()
             else:
                 if turn.is_taken() and turn.is_stuck():
                     self._replace(tenure)
+                elif until is not None and time.monotonic() >= until:
+                    raise CallTimeout("other calls of this process hold the shard up", shard=0, maybe_executed=True)
                 pause = min(_LAST_LOOK, 2 * pause)
 
     def _is_inherited(self, tenure: Tenure, kept: int) -> bool:
