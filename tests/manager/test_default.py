@@ -212,5 +212,5 @@ def test_options_that_contradict_connect_are_refused(options: dict[str, object],
 
 def test_a_constructed_manager_has_no_option_connect(places: dict[str, Path]) -> None:
     """As it has no option manager."""
-    with pytest.raises(TypeError, match="unknown option: connect"):
+    with pytest.raises(TypeError, match=r"use spex_shards\.connect\(DIR\) instead"):
         spex.SimpleInstanceManager(**places, connect="there")
