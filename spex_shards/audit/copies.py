@@ -156,7 +156,7 @@ def _is_of_model(name: str) -> bool:
 def _shards_of(directory: DataDir) -> int:
     shards = directory.shards()
     if shards is None:
-        raise DataDirError(f"{directory.path} is no data directory: it has no layout record", path=str(directory.path))
+        raise directory.missing(directory.path)
     return shards
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import DataDirError, words
+from ..errors import words
 from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock
 from ..runtime.declared import Service
 from ..runtime.protocol import routing
@@ -66,7 +66,7 @@ def verify(
     directory = DataDir(Path(path).absolute())
     layout = directory.read_layout()
     if layout is None:
-        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+        raise directory.missing(path)
     with OwnerLock(directory, reading=True) as lock:
         there, findings = _stores(directory, layout)
         routed_by = None if service is None else routing_for(directory, recorded_service(directory), service)

@@ -80,7 +80,7 @@ def reshard(
         raise ValueError(f"the number of shards must be {option.rule}, got: {show(shards)}") from None
     directory = DataDir(Path(path).absolute())
     if directory.read_layout() is None:
-        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+        raise directory.missing(path)
     with OwnerLock(directory):
         contents = _contents(directory, service)
         found, layout = _planned(directory, shards)

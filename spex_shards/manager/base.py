@@ -232,7 +232,8 @@ class InstanceManager(Lifetime):
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard, by index.
 
-        Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `deviations`; `timeouts`; `queue_depth`
+        Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`;
+        `processor_seconds` (of the worker, since its start); `deviations`; `timeouts`; `queue_depth`
         (requests that waited when the newest batch began); `bytes_in`, `bytes_out`; `store_size` (bytes); `unapplied`
         (requests sent without waiting that could not be applied); `messages_dropped`.
         """

@@ -10,22 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import TABLE, ManagerOptions, resolve
+from .options import TABLE, Chosen, ManagerOptions, choose
 
 
-def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def options_from(arguments: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return every option's value, for a call made now in the current directory.
+
+    Args:
+        arguments: The arguments of the call; `UNSET` stands for an option that was not given.
+        typed: What the user typed for an argument that has another name, as "--shards"; errors name that.
 
     Raises:
         TypeError: An argument is not an option.
         ValueError: A value breaks its rule, or a key is unknown; names the origin.
     """
+    return {name: chosen.value for name, chosen in options_with_origins(arguments, typed).items()}
+
+
+def options_with_origins(arguments: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Chosen]:
+    """Return every option's value, and where it is from; otherwise as `options_from`."""
     try:
         here: Path | None = Path.cwd()
     except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
-    return resolve(arguments, os.environ, table, str(file))
+    return choose(arguments, os.environ, table, str(file), typed)
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,5 +90,5 @@ def _load(item: Any) -> type[Specification]:
         except Exception as error:
             raise ValueError(f"the specification {item} cannot be imported: {type(error).__name__}: {error}") from error
     if not is_specification(found):
-        raise ValueError(f"the option specifications must name specification classes, got: {item!r}")
+        raise ValueError(f"a specification must be a subclass of spex_shards.Specification, got: {item!r}")
     return found  # type: ignore[no-any-return]

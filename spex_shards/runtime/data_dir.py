@@ -100,7 +100,16 @@ class DataDir:
             take_for_oneself(self.path)
             make_private(self.socket.parent)
         except OSError as error:
-            raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
+            raise DataDirError(
+                f"the data directory {self.path} cannot be made: {error.strerror}", path=str(self.path)
+            ) from error
+
+    def missing(self, named: str | os.PathLike[str]) -> DataDirError:
+        """Return the error for a path that was named as a data directory, and is none."""
+        text = f"{named} is no data directory: it has no layout record"
+        if not self.path.exists():
+            text = f"there is no data directory at {named}"
+        return DataDirError(text, path=str(self.path))
 
     def shards(self) -> int | None:
         """Return the number of shards that the directory was made for, or None when it is new.
@@ -172,6 +181,7 @@ class DataDir:
                 f"or change it with: spex-shards reshard {self.path} --to {shards}",
                 found=found,
                 wanted=shards,
+                path=str(self.path),
             )
 
     def write_layout(self, layout: Layout) -> None:

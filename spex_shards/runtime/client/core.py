@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
+from ...log_fields import about
 from ..protocol import records, routing
 from ..protocol.answers import LOG, MESSAGE, REPORT, Answer, Event
 from ..protocol.operations import STATS, Operation
@@ -293,7 +294,8 @@ class Client:
                 emit(plain, channel.shard, channel.lines.pid, called_here=True)
             except Exception:  # a log filter of the application may raise anything; the call must get its answer
                 with suppress(Exception):
-                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
+                    fields = about("record_lost", shard=channel.shard)
+                    logger.exception("a log record of shard %d could not be delivered", channel.shard, extra=fields)
         if answer.ok:
             return answer.value
         raise records.error_of(answer.value)
@@ -308,9 +310,9 @@ class Client:
         """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
 
-    def say(self, text: str) -> None:
-        """Log an error, on the announcer's thread."""
-        self._announcer.say(text)
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, on the announcer's thread, with the fields of its record (`log_fields`)."""
+        self._announcer.say(text, about(event, **fields))
 
     def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
         notice = frame((0, 0, DECLARE.code, 0, *arguments))
@@ -350,7 +352,7 @@ class Client:
             try:
                 self._mailbox.put(shard, records.decode_value(payload))
             except (TypeError, ValueError) as error:
-                self.say(f"a message of shard {shard} cannot be read: {error}")
+                self.say(f"a message of shard {shard} cannot be read: {error}", "message_lost", shard=shard)
 
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)
