@@ -36,13 +36,13 @@ def attributes_of(
     Raises:
         LogError: The log is not there or no file, or an attribute must be named; names those that a CSV file has.
     """
-    if not path.is_file():
-        what = "a log must be a file, and this is none" if path.exists() else "there is no such file"
+    if path.is_dir() or not path.exists():
+        what = "a log must be a file, and this is a directory" if path.is_dir() else "there is no such file"
         raise LogError(f"{path}: {what}")
     try:
         return Attributes.of(path, case=case, action=action, state=state, timestamp=timestamp)
     except LogError as error:
-        columns = columns_of(path)
+        columns = columns_of(path) if path.is_file() else []  # what comes out of a pipe can be read once
         raise LogError(f"{error}; its columns are {', '.join(columns)}" if columns else str(error)) from None
 
 

@@ -179,7 +179,7 @@ def test_a_wrong_environment_is_one_clear_line(project: Path) -> None:
 
 def test_what_nobody_expected_is_one_line_too(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error's line says how to see the traceback."""
-    monkeypatch.setattr(spex_shards.cli.check, "options_from", lambda _: {}["nothing"])
+    monkeypatch.setattr(spex_shards.cli.check, "chosen_from", lambda **_: {}["nothing"])
     done = run("check")
     assert (done.code, done.out) == (2, "")
     expected = "error: KeyError: 'nothing' (unexpected; python -X dev -m spex_shards shows where)\n"
@@ -583,9 +583,9 @@ def test_replay_of_a_log_that_cannot_be_used_says_where(
 def test_replay_of_no_log_or_under_no_name_exits_with_2(run: Callable[..., Done]) -> None:
     """This happens before anything is started."""
     done = run("replay", "gone.csv", *READ_CSV, "--learn", "Order")
-    assert done == Done(2, "", "error: gone.csv: the file must be readable, got: No such file or directory\n")
-    done = run("replay", "log.txt", *READ_CSV, "--learn", "Order")
-    assert done.err.startswith("error: log.txt: the format of an event log must be one of .xes, .xes.gz, ")
+    assert done == Done(2, "", "error: gone.csv: there is no such file\n")
+    done = run("replay", "shop.py", *READ_CSV, "--learn", "Order")
+    assert done.err.startswith("error: shop.py: the format of an event log must be one of .xes, .xes.gz, ")
     done = run("replay", "log.csv", *READ_CSV, "--learn", "a/b")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: a name of a model file must have 1 to 200 bytes, no leading dot, no slash")
