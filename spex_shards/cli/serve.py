@@ -12,7 +12,7 @@ import typer
 
 from .. import __version__
 from ..errors import ManagerClosed, ShardDown
-from ..manager import ShardedInstanceManager
+from ..manager.sharded import ShardServer
 from ..runtime.shard_info import ShardStatus
 from .health import Health
 from .output import UNUSABLE, Output, command
@@ -61,7 +61,7 @@ def serve(
     log = ServeLog(log_format)
     with command(remarks=log) as output:
         options = overridden(data_dir, models_dir, shards, durability, learn, grace)
-        _Server(output, log, ShardedInstanceManager(**options), ready_file, health).run()
+        _Server(output, log, ShardServer(**options), ready_file, health).run()
 
 
 class _Server:
@@ -71,7 +71,7 @@ class _Server:
         self,
         output: Output,
         log: ServeLog,
-        manager: ShardedInstanceManager,
+        manager: ShardServer,
         ready_file: Path | None,
         health: str | None,
     ) -> None:

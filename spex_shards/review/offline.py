@@ -10,7 +10,7 @@ from ..checking.union import united
 from ..domain.transition import Transition
 from ..engine import stored_models
 from ..engine.rows import key_of
-from ..runtime.data_dir import DataDir, OwnerLock
+from ..runtime.data_dir import DataDir, OwnerLock, no_data_dir
 from ..runtime.protocol import routing
 from ..runtime.protocol.codec import canonical
 from ..runtime.store import Batch
@@ -66,7 +66,7 @@ def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
     directory = DataDir(path.absolute())
     shards = directory.shards()
     if shards is None:
-        raise directory.missing(path)
+        raise no_data_dir(path)
     stores = LocalStores(directory)
     with OwnerLock(directory, reading=True):
         for index in range(shards):

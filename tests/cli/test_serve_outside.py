@@ -225,6 +225,7 @@ def test_a_signal_before_it_is_ready_ends_it_quietly(
         rest = process.stderr.read().splitlines()
         process.stderr.close()
         assert process.wait(60) == code
+    assert all(line.startswith("{") for line in rest), rest[-3:]
     assert [json.loads(line)["event"] for line in rest] == [event]
 
 

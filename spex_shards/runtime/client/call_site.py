@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ...log_fields import CARRIED
+from ...log_fields import CARRIED, about
 from ..protocol.records import decode_value
 
 _PACKAGE = f"{Path(__file__).resolve().parents[2]}{os.sep}"
@@ -68,6 +70,17 @@ def _fields(sent: Any) -> dict[str, Any]:
         return {"spex_default_handler": bool(sent)}
     fields = decode_value(sent)
     return {name: fields[name] for name in (*CARRIED, "spex_default_handler") if name in fields}
+
+
+def emit_all(records: Iterable[Any], shard: int, pid: int | None) -> None:
+    """Hand the log records of an answer to this process's loggers, in the call that gets the answer."""
+    for plain in records:
+        try:
+            emit(plain, shard, pid, called_here=True)
+        except Exception:  # a log filter of the application may raise anything; the call must get its answer
+            with suppress(Exception):
+                fields, logger = about("record_lost", shard=shard), logging.getLogger("spex_shards")
+                logger.exception("a log record of shard %d could not be delivered", shard, extra=fields)
 
 
 def locate(record: logging.LogRecord) -> bool:

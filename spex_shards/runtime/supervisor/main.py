@@ -21,6 +21,8 @@ from ..system.forking import adopt_orphans, allow_descriptors, reset_signals
 from .loop import Supervisor
 
 _MOST_WORDS: Final = 8000
+_STOP: Final = b"stop"
+"""What an owner sends that wants this process to end."""
 
 
 def main(descriptor: int) -> None:
@@ -45,11 +47,11 @@ def main(descriptor: int) -> None:
 
 
 def _received(owner: socket.socket) -> Any:
-    """Return what the owner sends first; end quietly if it has gone already, as at Ctrl-C during its start."""
-    try:
-        return receive_frame(owner, MAX_REPLY_BYTES)
-    except (EOFError, ConnectionError):
-        os._exit(0)
+    """Return what the owner sends first; end quietly if it has given this process up, as at Ctrl-C during its start."""
+    with suppress(EOFError, ConnectionError):
+        if owner.recv(len(_STOP), socket.MSG_PEEK) != _STOP:
+            return receive_frame(owner, MAX_REPLY_BYTES)
+    os._exit(0)
 
 
 def _say_why(owner: socket.socket, error: BaseException) -> None:
