@@ -82,11 +82,11 @@ class InstanceManager(Observed):
         options, interval = self.options, self.options["prune_interval"]
         return SpexOptions(
             impl_models_dir=Path(options["impl_models_dir"]).absolute(),
-            learning_mode=options["learning_mode"],
+            learning_mode=options["learning_mode"], sightings=self.notes_sightings,
             prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
             silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
             specifications=[describe(cls)[0].plain() for cls in self.specifications],
-        )
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ observations
 
@@ -198,7 +198,7 @@ class InstanceManager(Observed):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: With ``"enforce"``: the errors of observations since then that could not be applied.
+            ExceptionGroup: With ``"enforce"``: the errors of observations that could not be applied since the last one.
         """
         try:
             errors = self._open.flush(timeout)
@@ -307,8 +307,8 @@ class InstanceManager(Observed):
         Args:
             specification: The specification of the instance.
             identifier: As for `init_instance`.
-            meta: As for `init_instance`.
             state: As `initial_state` of `init_instance`.
+            meta: As for `init_instance`.
 
         Raises:
             ValueError: Neither specification nor model has such a state.
