@@ -22,6 +22,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+# Imported before the function of the same name: the first import of a package's module sets the name in the package.
+from . import messages as _messages  # noqa: F401
 from .checking.bisimulation import Equivalence
 from .checking.comparing import compare
 from .checking.conformance import Result, Verdict
@@ -41,6 +43,7 @@ from .errors import (
     DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
+    DeviationWarning,
     HandlerError,
     IdentifierInUse,
     ImplModelError,
@@ -66,6 +69,7 @@ from .facade import (
     all_impl_models,
     all_instances,
     check,
+    close,
     configure,
     delete_instance,
     delete_instances,
@@ -77,6 +81,7 @@ from .facade import (
     init_instance,
     init_instance_nowait,
     iter_instances,
+    losses,
     messages,
     mock_instance,
     shards,
@@ -86,6 +91,7 @@ from .facade import (
     try_init_instance,
     try_transition,
 )
+from .log_fields import complete as _complete
 from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
@@ -97,8 +103,11 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.ledger import Losses
+    from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
+    from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
 
 __version__ = "0.1.0"
 __all__ = [
@@ -117,6 +126,7 @@ __all__ = [
     "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
+    "DeviationWarning",
     "Difference",
     "Equivalence",
     "Explanation",
@@ -131,6 +141,7 @@ __all__ = [
     "InstanceManager",
     "InstanceNotFound",
     "LayoutMismatch",
+    "Losses",
     "ManagerClosed",
     "OperationFailed",
     "Parting",
@@ -160,7 +171,9 @@ __all__ = [
     "all_impl_models",
     "all_instances",
     "check",
+    "close",
     "compare",
+    "compiled",
     "configure",
     "connect",
     "delete_instance",
@@ -173,12 +186,14 @@ __all__ = [
     "init_instance",
     "init_instance_nowait",
     "iter_instances",
+    "losses",
     "messages",
     "mock_instance",
     "parallel",
     "parting",
     "properties",
     "relabelled",
+    "scratch",
     "shards",
     "stats",
     "transition",
@@ -188,6 +203,7 @@ __all__ = [
 ]
 
 logging.getLogger("spex_shards").addHandler(logging.NullHandler())
+logging.getLogger("spex_shards").addFilter(_complete)
 
 # These names are imported when they are first used: they need msgpack, xxhash, the process machinery or the explanation
 # code. So a module that only declares specifications is quick to import.
@@ -197,15 +213,19 @@ _LATER = {
     "Explanation": ".checking.explanation",
     "Holding": ".checking.relations",
     "InstanceManager": ".manager",
+    "Losses": ".manager.ledger",
     "Reference": ".messages.values",
     "Relation": ".checking.relations",
     "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
     "SimpleInstanceManager": ".manager",
+    "compiled": ".runtime.system.form:COMPILED",
     "connect": ".manager",
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
+    "scratch": ".manager.scratch",
 }
 
-__getattr__ = _later(__name__, _LATER, globals())
+if not TYPE_CHECKING:  # for a type checker, a module with this function has every name
+    __getattr__ = _later(__name__, _LATER, globals())

@@ -165,7 +165,7 @@ class DeviationFromSpecification(TransitionError):
     """An observed step is not allowed by the specification after what the instance did before (`judge = "run"`).
 
     Context: `instance`, `deviating_transition`, `verdict`, `possible` (the names of the specified states that the run
-    may have been in), `allowed` (the `Transition`s of the specification that could have followed).
+    may have been in), `allowed` (the specification's transitions that could have followed: tuples of `Transition`).
     """
 
     reason = "deviation_from_specification"
@@ -326,6 +326,10 @@ class ManagerClosed(SpexError):
     """The manager was not started yet, or is closed."""
 
     reason = "manager_closed"
+
+
+class DeviationWarning(UserWarning):
+    """The Python warning of the mode ``"warn"``, once for each distinct deviation of a process."""
 
 
 CLASSES: tuple[type[SpexError], ...] = (

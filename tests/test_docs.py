@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import spex_shards as spex
+from spex_shards import errors as errors_module
 from tests.support.places import ROOT
 
 BLOCKS = [
@@ -69,3 +72,27 @@ def test_the_demo_runs_and_loses_nothing() -> None:
         [sys.executable, ROOT / "examples" / "http_demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Each name of `spex_shards.__all__` has its place on the page."""
+    listed = set(re.findall(r"^\.\. auto\w+:: (\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    errors = {name for name in spex.__all__ if name in vars(errors_module)}
+    assert set(spex.__all__) - errors - {"properties"} <= listed
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """A page that the index does not list is found by nobody."""
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = {line for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL) for line in block.splitlines()}
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} <= listed
+
+
+def test_the_pictures_of_the_concepts_are_those_that_the_library_draws(tmp_path: Path) -> None:
+    """Drawing them again gives the same files."""
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "docs" / "draw.py")
+    assert spec is not None
+    assert spec.loader is not None
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+    assert draw.drawings() == {path.name: path.read_text() for path in (ROOT / "docs" / "pictures").glob("*.svg")}

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -226,3 +227,27 @@ def test_each_word_of_the_glossary_is_one_class() -> None:
         for name in re.findall(r"`(\w+)`", names):
             assert name in found, f"there is no class {name}"
             assert len(found[name]) == 1 or name in twice, f"{name} is several things: {found[name]}"
+
+
+def test_no_module_takes_the_name_of_a_public_function() -> None:
+    """Importing every module leaves the public names what they were."""
+    code = """
+import importlib, inspect, pkgutil, spex_shards
+before = {name: getattr(spex_shards, name) for name in spex_shards.__all__}
+for module in pkgutil.walk_packages(spex_shards.__path__, "spex_shards."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print([name for name in spex_shards.__all__ if getattr(spex_shards, name) is not before[name]])
+print([name for name in spex_shards.__all__ if inspect.ismodule(getattr(spex_shards, name)) and name != "properties"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
+
+
+def test_what_is_compiled_exists_and_needs_no_frames() -> None:
+    """No compiled module uses the marks of `turns`, which are found in Python's frames; those have none."""
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    for name in hooks["mypyc"]["include"]:
+        path = ROOT / name.removeprefix("/")
+        assert path.is_file(), name
+        assert not any("runtime.system.turns" in needed for needed in imports(path)), name

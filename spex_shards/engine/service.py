@@ -43,6 +43,8 @@ class SpexService:
             ops.MODELS: self._models,
             ops.DEVIATIONS: self._deviations,
             ops.SPECIFICATION: self._specification,
+            ops.SIGHTINGS: self._sightings,
+            ops.TRANSITION_IF_KNOWN: self._transition_if_known,
         }
 
     @property
@@ -99,6 +101,9 @@ class SpexService:
     def _transition(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
         return self.engine.transition(identifier, action, to_state, call.now, call)
 
+    def _transition_if_known(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
+        return self._transition(identifier, action, to_state, call=call) if self.engine.has(identifier) else None
+
     def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
         self.engine.mock_instance(name, identifier, meta, state, call.now)
 
@@ -135,6 +140,10 @@ class SpexService:
     def _specification(self, name: str, *, call: Call) -> list[Any] | None:  # noqa: ARG002
         stored = self.engine.knows(name)
         return None if stored is None else stored.plain()
+
+    def _sightings(self, *, call: Call) -> tuple[list[list[Any]], list[bytes]]:  # noqa: ARG002
+        steps, created = self.engine.take_sightings()
+        return [[name, list(transition)] for name, transition in steps], created
 
 
 def _deviation_plain(d: Deviation) -> PlainDeviation:

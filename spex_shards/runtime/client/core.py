@@ -8,12 +8,13 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
+from ...log_fields import about
 from ..protocol import records, routing
 from ..protocol.answers import LOG, MESSAGE, REPORT, Answer, Event
 from ..protocol.operations import STATS, Operation
@@ -22,8 +23,10 @@ from ..protocol.session import frame
 from ..shard_info import ShardInfo, ShardStatus
 from ..transport import unapplied
 from .announcer import Announcer
-from .call_site import emit
+from .bounded import BoundedChannel
+from .call_site import emit_all
 from .channel import Channel
+from .client_options import ClientOptions
 from .introducer import MakeIntroducer
 from .mailbox import Mailbox
 from .ownership import Ownership
@@ -31,27 +34,6 @@ from .pipes import close_inherited
 
 logger = logging.getLogger("spex_shards")
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """The options of a client.
-
-    Attributes:
-        shards: The number of shards.
-        call_timeout: Seconds that a call waits for its answer.
-        max_unacknowledged: How many requests per shard may be sent by `post` and not answered yet.
-        max_frame_bytes: Most bytes of a request.
-        declared: The declarations that are sent on every channel from the start: (name, arguments).
-        undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
-    """
-
-    shards: int
-    call_timeout: float
-    max_unacknowledged: int
-    max_frame_bytes: int
-    declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
-    undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
 
 
 class Client:
@@ -83,7 +65,8 @@ class Client:
         self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
         self.channels = [
-            Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
+            BoundedChannel(index, self, options.max_unacknowledged, options.max_frame_bytes)
+            for index in range(options.shards)
         ]
         self.ownership = ownership
         self._set_up()
@@ -114,15 +97,15 @@ class Client:
         Raises:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
-        self._start_threads()
+        self._start_threads(patient=self._options.patient)
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self) -> None:
+    def _start_threads(self, *, patient: bool, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout)
+            self._introducer.start(self._options.call_timeout if waits else None, patient=patient)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -163,8 +146,8 @@ class Client:
         if not self._announcer.is_running:  # a running announcer may still wake the introducer
             self._introducer.forget()
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Send a declaration to all shards, ahead of all requests that are sent after this.
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
+        """Send a declaration to all shards, ahead of all requests that are sent after this; never waits.
 
         Raises:
             ValueError: The declaration is larger than a frame may be.
@@ -176,10 +159,10 @@ class Client:
         for channel in self.channels:  # now: a shard's timeouts may wait for a handler, and no request may follow
             self.blocked(channel.shard)
 
-    def channel(self, canonical: bytes) -> Channel:
+    def channel(self, canonical: bytes, *, waits: bool = True) -> BoundedChannel:
         """Return the channel to the shard of an identifier, given as canonical bytes."""
         if self._must_start:
-            self._start_again()
+            self._start_again(waits=waits)
         return self.channels[self._table[routing.slot_of(canonical)]]
 
     def call(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
@@ -200,6 +183,20 @@ class Client:
             SpexError: The request could not be sent.
         """
         self.channel(canonical).post(operation, arguments, self._options.call_timeout)
+
+    def offer(
+        self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...], within: float, *, waits: bool
+    ) -> None:
+        """Send a request as `call` does, or `post` if not `waits`, but never wait longer than `within` seconds.
+
+        Raises:
+            CallTimeout: There was no answer in time (`maybe_executed`), or no room (else).
+            SpexError: The shard answered with an error, or the request could not be sent.
+        """
+        channel = self.channel(canonical, waits=False)
+        answer = channel.offer(operation, arguments, within, waits=waits)
+        if answer is not None:
+            self._value(channel, answer)
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
@@ -226,7 +223,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
-            self._start_again()
+            return []  # a forked child that has sent nothing need not attach for that
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -244,6 +241,10 @@ class Client:
             where = f"observations for shard {channel.shard}"
             errors += unapplied(*channel.lines.failures.take(), where, shard=channel.shard)
         return errors
+
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many requests that nobody waited for have failed since the start, by the errors' classes."""
+        return sum((channel.lines.failures.by_class for channel in self.channels), Counter())
 
     def shards(self) -> list[ShardInfo]:
         """Return the status of all shards, as the supervisor knows it; `ShardDown` if it does not answer in time."""
@@ -288,12 +289,8 @@ class Client:
             return error
 
     def _value(self, channel: Channel, answer: Answer) -> Any:
-        for plain in answer.logs:
-            try:
-                emit(plain, channel.shard, channel.lines.pid, called_here=True)
-            except Exception:  # a log filter of the application may raise anything; the call must get its answer
-                with suppress(Exception):
-                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
+        if answer.logs:
+            emit_all(answer.logs, channel.shard, channel.lines.pid)
         if answer.ok:
             return answer.value
         raise records.error_of(answer.value)
@@ -308,9 +305,14 @@ class Client:
         """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
 
-    def say(self, text: str) -> None:
-        """Log an error, on the announcer's thread."""
-        self._announcer.say(text)
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, on the announcer's thread, with the fields of its record (`log_fields`)."""
+        self._announcer.say(text, about(event, **fields))
+
+    def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
+        """Log records of a shard, on the announcer's thread."""
+        for record in records:
+            self._announcer.pass_on(shard, pid or 0, record, report=0)
 
     def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
         notice = frame((0, 0, DECLARE.code, 0, *arguments))
@@ -350,19 +352,19 @@ class Client:
             try:
                 self._mailbox.put(shard, records.decode_value(payload))
             except (TypeError, ValueError) as error:
-                self.say(f"a message of shard {shard} cannot be read: {error}")
+                self.say(f"a message of shard {shard} cannot be read: {error}", "message_lost", shard=shard)
 
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)
 
-    def _start_again(self) -> None:
+    def _start_again(self, *, waits: bool = True) -> None:
         with self._starting:
             if self._is_starting:
                 raise ShardDown("this process is just attaching to the shards", maybe_executed=False)
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads()
+                    self._start_threads(patient=self._options.patient or self.ownership is not None, waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False
@@ -375,8 +377,7 @@ class Client:
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
-            self.ownership.let_go()
-            self.ownership = None
+            self.ownership = self.ownership.in_child()
         self._set_up()
         self._must_start = True
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ...errors import ManagerClosed, ShardDown, ShardFailed, SpexError
@@ -42,8 +42,11 @@ class Port(Protocol):
     def blocked(self, shard: int) -> None:
         """Let the pump write a channel's output, because no caller may be there to do it."""
 
-    def say(self, text: str) -> None:
-        """Log an error."""
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, with the fields of its record (`log_fields`)."""
+
+    def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
+        """Log the records of an answer that no caller waits for any more."""
 
     def greeting(self) -> bytes:
         """Return the frames that each new line begins with after its hello, in place of all notices so far."""
@@ -144,6 +147,11 @@ class Lines:
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any request is not answered yet."""
+        return bool(self.left) or self.current.session.oldest is not None
+
     def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
         """Make a line with new pipes the present one; it sends a hello, and the whole window again. For the courier.
 
@@ -207,7 +215,8 @@ class Lines:
             count += 1
         if count:
             self.failures.add(self._lost_with(failure, count), count)
-            self._port.say(f"{count} observations for shard {self.shard} could not be applied: {failure}")
+            text = f"{count} observations for shard {self.shard} could not be applied: {failure}"
+            self._port.say(text, "unapplied", shard=self.shard, count=count)
 
     def revive(self) -> None:
         """Forget that the shard was given up, and request pipes: it may have been started again."""
@@ -250,10 +259,16 @@ class Lines:
         """Move a session's failed requests into `failures`, and log them."""
         for number in tuple(session.failures):
             answer = session.failures.pop(number, None)
-            if answer is not None:
+            if answer is None:
+                continue
+            if answer.logs:
+                self._port.log(self.shard, self.pid, answer.logs)
+            if not answer.ok:
                 error = error_of(answer.value)
                 self.failures.add(error)
-                self._port.say(f"shard {self.shard} could not apply an observation: {error}")
+                if not answer.logs:  # else the error handler has logged it
+                    text = f"shard {self.shard} could not apply an observation: {error}"
+                    self._port.say(text, "unapplied", spex_reason=error.reason, shard=self.shard, count=1)
 
     def shut(self) -> None:
         """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""

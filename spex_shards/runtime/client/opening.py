@@ -8,7 +8,9 @@ from typing import Any
 
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
-from .core import Client, ClientOptions
+from .candidacy import Candidacy
+from .client_options import ClientOptions
+from .core import Client
 from .courier import by_socket
 from .mailbox import Mailbox
 from .owner import search_path
@@ -45,6 +47,36 @@ def attached(
     return client
 
 
+def shared(
+    directory: DataDir,
+    client_options: ClientOptions,
+    mailbox: Mailbox,
+    host: tuple[str, list[Any]],
+    options: Mapping[str, Any],
+) -> Client:
+    """Return a client that starts a supervisor whenever no other process has one for the directory.
+
+    Args:
+        directory: The data directory.
+        client_options: The client's options; they also give the number of shards.
+        mailbox: Receives the messages.
+        host: As for `owned`.
+        options: As for `owned`; they count while this process has the supervisor.
+
+    Raises:
+        LayoutMismatch: The directory has another number of shards.
+        DataDirLocked: A process has the directory open that does not serve it.
+        SpexError: The supervisor could not start; the text says why.
+    """
+    config = _config(directory, client_options, host, options)
+    candidacy = Candidacy(directory, config, options["shutdown_timeout"])
+    try:
+        return attached(directory, client_options, mailbox, candidacy, options["hang_timeout"])
+    except BaseException:
+        candidacy.end()
+        raise
+
+
 def owned(
     directory: DataDir,
     client_options: ClientOptions,
@@ -60,12 +92,24 @@ def owned(
         mailbox: Receives the messages.
         host: The function that creates the `Host`, as ``module:function``, and its first argument.
         options: The supervisor's options: `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
-            `max_frame_bytes`, `hang_timeout` and `shutdown_timeout`; others are ignored.
+            `max_frame_bytes`, `hang_timeout`, `shutdown_timeout`, and `serves` for a server; others are ignored.
 
     Raises:
         SpexError: It could not start; the text says why.
     """
-    config = SupervisorConfig(
+    config = _config(directory, client_options, host, options)
+    ownership = Ownership(config, options["shutdown_timeout"])
+    try:
+        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
+    except BaseException:
+        ownership.end()
+        raise
+
+
+def _config(
+    directory: DataDir, client_options: ClientOptions, host: tuple[str, list[Any]], options: Mapping[str, Any]
+) -> SupervisorConfig:
+    return SupervisorConfig(
         data_dir=str(directory.path),
         shards=client_options.shards,
         durability=options["durability"],
@@ -80,10 +124,5 @@ def owned(
         log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
         embedded=True,
         search_path=search_path(),
+        serves=options.get("serves", False),
     )
-    ownership = Ownership(config, options["shutdown_timeout"])
-    try:
-        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
-    except BaseException:
-        ownership.end()
-        raise
