@@ -48,6 +48,9 @@ class Core:
     def of(self, transitions: Iterable[Transition]) -> tuple[Transition, ...]:
         """Return an irreparable part of an irreparable model, in breadth-first order."""
         found = self._in_order(tuple(transitions))
+        if (len(found) + len(self._specified.small.transitions)) * len(found).bit_length() > MOST_WORK:
+            self.exact = False  # the first bisection would not end
+            return found
         needed: list[Transition] = []
         while not self.irreparable(needed):
             others = [step for step in found if step not in needed]

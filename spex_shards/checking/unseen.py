@@ -8,10 +8,12 @@ action: a state that lacks none is equivalent to its class.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State, Transition
+from .arrays import Grouped, components
 from .extension import mapping
 from .graph import SILENT, Graph
 from .pairs import Pairs
@@ -98,12 +100,12 @@ class Reading:
     def _guess(self, order: Iterable[State], specified: Specified) -> None:
         """List actions that all possible classes of a state can do, and that the state was not observed to do."""
         pairs = Pairs(self._impl, specified)
+        seen, allowed = _seen(pairs, specified), cache(specified.allowed)
         listed: list[tuple[Unseen, int]] = []
         for state in order:
             classes = pairs.classes.get(state, [])
-            seen = {action for here in _near(state, pairs, specified) for action, _ in pairs.steps.get(here, ())}
-            for action in specified.allowed(classes[0]) if classes else ():
-                if action not in seen and all(action in specified.allowed(own) for own in classes):
+            for action in allowed(classes[0]) if classes else ():
+                if action not in seen.get(state, ()) and all(action in allowed(own) for own in classes):
                     end = next(e for own in specified.near(classes[0]) for e in specified.moves(own).get(action, ()))
                     listed.append((Unseen(state, action, specified.named(end)), end))
         self.unseen = tuple(unseen for unseen, _ in listed)
@@ -149,11 +151,18 @@ def _action(graph: Graph, code: int) -> str:
     return INTERNAL if code in (SILENT, graph.divergence * graph.base) else graph.actions[code // graph.base]
 
 
-def _near(state: State, pairs: Pairs, specified: Specified) -> list[State]:
-    found, seen = [state], {state}
-    if not specified.strong:
-        for here in found:  # grows while the loop runs
-            new = [t for a, t in pairs.steps.get(here, ()) if a == INTERNAL and t not in seen]
-            seen.update(new)
-            found += new
-    return found
+def _seen(pairs: Pairs, specified: Specified) -> dict[State, set[str]]:
+    """Return the actions that each state was observed to do, also after silent steps."""
+    states = list(dict.fromkeys([*pairs.steps, *(end for steps in pairs.steps.values() for _, end in steps)]))
+    number = {state: at for at, state in enumerate(states)}
+    silent = [
+        [] if specified.strong else [number[end] for action, end in pairs.steps.get(state, ()) if action == INTERNAL]
+        for state in states
+    ]
+    component, count = components(Grouped.of_targets(silent))
+    found: list[set[str]] = [set() for _ in range(count)]
+    for at in sorted(range(len(states)), key=component.__getitem__):  # silent steps lead to smaller components
+        own = found[component[at]]
+        own.update(action for action, _ in pairs.steps.get(states[at], ()))
+        own.update(*(found[component[end]] for end in silent[at] if component[end] != component[at]))
+    return {state: found[component[at]] for state, at in number.items()}
