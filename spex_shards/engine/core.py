@@ -212,7 +212,7 @@ class Engine:
                 raise
             except BaseException as error:
                 failure = PredicateError(f"the predicate raised {words(error)}", deleted=0)
-                failure.__cause__ = RemoteTraceback(_traceback(error))
+                failure.__cause__ = RemoteTraceback.of(error)
                 raise failure from failure.__cause__
         for found in doomed:
             self._watch.bump()
@@ -393,9 +393,3 @@ def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:
             word.close()
         raise TypeError("the predicate must say whether, and not be async")
     return bool(word)
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback  # needed when a predicate fails, and heavy
-
-    return "".join(traceback.format_exception(error))
