@@ -21,6 +21,7 @@ import spex_shards as spex
 from spex_shards.domain.specification import _registered
 from spex_shards.runtime.system.form import COMPILED
 
+from .support.loop_manager import LoopManager
 from .support.places import LONG, SHARED
 from .support.processes import children, wait_until
 
@@ -140,6 +141,7 @@ KINDS = {
     "in-process": (spex.SimpleInstanceManager, {}),
     "1 shard": (spex.ShardedInstanceManager, {"distribution_factor": 1}),
     "3 shards": (spex.ShardedInstanceManager, {"distribution_factor": 3}),
+    "asyncio": (LoopManager, {"distribution_factor": 2}),
 }
 
 

@@ -11,7 +11,16 @@ from ..runtime.protocol.codec import canonical, encode_meta
 
 ALL_ENTRIES: Final = (1 << 62) - 1
 
-__all__ = ["ALL_ENTRIES", "action_name", "canonical", "encode_meta", "limit_of", "specification_of", "state_name"]
+__all__ = [
+    "ALL_ENTRIES",
+    "action_name",
+    "canonical",
+    "encode_meta",
+    "limit_of",
+    "name_or_none",
+    "specification_of",
+    "state_name",
+]
 
 
 def action_name(action: Any) -> str:
@@ -41,6 +50,15 @@ def specification_of(value: Any) -> type[Specification]:
     if not is_specification(value):
         raise TypeError(f"the specification must be a Specification class, got: {value!r}")
     return value  # type: ignore[no-any-return]
+
+
+def name_or_none(specification: type[Specification] | None) -> str | None:
+    """Return the name of a specification class; None for None.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    return None if specification is None else specification_of(specification).name
 
 
 def limit_of(history_limit: Any) -> int:

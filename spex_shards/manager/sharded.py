@@ -8,7 +8,8 @@ from typing import Any, Final, Unpack
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
-from ..runtime.client.opening import attached, owned
+from ..runtime.client.core import Client
+from ..runtime.client.opening import MakeClient, attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import UNSET, ManagerOptions
@@ -48,7 +49,7 @@ class ShardedInstanceManager(InstanceManager):
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
-        super().__init__(_own, manager_options(options))
+        super().__init__(own, manager_options(options))
 
 
 class AttachedInstanceManager(InstanceManager):
@@ -76,7 +77,7 @@ class AttachedInstanceManager(InstanceManager):
         on_message: Callable[[Any], None] | None = None,
     ) -> None:
         given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
-        super().__init__(_attach, options_from({**given, "specifications": specifications}))
+        super().__init__(attach, options_from({**given, "specifications": specifications}))
 
 
 def connect(
@@ -103,19 +104,19 @@ def connect(
     ).start()
 
 
-def _own(manager: InstanceManager) -> Transport:
-    """Start a supervisor, and return a client that is attached to it."""
+def own(manager: InstanceManager, make: MakeClient = Client) -> Transport:
+    """Start a supervisor, and return a client that is attached to it; `make` creates it."""
     of_client = _client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
-    return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
+    return owned(manager.directory, of_client, manager.mailbox, host, manager.options, make)
 
 
-def _attach(manager: InstanceManager) -> Transport:
-    """Return a client that is attached to the supervisor of another process."""
+def attach(manager: InstanceManager, make: MakeClient = Client) -> Transport:
+    """Return a client that is attached to the supervisor of another process; `make` creates it."""
     shards = manager.directory.shards()
     if shards is None:
         raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
-    return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
+    return attached(manager.directory, _client_options(manager, shards), manager.mailbox, make=make)
 
 
 def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:

@@ -8,9 +8,8 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
@@ -24,6 +23,7 @@ from ..transport import unapplied
 from .announcer import Announcer
 from .call_site import emit
 from .channel import Channel
+from .client_options import ClientOptions
 from .introducer import MakeIntroducer
 from .mailbox import Mailbox
 from .ownership import Ownership
@@ -31,27 +31,6 @@ from .pipes import close_inherited
 
 logger = logging.getLogger("spex_shards")
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """The options of a client.
-
-    Attributes:
-        shards: The number of shards.
-        call_timeout: Seconds that a call waits for its answer.
-        max_unacknowledged: How many requests per shard may be sent by `post` and not answered yet.
-        max_frame_bytes: Most bytes of a request.
-        declared: The declarations that are sent on every channel from the start: (name, arguments).
-        undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
-    """
-
-    shards: int
-    call_timeout: float
-    max_unacknowledged: int
-    max_frame_bytes: int
-    declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
-    undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
 
 
 class Client:
@@ -82,15 +61,16 @@ class Client:
         self._table = routing.table(options.shards)
         self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
-        self.channels = [
-            Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
-        ]
+        self.channels = [self._channel_to(shard) for shard in range(options.shards)]
         self.ownership = ownership
         self._set_up()
         self._must_start = False
         for name, arguments in options.declared:
             self.declare(name, arguments)
         _clients.add(self)
+
+    def _channel_to(self, shard: int) -> Channel:
+        return Channel(shard, self, self._options.max_unacknowledged, self._options.max_frame_bytes)
 
     @property
     def shard_count(self) -> int:
@@ -191,7 +171,7 @@ class Client:
         channel = self.channel(canonical)
         deadline = time.monotonic() + self._options.call_timeout
         answer = channel.finish(channel.start(operation, arguments), deadline)
-        return None if answer is None else self._value(channel, answer)
+        return None if answer is None else self.value_of(channel, answer)
 
     def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send a request without waiting for its answer; blocks while the channel's window is full.
@@ -258,7 +238,10 @@ class Client:
         Raises:
             SpexError: A shard cannot answer.
         """
-        reports = self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ()))
+        return self.counters(self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ())))
+
+    def counters(self, reports: Mapping[int, Any]) -> list[dict[str, Any]]:
+        """Return the counters in the shards' answers, with this client's own; raise an error among them."""
         for report in reports.values():
             if isinstance(report, SpexError):
                 raise report
@@ -270,24 +253,29 @@ class Client:
         Raises:
             SpexError: It did not answer in time.
         """
+        self.ask_to_revive(shard)
+        [outcome] = self.call_shards(STATS, {shard: ()}).values()
+        if isinstance(outcome, SpexError):
+            raise outcome
+
+    def ask_to_revive(self, shard: int) -> None:
+        """Ask for a shard that was given up to be restarted, and wait until that is accepted."""
         if self._must_start:
             self._start_again()
         self._introducer.revive(shard, self._options.call_timeout)
         self.channels[shard].lines.revive()
-        [outcome] = self.call_shards(STATS, {shard: ()}).values()
-        if isinstance(outcome, SpexError):
-            raise outcome
 
     def _finish(self, channel: Channel, sent: Any, deadline: float) -> Any:
         if isinstance(sent, SpexError):
             return sent
         try:
             answer = channel.finish(sent, deadline)
-            return None if answer is None else self._value(channel, answer)
+            return None if answer is None else self.value_of(channel, answer)
         except SpexError as error:
             return error
 
-    def _value(self, channel: Channel, answer: Answer) -> Any:
+    def value_of(self, channel: Channel, answer: Answer) -> Any:
+        """Log an answer's records, and return its value, or raise its error."""
         for plain in answer.logs:
             try:
                 emit(plain, channel.shard, channel.lines.pid, called_here=True)
@@ -308,9 +296,17 @@ class Client:
         """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
 
+    def changed(self, shard: int) -> None:
+        """Do nothing: threads that wait at a line are woken by the line."""
+
     def say(self, text: str) -> None:
         """Log an error, on the announcer's thread."""
         self._announcer.say(text)
+
+    def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
+        """Log records of a shard, on the announcer's thread."""
+        for record in records:
+            self._announcer.pass_on(shard, pid or 0, record, report=0)
 
     def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
         notice = frame((0, 0, DECLARE.code, 0, *arguments))
