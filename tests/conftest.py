@@ -51,6 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import shutil
 
     for item in items:
+        _treat_asyncio(item)
         if not LONG:
             _shorten(item)
         if item.get_closest_marker("shared") and not SHARED.is_dir():
@@ -61,6 +62,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = marker.args[0]
             if shutil.which(name) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the system tool {name}"))
+
+
+OF_THE_CALLING_THREAD = {
+    "test_a_handler_knows_who_called",
+    "test_an_iterator_ends_with_its_manager",
+    "test_the_default_handler_logs_in_the_application_with_the_place_of_the_call",
+    "test_the_place_of_a_call_is_found_in_a_package_named_like_this_one",
+}
+"""Tests that are not run over the asyncio manager: all its calls come from the thread of its loop."""
+ALSO_ASYNCIO = {
+    "test_an_instance_is_what_was_observed_of_it",
+    "test_a_deviation_is_judged_and_the_instance_moves_all_the_same",
+    "test_delete_instances_takes_any_function",
+    "test_a_manager_starts_once_and_ends_for_good",
+}
+"""Tests that are run over the asyncio manager in every run, and not only in a long one."""
+
+
+def _treat_asyncio(item: pytest.Item) -> None:
+    name = getattr(item, "originalname", item.name)
+    if "[asyncio" not in item.name:
+        return
+    if name in OF_THE_CALLING_THREAD:
+        item.add_marker(pytest.mark.skip(reason="looks at the calling thread"))
+    elif name not in ALSO_ASYNCIO:
+        item.add_marker(pytest.mark.long)
 
 
 def _shorten(item: pytest.Item) -> None:

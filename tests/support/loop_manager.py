@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from spex_shards.aio import AsyncInstanceManager
 
@@ -55,8 +55,11 @@ class LoopManager:
         self._thread: LoopThread | None = None
         self.inner = AsyncInstanceManager(**options)
 
-    def start(self) -> LoopManager:
+    def start(self) -> Self:
         """Start the loop and the manager."""
+        if self._thread is not None and not self._thread.loop.is_closed():
+            self._thread.call(self.inner.start)
+            return self
         self._thread = LoopThread()
         try:
             self._thread.call(self.inner.start)
@@ -75,7 +78,10 @@ class LoopManager:
         finally:
             self._thread.end()
 
-    def __enter__(self) -> LoopManager:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.inner,)
+
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
@@ -90,10 +96,18 @@ class LoopManager:
             thread = self._thread
             if thread is None or thread.loop.is_closed():
                 return asyncio.run(_call(attribute, *arguments, **options))
+            if name.endswith("_nowait"):
+                thread.call(self.inner.drain)
             result = thread.call(attribute, *arguments, **options)
             return thread.iterate(result) if hasattr(result, "__anext__") else result
 
         return call
+
+
+def _elsewhere(inner: AsyncInstanceManager) -> LoopManager:
+    manager = LoopManager.__new__(LoopManager)
+    manager._options, manager._thread, manager.inner = {}, None, inner
+    return manager
 
 
 async def _call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -88,8 +88,14 @@ class LoopChannel(Channel):
     # ------------------------------------------------------------------ calls
 
     def expect(self, sent: Sent) -> asyncio.Future[bool]:
-        """Return a future for a request that `start` sent: True once it is answered, False if that takes too long."""
+        """Return a future for a request that `start` has just sent: True once it is answered, False when it is overdue.
+
+        Call it before the loop goes on: requests must be expected in the order in which they were sent.
+        """
         future: asyncio.Future[bool] = self._loop.create_future()
+        if sent.done:  # the channel has failed in the middle of the call
+            future.set_result(True)
+            return future
         deadline = self._loop.time() + self._timeout
         self._calls.append(Waiter(future, deadline, sent))
         if self._timer is None:

@@ -46,7 +46,8 @@ class AsyncTransport:
             SpexError: The service answered with an error, or the shard gave no answer.
         """
         channel = self.channel(key)
-        return await self._answer(channel, channel.start(operation, arguments))
+        sent = channel.start(operation, arguments)
+        return await self._answer(channel, sent, channel.expect(sent))
 
     def post(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send an operation to the shard of a key without waiting for anything; order is kept per key.
@@ -73,24 +74,26 @@ class AsyncTransport:
         Returns:
             Shard → its plain answer, or the `SpexError` that it failed with.
         """
-        sent: dict[int, Sent | SpexError] = {}
+        begun: dict[int, tuple[Sent, asyncio.Future[bool]] | SpexError] = {}
         for shard, of_shard in arguments.items():
+            channel = self.client.loop_channels[shard]
             try:
-                sent[shard] = self.client.loop_channels[shard].start(operation, of_shard)
+                sent = channel.start(operation, of_shard)
+                begun[shard] = sent, channel.expect(sent)
             except SpexError as error:
-                sent[shard] = error
-        return {shard: await self._outcome(shard, request) for shard, request in sent.items()}
+                begun[shard] = error
+        outcomes: dict[int, Any] = {}
+        for shard, request in begun.items():
+            try:
+                if isinstance(request, SpexError):
+                    raise request
+                outcomes[shard] = await self._answer(self.client.loop_channels[shard], *request)
+            except SpexError as error:
+                outcomes[shard] = error
+        return outcomes
 
-    async def _outcome(self, shard: int, request: Sent | SpexError) -> Any:
-        if isinstance(request, SpexError):
-            return request
-        try:
-            return await self._answer(self.client.loop_channels[shard], request)
-        except SpexError as error:
-            return error
-
-    async def _answer(self, channel: LoopChannel, sent: Sent) -> Any:
-        if not await channel.expect(sent):
+    async def _answer(self, channel: LoopChannel, sent: Sent, expected: asyncio.Future[bool]) -> Any:
+        if not await expected:
             raise channel.lines.overdue(sent)
         return None if sent.answer is None else self.client.value_of(channel, sent.answer)
 
