@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +40,7 @@ from .rows import Found, Instances
 from .telling import told
 from .timers import Timers
 
+logger = logging.getLogger("spex_shards")
 CONTEXT_HISTORY: Final = 100
 """The instance in an error's context has at most this many entries of its history, the newest ones."""
 PAGE_INSTANCES: Final = 256
@@ -92,6 +94,8 @@ class Engine:
         )  # fmt: skip
         self._watch = options.watch
         self.deviations_seen = 0
+        self._files, self._learns = source.files, source.learning_mode
+        self._told: set[str] = set()
 
     @property
     def checks(self) -> Checks:
@@ -134,15 +138,25 @@ class Engine:
         state = entry.declaration.initial_state if initial_state is None else initial_state
         if state is None:
             raise ValueError(f"no initial state is known for an instance of {name}: give initial_state")
-        if self._instances.find(identifier) is not None:
-            shown = codec.identifier_of(identifier)
-            error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
-            return handlers.ask(entry.handler(), error, caller)
+        found = self._instances.find(identifier)
+        if found is not None:
+            return handlers.ask(entry.handler(), self._in_use(found, identifier, entry), caller)
         model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
+        if model is not None and model.learning and entry.name not in self._told and not self._learns:
+            self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
+
+    def _in_use(self, found: Found, identifier: bytes, entry: Entry) -> IdentifierInUse:
+        shown, there = codec.identifier_of(identifier), self.catalogue.by_number(found.row.specification)
+        return IdentifierInUse(
+            f"{entry.name} cannot get an instance {show(shown)}: there is one already, of {there.name}, in the state "
+            f"{show(found.row.state)}. Go on with it by transition; or delete it first by delete_instance; or give the "
+            "new one another identifier",
+            identifier=shown,
+        )
 
     def transition(
         self, identifier: bytes, action: str, to_state: str, now: int, caller: Call | None = None
@@ -195,6 +209,10 @@ class Engine:
             self._watch.bump()
             self._instances.remove(found)
         return len(doomed)
+
+    def has(self, identifier: bytes) -> bool:
+        """Return whether there is an instance of that identifier."""
+        return self._instances.find(identifier) is not None
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -273,7 +291,19 @@ class Engine:
         text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)}): "
         text += "let a test suite or learning_mode=True make one; until then nothing that it does is judged"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
+        self._told.add(entry.name)
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
+
+    def _tell_that_nothing_is_judged(self, entry: Entry) -> None:
+        """Log, once per start, that a model learns which neither a file nor an option has told to learn."""
+        self._told.add(entry.name)
+        if entry.declaration.transitions and entry.name not in self._files:
+            logger.warning(
+                "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
+                "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
+                "is to go on",
+                entry.name,
+            )
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
@@ -333,7 +363,10 @@ class Engine:
 
 def _not_found(identifier: bytes) -> InstanceNotFound:
     shown = codec.identifier_of(identifier)
-    return InstanceNotFound(f"there is no instance {show(shown)}", identifier=shown)
+    text = f"there is no instance {show(shown)}: create it first, by init_instance(SPECIFICATION, {show(shown)})"
+    if isinstance(shown, (int, str)):
+        text += "; identifiers are told apart by type as well, so that 1 and '1' are two"
+    return InstanceNotFound(text, identifier=shown)
 
 
 def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:

@@ -43,6 +43,7 @@ class SpexService:
             ops.MODELS: self._models,
             ops.DEVIATIONS: self._deviations,
             ops.SPECIFICATION: self._specification,
+            ops.TRANSITION_IF_KNOWN: self._transition_if_known,
         }
 
     @property
@@ -98,6 +99,9 @@ class SpexService:
 
     def _transition(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
         return self.engine.transition(identifier, action, to_state, call.now, call)
+
+    def _transition_if_known(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
+        return self._transition(identifier, action, to_state, call=call) if self.engine.has(identifier) else None
 
     def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
         self.engine.mock_instance(name, identifier, meta, state, call.now)

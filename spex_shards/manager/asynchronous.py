@@ -14,7 +14,7 @@ from ..messages import operations as ops
 from ..runtime.lifetime import raise_unapplied
 from ..runtime.shard_info import ShardInfo
 from . import readings
-from .arguments import canonical, limit_of, name_or_none
+from .arguments import key_of, limit_of, name_or_none
 from .async_lifetime import AsyncLifetime
 from .behind import Behind
 from .options import ManagerOptions
@@ -140,7 +140,7 @@ class AsyncInstanceManager(AsyncLifetime):
             CallTimeout: A shard had no room within `call_timeout`.
             ShardFailed: A shard is given up.
         """
-        await self._here().drain(None if identifier is _NOTHING else canonical(identifier))
+        await self._here().drain(None if identifier is _NOTHING else key_of(identifier))
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that were sent without waiting are applied and durable.
@@ -160,7 +160,7 @@ class AsyncInstanceManager(AsyncLifetime):
             InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
-        return await self._read(readings.instance(canonical(identifier), limit))
+        return await self._read(readings.instance(key_of(identifier), limit))
 
     async def all_instances(
         self, specification: type[Specification] | None = None, history_limit: int | None = None
@@ -249,7 +249,7 @@ class AsyncInstanceManager(AsyncLifetime):
 
     async def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
-        key = canonical(identifier)
+        key = key_of(identifier)
         await self._here().call(key, ops.DELETE, (key,))
 
     async def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:

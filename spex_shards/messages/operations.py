@@ -72,5 +72,20 @@ PAGE: Final = _question("page", 9, or_none(_SPECIFICATION), or_none(BYTES), COUN
 MODELS: Final = _question("models", 10)
 DEVIATIONS: Final = _question("deviations", 11, or_none(_SPECIFICATION))
 SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
+TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
+"""A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
 
-ALL: Final = (INIT, TRANSITION, MOCK, DELETE, DELETE_WHERE, GET, HISTORY, PAGE, MODELS, DEVIATIONS, SPECIFICATION)
+ALL: Final = (
+    INIT,
+    TRANSITION,
+    MOCK,
+    DELETE,
+    DELETE_WHERE,
+    GET,
+    HISTORY,
+    PAGE,
+    MODELS,
+    DEVIATIONS,
+    SPECIFICATION,
+    TRANSITION_IF_KNOWN,
+)

@@ -26,7 +26,7 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from ...errors import CallTimeout
-from ..client.channel import Channel
+from ..client.bounded import BoundedChannel
 from ..client.lines import Port
 from ..client.pipes import Pipes
 from ..protocol.operations import Operation
@@ -52,7 +52,7 @@ class Waiter(NamedTuple):
     sent: Sent | None = None
 
 
-class LoopChannel(Channel):
+class LoopChannel(BoundedChannel):
     """A channel whose callers are coroutines of one event loop.
 
     Args:

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from ...errors import CallTimeout, SpexError
-from ..client.channel import Channel
+from ..client.bounded import BoundedChannel
 from ..client.client_options import ClientOptions
 from ..client.core import Client
 from ..client.introducer import MakeIntroducer
@@ -48,7 +48,7 @@ class LoopClient(Client):
         self.flushed: CallTimeout | bool = False
         super().__init__(introduce, options, mailbox, ownership)
 
-    def _channel_to(self, shard: int) -> Channel:
+    def _channel_to(self, shard: int) -> BoundedChannel:
         most, largest = self._options.max_unacknowledged, self._options.max_frame_bytes
         channel = LoopChannel(shard, self, most, largest, self._loop, self.timeout)
         self.loop_channels.append(channel)

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,7 +22,8 @@ from ..protocol.session import frame
 from ..shard_info import ShardInfo, ShardStatus
 from ..transport import unapplied
 from .announcer import Announcer
-from .call_site import emit
+from .bounded import BoundedChannel
+from .call_site import emit_all
 from .channel import Channel
 from .client_options import ClientOptions
 from .introducer import MakeIntroducer
@@ -69,8 +71,8 @@ class Client:
             self.declare(name, arguments)
         _clients.add(self)
 
-    def _channel_to(self, shard: int) -> Channel:
-        return Channel(shard, self, self._options.max_unacknowledged, self._options.max_frame_bytes)
+    def _channel_to(self, shard: int) -> BoundedChannel:
+        return BoundedChannel(shard, self, self._options.max_unacknowledged, self._options.max_frame_bytes)
 
     @property
     def shard_count(self) -> int:
@@ -98,11 +100,11 @@ class Client:
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self) -> None:
+    def _start_threads(self, *, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout)
+            self._introducer.start(self._options.call_timeout if waits else None)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -121,11 +123,10 @@ class Client:
             errors = self.flush(timeout)
         except SpexError as error:
             errors = [error]
-        finally:
+        finally:  # another thread may still send requests before the channels are closed
             self.shut()
             if self.ownership is not None:
                 self.ownership.end(timeout)
-        # Another thread may have sent requests between the flush and the closing of the channels.
         return errors + self.take_failures()
 
     def shut(self, within: float = 1.0) -> None:
@@ -143,8 +144,8 @@ class Client:
         if not self._announcer.is_running:  # a running announcer may still wake the introducer
             self._introducer.forget()
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Send a declaration to all shards, ahead of all requests that are sent after this.
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
+        """Send a declaration to all shards, ahead of all requests that are sent after this; never waits.
 
         Raises:
             ValueError: The declaration is larger than a frame may be.
@@ -156,10 +157,10 @@ class Client:
         for channel in self.channels:  # now: a shard's timeouts may wait for a handler, and no request may follow
             self.blocked(channel.shard)
 
-    def channel(self, canonical: bytes) -> Channel:
+    def channel(self, canonical: bytes, *, waits: bool = True) -> BoundedChannel:
         """Return the channel to the shard of an identifier, given as canonical bytes."""
         if self._must_start:
-            self._start_again()
+            self._start_again(waits=waits)
         return self.channels[self._table[routing.slot_of(canonical)]]
 
     def call(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
@@ -180,6 +181,20 @@ class Client:
             SpexError: The request could not be sent.
         """
         self.channel(canonical).post(operation, arguments, self._options.call_timeout)
+
+    def offer(
+        self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...], within: float, *, waits: bool
+    ) -> None:
+        """Send a request as `call` does, or `post` if not `waits`, but never wait longer than `within` seconds.
+
+        Raises:
+            CallTimeout: There was no answer in time (`maybe_executed`), or no room (else).
+            SpexError: The shard answered with an error, or the request could not be sent.
+        """
+        channel = self.channel(canonical, waits=False)
+        answer = channel.offer(operation, arguments, within, waits=waits)
+        if answer is not None:
+            self.value_of(channel, answer)
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
@@ -224,6 +239,10 @@ class Client:
             where = f"observations for shard {channel.shard}"
             errors += unapplied(*channel.lines.failures.take(), where, shard=channel.shard)
         return errors
+
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many requests that nobody waited for have failed since the start, by the errors' classes."""
+        return sum((channel.lines.failures.by_class for channel in self.channels), Counter())
 
     def shards(self) -> list[ShardInfo]:
         """Return the status of all shards, as the supervisor knows it; `ShardDown` if it does not answer in time."""
@@ -276,12 +295,8 @@ class Client:
 
     def value_of(self, channel: Channel, answer: Answer) -> Any:
         """Log an answer's records, and return its value, or raise its error."""
-        for plain in answer.logs:
-            try:
-                emit(plain, channel.shard, channel.lines.pid, called_here=True)
-            except Exception:  # a log filter of the application may raise anything; the call must get its answer
-                with suppress(Exception):
-                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
+        if answer.logs:
+            emit_all(answer.logs, channel.shard, channel.lines.pid)
         if answer.ok:
             return answer.value
         raise records.error_of(answer.value)
@@ -351,21 +366,20 @@ class Client:
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)
 
-    def _start_again(self) -> None:
+    def _start_again(self, *, waits: bool = True) -> None:
         with self._starting:
             if self._is_starting:
                 raise ShardDown("this process is just attaching to the shards", maybe_executed=False)
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads()
+                    self._start_threads(waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False
 
     def _forked(self) -> None:
-        # In the child, which has one thread. The copies of the parent's descriptors are closed already. Nothing of the
-        # parent's may be flushed, or sent, and its locks may be held by threads that do not exist here.
+        # The child has one thread. The copies of the parent's descriptors are closed; its locks may be held for ever.
         self._mailbox.forget()
         self._introducer.forget()
         for channel in self.channels:

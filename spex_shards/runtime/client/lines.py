@@ -265,10 +265,15 @@ class Lines:
         """Move a session's failed requests into `failures`, and log them."""
         for number in tuple(session.failures):
             answer = session.failures.pop(number, None)
-            if answer is not None:
+            if answer is None:
+                continue
+            if answer.logs:
+                self._port.log(self.shard, self.pid, answer.logs)
+            if not answer.ok:
                 error = error_of(answer.value)
                 self.failures.add(error)
-                self._port.say(f"shard {self.shard} could not apply an observation: {error}")
+                if not answer.logs:  # else the error handler has logged it
+                    self._port.say(f"shard {self.shard} could not apply an observation: {error}")
 
     def shut(self) -> None:
         """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""

@@ -67,7 +67,7 @@ def owned(
         mailbox: Receives the messages.
         host: The function that creates the `Host`, as ``module:function``, and its first argument.
         options: The supervisor's options: `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
-            `max_frame_bytes`, `hang_timeout` and `shutdown_timeout`; others are ignored.
+            `max_frame_bytes`, `hang_timeout`, `shutdown_timeout`, and `serves` for a server; others are ignored.
         make: Creates the client.
 
     Raises:
@@ -88,6 +88,7 @@ def owned(
         log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
         embedded=True,
         search_path=search_path(),
+        serves=options.get("serves", False),
     )
     ownership = Ownership(config, options["shutdown_timeout"])
     try:
