@@ -16,10 +16,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from .domain.specification import Specification
 from .manager.asynchronous import AsyncInstanceManager, attaching
+from .manager.options import ModeOptions
 
 __all__ = ["AsyncInstanceManager", "connect"]
 
@@ -30,6 +31,7 @@ async def connect(
     specifications: Iterable[type[Specification] | str] = (),
     call_timeout: float | timedelta = 5.0,
     on_message: Callable[[Any], None] | None = None,
+    **modes: Unpack[ModeOptions],
 ) -> AsyncInstanceManager:
     """Return a started manager that uses the shards of another process; its `close` detaches.
 
@@ -40,10 +42,11 @@ async def connect(
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends, on a thread.
+        **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
         DataDirError: There is no data directory.
         ShardDown: No process serves it.
     """
-    given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
+    given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message, **modes}
     return await attaching({**given, "specifications": specifications}).start()

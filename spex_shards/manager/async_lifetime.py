@@ -12,6 +12,7 @@ from ..runtime.aio.threads import in_thread
 from ..runtime.aio.transport import AsyncTransport
 from ..runtime.lifetime import Life
 from .behind import Behind
+from .ledger import Losses
 
 
 class AsyncLifetime:
@@ -113,6 +114,19 @@ class AsyncLifetime:
         """The value of every option."""
         return self._behind.options
 
+    @property
+    def mode(self) -> str:
+        """The mode of observations, as of a blocking manager: ``"off"``, ``"observe"``, ``"warn"`` or ``"enforce"``."""
+        return self._behind.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._behind.mode = mode
+
+    def losses(self) -> Losses:
+        """Return what became of observations in the modes ``"observe"`` and ``"warn"``; never blocks."""
+        return self._behind.losses()
+
     # ------------------------------------------------------------------ inside
 
     def _here(self) -> AsyncTransport:
@@ -132,7 +146,13 @@ class AsyncLifetime:
         behind = self._behind
         if behind.life is not Life.STARTING:
             _ = behind.client
-        if _running_loop() is not self._loop:
+        self._check_loop_only()
+
+    def _check_loop_only(self) -> None:
+        """Raise `RuntimeError` if this is not the manager's loop, once it has one."""
+        if self._loop is not None and _running_loop() is not self._loop:
+            if self._behind.transport is not None:
+                self._behind.transport.check()  # a forked child is told so
             raise RuntimeError(
                 "an asyncio manager belongs to the event loop that it was started on: this call comes from another "
                 "loop or thread (there, use asyncio.run_coroutine_threadsafe or a manager of its own)"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.specification import Specification
-from ..errors import SpexError
+from ..errors import CallTimeout, SpexError
 from ..messages import operations as ops
-from ..runtime.lifetime import raise_unapplied
 from ..runtime.shard_info import ShardInfo
 from . import readings
 from .arguments import key_of, limit_of, name_or_none
 from .async_lifetime import AsyncLifetime
-from .behind import Behind
+from .behind import Behind, BehindAttached, ModelsWanted
 from .options import ManagerOptions
 from .readings import OfKey, Reading
 from .settings import manager_options, options_from
@@ -63,8 +64,15 @@ class AsyncInstanceManager(AsyncLifetime):
         initial_state: str | None = None,
     ) -> None:
         """Create an instance in its initial state; see `InstanceManager.init_instance`."""
+        if not self._behind.is_plain:
+            await self._observed(
+                lambda: self._behind.observer.init_instance(specification, identifier, meta, initial_state)
+            )
+            return
         transport = self._here()
-        key, arguments = self._behind.init_request(specification, identifier, meta, initial_state)
+        key, arguments = await self._checked(
+            lambda: self._behind.init_request(specification, identifier, meta, initial_state)
+        )
         await transport.call(key, ops.INIT, arguments)
 
     async def try_init_instance(
@@ -75,8 +83,16 @@ class AsyncInstanceManager(AsyncLifetime):
         initial_state: str | None = None,
     ) -> SpexError | None:
         """Create an instance as `init_instance` does, but return the `SpexError` instead of raising it."""
+        if not self._behind.is_plain:
+            return await self._observed(
+                lambda: self._behind.observer.init_instance(
+                    specification, identifier, meta, initial_state, returns=True
+                )
+            )
         transport = self._here()
-        key, arguments = self._behind.init_request(specification, identifier, meta, initial_state)
+        key, arguments = await self._checked(
+            lambda: self._behind.init_request(specification, identifier, meta, initial_state)
+        )
         try:
             await transport.call(key, ops.INIT, arguments)
         except SpexError as error:
@@ -91,8 +107,15 @@ class AsyncInstanceManager(AsyncLifetime):
         initial_state: str | None = None,
     ) -> None:
         """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        if not self._behind.is_plain:
+            self._observed_now(
+                lambda: self._behind.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
+            )
+            return
         transport = self._here()
-        key, arguments = self._behind.init_request(specification, identifier, meta, initial_state)
+        key, arguments = self._behind.knowing(
+            None, lambda: self._behind.init_request(specification, identifier, meta, initial_state)
+        )
         transport.post(key, ops.INIT, arguments)
 
     async def transition(self, identifier: Any, action: str, to_state: str) -> None:
@@ -101,12 +124,19 @@ class AsyncInstanceManager(AsyncLifetime):
         Raises:
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if not self._behind.is_plain:
+            await self._observed(lambda: self._behind.observer.transition(identifier, action, to_state))
+            return
         transport = self._here()
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         await transport.call(key, ops.TRANSITION, arguments)
 
     async def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Observe a transition as `transition` does, but return the `SpexError` instead of raising it."""
+        if not self._behind.is_plain:
+            return await self._observed(
+                lambda: self._behind.observer.transition(identifier, action, to_state, returns=True)
+            )
         transport = self._here()
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         try:
@@ -126,6 +156,9 @@ class AsyncInstanceManager(AsyncLifetime):
             CallTimeout: Too many observations are on their way; nothing was sent (`maybe_executed` is False).
             ShardFailed: The shard is given up.
         """
+        if not self._behind.is_plain:
+            self._observed_now(lambda: self._behind.observer.transition(identifier, action, to_state, waits=False))
+            return
         transport = self._here()
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
@@ -137,10 +170,17 @@ class AsyncInstanceManager(AsyncLifetime):
             identifier: Wait for the shard of this instance only; by default, for all shards.
 
         Raises:
-            CallTimeout: A shard had no room within `call_timeout`.
+            CallTimeout: A shard had no room within `call_timeout`. With another mode than ``"enforce"`` it waits at
+                most `observe_timeout`, and raises nothing.
             ShardFailed: A shard is given up.
         """
-        await self._here().drain(None if identifier is _NOTHING else key_of(identifier))
+        draining = self._here().drain(None if identifier is _NOTHING else key_of(identifier))
+        if self.mode == "enforce":
+            await draining
+            return
+        with suppress(SpexError, TimeoutError):
+            async with asyncio.timeout(self.options["observe_timeout"]):
+                await draining
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that were sent without waiting are applied and durable.
@@ -149,7 +189,13 @@ class AsyncInstanceManager(AsyncLifetime):
             CallTimeout: It took longer than `timeout` seconds.
             ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
         """
-        raise_unapplied(await self._here().flush(timeout))
+        try:
+            errors = await self._here().flush(timeout)
+        except SpexError as error:
+            if isinstance(error, CallTimeout) or self.mode == "enforce":
+                raise
+            return
+        self._behind.unapplied(errors)
 
     # ------------------------------------------------------------------ reading
 
@@ -243,12 +289,18 @@ class AsyncInstanceManager(AsyncLifetime):
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
         """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
+        if not self._behind.is_plain:
+            await self._observed(lambda: self._behind.observer.mock_instance(specification, identifier, state, meta))
+            return
         transport = self._here()
-        key, arguments = self._behind.mock_request(specification, identifier, state, meta)
+        key, arguments = await self._checked(lambda: self._behind.mock_request(specification, identifier, state, meta))
         await transport.call(key, ops.MOCK, arguments)
 
     async def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
+        if not self._behind.is_plain:
+            await self._observed(lambda: self._behind.observer.delete_instance(identifier))
+            return
         key = key_of(identifier)
         await self._here().call(key, ops.DELETE, (key,))
 
@@ -258,6 +310,29 @@ class AsyncInstanceManager(AsyncLifetime):
         return await self._read(readings.deleted(transport.shard_count, self._behind.predicate(predicate)))
 
     # ------------------------------------------------------------------ inside
+
+    async def _checked(self, check: Callable[[], _Result]) -> _Result:
+        """Return the result of a check, which may need the models of the shards."""
+        try:
+            return check()
+        except ModelsWanted:
+            pass
+        try:
+            models: list[ImplModel] | None = await self.all_impl_models()
+        except SpexError:
+            models = None
+        return self._behind.knowing(models, check)
+
+    async def _observed(self, call: Callable[[], Any]) -> SpexError | None:
+        """Carry out an observer's call that waits."""
+        self._check_loop_only()
+        waiting = await self._checked(call)
+        return None if waiting is None else await waiting
+
+    def _observed_now(self, call: Callable[[], object]) -> None:
+        """Carry out an observer's call that does not wait; it cannot ask the shards for their models."""
+        self._check_loop_only()
+        self._behind.knowing(None, call)
 
     async def _read(self, reading: Reading[_Result]) -> _Result:
         step = partial(reading.send, None)
@@ -285,5 +360,5 @@ def attaching(options: dict[str, Any]) -> AsyncInstanceManager:
         options: As for `AsyncInstanceManager`.
     """
     manager = AsyncInstanceManager.__new__(AsyncInstanceManager)
-    AsyncLifetime.__init__(manager, Behind(attach, options_from(options)))
+    AsyncLifetime.__init__(manager, BehindAttached(attach, options_from(options)))
     return manager

@@ -7,18 +7,26 @@ import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from ..domain.specification import Specification
+from ..domain.impl_model import ImplModel
+from ..domain.specification import OWN_MODES, Specification
+from ..errors import ShardDown, SpexError
 from ..runtime.aio.loop_client import LoopClient
 from ..runtime.client.opening import MakeClient
 from ..runtime.lifetime import Life
 from ..runtime.transport import Transport
+from .async_observer import AsyncObserver
 from .base import InstanceManager
 
 Request = tuple[bytes, tuple[Any, ...]]
 """A key, and the arguments of an operation for the shard of that key."""
+_Result = TypeVar("_Result")
 Connect = Callable[[InstanceManager, MakeClient], Transport]
+
+
+class ModelsWanted(Exception):
+    """A check needs the models of the shards first; only the asyncio manager sees it."""
 
 
 class Behind(InstanceManager):
@@ -41,6 +49,10 @@ class Behind(InstanceManager):
     def __init__(self, connect: Connect, options: dict[str, Any]) -> None:
         super().__init__(lambda _: connect(self, self._make), options)
         self._pid = os.getpid()
+        self._models: list[ImplModel] | None = None
+        self._knows_models = False
+        self.observer = AsyncObserver(self, self.modes, self.ledger, options["observe_timeout"], options["sample"])
+        self.observer.mode_changed()
 
     @property
     def _make(self) -> MakeClient:
@@ -77,6 +89,36 @@ class Behind(InstanceManager):
 
     # ------------------------------------------------------------------ checks
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether calls need no observer; see `Observed`."""
+        return not OWN_MODES and self._is_plain
+
+    def all_impl_models(self) -> list[ImplModel]:
+        """Return the models that `knowing` has given: a check of a state must not wait for shards.
+
+        Raises:
+            ModelsWanted: There are none.
+            ShardDown: They are not to be had.
+        """
+        if not self._knows_models:
+            raise ModelsWanted
+        if self._models is None:
+            raise ShardDown("the models are not known here", maybe_executed=False)
+        return self._models
+
+    def knowing(self, models: list[ImplModel] | None, check: Callable[[], _Result]) -> _Result:
+        """Call a check that may look at the models; None: without them, it lets every state pass."""
+        self._models, self._knows_models = models, True
+        try:
+            return check()
+        finally:
+            self._models, self._knows_models = None, False
+
+    def unapplied(self, errors: list[SpexError]) -> None:
+        """Raise the errors of what was sent without waiting, if the mode says so."""
+        self._unapplied(errors)
+
     def init_request(self, specification: Any, identifier: Any, meta: Any, initial_state: Any) -> Request:
         """Check the arguments of `init_instance`, and return the request."""
         return self._init_arguments(specification, identifier, meta, initial_state)[1:]
@@ -100,3 +142,9 @@ class Behind(InstanceManager):
     def with_dropped(self, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Complete the answer of `stats`."""
         return self._with_dropped(reports)
+
+
+class BehindAttached(Behind):
+    """The manager behind an asyncio manager that uses the shards of another process."""
+
+    opens = False

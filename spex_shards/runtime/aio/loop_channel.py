@@ -29,6 +29,7 @@ from ...errors import CallTimeout
 from ..client.bounded import BoundedChannel
 from ..client.lines import Port
 from ..client.pipes import Pipes
+from ..protocol.answers import Answer
 from ..protocol.operations import Operation
 from ..protocol.sent import Sent
 
@@ -111,6 +112,27 @@ class LoopChannel(BoundedChannel):
         if self._is_full():
             raise self._full(operation.name)
         self.start(operation, arguments, waits=False)
+
+    async def offered(self, operation: Operation, arguments: tuple[Any, ...], within: float) -> Answer | None:
+        """Send a request, and wait for its answer as `BoundedChannel.offer` does, which see."""
+        if self._has_stalled():
+            within = 0.0
+        if not self._has_room():
+            self._wait_for_room(0.0, operation, 0.0)
+        sent = self.start(operation, arguments)
+        answered = self.expect(sent)
+        try:
+            if within and not answered.done():
+                await asyncio.wait([answered], timeout=within)
+        except asyncio.CancelledError:
+            sent.leave()
+            raise
+        if sent.done or not sent.leave():
+            return sent.answer
+        answered.cancel()
+        if self._owed is None:
+            self._owed = sent
+        raise self.lines.unanswered(sent)
 
     async def drain(self) -> None:
         """Wait until the window has room for at least one request.
@@ -248,7 +270,7 @@ class LoopChannel(BoundedChannel):
 
     def _drop(self, sent: Sent) -> None:
         """Handle the answer of a request whose caller has left: what its handler has logged is still logged."""
-        if sent.answer is not None and sent.answer.logs:
+        if sent.answer is not None and sent.answer.logs and not sent.late:  # the session handles late answers
             self._port.log(self.shard, self.lines.pid, sent.answer.logs)
 
     def _settle_flushes(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 from ...errors import CallTimeout, SpexError
 from ..client.bounded import BoundedChannel
@@ -12,6 +13,7 @@ from ..client.core import Client
 from ..client.introducer import MakeIntroducer
 from ..client.mailbox import Mailbox
 from ..client.ownership import Ownership
+from ..protocol.operations import Operation
 from .loop_channel import LoopChannel
 
 
@@ -78,6 +80,16 @@ class LoopClient(Client):
     def changed(self, shard: int) -> None:
         """Have the loop watch the pipes of a channel's new line, and wake whoever got an answer."""
         self.loop_channels[shard].tell()
+
+    def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
+        """Send a request without waiting for anything; see `LoopChannel.post_now`."""
+        self.loop_channels[self.channel(canonical).shard].post_now(operation, arguments)
+
+    def offer(
+        self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...], within: float, *, waits: bool
+    ) -> None:
+        """Send a request without waiting for anything; `AsyncTransport.offer` is for those that wait."""
+        super().offer(canonical, operation, arguments, 0.0 if not waits else within, waits=waits)
 
     def flush(self, timeout: float | None) -> list[SpexError]:
         """Wait until all requests are answered, unless the loop has waited for that; see `Client.flush`."""

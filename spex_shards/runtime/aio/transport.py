@@ -49,6 +49,18 @@ class AsyncTransport:
         sent = channel.start(operation, arguments)
         return await self._answer(channel, sent, channel.expect(sent))
 
+    async def offer(self, key: bytes, operation: Operation, arguments: tuple[Any, ...], within: float) -> None:
+        """Have an operation carried out as `call` does, but wait at most `within` seconds; see `Transport.offer`.
+
+        Raises:
+            CallTimeout: There was no answer in time (`maybe_executed`), or no room, and nothing was sent.
+            SpexError: The service answered with an error, or nothing could be sent.
+        """
+        channel = self.channel(key)
+        answer = await channel.offered(operation, arguments, within)
+        if answer is not None:
+            self.client.value_of(channel, answer)
+
     def post(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send an operation to the shard of a key without waiting for anything; order is kept per key.
 

@@ -103,6 +103,11 @@ class Lines:
             **self.facts(maybe_executed=True),
         )
 
+    def unanswered(self, sent: Sent) -> CallTimeout:
+        """Return the error for a request whose caller does not wait any longer."""
+        text = f"shard {self.shard} (pid {self.pid}) has not answered {sent.operation.name} yet"
+        return CallTimeout(text, **self.facts(maybe_executed=True))
+
     def see_to(self, line: Line) -> None:
         """Request pipes for a line that has none, and abandon a line whose pipes are broken."""
         if line.pipes is None:
