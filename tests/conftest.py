@@ -50,8 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need files, tools or time that are not available, and report them."""
     import shutil
 
+    items[:] = [item for item in items if not ("[asyncio" in item.name and _name(item) in OF_THE_CALLING_THREAD)]
     for item in items:
-        _treat_asyncio(item)
+        if "[asyncio" in item.name and _name(item) not in ALSO_ASYNCIO:
+            item.add_marker(pytest.mark.long)
         if not LONG:
             _shorten(item)
         if item.get_closest_marker("shared") and not SHARED.is_dir():
@@ -74,20 +76,13 @@ OF_THE_CALLING_THREAD = {
 ALSO_ASYNCIO = {
     "test_an_instance_is_what_was_observed_of_it",
     "test_a_deviation_is_judged_and_the_instance_moves_all_the_same",
-    "test_delete_instances_takes_any_function",
     "test_a_manager_starts_once_and_ends_for_good",
 }
 """Tests that are run over the asyncio manager in every run, and not only in a long one."""
 
 
-def _treat_asyncio(item: pytest.Item) -> None:
-    name = getattr(item, "originalname", item.name)
-    if "[asyncio" not in item.name:
-        return
-    if name in OF_THE_CALLING_THREAD:
-        item.add_marker(pytest.mark.skip(reason="looks at the calling thread"))
-    elif name not in ALSO_ASYNCIO:
-        item.add_marker(pytest.mark.long)
+def _name(item: pytest.Item) -> str:
+    return getattr(item, "originalname", item.name)
 
 
 def _shorten(item: pytest.Item) -> None:

@@ -106,6 +106,7 @@ def test_ten_thousand_calls_wait_at_once_without_a_thread_for_each(run: Callable
     run(work)
 
 
+@pytest.mark.long
 def test_observations_of_one_instance_keep_the_order_of_their_calls(run: Callable[..., Any]) -> None:
     """Those that wait and those that do not are one sequence."""
 
@@ -147,6 +148,7 @@ def test_a_cancelled_call_is_applied_once_and_its_answer_is_dropped(run: Callabl
     run(work)
 
 
+@pytest.mark.long
 def test_a_call_that_was_cancelled_before_it_began_is_never_applied(run: Callable[..., Any]) -> None:
     """Its task had no turn yet, so nothing was sent."""
 
@@ -236,6 +238,7 @@ def test_a_shard_that_is_stopped_for_three_seconds_does_not_hold_up_the_loop_eit
     assert count > 100
 
 
+@pytest.mark.long
 def test_a_call_that_is_not_answered_in_time_may_be_applied_later(run: Callable[..., Any]) -> None:
     """It raises CallTimeout, as a blocking call does; all calls share one timer."""
 
@@ -389,12 +392,23 @@ def test_a_start_that_is_cancelled_leaves_nothing_running(places: dict[str, Path
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with AsyncInstanceManager(distribution_factor=1, **places) as manager:  # it waits for the lock
-            await manager.init_instance(Order, 1)
+        another = AsyncInstanceManager(distribution_factor=1, **places)
+
+        async def is_free() -> bool:
+            try:
+                await another.start()
+            except spex.DataDirLocked:
+                return False
+            return True
+
+        await until(is_free, "the directory is free")
+        await another.init_instance(Order, 1)
+        await another.close()
 
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_two_loops_use_the_shards_of_one_process(run: Callable[..., Any]) -> None:
     """`connect` attaches on another loop; closing it leaves the shards running."""
 
@@ -445,6 +459,7 @@ def test_a_loop_that_is_closed_without_a_close_hangs_nothing_and_loses_nothing(t
         assert len(manager.all_instances()) == 500
 
 
+@pytest.mark.long
 def test_nothing_is_amiss_in_the_debug_mode_of_asyncio(tmp_path: Path) -> None:
     """With all warnings as errors there is no word on stderr, through the death of a shard as well."""
     script = tmp_path / "script.py"
@@ -480,5 +495,39 @@ def test_calls_go_on_through_the_death_of_a_shard(run: Callable[..., Any]) -> No
         await asyncio.gather(*tasks)
         wait_until(lambda: is_gone(pid), "the worker is gone")
         assert all(steps(instance) == [("pay", "paid")] for instance in await manager.all_instances())
+
+    run(work)
+
+
+@pytest.mark.long
+def test_a_signal_handler_may_post_in_the_middle_of_a_call(run: Callable[..., Any]) -> None:
+    """Each post is applied once, in order, whatever it interrupts, and no call of the loop is lost."""
+
+    async def work(manager: AsyncInstanceManager) -> None:
+        await manager.init_instance(Order, "signals")
+        numbers = range(50)
+        await asyncio.gather(*(manager.init_instance(Order, number) for number in numbers))
+        posted = 0
+
+        def handler(*_: Any) -> None:
+            nonlocal posted
+            manager.transition_nowait("signals", "pay", str(posted))
+            posted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0.0007)  # only now, so that handlers do not interrupt each other
+
+        before = signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        try:
+            for step in range(40):
+                await asyncio.gather(*(manager.transition(number, "pay", str(step)) for number in numbers))
+        finally:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        await manager.flush()
+        assert posted > 50
+        for identifier, count in [("signals", posted), *((number, 40) for number in numbers)]:
+            seen = steps(await manager.get_instance(identifier))
+            assert [state for _, state in seen] == [str(number) for number in range(count)]
 
     run(work)

@@ -82,6 +82,7 @@ def test_each_mode_does_with_a_deviation_what_it_says(places: dict[str, Path]) -
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_a_state_is_checked_by_the_models_of_the_shards_without_blocking(places: dict[str, Path]) -> None:
     """A state that neither specification nor model has is a ValueError; what does not wait lets it pass."""
 

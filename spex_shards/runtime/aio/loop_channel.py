@@ -184,11 +184,14 @@ class LoopChannel(BoundedChannel):
         """Have the loop look at the channel soon. Any thread may call this at any moment; it never blocks."""
         if self._told or self._loop.is_closed():
             return
-        self._told = True
         try:
+            self._told = True
             self._loop.call_soon_threadsafe(self.look)
         except RuntimeError:
             pass  # the loop was closed in between
+        except BaseException:  # a signal handler has raised
+            self._told = False
+            raise
 
     def look(self) -> None:
         """Write what is left to write, watch the present line's pipes, and wake whoever can go on."""
@@ -299,6 +302,7 @@ class LoopChannel(BoundedChannel):
 
     def _expire(self) -> None:
         self._timer = None
+        self._told = False  # if an exception out of a signal handler has cut `look` off, nothing would be told any more
         self._read_what_is_there()  # if the loop itself was held up, answers may lie in the pipe
         now = self._loop.time()
         while self._rooms and self._rooms[0].deadline <= now:
