@@ -497,37 +497,3 @@ def test_calls_go_on_through_the_death_of_a_shard(run: Callable[..., Any]) -> No
         assert all(steps(instance) == [("pay", "paid")] for instance in await manager.all_instances())
 
     run(work)
-
-
-@pytest.mark.long
-def test_a_signal_handler_may_post_in_the_middle_of_a_call(run: Callable[..., Any]) -> None:
-    """Each post is applied once, in order, whatever it interrupts, and no call of the loop is lost."""
-
-    async def work(manager: AsyncInstanceManager) -> None:
-        await manager.init_instance(Order, "signals")
-        numbers = range(50)
-        await asyncio.gather(*(manager.init_instance(Order, number) for number in numbers))
-        posted = 0
-
-        def handler(*_: Any) -> None:
-            nonlocal posted
-            manager.transition_nowait("signals", "pay", str(posted))
-            posted += 1
-            signal.setitimer(signal.ITIMER_REAL, 0.0007)  # only now, so that handlers do not interrupt each other
-
-        before = signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
-        try:
-            for step in range(40):
-                await asyncio.gather(*(manager.transition(number, "pay", str(step)) for number in numbers))
-        finally:
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-        await manager.flush()
-        assert posted > 50
-        for identifier, count in [("signals", posted), *((number, 40) for number in numbers)]:
-            seen = steps(await manager.get_instance(identifier))
-            assert [state for _, state in seen] == [str(number) for number in range(count)]
-
-    run(work)

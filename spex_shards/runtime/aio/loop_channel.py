@@ -16,6 +16,8 @@
 #   one queue, in the order of their answers and of their deadlines alike: one timer is enough for all.
 # * Only the loop's thread uses the readers, the writers and the queues. Other threads only `tell` it.
 # * Nothing here waits: no lock, no full pipe.
+# * An exception out of a signal handler may cut off a call or a callback of the loop. What is taken from a queue is
+#   taken last, and the channel is looked at every second while coroutines wait. So each of them goes on in the end.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from ...errors import CallTimeout
 from ..client.bounded import BoundedChannel
+from ..client.line import Line
 from ..client.lines import Port
 from ..client.pipes import Pipes
 from ..protocol.answers import Answer
@@ -35,6 +38,8 @@ from ..protocol.sent import Sent
 
 _AT_ONCE: Final = 256
 """The most coroutines that are woken before the loop's other work has its turn."""
+_LOOK_EVERY: Final = 1.0
+"""While coroutines wait, the channel is looked at so often, in case an exception has cut a callback off."""
 _AGAIN: Final = 0.01
 """Seconds before the next attempt at a line that a call was using which this one interrupted."""
 
@@ -97,10 +102,10 @@ class LoopChannel(BoundedChannel):
         if sent.done:  # the channel has failed in the middle of the call
             future.set_result(True)
             return future
-        deadline = self._loop.time() + self._timeout
-        self._calls.append(Waiter(future, deadline, sent))
-        if self._timer is None:
-            self._look_by(deadline)
+        now = self._loop.time()
+        self._calls.append(Waiter(future, now + self._timeout, sent))
+        if self._timer is None or self._timer.when() <= now:
+            self._look_by(now + self._timeout)
         return future
 
     def post_now(self, operation: Operation, arguments: tuple[Any, ...]) -> None:
@@ -166,6 +171,7 @@ class LoopChannel(BoundedChannel):
         if newest is None or newest.done:
             return None
         self._flushes.append(Waiter(self._loop.create_future(), math.inf, newest))
+        self._look_by(math.inf)
         return self._flushes[-1].future
 
     def _is_full(self) -> bool:
@@ -177,6 +183,20 @@ class LoopChannel(BoundedChannel):
             f"max_unacknowledged={self._max_unacknowledged} requests are unacknowledged; await drain() before",
             **self.lines.facts(maybe_executed=False),
         )
+
+    def _enter(self) -> Line:
+        """Take the turn of the present line, and return the line; never wait, because that would hold the loop up.
+
+        Only the loop's thread sends. So a turn that is taken belongs to a call that this one interrupts, or to one that
+        an exception cut off; both are left behind with their line.
+        """
+        while True:
+            line = self.lines.current
+            if line.turn.take():
+                if not (line.busy or line.dead):
+                    return line
+                line.turn.give()
+            self.lines.leave(line)
 
     # ------------------------------------------------------------------ the loop
 
@@ -259,11 +279,12 @@ class LoopChannel(BoundedChannel):
         for _ in range(_AT_ONCE):
             if not calls or not calls[0].sent.done:  # type: ignore[union-attr]
                 break
-            future, _, sent = calls.popleft()
+            future, _, sent = calls[0]
             if not future.done():
                 future.set_result(True)
-            elif sent is not None:
+            elif sent is not None and future.cancelled():
                 self._drop(sent)
+            calls.popleft()  # last: an exception out of a signal handler may come before
         else:
             self.tell()
         if self._flushes:
@@ -287,37 +308,59 @@ class LoopChannel(BoundedChannel):
         if self.lines.failure is not None:
             room = len(self._rooms)
         while self._rooms and room > 0:
-            future = self._rooms.popleft().future
+            future = self._rooms[0].future
             if not future.done():
                 future.set_result(True)
                 room -= 1
+            self._rooms.popleft()
 
     def _look_by(self, deadline: float) -> None:
+        now = self._loop.time()
+        at = min(deadline, now + _LOOK_EVERY)
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if now < self._timer.when() <= at:
                 return
             self._timer.cancel()
         if not self._detached:
-            self._timer = self._loop.call_at(deadline, self._expire)
+            self._timer = self._loop.call_at(at, self._expire)
 
     def _expire(self) -> None:
+        """Give up what has waited too long, and mend what an exception out of a signal handler has cut off."""
         self._timer = None
-        self._told = False  # if an exception out of a signal handler has cut `look` off, nothing would be told any more
-        self._read_what_is_there()  # if the loop itself was held up, answers may lie in the pipe
-        now = self._loop.time()
+        try:
+            self._mend()
+            self._read_what_is_there()  # if the loop itself was held up, answers may lie in the pipe
+            self._give_up_late_ones(self._loop.time())
+            self._settle()
+        finally:
+            heads = [queue[0].deadline for queue in (self._calls, self._rooms, self._flushes) if queue]
+            if heads:
+                self._look_by(min(heads))
+
+    def _give_up_late_ones(self, now: float) -> None:
         while self._rooms and self._rooms[0].deadline <= now:
-            _give_up(self._rooms.popleft().future)
+            _give_up(self._rooms[0].future)
+            self._rooms.popleft()
         while self._calls and self._calls[0].deadline <= now:
             future, _, sent = self._calls[0]
             if sent is None or sent.done:
                 break  # it is answered, and only waits to be woken
-            self._calls.popleft()
-            self._left_alone.append(sent)
             _give_up(future)
-        self._settle()
-        for queue in (self._calls, self._rooms):
-            if queue:
-                self._look_by(queue[0].deadline)
+            self._left_alone.append(sent)
+            self._calls.popleft()
+
+    def _mend(self) -> None:
+        """Abandon a line on which a call or callback was cut off, and watch the present one's pipes anew.
+
+        Only the loop's thread uses lines, and this is called by the loop itself. So nobody is in the middle of a call.
+        """
+        self._told = False
+        line = self.lines.current
+        if line.busy or line.torn or line.turn.is_taken() or line.reading.is_taken():
+            self.lines.leave(line)
+        elif line.pipes is None and self.lines.failure is None:
+            self._port.want(self.shard)
+        self._unwatch()
 
     def _read_what_is_there(self) -> None:
         before = -1
