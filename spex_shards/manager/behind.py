@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..domain.impl_model import ImplModel
 from ..domain.specification import OWN_MODES, Specification
@@ -22,7 +22,13 @@ from .base import InstanceManager
 Request = tuple[bytes, tuple[Any, ...]]
 """A key, and the arguments of an operation for the shard of that key."""
 _Result = TypeVar("_Result")
-Connect = Callable[[InstanceManager, MakeClient], Transport]
+
+
+class Connect(Protocol):
+    """Opens the transport of a manager."""
+
+    def __call__(self, manager: InstanceManager, *, make: MakeClient) -> Transport:
+        """Return the open transport; `make` creates its client."""
 
 
 class ModelsWanted(Exception):
@@ -47,7 +53,7 @@ class Behind(InstanceManager):
     _is_told = False
 
     def __init__(self, connect: Connect, options: dict[str, Any]) -> None:
-        super().__init__(lambda _: connect(self, self._make), options)
+        super().__init__(lambda _: connect(self, make=self._make), options)
         self._pid = os.getpid()
         self._models: list[ImplModel] | None = None
         self._knows_models = False

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
+from ...log_fields import about
 from ..protocol import records, routing
 from ..protocol.answers import LOG, MESSAGE, REPORT, Answer, Event
 from ..protocol.operations import STATS, Operation
@@ -96,15 +97,15 @@ class Client:
         Raises:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
-        self._start_threads()
+        self._start_threads(patient=self._options.patient)
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self, *, waits: bool = True) -> None:
+    def _start_threads(self, *, patient: bool, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout if waits else None)
+            self._introducer.start(self._options.call_timeout if waits else None, patient=patient)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -221,7 +222,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
-            self._start_again()
+            return []  # a forked child that has sent nothing need not attach for that
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -314,9 +315,9 @@ class Client:
     def changed(self, shard: int) -> None:
         """Do nothing: threads that wait at a line are woken by the line."""
 
-    def say(self, text: str) -> None:
-        """Log an error, on the announcer's thread."""
-        self._announcer.say(text)
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, on the announcer's thread, with the fields of its record (`log_fields`)."""
+        self._announcer.say(text, about(event, **fields))
 
     def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
         """Log records of a shard, on the announcer's thread."""
@@ -361,7 +362,7 @@ class Client:
             try:
                 self._mailbox.put(shard, records.decode_value(payload))
             except (TypeError, ValueError) as error:
-                self.say(f"a message of shard {shard} cannot be read: {error}")
+                self.say(f"a message of shard {shard} cannot be read: {error}", "message_lost", shard=shard)
 
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)
@@ -373,7 +374,7 @@ class Client:
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads(waits=waits)
+                    self._start_threads(patient=self._options.patient or self.ownership is not None, waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False
@@ -385,8 +386,7 @@ class Client:
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
-            self.ownership.let_go()
-            self.ownership = None
+            self.ownership = self.ownership.in_child()
         self._set_up()
         self._must_start = True
 

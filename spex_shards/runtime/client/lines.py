@@ -45,8 +45,8 @@ class Port(Protocol):
     def changed(self, shard: int) -> None:
         """Learn that another line of a channel is the present one: whoever waits must look again."""
 
-    def say(self, text: str) -> None:
-        """Log an error."""
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, with the fields of its record (`log_fields`)."""
 
     def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
         """Log the records of an answer that no caller waits for any more."""
@@ -164,6 +164,11 @@ class Lines:
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any request is not answered yet."""
+        return bool(self.left) or self.current.session.oldest is not None
+
     def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
         """Make a line with new pipes the present one; it sends a hello, and the whole window again. For the courier.
 
@@ -227,7 +232,8 @@ class Lines:
             count += 1
         if count:
             self.failures.add(self._lost_with(failure, count), count)
-            self._port.say(f"{count} observations for shard {self.shard} could not be applied: {failure}")
+            text = f"{count} observations for shard {self.shard} could not be applied: {failure}"
+            self._port.say(text, "unapplied", shard=self.shard, count=count)
 
     def revive(self) -> None:
         """Forget that the shard was given up, and request pipes: it may have been started again."""
@@ -278,7 +284,8 @@ class Lines:
                 error = error_of(answer.value)
                 self.failures.add(error)
                 if not answer.logs:  # else the error handler has logged it
-                    self._port.say(f"shard {self.shard} could not apply an observation: {error}")
+                    text = f"shard {self.shard} could not apply an observation: {error}"
+                    self._port.say(text, "unapplied", spex_reason=error.reason, shard=self.shard, count=1)
 
     def shut(self) -> None:
         """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""
