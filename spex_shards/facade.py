@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
+from .domain import receiving
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
 from .domain.ports import inputs_among
@@ -278,3 +279,26 @@ def _manager() -> InstanceManager:
     from .manager.default import default_manager
 
     return default_manager()
+
+
+class _DefaultReceiver:
+    """Hands what observed functions, tracked blocks and adapters report to the default manager."""
+
+    def off(self, cls: type[Specification]) -> bool:  # noqa: ARG002
+        return False
+
+    def init(self, cls: type[Specification], identifier: Any, state: str | None, *, waits: bool) -> None:
+        manager = _manager()
+        (manager.init_instance if waits else manager.init_instance_nowait)(cls, identifier, None, state)
+
+    def step(
+        self, cls: type[Specification], identifier: Any, action: str | None, to_state: str | None,
+        initial_state: str | None = None, *, waits: bool,
+    ) -> None:  # fmt: skip
+        _manager().step(cls, identifier, action, to_state, initial_state, waits=waits)
+
+    def lost(self, cls: type[Specification], error: Exception) -> None:  # noqa: ARG002
+        raise error
+
+
+receiving.install(_DefaultReceiver())

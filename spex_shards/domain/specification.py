@@ -15,6 +15,7 @@ from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationE
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare
 from .lts import LTS
+from .observable import Observable
 from .ports import inputs_among, port
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
@@ -31,7 +32,7 @@ class SpecificationMeta(type):
     """The metaclass of specifications; it makes classes that cannot be imported by name picklable (`reduce_class`)."""
 
 
-class Specification(metaclass=SpecificationMeta):
+class Specification(Observable, metaclass=SpecificationMeta):
     """The required behaviour of something, declared as a labelled transition system.
 
     Derive a class and list the transitions; everything else is optional::

@@ -161,6 +161,36 @@ class Engine:
             return model
         return self._observe(found, entry, model, action, to_state, now, caller)
 
+    def step(
+        self,
+        name: str,
+        identifier: bytes,
+        initial_state: str | None,
+        action: str | None,
+        to_state: str | None,
+        now: int,
+        caller: Call | None = None,
+    ) -> SpexError | None:
+        """Record a transition as `transition` does, but create the instance first if it does not exist.
+
+        Without an action and a state, the instance is created and nothing else. An instance of that identifier that
+        belongs to another specification is an `IdentifierInUse`, about which the handler of `name` is asked.
+
+        Raises:
+            ValueError, SpexError: As `init_instance` and `transition` do.
+        """
+        answer, found = None, self._instances.find(identifier)
+        if found is None:
+            answer = self.init_instance(name, identifier, None, initial_state, now, caller)
+        else:
+            entry = self.catalogue.by_number(found.row.specification)
+            if entry.name != name:
+                return handlers.ask(self._entry(name).handler(), _taken(identifier, entry.name), caller)
+        if action is None or to_state is None or (answer is not None and self._instances.find(identifier) is None):
+            return answer
+        later = self.transition(identifier, action, to_state, now, caller)
+        return answer if later is None else later
+
     def mock_instance(self, name: str, identifier: bytes, meta: bytes | None, state: str, now: int) -> None:
         """Create an instance in a state, with an empty history; an existing one of that identifier is deleted."""
         entry = self._entry(name)
@@ -329,6 +359,12 @@ class Engine:
 
     def _item(self, found: Found, newest: int) -> Item:
         return Item(found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES)))
+
+
+def _taken(identifier: bytes, owner: str) -> IdentifierInUse:
+    shown = codec.identifier_of(identifier)
+    rule = f"the identifier {show(shown)} belongs to an instance of {owner} already: one identifier, one specification"
+    return IdentifierInUse(rule, identifier=shown)
 
 
 def _not_found(identifier: bytes) -> InstanceNotFound:

@@ -162,6 +162,39 @@ class InstanceManager(Lifetime):
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
+    def step(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        action: str | None = None,
+        to_state: str | None = None,
+        initial_state: str | None = None,
+        *,
+        waits: bool = True,
+    ) -> None:
+        """Observe a transition of an instance, which is created first if it does not exist.
+
+        Both are one request: another process cannot come in between, and there is no error if the instance exists.
+        `Specification.observes`, `Specification.tracking` and the adapters report by this call.
+
+        Args:
+            specification: The specification of the instance.
+            identifier: As in `init_instance`.
+            action: The action; None: the instance is created, if it does not exist, and nothing else happens.
+            to_state: The state that the action led to; None exactly if `action` is None.
+            initial_state: The state in which the instance is created; by default the specification's initial state.
+            waits: Whether the call waits as `transition` does, or not, as `transition_nowait`.
+
+        Raises:
+            SpexError: As `transition` or `transition_nowait`; `IdentifierInUse` if the identifier belongs to an
+                instance of another specification.
+        """
+        transport, key, arguments = self._step_arguments(specification, identifier, action, to_state, initial_state)
+        if waits:
+            transport.call(key, ops.STEP, arguments)
+        else:
+            transport.post(key, ops.STEP, arguments)
+
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
@@ -324,6 +357,15 @@ class InstanceManager(Lifetime):
         transport = self._open
         self._declare(cls, transport)
         return transport, key, (cls.name, key, data, state)
+
+    def _step_arguments(
+        self, specification: Any, identifier: Any, action: Any, to_state: Any, initial_state: Any
+    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
+        if (action is None) != (to_state is None):
+            raise ValueError(f"an action and a state go together, got: {action!r}, {to_state!r}")
+        names = (None, None) if action is None else (action_name(action), state_name(to_state))
+        transport, key, (name, _, _, state) = self._init_arguments(specification, identifier, None, initial_state)
+        return transport, key, (name, key, state, *names)
 
     def _transition_arguments(
         self, identifier: Any, action: Any, to_state: Any
