@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
 DOCS_STAMP := $(VENV)/.filled-for-docs
+COMPILED := build/compiled
 INPUTS ?= 5000000
 HOURS ?= 1
 # The number of tests at once. It exceeds the cores, because most tests mostly wait for processes.
@@ -11,7 +12,7 @@ AT_ONCE ?= 6
 NOT_RUN := $(VENV)/not-run.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check docs format lint types bench fuzz simulate chaos inject soak crash-states explore clean
+.PHONY: demo test test-compiled wheel check docs format lint types bench fuzz simulate chaos inject soak crash-states explore clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
@@ -23,6 +24,20 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m alone || code=$$?; \
 	$(BIN)/python -m pytest -m "not alone" -n $(AT_ONCE) --dist worksteal || code=$$?; \
 	exit $$code
+
+# A wheel whose hot modules are compiled by mypyc; it needs a C compiler and Python's headers.
+wheel:
+	$(MAKE) $(STAMP)
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# The tests of everything that has compiled modules below it, over those modules, in a copy.
+test-compiled: $(STAMP)
+	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(COMPILED) .
+	cp -r pyproject.toml README.md spex_shards tests examples $(COMPILED)
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m zipfile -e *.whl . && ln -sfn $(CURDIR)/../shared ../shared
+	cd $(COMPILED) && PYTHONPATH=$(CURDIR)/$(COMPILED) TESTS_COMPILED=1 $(CURDIR)/$(BIN)/python -m pytest \
+		tests/runtime tests/engine tests/manager -m "not alone" -n $(AT_ONCE) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
+    from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
 
 __version__ = "0.1.0"
 __all__ = [
@@ -163,6 +164,7 @@ __all__ = [
     "all_instances",
     "check",
     "compare",
+    "compiled",
     "configure",
     "connect",
     "delete_instance",
@@ -204,6 +206,7 @@ _LATER = {
     "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
     "SimpleInstanceManager": ".manager",
+    "compiled": ".runtime.system.form:COMPILED",
     "connect": ".manager",
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",

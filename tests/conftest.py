@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 import spex_shards as spex
 from spex_shards.domain.specification import _registered
+from spex_shards.runtime.system.form import COMPILED
 
 from .support.places import LONG, SHARED
 from .support.processes import children, wait_until
@@ -37,6 +38,8 @@ def pytest_configure() -> None:
 
     Forked children that die of a signal do so on purpose, and print no traceback.
     """
+    if "TESTS_COMPILED" in os.environ and not COMPILED:
+        pytest.exit("the compiled form was to be tested, and the pure one was imported", 1)
     os.register_at_fork(after_in_child=faulthandler.disable)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             _shorten(item)
         if item.get_closest_marker("shared") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason="needs the data that lies beside the project (../shared)"))
+        if COMPILED and item.get_closest_marker("pure"):
+            item.add_marker(pytest.mark.skip(reason="replaces a part of a module that is compiled here"))
         for marker in item.iter_markers("tool"):
             name = marker.args[0]
             if shutil.which(name) is None:

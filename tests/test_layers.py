@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -241,3 +242,12 @@ print([name for name in spex_shards.__all__ if inspect.ismodule(getattr(spex_sha
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
+
+
+def test_what_is_compiled_exists_and_needs_no_frames() -> None:
+    """No compiled module uses the marks of `turns`, which are found in Python's frames; those have none."""
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    for name in hooks["mypyc"]["include"]:
+        path = ROOT / name.removeprefix("/")
+        assert path.is_file(), name
+        assert not any("runtime.system.turns" in needed for needed in imports(path)), name

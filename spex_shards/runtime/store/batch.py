@@ -48,9 +48,9 @@ class Batch:
         """Return the value of `key`, with the batch's changes, or None."""
         changes = self._changes.get(table)
         if changes is not None:
-            value: bytes | None = changes.get(key, _MISSING)
+            value: Any = changes.get(key, _MISSING)
             if value is not _MISSING:
-                return value
+                return value  # type: ignore[no-any-return]
         found: bytes | None = self._store.get(table, key)
         return found
 

@@ -222,7 +222,7 @@ class LoggedStore:
         if self._checkpoint_at == inf or (self._sync_at == inf and not self._sync_each):
             self._plan(self._clock())
         if not self._running and (self._log.size >= self._due.size or self._current.rows >= self._due.rows):
-            self.next_upkeep = 0
+            self.next_upkeep = 0.0
 
     def _plan(self, now: float) -> None:
         if self._sync_at == inf and not self._sync_each:

@@ -29,6 +29,8 @@ from types import CodeType, FrameType
 from typing import Any, Final, TypeVar
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[2]) + "/"
+_COMPILED: Final = "spex_shards/"
+"""How the files of compiled modules are called in tracebacks."""
 _MSGPACK: Final = "/site-packages/msgpack/__init__.py"
 _STANDARD: Final = sysconfig.get_paths()["stdlib"] + "/"
 _MOMENT: Final = 0.002
@@ -59,7 +61,7 @@ class Inside:
 @cache
 def _is_ours(file: str) -> bool:
     """Return whether a file belongs to this package or a library that it calls; a signal handler never does."""
-    if file.startswith((_PACKAGE, "<frozen ", "msgpack/")) or file.endswith(_MSGPACK):
+    if file.startswith((_PACKAGE, _COMPILED, "<frozen ", "msgpack/")) or file.endswith(_MSGPACK):
         return True
     return file.startswith(_STANDARD) and "site-packages" not in file and "dist-packages" not in file
 

@@ -105,6 +105,7 @@ def test_an_in_process_manager_reports_once_beside_a_damaged_instance(
     assert caplog.text.count("is not reported") == 1
 
 
+@pytest.mark.pure
 def test_a_tick_whose_portion_fails_is_undone(places: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     """Its earlier changes are not committed with the next call, also in process."""
     cls = spex.Specification.define("damage.Slow", [("a", "go", "b")], transition_timeout=0.2)

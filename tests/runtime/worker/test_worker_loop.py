@@ -257,6 +257,7 @@ def test_reports_leave_in_portions_and_are_kept_until_they_are_confirmed(shard: 
     assert len(got) == len(set(got)) == 1000
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("limit", "most"), [("MOST_KEPT", 300), ("MOST_BYTES", 64_000)])
 def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_the_end(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
@@ -281,6 +282,7 @@ def test_no_timeout_is_taken_that_could_not_be_reported_and_all_are_reported_in_
     assert waiting(shard) == shard.worker.outbox.size == 0
 
 
+@pytest.mark.pure
 def test_records_that_there_is_no_room_for_are_counted_and_the_count_is_reported(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +435,7 @@ def test_a_damaged_instance_keeps_no_other_timeout_from_being_reported(shard: Sh
     assert not shard.store.tables["deadlines"]
 
 
+@pytest.mark.pure
 def test_what_a_portion_logged_is_dropped_when_it_is_rolled_back(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -596,6 +599,7 @@ def test_a_client_that_had_no_answer_for_a_day_is_told_that_it_may_be_forgotten(
     assert "forgotten" in client.refusal[1]
 
 
+@pytest.mark.pure
 def test_a_store_that_cannot_be_read_refuses_a_client_and_nobody_else(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -632,6 +636,7 @@ def test_what_was_declared_in_a_batch_that_was_not_kept_is_known_all_the_same(sh
     assert shard.engine.knows(Patient.name) is not None
 
 
+@pytest.mark.pure
 def test_a_suspect_of_a_client_that_is_seen_to_be_gone_is_left_alone(
     shard: Shard, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
