@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
-from .domain import receiving
+from .domain import readable, receiving
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
 from .domain.ports import inputs_among
@@ -302,3 +302,12 @@ class _DefaultReceiver:
 
 
 receiving.install(_DefaultReceiver())
+
+
+def _from_machine(machine: Any, name: str | None, **options: Any) -> type[Specification]:
+    from .adapters.reading import from_machine
+
+    return from_machine(machine, name, **options)
+
+
+readable.machines = _from_machine

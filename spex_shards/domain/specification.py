@@ -17,6 +17,7 @@ from .declaration import Declaration, Prunable, declare
 from .lts import LTS
 from .observable import Observable
 from .ports import inputs_among, port
+from .readable import Readable
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
@@ -32,7 +33,7 @@ class SpecificationMeta(type):
     """The metaclass of specifications; it makes classes that cannot be imported by name picklable (`reduce_class`)."""
 
 
-class Specification(Observable, metaclass=SpecificationMeta):
+class Specification(Observable, Readable, metaclass=SpecificationMeta):
     """The required behaviour of something, declared as a labelled transition system.
 
     Derive a class and list the transitions; everything else is optional::
