@@ -32,6 +32,8 @@ SUITES = {
 }  # fmt: skip
 OPTIONS = {"transitions": ["-p", "no:asyncio"], "statemachine": ["-p", "no:sugar", "--benchmark-disable", "tests"]}
 DEADLINE = 1200
+MOST_SHOWN = 20
+AGAIN = 3
 
 
 def main() -> int:
@@ -49,10 +51,16 @@ def compared(library: str, folder: Path) -> int:
     found = json.loads((folder / library / "observed" / "found.json").read_text())
     found.pop("models")
     differing = {name for name in bare | watched if bare.get(name) != watched.get(name)}
+    for _ in range(AGAIN if 0 < len(differing) <= MOST_SHOWN else 0):  # tests with deadlines may fail when it is busy
+        again, _ = run(library, python, source, folder / library / "again", observed=True, only=sorted(differing))
+        differing = {name for name in differing if again.get(name) != bare.get(name)}
+        print(f"  run again, for tests with deadlines: {len(differing)} with another outcome")
+        if not differing:
+            break
     tally = {outcome: list(bare.values()).count(outcome) for outcome in sorted(set(bare.values()))}
     print(f"{source.name}: {len(bare)} tests as they are ({took:.0f} s of processor time): {tally}")
     print(f"  observed ({took_watched:.0f} s): {len(differing)} with another outcome; {found}")
-    for name in sorted(differing):
+    for name in sorted(differing)[:MOST_SHOWN]:
         print(f"  {name}: {bare.get(name)} → {watched.get(name)}")
     return int(bool(differing))
 
@@ -83,11 +91,23 @@ def _version(python: Path, package: str) -> str:
     return subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def run(library: str, python: Path, source: Path, place: Path, *, observed: bool) -> tuple[dict[str, str], float]:
-    """Run a suite; return each test's outcome, and the processor time in seconds."""
+def run(
+    library: str, python: Path, source: Path, place: Path, *, observed: bool, only: list[str] | None = None
+) -> tuple[dict[str, str], float]:
+    """Run a suite, or some of its tests; return each test's outcome, and the processor time in seconds."""
     place.mkdir(parents=True, exist_ok=True)
     report = place / "report.xml"
-    command = [python, "-m", "pytest", "-q", f"--junitxml={report}", "-p", "no:cacheprovider", *OPTIONS[library]]
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        f"--junitxml={report}",
+        "--maxfail=0",
+        "-p",
+        "no:cacheprovider",
+        *OPTIONS[library],
+    ]
     environment = {**os.environ, "FOREIGN_LIBRARY": library, "FOREIGN_RESULT": str(place / "found.json")}
     environment.pop("CI", None)
     if observed:
@@ -95,12 +115,23 @@ def run(library: str, python: Path, source: Path, place: Path, *, observed: bool
         command += ["-p", "everything_observed", "-o", f"spex_models_dir={place / 'models'}"]
     else:
         command += ["-p", "no:spex_shards"]
+    command += [node_id(source, name) for name in only or ()]
     before = os.times()
     with (place / "output.txt").open("w") as output:
         subprocess.run(command, cwd=source, env=environment, stdout=output, stderr=output, timeout=DEADLINE)
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     return outcomes(report), spent
+
+
+def node_id(source: Path, name: str) -> str:
+    """Return how pytest names a test, from its name in a report."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        file = Path(*parts[:count]).with_suffix(".py")
+        if (source / file).is_file():
+            return "::".join([str(file), *".".join(parts[count:]).split(".")])
+    return name
 
 
 def outcomes(report: Path) -> dict[str, str]:
