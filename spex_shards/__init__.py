@@ -43,6 +43,7 @@ from .errors import (
     DeviationFromSpecification,
     DeviationNotEquivalent,
     DeviationStillEquivalent,
+    DeviationWarning,
     HandlerError,
     IdentifierInUse,
     ImplModelError,
@@ -68,6 +69,7 @@ from .facade import (
     all_impl_models,
     all_instances,
     check,
+    close,
     configure,
     delete_instance,
     delete_instances,
@@ -79,6 +81,7 @@ from .facade import (
     init_instance,
     init_instance_nowait,
     iter_instances,
+    losses,
     messages,
     mock_instance,
     shards,
@@ -99,6 +102,8 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.ledger import Losses
+    from .manager.scratch import scratch
     from .runtime.protocol.codec import Reference
     from .runtime.service import Call as Caller
     from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
@@ -120,6 +125,7 @@ __all__ = [
     "DeviationFromSpecification",
     "DeviationNotEquivalent",
     "DeviationStillEquivalent",
+    "DeviationWarning",
     "Difference",
     "Equivalence",
     "Explanation",
@@ -134,6 +140,7 @@ __all__ = [
     "InstanceManager",
     "InstanceNotFound",
     "LayoutMismatch",
+    "Losses",
     "ManagerClosed",
     "OperationFailed",
     "Parting",
@@ -163,6 +170,7 @@ __all__ = [
     "all_impl_models",
     "all_instances",
     "check",
+    "close",
     "compare",
     "compiled",
     "configure",
@@ -177,12 +185,14 @@ __all__ = [
     "init_instance",
     "init_instance_nowait",
     "iter_instances",
+    "losses",
     "messages",
     "mock_instance",
     "parallel",
     "parting",
     "properties",
     "relabelled",
+    "scratch",
     "shards",
     "stats",
     "transition",
@@ -201,6 +211,7 @@ _LATER = {
     "Explanation": ".checking.explanation",
     "Holding": ".checking.relations",
     "InstanceManager": ".manager",
+    "Losses": ".manager.ledger",
     "Reference": ".messages.values",
     "Relation": ".checking.relations",
     "RelationResult": ".checking.relations",
@@ -211,6 +222,8 @@ _LATER = {
     "parallel": ".checking.composition",
     "properties": ".checking.properties:THIS",
     "relabelled": ".checking.relabelling",
+    "scratch": ".manager.scratch",
 }
 
-__getattr__ = _later(__name__, _LATER, globals())
+if not TYPE_CHECKING:  # for a type checker, a module with this function has every name
+    __getattr__ = _later(__name__, _LATER, globals())

@@ -328,6 +328,10 @@ class ManagerClosed(SpexError):
     reason = "manager_closed"
 
 
+class DeviationWarning(UserWarning):
+    """The Python warning of the mode ``"warn"``, once for each distinct deviation of a process."""
+
+
 CLASSES: tuple[type[SpexError], ...] = (
     SpexError,
     SpecificationError,

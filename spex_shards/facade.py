@@ -1,10 +1,14 @@
-"""A manager's calls as functions of the package; they use the default manager, which starts at its first use."""
+"""A manager's calls as functions of the package; they use the default manager, which starts at its first use.
+
+Calls that observe look at `_default.current` themselves: an import statement in each would cost more than all else that
+they do with ``mode="off"``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
@@ -21,13 +25,28 @@ if TYPE_CHECKING:
     from .checking.properties import Property, PropertyResult
     from .checking.relations import RelationResult
     from .manager import InstanceManager
+    from .manager.ledger import Losses
+    from .manager.options import DefaultOptions
 
 
-def configure(**options: Any) -> None:
+def configure(**options: Unpack[DefaultOptions]) -> None:
     """Set options of the default manager; see `spex_shards.manager.default.configure`."""
     from .manager.default import configure as configure_default
 
     configure_default(**options)
+
+
+def close() -> None:
+    """Flush and close the default manager, which also happens at exit; the next module-level call starts another.
+
+    Then `configure` may be called again. Nothing happens if the default manager does not run.
+
+    Raises:
+        ExceptionGroup: As `InstanceManager.close`.
+    """
+    from .manager.default import close as close_default
+
+    close_default()
 
 
 @overload
@@ -87,7 +106,9 @@ def check(
         SpecificationError: The model's specification is not known in this process.
     """
     if not isinstance(impl_model, ImplModel):
-        raise TypeError(f"impl_model must be an ImplModel, got: {impl_model!r}")
+        raise TypeError(
+            f"impl_model must be an ImplModel, got: {impl_model!r}; ImplModel.deserialise makes one of a file's text"
+        )
     cls = registered(impl_model.specification) if specification is None else specification
     if cls is None:
         raise SpecificationError(
@@ -158,7 +179,10 @@ def explain(
         cls, transition = deviation.context["instance"].specification, deviation.context["deviating_transition"]
         name = cls.name
     else:
-        raise TypeError(f"only a deviation can be explained, got: {deviation!r}")
+        raise TypeError(
+            f"only a deviation can be explained, got: {deviation!r}; give an error that a manager raised or returned, "
+            "or an entry of deviations()"
+        )
     holder = _manager() if manager is None else manager
     model = next((model for model in holder.all_impl_models() if model.specification == name), None)
     if model is None:
@@ -172,7 +196,7 @@ def init_instance(
     initial_state: str | None = None,
 ) -> None:  # fmt: skip
     """See `InstanceManager.init_instance`."""
-    _manager().init_instance(specification, identifier, meta, initial_state)
+    (_default.current or _observing()).init_instance(specification, identifier, meta, initial_state)
 
 
 def try_init_instance(
@@ -180,7 +204,7 @@ def try_init_instance(
     initial_state: str | None = None,
 ) -> SpexError | None:  # fmt: skip
     """See `InstanceManager.try_init_instance`."""
-    return _manager().try_init_instance(specification, identifier, meta, initial_state)
+    return (_default.current or _observing()).try_init_instance(specification, identifier, meta, initial_state)
 
 
 def init_instance_nowait(
@@ -188,27 +212,35 @@ def init_instance_nowait(
     initial_state: str | None = None,
 ) -> None:  # fmt: skip
     """See `InstanceManager.init_instance_nowait`."""
-    _manager().init_instance_nowait(specification, identifier, meta, initial_state)
+    (_default.current or _observing()).init_instance_nowait(specification, identifier, meta, initial_state)
 
 
 def transition(identifier: Any, action: str, to_state: str) -> None:
     """See `InstanceManager.transition`."""
-    _manager().transition(identifier, action, to_state)
+    (_default.current or _observing()).transition(identifier, action, to_state)
 
 
 def try_transition(identifier: Any, action: str, to_state: str) -> SpexError | None:
     """See `InstanceManager.try_transition`."""
-    return _manager().try_transition(identifier, action, to_state)
+    return (_default.current or _observing()).try_transition(identifier, action, to_state)
 
 
 def transition_nowait(identifier: Any, action: str, to_state: str) -> None:
     """See `InstanceManager.transition_nowait`."""
-    _manager().transition_nowait(identifier, action, to_state)
+    (_default.current or _observing()).transition_nowait(identifier, action, to_state)
 
 
 def flush(timeout: float | None = None) -> None:
-    """See `InstanceManager.flush`."""
-    _manager().flush(timeout)
+    """See `InstanceManager.flush`. It does nothing if the default manager was never used, or could not be started."""
+    if _default.current is not None:
+        _default.flush(timeout)
+
+
+def losses() -> Losses:
+    """Return what became of the observations that module-level calls of this process made; see `Losses`."""
+    from .manager.default import losses as losses_of_default
+
+    return losses_of_default()
 
 
 def get_instance(identifier: Any, history_limit: int | None = None) -> Instance:
@@ -230,7 +262,7 @@ def iter_instances(
 
 def delete_instance(identifier: Any) -> None:
     """See `InstanceManager.delete_instance`."""
-    _manager().delete_instance(identifier)
+    (_default.current or _observing()).delete_instance(identifier)
 
 
 def delete_instances(predicate: Callable[[Instance], Any]) -> int:
@@ -242,7 +274,7 @@ def mock_instance(
     specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
 ) -> None:
     """See `InstanceManager.mock_instance`."""
-    _manager().mock_instance(specification, identifier, state, meta)
+    (_default.current or _observing()).mock_instance(specification, identifier, state, meta)
 
 
 def all_impl_models() -> list[ImplModel]:
@@ -281,24 +313,41 @@ def _manager() -> InstanceManager:
     return default_manager()
 
 
+class _NotImported:
+    """Stands for the module `manager.default`, which is heavy, until it is used."""
+
+    current: InstanceManager | None = None
+
+
+_default: Any = _NotImported
+
+
+def _observing() -> InstanceManager:
+    global _default
+    from .manager import default
+
+    _default = default
+    return default.observing_manager()
+
+
 class _DefaultReceiver:
     """Hands what observed functions, tracked blocks and adapters report to the default manager."""
 
-    def off(self, cls: type[Specification]) -> bool:  # noqa: ARG002
-        return False
+    def off(self, cls: type[Specification]) -> bool:
+        return (_default.current or _observing()).modes.of(cls) == "off"
 
     def init(self, cls: type[Specification], identifier: Any, state: str | None, *, waits: bool) -> None:
-        manager = _manager()
+        manager = _default.current or _observing()
         (manager.init_instance if waits else manager.init_instance_nowait)(cls, identifier, None, state)
 
     def step(
         self, cls: type[Specification], identifier: Any, action: str | None, to_state: str | None,
         initial_state: str | None = None, *, waits: bool,
     ) -> None:  # fmt: skip
-        _manager().step(cls, identifier, action, to_state, initial_state, waits=waits)
+        (_default.current or _observing()).step(cls, identifier, action, to_state, initial_state, waits=waits)
 
-    def lost(self, cls: type[Specification], error: Exception) -> None:  # noqa: ARG002
-        raise error
+    def lost(self, cls: type[Specification], error: Exception) -> None:
+        (_default.current or _observing()).observer.lost(cls, error)
 
 
 receiving.install(_DefaultReceiver())

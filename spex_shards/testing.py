@@ -80,7 +80,9 @@ def _made(
         manager = ShardedInstanceManager if name == "sharded" else SimpleInstanceManager
     if not (isinstance(manager, type) and issubclass(manager, InstanceManager)):
         raise TypeError(f'manager must be "simple" or "sharded", a manager or its class, got: {manager!r}')
-    return manager(data_dir=data_dir, impl_models_dir=folder, learning_mode=True)  # type: ignore[call-arg]
+    return manager(  # type: ignore[call-arg]
+        data_dir=data_dir, impl_models_dir=folder, learning_mode=True, mode="enforce"
+    )
 
 
 def _save(folder: Path, learned: list[ImplModel], used: set[str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import spex_shards as spex
-from spex_shards.domain.specification import _registered
+from spex_shards.domain.specification import OWN_MODES, _registered
 from spex_shards.runtime.system.form import COMPILED
 
 from .support.places import LONG, SHARED
@@ -116,10 +116,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture
 def specifications_as_before() -> Iterator[None]:
     """Remove the specifications that a test registers."""
-    before = dict(_registered)
+    before, modes = dict(_registered), dict(OWN_MODES)
     yield
     _registered.clear()
     _registered.update(before)
+    OWN_MODES.clear()
+    OWN_MODES.update(modes)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import DataDirError
-from ..runtime.data_dir import start_time
+from ..runtime.holder import start_time
 from ..runtime.system.private import open_folder, sync_folder
 
 _MAKER: Final = re.compile(r"(\d+)-(\d+)-")

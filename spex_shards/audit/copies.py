@@ -18,7 +18,7 @@ from typing import Final
 
 from ..errors import DataDirError, LayoutMismatch
 from ..formats.model_files import SUFFIX
-from ..runtime.data_dir import DataDir, OwnerLock
+from ..runtime.data_dir import DataDir, OwnerLock, no_data_dir
 from ..runtime.store.copying import copy_shard, sync_files
 from ..runtime.store.meta_pages import DATA
 from ..runtime.store.opening import open_view
@@ -156,7 +156,7 @@ def _is_of_model(name: str) -> bool:
 def _shards_of(directory: DataDir) -> int:
     shards = directory.shards()
     if shards is None:
-        raise DataDirError(f"{directory.path} is no data directory: it has no layout record", path=str(directory.path))
+        raise no_data_dir(directory.path)
     return shards
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import DataDirError, words
-from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock
+from ..errors import words
+from ..runtime.data_dir import DELETING, DataDir, Layout, OwnerLock, no_data_dir
 from ..runtime.declared import Service
 from ..runtime.protocol import routing
 from ..runtime.protocol.requests import MAX_REPLY_BYTES
@@ -66,7 +66,7 @@ def verify(
     directory = DataDir(Path(path).absolute())
     layout = directory.read_layout()
     if layout is None:
-        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+        raise no_data_dir(path)
     with OwnerLock(directory, reading=True) as lock:
         there, findings = _stores(directory, layout)
         routed_by = None if service is None else routing_for(directory, recorded_service(directory), service)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import DataDirError, show
 from ..manager.options import OPTIONS
-from ..runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock
+from ..runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock, no_data_dir
 from ..runtime.declared import Service
 from .change import Change, Progress
 from .contents import Opener
@@ -80,7 +80,7 @@ def reshard(
         raise ValueError(f"the number of shards must be {option.rule}, got: {show(shards)}") from None
     directory = DataDir(Path(path).absolute())
     if directory.read_layout() is None:
-        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+        raise no_data_dir(path)
     with OwnerLock(directory):
         contents = _contents(directory, service)
         found, layout = _planned(directory, shards)

@@ -13,6 +13,7 @@ import typer
 from ..errors import ShardDown
 from ..manager import ShardedInstanceManager
 from ..manager.options import ManagerOptions
+from ..manager.sharded import ShardServer
 from .output import UNUSABLE, command, report
 
 LOOK_EVERY = 1.0
@@ -25,7 +26,8 @@ def serve(
         Path | None, typer.Option(help="Where model files are read from. Default: the option impl_models_dir.")
     ] = None,
     shards: Annotated[
-        int | None, typer.Option(help="The number of shards. Default: the option distribution_factor.")
+        int | None,
+        typer.Option(min=1, max=1024, help="The number of shards. Default: the option distribution_factor."),
     ] = None,
     durability: Annotated[str | None, typer.Option(help='"process" or "disk".')] = None,
     learn: Annotated[bool, typer.Option("--learn", help="Have all models learn.")] = False,
@@ -51,7 +53,7 @@ def serve(
     with command() as output:
         # The signals are blocked before any thread or process starts, so that only `sigtimedwait` below receives them.
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-        with ShardedInstanceManager(**given) as manager:
+        with ShardServer(**given) as manager:
             _say("ready", data_dir=str(manager.data_dir), **_state(manager))
             code = _wait(manager, stop)
         _say("stopped")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
 
-from ..errors import SpecificationError
+from ..errors import SpecificationError, show
 from .lts import LTS
-from .names import as_name
+from .names import among, as_name
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
 MAX_NAME_BYTES: Final = 200
+MODES: Final = ("off", "observe", "warn", "enforce")
 JUDGES: Final = ("model", "run", "both")
 EQUIVALENCES: Final = ("branching", "divergence_preserving_branching", "strong")
 
@@ -108,6 +109,15 @@ def declare(
     )
 
 
+def mode_of(name: str, value: object) -> str | None:
+    """Return a specification's own mode, or None if it leaves that to the manager.
+
+    Raises:
+        SpecificationError: It is none of `MODES`.
+    """
+    return None if value is None else _one_of(name, "mode", value, MODES)
+
+
 def _name(name: object) -> str:
     rule = f"must be a str of 1 to {MAX_NAME_BYTES} bytes, printable, without '/' and without a leading dot"
     if not isinstance(name, str):
@@ -122,8 +132,11 @@ def _name(name: object) -> str:
 
 
 def _transitions(name: str, entries: object) -> tuple[Transition, ...]:
-    if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
-        raise SpecificationError(f"{name}: transitions must be a collection of entries, got: {entries!r}")
+    if isinstance(entries, (str, bytes, Mapping)) or not isinstance(entries, Iterable):
+        rule = "transitions must be a list or other collection of entries (source, action, target)"
+        raise SpecificationError(f"{name}: {rule}, got: {show(entries)}")
+    if isinstance(entries, (tuple, list)) and len(entries) == 3 and all(as_name(part) is not None for part in entries):
+        raise SpecificationError(f"{name}: transitions must be a list of entries: put {entries!r} into a list")
     read = (_entry(name, number, entry) for number, entry in enumerate(entries, 1))
     return tuple(dict.fromkeys(read))
 
@@ -153,8 +166,12 @@ def _initial_state(name: str, entries: tuple[Transition, ...], given: object) ->
     if given is None:
         return entries[0].source if entries else None
     state = as_name(given)
+    rule = f"{name}: initial_state must be one of the states, got: {given!r}"
+    if not entries:
+        raise SpecificationError(f"{rule}; there are none: declare transitions")
     if state is None or not any(state in (t.source, t.target) for t in entries):
-        raise SpecificationError(f"{name}: initial_state must be one of the states, got: {given!r}")
+        states = dict.fromkeys(s for t in entries for s in (str(t.source), t.target))
+        raise SpecificationError(f"{rule}; the states are {among(states, state or '')}")
     return state
 
 

@@ -6,15 +6,16 @@ import copyreg
 import inspect
 import logging
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
 from .. import formats
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
 from ..runtime.system.importing import importable
-from .declaration import Declaration, Prunable, declare
+from .declaration import Declaration, Prunable, declare, mode_of
 from .lts import LTS
+from .names import CLOSE, nearest
 from .observable import Observable
 from .ports import inputs_among, port
 from .readable import Readable
@@ -22,9 +23,13 @@ from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
 OPTIONS = ("transition_timeout", "prune_timeout", "prunable_states", "equivalence", "judge", "properties")
-PORTS = ("inputs", "outputs")
+BESIDES = ("inputs", "outputs", "mode")
+"""Options that are no part of the declaration, since no shard asks for them."""
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
+_SETTABLE = ("transitions", "initial_state", "name", "error_handler", *OPTIONS, *BESIDES)
 _registered: dict[str, type[Specification]] = {}
+OWN_MODES: dict[str, str] = {}
+"""The modes of the registered specifications that have one of their own, by name."""
 
 logger = logging.getLogger("spex_shards")
 
@@ -62,13 +67,15 @@ class Specification(Observable, Readable, metaclass=SpecificationMeta):
             step that the specification allows is judged by the model as well.
         properties: Properties that every run must have beside the transitions, made by `spex_shards.properties`.
             `check` decides them for the model. `judge = "run"` and `"both"` decide them at each step.
+        mode: ``"off"``, ``"observe"``, ``"warn"`` or ``"enforce"``: what the observations of its instances do to the
+            program that reports them, whatever the mode of the manager is. Default None: the manager's mode.
         inputs, outputs: Which actions the environment does, and which the program; `relation="ioco"` needs them. If
             only one is given, all other actions belong to the other. After creation: tuples of `str`, or None.
         states, actions, terminal_states, lts, declaration: Derived when the class is created; must not be assigned.
 
     Raises:
-        SpecificationError: The declaration is malformed. Raised when the class is created; names the entry or option
-            and the rule.
+        SpecificationError: The declaration is malformed, or an attribute is nearly called as an option is. Raised when
+            the class is created; names the entry, option or attribute, and the rule.
     """
 
     name: ClassVar[str]
@@ -82,6 +89,7 @@ class Specification(Observable, Readable, metaclass=SpecificationMeta):
     properties: ClassVar[Collection[RunProperty]] = ()
     inputs: ClassVar[Collection[str] | None] = None
     outputs: ClassVar[Collection[str] | None] = None
+    mode: ClassVar[str | None] = None
     states: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[tuple[str, ...]] = ()
     terminal_states: ClassVar[tuple[str, ...]] = ()
@@ -94,16 +102,19 @@ class Specification(Observable, Readable, metaclass=SpecificationMeta):
         name = body.get("name", f"{cls.__module__}.{cls.__qualname__}")
         for derived in _DERIVED:
             if derived in body:
-                raise SpecificationError(f"{name}: {derived} is derived and must not be assigned")
+                raise SpecificationError(
+                    f"{name}: {derived} is derived from the transitions and must not be assigned: leave it out"
+                )
+        _check_spelling(str(name), body)
         _check_handler(str(name), body.get("error_handler"))
         entries = body.get("transitions", cls.transitions)
         inherits = "transitions" not in body and "initial_state" not in body
         initial = cls.initial_state if inherits else body.get("initial_state")
         options = {option: getattr(cls, option) for option in OPTIONS}
         _take(cls, declare(name, entries, initial, **options))
-        _take_ports(cls)
+        _take_besides(cls)
         if register:
-            _registered[cls.name] = cls
+            _register(cls)
 
     @classmethod
     def error_handler(cls, error: SpexError, caller: Any) -> SpexError | None:  # noqa: ARG003 - the contract's
@@ -144,15 +155,18 @@ class Specification(Observable, Readable, metaclass=SpecificationMeta):
             name: Its name, used as it is.
             transitions: Its entries, as in the class form.
             **options: `initial_state`, `transition_timeout`, `prune_timeout`, `prunable_states`, `equivalence`,
-                `judge`, `properties`, `inputs`, `outputs`, `error_handler` (a function of error and caller).
+                `judge`, `properties`, `inputs`, `outputs`, `mode`, `error_handler` (a function of error and caller).
 
         Raises:
             TypeError: An option is unknown.
             SpecificationError: As in the class form.
         """
-        unknown = set(options) - {*OPTIONS, *PORTS, "initial_state", "error_handler"}
+        known = (*OPTIONS, *BESIDES, "initial_state", "error_handler")
+        unknown = sorted(set(options) - set(known))
         if unknown:
-            raise TypeError(f"define() got an unknown option: {', '.join(sorted(unknown))}")
+            meant = nearest(unknown[0], known)
+            hint = f"did you mean {meant!r}?" if meant else f"the options are {', '.join(known)}"
+            raise TypeError(f"define() got an unknown option: {', '.join(unknown)}; {hint}")
         if options.get("initial_state", cls) is None:
             del options["initial_state"]
         handler = options.pop("error_handler", None)
@@ -225,8 +239,17 @@ def _take(cls: type[Specification], declaration: Declaration) -> None:
     cls.lts = declaration.lts
 
 
-def _take_ports(cls: type[Specification]) -> None:
-    """Check inputs and outputs; they are no part of the declaration, since no shard asks for them."""
+def _register(cls: type[Specification]) -> None:
+    _registered[cls.name] = cls
+    if cls.mode is None:
+        OWN_MODES.pop(cls.name, None)
+    else:
+        OWN_MODES[cls.name] = cls.mode
+
+
+def _take_besides(cls: type[Specification]) -> None:
+    """Check inputs, outputs and the mode."""
+    cls.mode = mode_of(cls.name, cls.mode)
     try:
         cls.inputs, cls.outputs = port("inputs", cls.inputs), port("outputs", cls.outputs)
         inputs_among(cls.actions, cls.inputs, cls.outputs)
@@ -239,11 +262,30 @@ def _class_name(name: object) -> str:
     return name if isinstance(name, str) and name.isprintable() else "Specification"
 
 
+def _check_spelling(name: str, body: Mapping[str, object]) -> None:
+    """Refuse a public attribute whose name is nearly that of an option, which would else silently have no effect.
+
+    A class may have attributes of its own, and methods and nested classes of any name. An attribute is not taken for a
+    misspelling of an option that the same class gives as well; a constant like ``NAMES`` only if it is called exactly
+    as an option is, but for the case.
+    """
+    for attribute, value in body.items():
+        if attribute.startswith("_") or attribute in _SETTABLE or callable(value) or hasattr(type(value), "__get__"):
+            continue
+        meant = nearest(attribute, _SETTABLE, 1.0 if attribute.isupper() else CLOSE)
+        if meant is not None and meant not in body:
+            raise SpecificationError(
+                f"{name}: {attribute!r} is no option of a specification, and would have no effect: did you mean "
+                f"{meant!r}? Give an attribute of your own another name, or a leading underscore"
+            )
+
+
 def _check_handler(name: str, handler: object) -> None:
     if handler is None:
         return
     if not isinstance(handler, (classmethod, staticmethod)):
-        raise SpecificationError(f"{name}: error_handler must be a classmethod or a staticmethod, got: {handler!r}")
+        rule = "error_handler must be a classmethod or a staticmethod"
+        raise SpecificationError(f"{name}: {rule}, got: {handler!r}; write @classmethod above it")
     function = inspect.unwrap(handler.__func__)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise SpecificationError(f"{name}: error_handler must not be async, got: {function!r}")
@@ -256,7 +298,7 @@ def reduce_class(cls: type[Specification]) -> str | tuple[Any, ...]:
     if cls is Specification or importable(cls):
         return cls.__qualname__
     own = {key: value for key, value in cls.__dict__.items() if key not in _NOT_SHIPPED}
-    ports = {option: getattr(cls, option) for option in PORTS}
+    ports = {option: getattr(cls, option) for option in BESIDES}
     return _make_class, (cls.__name__, cls.__bases__, cls.declaration, ports), own, None, None, _set_body
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +40,7 @@ from .rows import Found, Instances
 from .telling import told
 from .timers import Timers
 
+logger = logging.getLogger("spex_shards")
 CONTEXT_HISTORY: Final = 100
 """The instance in an error's context has at most this many entries of its history, the newest ones."""
 PAGE_INSTANCES: Final = 256
@@ -92,6 +94,8 @@ class Engine:
         )  # fmt: skip
         self._watch = options.watch
         self.deviations_seen = 0
+        self._files, self._learns = source.files, source.learning_mode
+        self._told: set[str] = set()
 
     @property
     def checks(self) -> Checks:
@@ -134,15 +138,25 @@ class Engine:
         state = entry.declaration.initial_state if initial_state is None else initial_state
         if state is None:
             raise ValueError(f"no initial state is known for an instance of {name}: give initial_state")
-        if self._instances.find(identifier) is not None:
-            shown = codec.identifier_of(identifier)
-            error = IdentifierInUse(f"there is an instance {show(shown)} already", identifier=shown)
-            return handlers.ask(entry.handler(), error, caller)
+        found = self._instances.find(identifier)
+        if found is not None:
+            return handlers.ask(entry.handler(), self._in_use(found, identifier, entry), caller)
         model = self._models.get(entry.name) or self._without_model(entry, identifier, caller)
         if isinstance(model, SpexError):
             return model
+        if model is not None and model.learning and entry.name not in self._told and not self._learns:
+            self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
+
+    def _in_use(self, found: Found, identifier: bytes, entry: Entry) -> IdentifierInUse:
+        shown, there = codec.identifier_of(identifier), self.catalogue.by_number(found.row.specification)
+        return IdentifierInUse(
+            f"{entry.name} cannot get an instance {show(shown)}: there is one already, of {there.name}, in the state "
+            f"{show(found.row.state)}. Go on with it by transition; or delete it first by delete_instance; or give the "
+            "new one another identifier",
+            identifier=shown,
+        )
 
     def transition(
         self, identifier: bytes, action: str, to_state: str, now: int, caller: Call | None = None
@@ -160,36 +174,6 @@ class Engine:
         if isinstance(model, SpexError):
             return model
         return self._observe(found, entry, model, action, to_state, now, caller)
-
-    def step(
-        self,
-        name: str,
-        identifier: bytes,
-        initial_state: str | None,
-        action: str | None,
-        to_state: str | None,
-        now: int,
-        caller: Call | None = None,
-    ) -> SpexError | None:
-        """Record a transition as `transition` does, but create the instance first if it does not exist.
-
-        Without an action and a state, the instance is created and nothing else. An instance of that identifier that
-        belongs to another specification is an `IdentifierInUse`, about which the handler of `name` is asked.
-
-        Raises:
-            ValueError, SpexError: As `init_instance` and `transition` do.
-        """
-        answer, found = None, self._instances.find(identifier)
-        if found is None:
-            answer = self.init_instance(name, identifier, None, initial_state, now, caller)
-        else:
-            entry = self.catalogue.by_number(found.row.specification)
-            if entry.name != name:
-                return handlers.ask(self._entry(name).handler(), _taken(identifier, entry.name), caller)
-        if action is None or to_state is None or (answer is not None and self._instances.find(identifier) is None):
-            return answer
-        later = self.transition(identifier, action, to_state, now, caller)
-        return answer if later is None else later
 
     def mock_instance(self, name: str, identifier: bytes, meta: bytes | None, state: str, now: int) -> None:
         """Create an instance in a state, with an empty history; an existing one of that identifier is deleted."""
@@ -225,6 +209,11 @@ class Engine:
             self._watch.bump()
             self._instances.remove(found)
         return len(doomed)
+
+    def owner(self, identifier: bytes) -> str | None:
+        """Return the name of the specification of an instance, or None if there is no such instance."""
+        found = self._instances.find(identifier)
+        return None if found is None else self.catalogue.by_number(found.row.specification).name
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -303,7 +292,19 @@ class Engine:
         text = f"there is no implementation model of {entry.name} (asked for by instance {show(shown)}): "
         text += "let a test suite or learning_mode=True make one; until then nothing that it does is judged"
         error = ImplModelNotFound(text, specification=entry.name, identifier=shown)
+        self._told.add(entry.name)
         return handlers.ask(entry.handler(), error, caller) or self._models.create(entry.name)
+
+    def _tell_that_nothing_is_judged(self, entry: Entry) -> None:
+        """Log, once per start, that a model learns which neither a file nor an option has told to learn."""
+        self._told.add(entry.name)
+        if entry.declaration.transitions and entry.name not in self._files:
+            logger.warning(
+                "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
+                "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
+                "is to go on",
+                entry.name,
+            )
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
@@ -361,15 +362,12 @@ class Engine:
         return Item(found.row.number, found.row.seq, self._instances.plain(found, min(newest, PAGE_ENTRIES)))
 
 
-def _taken(identifier: bytes, owner: str) -> IdentifierInUse:
-    shown = codec.identifier_of(identifier)
-    rule = f"the identifier {show(shown)} belongs to an instance of {owner} already: one identifier, one specification"
-    return IdentifierInUse(rule, identifier=shown)
-
-
 def _not_found(identifier: bytes) -> InstanceNotFound:
     shown = codec.identifier_of(identifier)
-    return InstanceNotFound(f"there is no instance {show(shown)}", identifier=shown)
+    text = f"there is no instance {show(shown)}: create it first, by init_instance(SPECIFICATION, {show(shown)})"
+    if isinstance(shown, (int, str)):
+        text += "; identifiers are told apart by type as well, so that 1 and '1' are two"
+    return InstanceNotFound(text, identifier=shown)
 
 
 def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:

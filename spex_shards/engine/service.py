@@ -16,6 +16,7 @@ from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
 from ..runtime.service import Call
 from .core import Engine
+from .stepping import step
 
 
 class SpexService:
@@ -44,6 +45,7 @@ class SpexService:
             ops.MODELS: self._models,
             ops.DEVIATIONS: self._deviations,
             ops.SPECIFICATION: self._specification,
+            ops.TRANSITION_IF_KNOWN: self._transition_if_known,
         }
 
     @property
@@ -110,7 +112,10 @@ class SpexService:
         *,
         call: Call,
     ) -> SpexError | None:
-        return self.engine.step(name, identifier, initial_state, action, to_state, call.now, call)
+        return step(self.engine, name, identifier, initial_state, action, to_state, call)
+
+    def _transition_if_known(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
+        return self._transition(identifier, action, to_state, call=call) if self.engine.owner(identifier) else None
 
     def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
         self.engine.mock_instance(name, identifier, meta, state, call.now)

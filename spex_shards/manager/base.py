@@ -7,33 +7,48 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.specification import Specification
+from ..domain.specification import OWN_MODES, Specification
 from ..domain.transition import INITIALISATION
-from ..errors import PredicateError, SpexError
+from ..errors import CallTimeout, PredicateError, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
-from ..messages.specifications import declaration_arguments, describe
-from ..runtime.lifetime import Life, Lifetime, raise_unapplied
+from ..messages.specifications import describe
+from ..runtime.lifetime import Life
+from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
 from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
-from .arguments import action_name, canonical, encode_meta, limit_of, specification_of, state_name
+from .arguments import (
+    action_name,
+    initial_state_of,
+    key_of,
+    limit_of,
+    meta_of,
+    specification_of,
+    state_name,
+    wrong_identifier,
+)
+from .observed import Observed
 from .reader import Reader
 from .settings import load_specifications
+from .states import KnownStates
 
 
-class InstanceManager(Lifetime):
+class InstanceManager(Observed):
     """Receives observations of instances, stores them, and judges transitions that the models do not have.
 
     All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
     `str` nor a `str`-valued Enum member is a `TypeError`; so is a specification that is not a specification class. The
     reserved action, or a missing initial state, is a `ValueError`.
+
+    What an observation may do to the program that makes it depends on its mode: see `mode`, and ``docs/modes.md``. The
+    errors of observing calls below are raised with the mode ``"enforce"``, which is the default.
 
     Thread-safe. A call before `start` or after `close` raises `ManagerClosed`; a call from within a handler raises
     `RuntimeError`.
@@ -47,18 +62,16 @@ class InstanceManager(Lifetime):
     Attributes:
         options: The value of every option.
         specifications: The classes that are declared to the shards from the start.
+        opens: Whether its options are those of the shards; an attached manager does not know whether they learn.
     """
 
+    opens: ClassVar[bool] = True
+    opens_shards = "distribution_factor={}"
+
     def __init__(self, connect: Callable[[Any], Transport], options: dict[str, Any]) -> None:
-        super().__init__(
-            partial(connect, self),
-            data_dir=options["data_dir"],
-            shutdown_timeout=options["shutdown_timeout"],
-            on_message=options["on_message"],
-        )
-        self.options = options
+        super().__init__(partial(connect, self), options)
         self.specifications = load_specifications(options["specifications"])
-        self._known: set[type[Specification]] = set()
+        self._states = KnownStates(self)
 
     @property
     def _reader(self) -> Reader:
@@ -91,11 +104,16 @@ class InstanceManager(Lifetime):
             identifier: None, bool, int, float, str, bytes, tuple or list, dict, UUID, datetime, Decimal, Enum members
                 and specification classes, nested as you like.
             meta: None, or a dict with `str` keys and such values.
-            initial_state: By default the specification's initial state.
+            initial_state: By default the specification's initial state. Else one of the specification's or its model's
+                states; any state in learning mode, or if the specification has no transitions.
 
         Raises:
+            ValueError: There is no such state, or none is given and the specification has none.
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.call(key, ops.INIT, arguments)
 
@@ -107,6 +125,8 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> SpexError | None:
         """Create an instance as `init_instance` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.init_instance(specification, identifier, meta, initial_state, returns=True)
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         try:
             transport.call(key, ops.INIT, arguments)
@@ -124,6 +144,9 @@ class InstanceManager(Lifetime):
         initial_state: str | None = None,
     ) -> None:
         """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        if OWN_MODES or not self._is_plain:
+            self.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
+            return
         transport, key, arguments = self._init_arguments(specification, identifier, meta, initial_state)
         transport.post(key, ops.INIT, arguments)
 
@@ -133,11 +156,16 @@ class InstanceManager(Lifetime):
         Raises:
             SpexError: The specification's handler did not accept an error, or the observation could not be applied.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.call(key, ops.TRANSITION, arguments)
 
     def try_transition(self, identifier: Any, action: str, to_state: str) -> SpexError | None:
         """Observe a transition as `transition` does, but return the `SpexError` instead of raising it."""
+        if OWN_MODES or not self._is_plain:
+            return self.observer.transition(identifier, action, to_state, returns=True)
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         try:
             transport.call(key, ops.TRANSITION, arguments)
@@ -159,50 +187,26 @@ class InstanceManager(Lifetime):
                 is False).
             ShardFailed: The shard is given up.
         """
+        if OWN_MODES or not self._is_plain:
+            self.observer.transition(identifier, action, to_state, waits=False)
+            return
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
-
-    def step(
-        self,
-        specification: type[Specification],
-        identifier: Any,
-        action: str | None = None,
-        to_state: str | None = None,
-        initial_state: str | None = None,
-        *,
-        waits: bool = True,
-    ) -> None:
-        """Observe a transition of an instance, which is created first if it does not exist.
-
-        Both are one request: another process cannot come in between, and there is no error if the instance exists.
-        `Specification.observes`, `Specification.tracking` and the adapters report by this call.
-
-        Args:
-            specification: The specification of the instance.
-            identifier: As in `init_instance`.
-            action: The action; None: the instance is created, if it does not exist, and nothing else happens.
-            to_state: The state that the action led to; None exactly if `action` is None.
-            initial_state: The state in which the instance is created; by default the specification's initial state.
-            waits: Whether the call waits as `transition` does, or not, as `transition_nowait`.
-
-        Raises:
-            SpexError: As `transition` or `transition_nowait`; `IdentifierInUse` if the identifier belongs to an
-                instance of another specification.
-        """
-        transport, key, arguments = self._step_arguments(specification, identifier, action, to_state, initial_state)
-        if waits:
-            transport.call(key, ops.STEP, arguments)
-        else:
-            transport.post(key, ops.STEP, arguments)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: The errors of observations that could not be applied since the last `flush`.
+            ExceptionGroup: With ``"enforce"``: the errors of observations since the last `flush` that could not be applied.
         """
-        raise_unapplied(self._open.flush(timeout))
+        try:
+            errors = self._open.flush(timeout)
+        except SpexError as error:
+            if isinstance(error, CallTimeout) or self.mode == "enforce" or interruption(error) is not None:
+                raise
+            return
+        self._unapplied(errors)
 
     # ------------------------------------------------------------------ reading
 
@@ -213,7 +217,7 @@ class InstanceManager(Lifetime):
             InstanceNotFound: There is no such instance; the handler is not asked.
         """
         limit = limit_of(history_limit)
-        key = canonical(identifier)
+        key = key_of(identifier)
         return self._reader.instance(key, limit)
 
     def all_instances(
@@ -298,18 +302,33 @@ class InstanceManager(Lifetime):
     def mock_instance(
         self, specification: type[Specification], identifier: Any, state: str, meta: dict[str, Any] | None = None
     ) -> None:
-        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged."""
+        """Put an instance into a state, replacing any earlier one: empty history, no deadline, the model unchanged.
+
+        Args:
+            specification: The specification of the instance.
+            identifier, meta: As for `init_instance`.
+            state: As `initial_state` of `init_instance`.
+
+        Raises:
+            ValueError: Neither specification nor model has such a state.
+        """
+        if OWN_MODES or not self._is_plain:
+            self.observer.mock_instance(specification, identifier, state, meta)
+            return
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
+        key = key_of(identifier)
+        data = meta_of(meta)
         target = state_name(state)
-        transport = self._open
-        self._declare(cls, transport)
+        self.check_state(cls, target, "state")
+        transport = self.transport_for(cls)
         transport.call(key, ops.MOCK, (cls.name, key, data, target))
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
-        key = canonical(identifier)
+        if OWN_MODES or not self._is_plain:
+            self.observer.delete_instance(identifier)
+            return
+        key = key_of(identifier)
         self._open.call(key, ops.DELETE, (key,))
 
     def delete_instances(self, predicate: Callable[[Instance], Any]) -> int:
@@ -339,33 +358,24 @@ class InstanceManager(Lifetime):
 
     # ------------------------------------------------------------------ inside
 
-    def _declare(self, cls: type[Specification], transport: Transport) -> None:
-        if cls not in self._known:
-            transport.declare(cls.name, declaration_arguments(cls, ships=transport.ships))
-            # Only after the declaration: another thread that finds the class here sends its request at once.
-            self._known.add(cls)
+    def check_state(self, cls: type[Specification], state: str, what: str) -> None:
+        """Raise `ValueError` if neither the specification nor its model has a state; this may ask the shards."""
+        self._check()
+        self._states.check(cls, state, what)
+
+    def _will_declare(self, cls: type[Specification]) -> None:
+        self._states.warn_of_none(cls)
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
     ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
-        key = canonical(identifier)
-        data = encode_meta(meta)
-        state = None if initial_state is None else state_name(initial_state, "initial_state")
-        if state is None and cls.initial_state is None:
-            raise ValueError(f"{cls.name} declares no initial state: initial_state must be given")
-        transport = self._open
-        self._declare(cls, transport)
-        return transport, key, (cls.name, key, data, state)
-
-    def _step_arguments(
-        self, specification: Any, identifier: Any, action: Any, to_state: Any, initial_state: Any
-    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
-        if (action is None) != (to_state is None):
-            raise ValueError(f"an action and a state go together, got: {action!r}, {to_state!r}")
-        names = (None, None) if action is None else (action_name(action), state_name(to_state))
-        transport, key, (name, _, _, state) = self._init_arguments(specification, identifier, None, initial_state)
-        return transport, key, (name, key, state, *names)
+        key = key_of(identifier)
+        data = meta_of(meta)
+        state = initial_state_of(cls, initial_state)
+        if state is not None:
+            self.check_state(cls, state, "initial_state")
+        return self.transport_for(cls), key, (cls.name, key, data, state)
 
     def _transition_arguments(
         self, identifier: Any, action: Any, to_state: Any
@@ -374,7 +384,10 @@ class InstanceManager(Lifetime):
             action = action_name(action)
         if type(to_state) is not str or not to_state.isascii():
             to_state = state_name(to_state)
-        key = canonical(identifier)
+        try:
+            key = canonical(identifier)
+        except (TypeError, ValueError) as error:
+            raise wrong_identifier(error, identifier) from None
         if self._life is not Life.STARTED or handler_running():
             self._check()
         transport = self.transport

@@ -10,6 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
+from ..domain.declaration import MODES
+from ..domain.names import nearest
 from ..domain.specification import Specification
 from ..errors import show
 from ..runtime.protocol.requests import DEFAULT_MAX_FRAME_BYTES
@@ -37,7 +39,16 @@ UNSET: Final = Unset.UNSET
 """Stands for an option that was not given: the environment, pyproject.toml or the default decides."""
 
 
-class ManagerOptions(TypedDict, total=False):
+class ModeOptions(TypedDict, total=False):
+    """The options about modes, which `connect` has as well; see `ShardedInstanceManager`."""
+
+    mode: Literal["off", "observe", "warn", "enforce"]
+    observe_timeout: float | timedelta
+    sample: float
+    report_interval: float | timedelta
+
+
+class ManagerOptions(ModeOptions, total=False):
     """The options of a manager's constructor; see `ShardedInstanceManager`."""
 
     distribution_factor: int
@@ -59,6 +70,12 @@ class ManagerOptions(TypedDict, total=False):
     on_message: Callable[[Any], None] | None
 
 
+class DefaultOptions(ManagerOptions, total=False):
+    """The options of the default manager; see `spex_shards.configure`."""
+
+    manager: Literal["simple", "sharded"]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.
@@ -68,18 +85,23 @@ class Option:
         rule: Its rule, for error messages.
         check: Returns a given value in the form in which it is used; raises ValueError if it breaks the rule.
         parse: Returns the value of a text from the environment; raises ValueError if the text has none.
+        environment_first: Whether the environment decides even if an argument is given.
     """
 
     default: Any
     rule: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any]
+    environment_first: bool = False
 
 
 def resolve(
     arguments: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str
 ) -> dict[str, Any]:
     """Choose every option's value: from the arguments, else the environment, else pyproject.toml, else the default.
+
+    There is one exception: for `mode`, the environment comes before the arguments, so that a deployment can be switched
+    without a change of its code.
 
     Args:
         arguments: The arguments of the call; `UNSET` stands for an option that was not given.
@@ -94,12 +116,12 @@ def resolve(
     given = {name: (value, "") for name, value in arguments.items() if value is not UNSET}
     unknown = set(given) - set(OPTIONS)
     if unknown:
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; the options are {', '.join(OPTIONS)}")
+        raise TypeError(unknown_options(unknown, OPTIONS))
     _check_keys(environment, table, table_origin)
     chosen: dict[str, Any] = {}
     for name, option in OPTIONS.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
-        if name in given:
+        if name in given and not (option.environment_first and variable in environment):
             chosen[name] = _checked(name, option, *given[name])
         elif variable in environment:
             origin = f" (from the environment variable {variable})"
@@ -111,16 +133,32 @@ def resolve(
     return chosen
 
 
+def unknown_options(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Return the text of the error for arguments that are no options."""
+    names = sorted(unknown)
+    return f"unknown option: {', '.join(names)}; {_meant(names[0], str)}the options are {', '.join(known)}"
+
+
+def _meant(name: str, shown: Callable[[str], str]) -> str:
+    """Return which option was probably meant, as a part of a sentence, or nothing."""
+    written = name.lower().replace("-", "_")
+    meant = _OTHER_WORDS.get(written) or nearest(written, OPTIONS, 0.7)
+    return "" if meant is None or meant == name else f"did you mean {shown(meant)}? Otherwise, "
+
+
 def _check_keys(environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str) -> None:
     known = ", ".join(name for name, option in OPTIONS.items() if option.parse is not _not_text)
     for variable in environment:
         if variable.startswith(ENVIRONMENT_PREFIX):
             option = OPTIONS.get(variable.removeprefix(ENVIRONMENT_PREFIX).lower())
             if option is None or option.parse is _not_text:
-                raise ValueError(f"the environment variable {variable} names no option; the options are {known}")
+                written = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+                meant = _meant(written, lambda name: f"{ENVIRONMENT_PREFIX}{name.upper()}")
+                raise ValueError(f"the environment variable {variable} names no option; {meant}the options are {known}")
     for key in table:
         if key not in OPTIONS or OPTIONS[key].parse is _not_text:
-            raise ValueError(f"{key!r} in {TABLE} of {table_origin} is no option; the options are {known}")
+            meant = _meant(key, repr)
+            raise ValueError(f"{key!r} in {TABLE} of {table_origin} is no option; {meant}the options are {known}")
 
 
 def _checked(name: str, option: Option, value: Any, origin: str) -> Any:
@@ -175,6 +213,10 @@ def _duration(value: Any) -> timedelta:
     return min(seconds, LONGEST)
 
 
+def _share(value: Any) -> float:
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else _refuse(value)
+
+
 def _boolean(value: Any) -> bool:
     return value if type(value) is bool else _refuse(value)
 
@@ -214,6 +256,11 @@ def _not_text(text: str) -> Any:
     return _refuse(text)
 
 
+_OTHER_WORDS: Final = {
+    "shards": "distribution_factor", "workers": "distribution_factor", "models_dir": "impl_models_dir",
+    "dir": "data_dir", "directory": "data_dir", "path": "data_dir", "learn": "learning_mode", "timeout": "call_timeout",
+}  # fmt: skip
+"""What options are called elsewhere, for example on the command line."""
 _SECONDS = "a number of seconds above 0, or a timedelta"
 _WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
 OPTIONS: Final[dict[str, Option]] = {
@@ -224,7 +271,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "check_transition_timeouts_on_start": Option(True, "True or False", _boolean, _boolean_text),
     "prune_interval": Option(timedelta(hours=6), f"{_SECONDS}, or None", _or_none(_duration), _seconds_or_none),
     "durability": Option("process", '"process" or "disk"', _one_of("process", "disk"), str),
-    "specifications": Option((), 'a collection of specification classes or "module:Name"', _collection, _words),
+    "specifications": Option((), 'a list of specification classes or "module:Name"', _collection, _words),
     "learning_mode": Option(False, "True or False", _boolean, _boolean_text),
     "max_restarts": Option(3, "an int from 0 to 1000000", _integer(0, 1_000_000), int),
     "max_seconds": Option(5.0, _WAIT, _wait, float),
@@ -235,4 +282,8 @@ OPTIONS: Final[dict[str, Option]] = {
     "hang_timeout": Option(30.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
     "shutdown_timeout": Option(5.0, _WAIT, _wait, float),
     "on_message": Option(None, "callable, or None", _or_none(_callable), _not_text),
+    "mode": Option("enforce", '"off", "observe", "warn" or "enforce"', _one_of(*MODES), str, environment_first=True),
+    "observe_timeout": Option(0.05, _WAIT, _wait, float),
+    "sample": Option(1.0, "a number from 0 to 1", _share, float),
+    "report_interval": Option(60.0, _WAIT, _wait, float),
 }

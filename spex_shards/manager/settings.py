@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import TABLE, ManagerOptions, resolve
+from .options import ENVIRONMENT_PREFIX, TABLE, ManagerOptions, resolve, unknown_options
 
 
-def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def options_from(arguments: Mapping[str, Any], *, mode: str = "enforce") -> dict[str, Any]:
     """Return every option's value, for a call made now in the current directory.
+
+    Args:
+        arguments: The arguments of the call.
+        mode: The default of the option `mode`.
 
     Raises:
         TypeError: An argument is not an option.
@@ -25,15 +29,21 @@ def options_from(arguments: Mapping[str, Any]) -> dict[str, Any]:
     except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
-    return resolve(arguments, os.environ, table, str(file))
+    return resolve(arguments, os.environ, {"mode": mode, **table}, str(file))
+
+
+def mode_of_environment() -> str | None:
+    """Return the mode that the environment sets for all observations of this process, or None."""
+    return os.environ.get(f"{ENVIRONMENT_PREFIX}MODE")
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option's value as `options_from` does; the option ``manager`` is not allowed."""
     unknown = arguments.keys() - ManagerOptions.__annotations__.keys()
     if unknown:
-        known = ", ".join(ManagerOptions.__annotations__)
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; the options are {known}")
+        if "manager" in unknown:
+            raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
+        raise TypeError(unknown_options(unknown, ManagerOptions.__annotations__))
     return options_from(arguments)
 
 
@@ -73,13 +83,17 @@ def _load(item: Any) -> type[Specification]:
     if isinstance(item, str):
         module, colon, name = item.partition(":")
         if not colon or not module or not name:
-            raise ValueError(f'a specification must be named as "module:Name", got: {item!r}')
+            hint = f'; did you mean "{":".join(item.rsplit(".", 1))}"?' if "." in item and not colon else ""
+            raise ValueError(f'a specification must be named as "module:Name", got: {item!r}{hint}')
         try:
             found = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
         except Exception as error:
-            raise ValueError(f"the specification {item} cannot be imported: {type(error).__name__}: {error}") from error
+            text = f"the specification {item} cannot be imported: {type(error).__name__}: {error}"
+            if isinstance(error, ModuleNotFoundError):
+                text += "; its folder must be on sys.path, for example by PYTHONPATH"
+            raise ValueError(text) from error
     if not is_specification(found):
         raise ValueError(f"the option specifications must name specification classes, got: {item!r}")
     return found  # type: ignore[no-any-return]

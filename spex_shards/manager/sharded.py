@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, Final, Unpack
 
+from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
 from ..runtime.client.opening import attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import UNSET, ManagerOptions
+from .options import UNSET, ManagerOptions, ModeOptions, Unset
 from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
@@ -42,6 +45,12 @@ class ShardedInstanceManager(InstanceManager):
         hang_timeout: Seconds without progress after which a shard counts as hung; None: never.
         shutdown_timeout: Seconds that shards get to finish when the manager closes.
         on_message: Called with each message that a handler sends.
+        mode: What an observation does to the program: ``"off"`` (nothing), ``"observe"`` (never raises, waits at most
+            `observe_timeout`), ``"warn"`` (as observe, with a Python warning for each distinct deviation) or
+            ``"enforce"`` (raises; the default). The environment variable ``SPEX_SHARDS_MODE`` comes before this.
+        observe_timeout: Seconds that a call waits at most with ``"observe"`` and ``"warn"``. Default 0.05.
+        sample: The share of instances that are observed, 0 to 1; the same instances in every process. Default 1.
+        report_interval: Seconds between two log records about observations that were not kept. Default 60.
 
     Raises:
         ValueError: A value breaks its option's rule; names the option, the rule, the value and its origin.
@@ -49,6 +58,10 @@ class ShardedInstanceManager(InstanceManager):
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_own, manager_options(options))
+
+
+class ShardServer(ShardedInstanceManager):
+    """A manager whose shards are for other processes; one that opens the directory as well is told so at once."""
 
 
 class AttachedInstanceManager(InstanceManager):
@@ -62,29 +75,34 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
         ValueError: A value breaks its option's rule.
     """
 
+    opens = False
+
     def __init__(
         self,
-        data_dir: Any,
+        data_dir: str | os.PathLike[str],
         *,
-        specifications: Iterable[Any] = (),
-        call_timeout: Any = UNSET,
+        specifications: Iterable[type[Specification] | str] = (),
+        call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
+        **modes: Unpack[ModeOptions],
     ) -> None:
-        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message}
+        given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message, **modes}
         super().__init__(_attach, options_from({**given, "specifications": specifications}))
 
 
 def connect(
-    data_dir: Any,
+    data_dir: str | os.PathLike[str],
     *,
-    specifications: Iterable[Any] = (),
-    call_timeout: float = 5.0,
+    specifications: Iterable[type[Specification] | str] = (),
+    call_timeout: float | timedelta = 5.0,
     on_message: Callable[[Any], None] | None = None,
+    **modes: Unpack[ModeOptions],
 ) -> AttachedInstanceManager:
     """Return a started manager that uses the shards of another process; its `close` detaches.
 
@@ -93,13 +111,14 @@ def connect(
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
         DataDirError: There is no data directory.
         ShardDown: No process serves it.
     """
     return AttachedInstanceManager(
-        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message
+        data_dir, specifications=specifications, call_timeout=call_timeout, on_message=on_message, **modes
     ).start()
 
 
@@ -107,14 +126,18 @@ def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and return a client that is attached to it."""
     of_client = _client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
-    return owned(manager.directory, of_client, manager.mailbox, host, manager.options)
+    options = {**manager.options, "serves": isinstance(manager, ShardServer)}
+    return owned(manager.directory, of_client, manager.mailbox, host, options)
 
 
 def _attach(manager: InstanceManager) -> Transport:
     """Return a client that is attached to the supervisor of another process."""
     shards = manager.directory.shards()
     if shards is None:
-        raise DataDirError(f"there is no data directory at {manager.directory.path}: serve it first")
+        path = manager.directory.path
+        raise DataDirError(
+            f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+        )
     return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
 
 

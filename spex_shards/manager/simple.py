@@ -23,8 +23,19 @@ class SimpleInstanceManager(InstanceManager):
     it: its first call raises `DataDirLocked`.
     """
 
+    opens_shards = "ShardedInstanceManager(distribution_factor={})"
+
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_open_here, manager_options(options))
+
+
+def load() -> None:
+    """Import what `SimpleInstanceManager.start` needs, so that it can run in another thread while this one forks."""
+    from ..engine import hosting
+    from ..runtime.local import transport
+
+    assert hosting
+    assert transport
 
 
 def _open_here(manager: InstanceManager) -> Transport:

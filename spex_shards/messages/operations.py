@@ -83,4 +83,21 @@ SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
 STEP: Final = Operation("step", 18, changes=True, posts=True, check=_check_step)
 """A transition of an instance that is created first if it does not exist."""
 
-ALL: Final = (INIT, TRANSITION, STEP, MOCK, DELETE, DELETE_WHERE, GET, HISTORY, PAGE, MODELS, DEVIATIONS, SPECIFICATION)
+TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
+"""A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
+
+ALL: Final = (
+    INIT,
+    TRANSITION,
+    MOCK,
+    DELETE,
+    DELETE_WHERE,
+    GET,
+    HISTORY,
+    PAGE,
+    MODELS,
+    DEVIATIONS,
+    SPECIFICATION,
+    TRANSITION_IF_KNOWN,
+    STEP,
+)

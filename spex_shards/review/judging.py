@@ -90,7 +90,8 @@ def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFail
         FileNotFoundError: There is no such file or directory.
     """
     if not path.exists():
-        raise FileNotFoundError(2, "there is no such file or directory of models", str(path))
+        text = "there is no such file or directory of models; a test suite or `replay --learn` makes one"
+        raise FileNotFoundError(2, text, str(path))
     if path.is_dir():
         models, malformed = read_models(path)
         found: dict[str, ImplModel | DeserialisationFailed] = {**models, **malformed}

@@ -10,8 +10,7 @@ from ..checking.union import united
 from ..domain.transition import Transition
 from ..engine import stored_models
 from ..engine.rows import key_of
-from ..errors import DataDirError
-from ..runtime.data_dir import DataDir, OwnerLock
+from ..runtime.data_dir import DataDir, OwnerLock, no_data_dir
 from ..runtime.protocol import routing
 from ..runtime.protocol.codec import canonical
 from ..runtime.store import Batch
@@ -67,7 +66,7 @@ def open_shards(path: Path) -> Iterator[tuple[int, Batch]]:
     directory = DataDir(path.absolute())
     shards = directory.shards()
     if shards is None:
-        raise DataDirError(f"{path} is no data directory: it has no layout record", path=str(path))
+        raise no_data_dir(path)
     stores = LocalStores(directory)
     with OwnerLock(directory, reading=True):
         for index in range(shards):

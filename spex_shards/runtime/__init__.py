@@ -48,4 +48,5 @@ _LATER = {
 }
 
 
-__getattr__ = _later(__name__, _LATER, globals())
+if not TYPE_CHECKING:  # for a type checker, a module with this function has every name
+    __getattr__ = _later(__name__, _LATER, globals())

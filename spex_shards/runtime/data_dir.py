@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import select
-import signal
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from ..errors import DataDirError, DataDirLocked, LayoutMismatch, StoreError
+from .holder import Holder, Role, identity_of
 from .protocol import records
 from .protocol.routing import HASH_NAME
 from .system.private import make_private, open_file, read_file, replace_file, sync_folder, take_for_oneself
@@ -167,12 +167,7 @@ class DataDir:
         if found is None:
             self.write_layout(Layout(shards))
         elif found != shards:
-            raise LayoutMismatch(
-                f"{self.path} was made for {found} shards, not {shards}; open it with distribution_factor={found}, "
-                f"or change it with: spex-shards reshard {self.path} --to {shards}",
-                found=found,
-                wanted=shards,
-            )
+            raise LayoutMismatch(f"{self.path} was made for {found} shards, not {shards}", found=found, wanted=shards)
 
     def write_layout(self, layout: Layout) -> None:
         """Replace the layout record atomically and durably.
@@ -205,18 +200,26 @@ class OwnerLock:
         directory: The directory.
         reading: Whether the directory is only read. Then a directory that cannot be written to, such as one on a
             read-only file system, is locked if it has a lock file, and that file is not changed.
+        role: What it is locked for, as another process is told that finds it locked.
+        application: The process that it is locked for; None: this one. A supervisor gives the one that started it.
     """
 
-    def __init__(self, directory: DataDir, *, reading: bool = False) -> None:
+    def __init__(
+        self, directory: DataDir, *, reading: bool = False, role: Role = Role.TOOL, application: int | None = None
+    ) -> None:
         self._directory = directory
         self._reading = reading
+        self._role = role
+        self._application = application
+        self._holder = Holder()
         self._noted = False
         self.descriptor = -1
 
     def acquire(self, wait: float = WAIT_FOR_HOLDER, watched: Iterable[int] = ()) -> None:
-        """Lock the directory, waiting for a holder that is about to end.
+        """Lock the directory, waiting for a holder that may be about to end.
 
-        If the holder's owner has died but its workers still run, half the wait is given to them; then they are killed.
+        Nothing is waited for if this process holds it already, or a server does that was not told to stop. If the
+        holder's owner has died but its workers still run, half the wait is given to them; then they are killed.
 
         Args:
             wait: Seconds to wait.
@@ -236,8 +239,7 @@ class OwnerLock:
             os.close(descriptor)
             raise
         self.descriptor = descriptor
-        if self._noted:
-            self.note([])
+        self.note([])
 
     def _open(self) -> int:
         path = self._directory.lock
@@ -259,18 +261,19 @@ class OwnerLock:
         poll = select.poll()
         for other in watched:
             poll.register(other, select.POLLIN)
-        deadline = time.monotonic() + wait
+        began = time.monotonic()
+        deadline = began + wait
         helped = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except OSError:
-                holder = _holder(descriptor)
-                if not helped and time.monotonic() > deadline - wait / 2 and not _is_alive(holder.get("owner")):
-                    _kill_workers(holder)
+                holder = Holder.of(os.pread(descriptor, 65536, 0))
+                if not helped and time.monotonic() > deadline - wait / 2 and holder.is_dead:
+                    holder.kill_workers()
                     helped = True
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or holder.stays(self._for, time.monotonic() - began):
                     raise self._locked(holder) from None
             if poll.poll(milliseconds(_STEP)):
                 raise EOFError
@@ -284,13 +287,35 @@ class OwnerLock:
 
     def note(self, workers: list[int]) -> None:
         """Write the owner's and the workers' process ids into the lock file, for a process that finds it locked."""
-        text = json.dumps({"owner": _identity(os.getpid()), "workers": [_identity(pid) for pid in workers]}).encode()
-        os.pwrite(self.descriptor, text.ljust(64), 0)
-        os.ftruncate(self.descriptor, max(len(text), 64))
+        self._holder = Holder(
+            owner=identity_of(os.getpid()),
+            application=identity_of(self._for),
+            workers=[identity_of(pid) for pid in workers],
+            role=self._role,
+            going=self._holder.going,
+        )
+        self._write()
+
+    def note_end(self) -> None:
+        """Write into the lock file that the directory is being given up, so that another process waits for it."""
+        self._holder = replace(self._holder, going=True)
+        with suppress(OSError):  # what cannot be noted, as on a full disk, must not keep the directory locked
+            self._write()
+
+    def _write(self) -> None:
+        if self._noted and self.descriptor >= 0:
+            text = self._holder.text()
+            os.pwrite(self.descriptor, text.ljust(64), 0)
+            os.ftruncate(self.descriptor, max(len(text), 64))
+
+    @property
+    def _for(self) -> int:
+        return os.getpid() if self._application is None else self._application
 
     def release(self) -> None:
         """Release the lock; only for an owner that has no workers."""
         if self.descriptor >= 0:
+            self.note_end()
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
             self.drop()
 
@@ -300,26 +325,16 @@ class OwnerLock:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _locked(self, holder: dict[str, Any]) -> DataDirLocked:
-        pid = (holder.get("owner") or [None])[0]
-        return DataDirLocked(
-            f"the data directory {self._directory.path} belongs to process {pid}; "
-            "stop that one first, or use another directory",
-            pid=pid,
-            path=str(self._directory.path),
-        )
+    def _locked(self, holder: Holder) -> DataDirLocked:
+        path = self._directory.path
+        pid = None if holder.owner is None else holder.owner[0]
+        return DataDirLocked(holder.described(path, self._for), pid=pid, path=str(path))
 
 
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot, or None if no such process runs.
-
-    Together with the process id this identifies a process, even after the system has reused the id.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
+def no_data_dir(path: str | os.PathLike[str]) -> DataDirError:
+    """Return the error that a folder is no data directory."""
+    text = f"{path} is no data directory: it has no layout record; give a manager's data_dir"
+    return DataDirError(text, path=str(path))
 
 
 def process_state(pid: int) -> str:
@@ -328,30 +343,3 @@ def process_state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
     except (OSError, IndexError):
         return ""
-
-
-def _identity(pid: int) -> list[Any]:
-    return [pid, start_time(pid)]
-
-
-def _holder(descriptor: int) -> dict[str, Any]:
-    try:
-        found = json.loads(os.pread(descriptor, 65536, 0))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _is_alive(identity: Any) -> bool:
-    if not isinstance(identity, list) or len(identity) != 2 or type(identity[0]) is not int:
-        return True
-    return bool(start_time(identity[0]) == identity[1])
-
-
-def _kill_workers(holder: dict[str, Any]) -> None:
-    for identity in holder.get("workers") or []:
-        if isinstance(identity, list) and identity[1:] != [None] and _is_alive(identity) and identity[0] > 1:
-            try:
-                os.kill(identity[0], signal.SIGKILL)
-            except OSError:
-                pass

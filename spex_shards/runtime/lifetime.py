@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from ..errors import DataDirLocked, ManagerClosed, SpexError
+from ..errors import DataDirLocked, LayoutMismatch, ManagerClosed, SpexError
 from .client.mailbox import Mailbox
 from .data_dir import DataDir
 from .system.user_code import handler_running
@@ -28,11 +28,11 @@ _all: weakref.WeakSet[Lifetime] = weakref.WeakSet()
 class Life(Enum):
     """The state of a `Lifetime`; the values are used in error messages."""
 
-    NEW = "not started yet"
-    STARTING = "just being started"
-    STARTED = "started"
-    CLOSING = "just being closed"
-    CLOSED = "closed"
+    NEW = "not started: start it by `with` or start()"
+    STARTING = "just being started: wait until start() has returned"
+    STARTED = "started already"
+    CLOSING = "just being closed: create another one when close() has returned"
+    CLOSED = "closed: create another one"
 
 
 class Lifetime:
@@ -48,11 +48,15 @@ class Lifetime:
         transport: The transport to the shards; None before the start.
         directory: The data directory.
         mailbox: Holds messages until they are taken.
+        at_end: Called when it is closed, and may be called again; None: nothing is.
     """
 
     transport: Transport | None = None
+    at_end: Callable[[], object] | None = None
     what: ClassVar[str] = "manager"
     """The word for this object in error messages."""
+    opens_shards: ClassVar[str]
+    """How to open a directory that has another number of shards, for error messages; ``{}`` stands for the number."""
 
     def __init__(
         self,
@@ -82,16 +86,24 @@ class Lifetime:
         """
         with self._changing:
             if self._life is not Life.NEW:
-                raise ManagerClosed(f"the {self.what} is {self._life.value}: it starts once")
+                raise ManagerClosed(f"the {self.what} is {self._life.value}; it starts once")
             self._life = Life.STARTING
             try:
                 self.transport = self._connect()
                 atexit.register(self._at_exit)
                 self._life = Life.STARTED
+            except LayoutMismatch as error:
+                self._undo_start()
+                raise self._mismatch(error) from None
             except BaseException:
                 self._undo_start()
                 raise
         return self
+
+    def _mismatch(self, error: LayoutMismatch) -> LayoutMismatch:
+        opens = self.opens_shards.format(error.context["found"])
+        change = f"spex-shards reshard {self.directory.path} --to {error.context['wanted']}"
+        return LayoutMismatch(f"{error}; open it with {opens}, or change it with: {change}", **error.context)
 
     def _undo_start(self) -> None:
         transport, self.transport = self.transport, None
@@ -115,6 +127,13 @@ class Lifetime:
             ExceptionGroup: The errors of observations sent without waiting that could not be applied and were not yet
                 raised.
         """
+        try:
+            self._close()
+        finally:
+            if self._life is Life.CLOSED and self.at_end is not None:
+                self.at_end()
+
+    def _close(self) -> None:
         timeout = self._shutdown_timeout
         deadline = time.monotonic() + timeout
         with self._changing:
@@ -140,6 +159,10 @@ class Lifetime:
         self.mailbox.close(max(MESSAGES_WITHIN, deadline - time.monotonic()))
         if failure is not None:
             raise failure
+        self._unapplied(errors)
+
+    def _unapplied(self, errors: list[SpexError]) -> None:
+        """Raise the errors of what was sent without waiting; overridden where they are only counted."""
         raise_unapplied(errors)
 
     def _at_exit(self) -> None:

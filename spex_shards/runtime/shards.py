@@ -52,6 +52,7 @@ class Shards(Lifetime):
     """
 
     what: ClassVar[str] = "shard runtime"
+    opens_shards: ClassVar[str] = "shards={}"
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -58,6 +59,29 @@ class Transport(Protocol):
             ShardFailed: The shard is given up.
         """
 
+    def offer(
+        self, key: bytes, operation: Operation, arguments: tuple[Any, ...], within: float, *, waits: bool
+    ) -> None:
+        """Have an operation carried out as `call` does, or `post`, but hold the caller up for a bounded time only.
+
+        While the shard has not answered since such a wait ended in vain, there is no wait at all.
+
+        Args:
+            key: The key's canonical bytes, which select the shard.
+            operation: The operation.
+            arguments: Plain values.
+            within: The most seconds to wait.
+            waits: Whether to wait for the answer, as `call` does; if not, only for room, as `post` does.
+
+        Raises:
+            CallTimeout: There was no answer in time, and the operation is carried out later (`maybe_executed`); or
+                there was no room, and nothing was sent.
+            SpexError: The service answered with an error, or nothing could be sent.
+        """
+
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many operations that nobody waited for have failed since the start, by the errors' classes."""
+
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Have several shards carry out an operation at the same time.
 
@@ -69,12 +93,18 @@ class Transport(Protocol):
             Shard → its plain answer, or the `SpexError` that it failed with.
         """
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:
         """Make something known to all shards, before any request that is sent later.
 
         A new declaration replaces an earlier one of the same name.
 
+        Args:
+            name: The name of what is declared.
+            arguments: Plain values.
+            within: The most seconds to wait for other calls, as in `offer`; None: no limit.
+
         Raises:
+            CallTimeout: Other calls did not end in time; nothing was declared.
             ValueError: It is larger than a request may be.
         """
 

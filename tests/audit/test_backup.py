@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
-from spex_shards.runtime.data_dir import COPYING, DataDir, Layout, start_time
+from spex_shards.runtime.data_dir import COPYING, DataDir, Layout
+from spex_shards.runtime.holder import start_time
 from spex_shards.runtime.store.checkpoint import CHECKPOINT
 from spex_shards.runtime.store.copying import copy_shard
 from spex_shards.runtime.store.files import OsFiles
@@ -275,7 +276,7 @@ def test_a_damaged_directory_is_not_copied_and_a_damaged_backup_not_restored(fil
 def test_a_backup_on_which_a_manager_runs_is_not_restored(filled: Path, tmp_path: Path) -> None:
     """Its files may change meanwhile; the error names the process."""
     backup(filled, tmp_path / "backup")
-    with _manager(tmp_path / "backup"), pytest.raises(spex.DataDirLocked, match="belongs to process"):
+    with _manager(tmp_path / "backup"), pytest.raises(spex.DataDirLocked, match=r"this process has .* open already"):
         restore(tmp_path / "backup", tmp_path / "new")
 
 

@@ -57,6 +57,8 @@ XES = """<?xml version="1.0" encoding="UTF-8"?>
 </trace><trace><string key="concept:name" value="empty"/></trace></log>
 """
 
+NO_MODELS = "gone: there is no such file or directory of models; a test suite or `replay --learn` makes one"
+
 
 @dataclass
 class Done:
@@ -355,15 +357,15 @@ def test_nothing_to_check_exits_with_2_and_says_so(run: Callable[..., Done], pro
     (project / "models" / "README").touch()
     assert run("check", "models") == Done(2, "", "error: there is no model in models: no file there ends in .spex\n")
     done = run("check", "gone")
-    assert done == Done(2, "", "error: gone: there is no such file or directory of models\n")
+    assert done == Done(2, "", f"error: {NO_MODELS}\n")
     assert not (project / "gone").exists()
 
 
 def test_an_error_as_json_is_one_object_and_on_stderr_as_well(run: Callable[..., Done]) -> None:
     """So a program can always read stdout."""
     done = run("check", "gone", "--format", "json")
-    assert (done.code, done.plain) == (2, {"error": "gone: there is no such file or directory of models"})
-    assert done.err == "error: gone: there is no such file or directory of models\n"
+    assert (done.code, done.plain) == (2, {"error": NO_MODELS})
+    assert done.err == f"error: {NO_MODELS}\n"
 
 
 def test_two_files_for_one_specification_exit_with_2(run: Callable[..., Done], project: Path) -> None:
@@ -462,13 +464,13 @@ def test_export_writes_nothing_over_a_malformed_file(run: Callable[..., Done], p
 def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., Done], project: Path) -> None:
     """Each error is one clear line, and nothing is created."""
     done = run("export", "--data-dir", "gone", "--models-dir", "models")
-    assert done == Done(2, "", "error: gone is no data directory: it has no layout record\n")
+    assert done == Done(2, "", "error: gone is no data directory: it has no layout record; give a manager's data_dir\n")
     with spex.SimpleInstanceManager(data_dir=project / "data", impl_models_dir=project / "none"):
         done = run("export", "--data-dir", "data", "--models-dir", "models")
     path = project / "data"
     assert done.err == (
-        f"error: the data directory {path} belongs to process {os.getpid()}; "
-        "stop that one first, or use another directory\n"
+        f"error: this process has the data directory {path} open already, by an in-process manager: "
+        "use that one, or close it first\n"
     )
     done = run("export", "--data-dir", "data", "--models-dir", "models")
     assert done == Done(2, "", "error: the data directory data has no models: nothing was learned in it\n")

@@ -137,12 +137,14 @@ def test_clients_attach_by_themselves_to_the_one_that_follows(
 
 
 def test_a_second_server_over_the_directory_exits_with_2(serve: Callable[..., Server]) -> None:
-    """The error names the owner."""
+    """The error names the owner, and says how to use its shards."""
     first = serve("--shards", "1").ready()
     second = serve("--shards", "1")
     assert second.process.wait(20) == 2
     second.reader.join(20)
-    assert "belongs to process" in "".join(second.other)
+    assert (f"belongs to process {first.process.pid}, which serves it: use spex_shards.connect(") in "".join(
+        second.other
+    )
     second.process.stderr.close()  # type: ignore[union-attr]
     assert first.process.poll() is None
 

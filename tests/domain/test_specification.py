@@ -80,7 +80,7 @@ def test_the_empty_string_and_the_internal_action_are_names_like_any_other() -> 
         ([("a", Word.NUMBER, "c")], {}, "must consist of str"),
         ([("a", spex.INITIALISATION, "c")], {}, "must not use the reserved action"),
         ([("a", "\ud800", "c")], {}, "lone surrogates"),
-        ("abc", {}, "transitions must be a collection of entries"),
+        ("abc", {}, "transitions must be a list or other collection of entries"),
         ([("a", "b", "c")], {"initial_state": "z"}, "initial_state must be one of the states, got: 'z'"),
         ([], {"initial_state": "a"}, "initial_state must be one of the states"),
         (
@@ -128,7 +128,7 @@ def test_derived_names_and_wrong_handlers_are_refused_at_class_creation() -> Non
     def plain(error: Any, caller: Any) -> None: ...
 
     for body, text in [
-        ({"states": ["a"]}, "states is derived and must not be assigned"),
+        ({"states": ["a"]}, "states is derived from the transitions and must not be assigned"),
         ({"lts": None}, "lts is derived"),
         ({"error_handler": plain}, "must be a classmethod or a staticmethod"),
         ({"error_handler": staticmethod(asynchronous)}, "must not be async"),
@@ -253,3 +253,72 @@ def test_a_specification_defined_from_data_has_a_handler_like_any_other() -> Non
     assert spex.Specification.define("t.Handler", []).error_handler(accepted, None) is None
     with pytest.raises(spex.SpecificationError, match="error_handler must be callable, got: 3"):
         spex.Specification.define("t.Handler", [], error_handler=3)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("transitons", "transitions"),
+        ("transition", "transitions"),
+        ("TRANSITIONS", "transitions"),
+        ("initial_sate", "initial_state"),
+        ("transition_timout", "transition_timeout"),
+        ("equivalance", "equivalence"),
+        ("input", "inputs"),
+    ],
+)
+def test_a_misspelt_attribute_is_an_error_that_names_the_one_that_was_meant(written: str, meant: str) -> None:
+    """Else it would have no effect, and nothing would say so."""
+    with pytest.raises(spex.SpecificationError) as caught:
+        type("Misspelt", (spex.Specification,), {written: [("a", "b", "c")]})
+    assert str(caught.value) == (
+        f"{__name__}.Misspelt: {written!r} is no option of a specification, and would have no effect: did you mean "
+        f"{meant!r}? Give an attribute of your own another name, or a leading underscore"
+    )
+
+
+def test_a_class_may_have_attributes_methods_and_classes_of_its_own() -> None:
+    """Only a name that is nearly an option's, and belongs to nothing callable, is taken for a misspelling."""
+
+    class Own(spex.Specification):
+        class Transition:
+            pass
+
+        transitions = [("a", "b", "c")]
+        transitionz = "the class has `transitions`, so this is no misspelling of it"
+        _initial_sate = 1
+        NAMES = ("a",)
+        title, timeout, states_of_old = "An own", 3, ()
+
+        @classmethod
+        def transition(cls) -> int:
+            return 1
+
+        @property
+        def propertys(self) -> int:
+            return 2
+
+        @staticmethod
+        def equivalance() -> int:
+            return 3
+
+    assert Own.title == "An own"
+
+
+def test_unknown_states_and_options_are_refused_with_the_nearest_name() -> None:
+    """In the class form and in `define`."""
+    steps = [("new", "pay", "paid")]
+    states = "x: initial_state must be one of the states, got: {!r}; the states are 'new', 'paid'"
+    known = "transition_timeout, prune_timeout, prunable_states, equivalence, judge, properties, inputs, outputs"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"initial_state": "nwe"}, states.format("nwe") + "; did you mean 'new'?"),
+        ({"initial_state": "zzz"}, states.format("zzz")),
+        ({"judg": "run"}, "define() got an unknown option: judg; did you mean 'judge'?"),
+        ({"z": 1}, f"define() got an unknown option: z; the options are {known}, initial_state, error_handler"),
+    ]
+    for options, text in cases:
+        with pytest.raises((spex.SpecificationError, TypeError)) as caught:
+            spex.Specification.define("x", steps, **options)
+        assert str(caught.value) == text
+    with pytest.raises(spex.SpecificationError, match="got: 'new'; there are none: declare transitions"):
+        spex.Specification.define("x", [], initial_state="new")

@@ -126,7 +126,8 @@ def test_deviations_are_judged_together(make_manager: Callable[..., Any], places
     one, two, three = on_one_shard(manager, 3)
     # No transition of the model leads to `p`: transitions that leave `p` change nothing, and are accepted.
     for identifier, action in ((one, "x"), (two, "y")):
-        manager.mock_instance(either, identifier, "p")
+        manager.mock_instance(either, identifier, "s")
+        assert isinstance(manager.try_transition(identifier, "go", "p"), spex.DeviationNotEquivalent)
         assert manager.try_transition(identifier, action, "s") is None
     # With those accepted, `p` can do both x and y, which no state of the specification can: now it must not be reached,
     # though s --a-> p would pass with x alone.

@@ -211,7 +211,8 @@ def test_acceptances_of_all_shards_count_together_after_a_restart(
     first = next(number for number in place if place[number] == 0)
     second = next(number for number in place if place[number] == len(manager.shards()) - 1 and number != first)
     for identifier, action in ((first, "x"), (second, "y")):
-        manager.mock_instance(either, identifier, "p")
+        manager.mock_instance(either, identifier, "s")
+        assert isinstance(manager.try_transition(identifier, "go", "p"), spex.DeviationNotEquivalent)
         assert manager.try_transition(identifier, action, "s") is None
     manager.close()
     manager = make_manager()
@@ -219,7 +220,7 @@ def test_acceptances_of_all_shards_count_together_after_a_restart(
         manager.mock_instance(either, identifier, "s")
         assert isinstance(manager.try_transition(identifier, "a", "p"), spex.DeviationNotEquivalent)
     assert {(seen.transition.action, seen.accepted, seen.count) for seen in manager.deviations(either)} == {
-        ("x", True, 1), ("y", True, 1), ("a", False, 10),
+        ("x", True, 1), ("y", True, 1), ("a", False, 10), ("go", False, 2),
     }  # fmt: skip
 
 

@@ -64,8 +64,8 @@ def test_an_instance_whose_state_is_not_specified_is_not_judged_until_it_is(make
 
 
 def test_a_mocked_instance_starts_in_the_state_of_its_name(make_manager: Callable[..., Any]) -> None:
-    """A name that is not specified is not judged."""
-    manager = make_manager()
+    """A name that is not specified is not judged; only a manager that learns takes one."""
+    manager = make_manager(learning_mode=True)
     manager.mock_instance(Judged, 1, "paid")
     manager.transition(1, "ship", "shipped")
     manager.mock_instance(Judged, 2, "limbo")

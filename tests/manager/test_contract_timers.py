@@ -192,7 +192,10 @@ def test_a_manager_starts_once_and_ends_for_good(make_manager: Callable[..., Any
     manager.close()
     manager.close()
     fresh = cls(**places, distribution_factor=1)
-    for closed, words in ((manager, "is closed"), (fresh, "not started yet")):
+    for closed, words in (
+        (manager, "is closed: create another one"),
+        (fresh, r"is not started: start it by `with` or start\(\)"),
+    ):
         for call in (
             lambda m: m.init_instance(Order, 2),
             lambda m: m.try_transition(1, "pay", "paid"),
@@ -235,14 +238,18 @@ def test_the_directory_of_one_manager_is_refused_to_another(
 ) -> None:
     """It has one owner at a time; the in-process manager's directory has one shard."""
     manager = make_manager()
-    with pytest.raises(spex.DataDirLocked, match="belongs to process"):
+    with pytest.raises(spex.DataDirLocked, match=r"this process has the data directory .* open already"):
         spex.SimpleInstanceManager(**places).start()
     shards = len(manager.shards())
     manager.close()
     other = spex.ShardedInstanceManager(**places, distribution_factor=2)
     if shards != 2:
-        with pytest.raises(spex.LayoutMismatch, match=f"made for {shards} shards, not 2"):
+        with pytest.raises(spex.LayoutMismatch) as caught:
             other.start()
+        assert str(caught.value) == (
+            f"{places['data_dir']} was made for {shards} shards, not 2; open it with distribution_factor={shards}, or "
+            f"change it with: spex-shards reshard {places['data_dir']} --to 2"
+        )
 
 
 def test_shards_and_stats_say_what_is_going_on(make_manager: Callable[..., Any]) -> None:

@@ -73,7 +73,7 @@ def test_a_bad_value_names_where_it_came_from(tmp_path: Path) -> None:
 def test_a_forked_child_of_a_sharded_default_manager_attaches_anew(tmp_path: Path) -> None:
     """The child's calls go to the same shards, and both see all instances."""
     body = """
-spex.configure(manager="sharded", distribution_factor=2, learning_mode=True)
+spex.configure(manager="sharded", distribution_factor=2, learning_mode=True, mode="enforce")
 spex.init_instance(Door, "parent")
 pid = os.fork()
 if pid == 0:
@@ -89,7 +89,7 @@ print(sorted(instance.identifier for instance in spex.all_instances()))
 def test_a_forked_child_of_an_in_process_default_manager_is_told_to_use_shards(tmp_path: Path) -> None:
     """Its first call raises DataDirLocked, and the parent's environment is unchanged."""
     body = """
-spex.configure(learning_mode=True)
+spex.configure(learning_mode=True, mode="enforce")
 spex.init_instance(Door, "parent")
 pid = os.fork()
 if pid == 0:

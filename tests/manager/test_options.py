@@ -63,7 +63,7 @@ def test_text_from_the_environment_is_read_by_the_options_type(name: str, text: 
         ({}, {}, {"shards": 3}, "'shards' in .tool.spex_shards. of here/pyproject.toml is no option"),
         ({}, {}, {"on_message": "f"}, "'on_message' in .* is no option"),
         ({"call_timeout": float("nan")}, {}, {}, "call_timeout must be"),
-        ({"specifications": "a:B"}, {}, {}, "specifications must be a collection"),
+        ({"specifications": "a:B"}, {}, {}, "specifications must be a list of"),
     ],
 )
 def test_a_bad_value_or_key_names_option_rule_value_and_origin(
@@ -116,8 +116,18 @@ def test_restart_intensity_counts_deaths_in_a_sliding_window() -> None:
 
 
 @pytest.mark.parametrize("cls", [spex.SimpleInstanceManager, spex.ShardedInstanceManager])
-@pytest.mark.parametrize("name", ["manager", "distribution_facto"])
-def test_a_manager_takes_its_own_options_and_no_others(cls: Any, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("manager", "the option manager is for spex_shards.configure: a manager's class says what it is"),
+        (
+            "distribution_facto",
+            "did you mean distribution_factor. Otherwise, the options are distribution_factor, data_dir",
+        ),
+        ("zzz", "unknown option: zzz; the options are distribution_factor, data_dir"),
+    ],
+)
+def test_a_manager_takes_its_own_options_and_no_others(cls: Any, name: str, text: str) -> None:
     """The option `manager` belongs to the default manager alone."""
-    with pytest.raises(TypeError, match=f"unknown option: {name}; the options are distribution_factor, data_dir"):
+    with pytest.raises(TypeError, match=text):
         cls(**{name: "sharded"})

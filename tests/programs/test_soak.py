@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import spex_shards as spex
-from spex_shards.runtime.data_dir import start_time
+from spex_shards.runtime.holder import start_time
 from tests.programs.chaos.specs import Chain
 from tests.programs.soak.__main__ import FORBIDDEN
 from tests.programs.soak.books import Bookkeeper

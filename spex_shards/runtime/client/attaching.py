@@ -40,7 +40,12 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
     except (OSError, DataDirError) as error:
         if connection is not None:
             connection.close()
-        raise ShardDown(f"there is no supervisor at {path}: {error}", maybe_executed=False) from error
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            folder = path.parent.parent
+            text = f"no process serves {folder}: start one, for example by spex-shards serve --data-dir {folder}"
+        else:
+            text = f"there is no supervisor at {path}: {error}"
+        raise ShardDown(text, maybe_executed=False) from error
     return connection
 
 

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,6 +57,16 @@ def emit(plain: list[Any], shard: int, pid: int | None, *, called_here: bool) ->
     record.shard = shard
     record.call_site = site
     logger.handle(record)
+
+
+def emit_all(records: Iterable[Any], shard: int, pid: int | None) -> None:
+    """Hand the log records of an answer to this process's loggers, in the call that gets the answer."""
+    for plain in records:
+        try:
+            emit(plain, shard, pid, called_here=True)
+        except Exception:  # a log filter of the application may raise anything; the call must get its answer
+            with suppress(Exception):
+                logging.getLogger("spex_shards").exception("a log record of shard %d could not be delivered", shard)
 
 
 def locate(record: logging.LogRecord) -> bool:

@@ -8,9 +8,9 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
@@ -22,8 +22,10 @@ from ..protocol.session import frame
 from ..shard_info import ShardInfo, ShardStatus
 from ..transport import unapplied
 from .announcer import Announcer
-from .call_site import emit
+from .bounded import BoundedChannel
+from .call_site import emit_all
 from .channel import Channel
+from .client_options import ClientOptions
 from .introducer import MakeIntroducer
 from .mailbox import Mailbox
 from .ownership import Ownership
@@ -31,27 +33,6 @@ from .pipes import close_inherited
 
 logger = logging.getLogger("spex_shards")
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """The options of a client.
-
-    Attributes:
-        shards: The number of shards.
-        call_timeout: Seconds that a call waits for its answer.
-        max_unacknowledged: How many requests per shard may be sent by `post` and not answered yet.
-        max_frame_bytes: Most bytes of a request.
-        declared: The declarations that are sent on every channel from the start: (name, arguments).
-        undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
-    """
-
-    shards: int
-    call_timeout: float
-    max_unacknowledged: int
-    max_frame_bytes: int
-    declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
-    undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
 
 
 class Client:
@@ -83,7 +64,8 @@ class Client:
         self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
         self.channels = [
-            Channel(index, self, options.max_unacknowledged, options.max_frame_bytes) for index in range(options.shards)
+            BoundedChannel(index, self, options.max_unacknowledged, options.max_frame_bytes)
+            for index in range(options.shards)
         ]
         self.ownership = ownership
         self._set_up()
@@ -118,11 +100,11 @@ class Client:
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self) -> None:
+    def _start_threads(self, *, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout)
+            self._introducer.start(self._options.call_timeout if waits else None)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -163,8 +145,8 @@ class Client:
         if not self._announcer.is_running:  # a running announcer may still wake the introducer
             self._introducer.forget()
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """Send a declaration to all shards, ahead of all requests that are sent after this.
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
+        """Send a declaration to all shards, ahead of all requests that are sent after this; never waits.
 
         Raises:
             ValueError: The declaration is larger than a frame may be.
@@ -176,10 +158,10 @@ class Client:
         for channel in self.channels:  # now: a shard's timeouts may wait for a handler, and no request may follow
             self.blocked(channel.shard)
 
-    def channel(self, canonical: bytes) -> Channel:
+    def channel(self, canonical: bytes, *, waits: bool = True) -> BoundedChannel:
         """Return the channel to the shard of an identifier, given as canonical bytes."""
         if self._must_start:
-            self._start_again()
+            self._start_again(waits=waits)
         return self.channels[self._table[routing.slot_of(canonical)]]
 
     def call(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
@@ -200,6 +182,20 @@ class Client:
             SpexError: The request could not be sent.
         """
         self.channel(canonical).post(operation, arguments, self._options.call_timeout)
+
+    def offer(
+        self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...], within: float, *, waits: bool
+    ) -> None:
+        """Send a request as `call` does, or `post` if not `waits`, but never wait longer than `within` seconds.
+
+        Raises:
+            CallTimeout: There was no answer in time (`maybe_executed`), or no room (else).
+            SpexError: The shard answered with an error, or the request could not be sent.
+        """
+        channel = self.channel(canonical, waits=False)
+        answer = channel.offer(operation, arguments, within, waits=waits)
+        if answer is not None:
+            self._value(channel, answer)
 
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
@@ -245,6 +241,10 @@ class Client:
             errors += unapplied(*channel.lines.failures.take(), where, shard=channel.shard)
         return errors
 
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many requests that nobody waited for have failed since the start, by the errors' classes."""
+        return sum((channel.lines.failures.by_class for channel in self.channels), Counter())
+
     def shards(self) -> list[ShardInfo]:
         """Return the status of all shards, as the supervisor knows it; `ShardDown` if it does not answer in time."""
         if self._must_start:
@@ -288,12 +288,8 @@ class Client:
             return error
 
     def _value(self, channel: Channel, answer: Answer) -> Any:
-        for plain in answer.logs:
-            try:
-                emit(plain, channel.shard, channel.lines.pid, called_here=True)
-            except Exception:  # a log filter of the application may raise anything; the call must get its answer
-                with suppress(Exception):
-                    logger.exception("a log record of shard %d could not be delivered", channel.shard)
+        if answer.logs:
+            emit_all(answer.logs, channel.shard, channel.lines.pid)
         if answer.ok:
             return answer.value
         raise records.error_of(answer.value)
@@ -311,6 +307,11 @@ class Client:
     def say(self, text: str) -> None:
         """Log an error, on the announcer's thread."""
         self._announcer.say(text)
+
+    def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
+        """Log records of a shard, on the announcer's thread."""
+        for record in records:
+            self._announcer.pass_on(shard, pid or 0, record, report=0)
 
     def _notice(self, name: str, arguments: tuple[Any, ...]) -> bytes:
         notice = frame((0, 0, DECLARE.code, 0, *arguments))
@@ -355,14 +356,14 @@ class Client:
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)
 
-    def _start_again(self) -> None:
+    def _start_again(self, *, waits: bool = True) -> None:
         with self._starting:
             if self._is_starting:
                 raise ShardDown("this process is just attaching to the shards", maybe_executed=False)
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads()
+                    self._start_threads(waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False

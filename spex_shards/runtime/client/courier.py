@@ -17,7 +17,7 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -51,7 +51,7 @@ def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
     """
 
     def introduce(
-        client_id: bytes, channels: list[Channel], listener: Listener, ownership: Ownership | None
+        client_id: bytes, channels: Sequence[Channel], listener: Listener, ownership: Ownership | None
     ) -> Introducer:
         if ownership is None:
             return Courier(path, client_id, channels, listener, None, -1)
@@ -85,7 +85,7 @@ class Courier:
         self,
         path: Path,
         client_id: bytes,
-        channels: list[Channel],
+        channels: Sequence[Channel],
         listener: Listener,
         revive: Callable[[], int] | None,
         supervisor: int,
@@ -106,18 +106,23 @@ class Courier:
         self._stop = False
         self._thread: Helper | None = None
 
-    def start(self, within: float) -> None:
+    def start(self, within: float | None) -> None:
         """Connect, start the thread, and wait up to `within` seconds until the supervisor has attached this process.
+
+        If `within` is None, it does not wait: the supervisor attaches this process later, or not at all.
 
         Raises:
             ShardDown: There is no supervisor, it does not answer, it is another user's, or it has no common protocol
                 version.
             RuntimeError: The system gives no thread.
         """
+        self._stop = False
         self.connection.connect()
         thread = Helper(self._run, "spex-shards-courier")
         thread.start()
         self._thread = thread
+        if within is None:
+            return
         if not self.connection.decided.wait(min(within, CONNECT_WITHIN)):
             self.stop()
             raise ShardDown(f"the supervisor at {self._path} did not answer within {within} s", maybe_executed=False)

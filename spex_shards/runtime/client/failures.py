@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, Final
+
+from ...errors import SpexError
 
 FIRST: Final = 10
 NEWEST: Final = 90
@@ -17,12 +19,14 @@ class Failures:
 
     Attributes:
         total: The number of all failures since the start, taken or not.
+        by_class: The same by the errors' classes.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._forget()
         self.total = 0
+        self.by_class: Counter[type[SpexError]] = Counter()
 
     def _forget(self) -> None:
         self._first: list[Any] = []
@@ -33,6 +37,7 @@ class Failures:
         """Add an error that stands for `count` failures."""
         with self._lock:
             self.total += count
+            self.by_class[type(error)] += count
             self._count += 1
             (self._first if len(self._first) < FIRST else self._newest).append(error)
 

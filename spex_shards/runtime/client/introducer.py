@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .channel import Channel
@@ -17,8 +17,8 @@ class Introducer(Protocol):
     a cluster where a shard is. Any thread may call any method, also a signal handler in the middle of another call.
     """
 
-    def start(self, within: float) -> None:
-        """Connect, waiting up to `within` seconds.
+    def start(self, within: float | None) -> None:
+        """Connect, waiting up to `within` seconds; None: not waiting for the other side's answer.
 
         Raises:
             ShardDown: There is nothing to connect to.
@@ -55,5 +55,5 @@ class Introducer(Protocol):
         """In a forked child: close this process's descriptors without telling the other side."""
 
 
-MakeIntroducer = Callable[[bytes, list[Channel], Listener, Ownership | None], Introducer]
+MakeIntroducer = Callable[[bytes, Sequence[Channel], Listener, Ownership | None], Introducer]
 """Creates the introducer of a client from the client's id, its channels, the listener for events, and its ownership."""

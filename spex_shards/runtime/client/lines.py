@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ...errors import ManagerClosed, ShardDown, ShardFailed, SpexError
@@ -44,6 +44,9 @@ class Port(Protocol):
 
     def say(self, text: str) -> None:
         """Log an error."""
+
+    def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
+        """Log the records of an answer that no caller waits for any more."""
 
     def greeting(self) -> bytes:
         """Return the frames that each new line begins with after its hello, in place of all notices so far."""
@@ -250,10 +253,15 @@ class Lines:
         """Move a session's failed requests into `failures`, and log them."""
         for number in tuple(session.failures):
             answer = session.failures.pop(number, None)
-            if answer is not None:
+            if answer is None:
+                continue
+            if answer.logs:
+                self._port.log(self.shard, self.pid, answer.logs)
+            if not answer.ok:
                 error = error_of(answer.value)
                 self.failures.add(error)
-                self._port.say(f"shard {self.shard} could not apply an observation: {error}")
+                if not answer.logs:  # else the error handler has logged it
+                    self._port.say(f"shard {self.shard} could not apply an observation: {error}")
 
     def shut(self) -> None:
         """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""

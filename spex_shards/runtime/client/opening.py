@@ -8,7 +8,8 @@ from typing import Any
 
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
-from .core import Client, ClientOptions
+from .client_options import ClientOptions
+from .core import Client
 from .courier import by_socket
 from .mailbox import Mailbox
 from .owner import search_path
@@ -60,7 +61,7 @@ def owned(
         mailbox: Receives the messages.
         host: The function that creates the `Host`, as ``module:function``, and its first argument.
         options: The supervisor's options: `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
-            `max_frame_bytes`, `hang_timeout` and `shutdown_timeout`; others are ignored.
+            `max_frame_bytes`, `hang_timeout`, `shutdown_timeout`, and `serves` for a server; others are ignored.
 
     Raises:
         SpexError: It could not start; the text says why.
@@ -80,6 +81,7 @@ def owned(
         log_level=min(logging.WARNING, logger.getEffectiveLevel()) or logging.WARNING,
         embedded=True,
         search_path=search_path(),
+        serves=options.get("serves", False),
     )
     ownership = Ownership(config, options["shutdown_timeout"])
     try:

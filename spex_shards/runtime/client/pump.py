@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from .channel import Channel
@@ -26,7 +27,7 @@ class Pump:
         busy: The shards whose channels have unwritten requests.
     """
 
-    def __init__(self, poll: select.poll, channels: list[Channel]) -> None:
+    def __init__(self, poll: select.poll, channels: Sequence[Channel]) -> None:
         self._poll = poll
         self._channels = channels
         self._told: deque[int] = deque()

@@ -40,7 +40,7 @@ class _Order(Generic[_T]):
     def wait(self, alive: Callable[[], bool]) -> _T:
         while not self._done.acquire(timeout=_LOOK_EVERY):
             if not alive() and not self._done.acquire(timeout=0):
-                raise ManagerClosed("the manager is closed")
+                raise ManagerClosed("the manager is closed: create another one")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[no-any-return]

@@ -23,8 +23,9 @@ from functools import partial
 from math import inf
 from typing import Any, Final
 
-from ...errors import DataDirError, ManagerClosed, SpexError, StoreError
+from ...errors import CallTimeout, DataDirError, ManagerClosed, SpexError, StoreError
 from ..data_dir import DataDir, OwnerLock
+from ..holder import Role
 from ..protocol.operations import Operation
 from ..service import NOBODY, Call, Host, StoreReader
 from ..shard import open_shard, shard_over
@@ -70,7 +71,7 @@ class LocalShard:
     def __init__(self, directory: DataDir, options: LocalOptions) -> None:
         self._directory = directory
         self._options = options
-        self._lock = OwnerLock(directory)
+        self._lock = OwnerLock(directory, role=Role.HERE)
         self._client_id = secrets.token_hex(16)
         self._keeper = Keeper(self._tick)
         self._tenure: Tenure | None = None
@@ -120,7 +121,7 @@ class LocalShard:
         """
         tenure = self._tenure
         if tenure is None:
-            raise ManagerClosed("the manager is closed")
+            raise ManagerClosed("the manager is closed: create another one")
         return tenure
 
     def was_kept(self, tenure: Tenure, sequence: int) -> bool:
@@ -148,6 +149,7 @@ class LocalShard:
         now: int,
         thread: int,
         begins: Callable[[Tenure], object] = bool,
+        until: float | None = None,
     ) -> Any:
         """Carry out an operation exactly once in a batch of its own, even if its tenure is abandoned; return its value.
 
@@ -158,9 +160,11 @@ class LocalShard:
             now: When the operation was called, in microseconds since the epoch.
             thread: The calling thread.
             begins: Called with the tenure before each run, while holding its turn; an exception ends the call.
+            until: The monotonic time until which to wait for other calls to end; None: no limit.
 
         Raises:
             SpexError: The operation or the store raised it; nothing was changed.
+            CallTimeout: Other calls did not end in time, and the operation was not begun.
             ManagerClosed: The shard is not open.
         """
         while True:
@@ -169,10 +173,10 @@ class LocalShard:
             tenure = self._tenure
             # The fast path of nearly every call: the turn is free, and no call was cut off in this tenure.
             if tenure is None or self._keeper_waits or not tenure.turn.take():
-                tenure = self._enter()
+                tenure = self._enter(until)
             elif tenure.busy or tenure.dead:
                 tenure.turn.give()
-                tenure = self._enter()
+                tenure = self._enter(until)
             try:
                 begins(tenure)
                 value, kept = tenure.carry_out(operation, arguments, call)
@@ -196,13 +200,13 @@ class LocalShard:
             self._keeper.wake()
         return value
 
-    def _enter(self) -> Tenure:
+    def _enter(self, until: float | None = None) -> Tenure:
         """Return a usable tenure, holding its turn; replace the current one if a call was cut off or is stuck in it."""
         pause = _FIRST_LOOK
         while True:
             tenure = self._tenure
             if tenure is None:
-                raise ManagerClosed("the manager is closed")
+                raise ManagerClosed("the manager is closed: create another one")
             if self._keeper_waits:
                 time.sleep(0)  # let the keeper go first: locks are not fair, and timers must not wait for ever
             turn = tenure.turn
@@ -213,11 +217,13 @@ class LocalShard:
                 self._replace(tenure)
             elif turn.is_mine():
                 self._replace(tenure)
-            elif turn.wait(pause):
+            elif turn.wait(pause if until is None else min(pause, until - time.monotonic())):
                 turn.give()
             else:
                 if turn.is_taken() and turn.is_stuck():
                     self._replace(tenure)
+                elif until is not None and time.monotonic() >= until:
+                    raise CallTimeout("other calls of this process hold the shard up", shard=0, maybe_executed=True)
                 pause = min(_LAST_LOOK, 2 * pause)
 
     def _is_inherited(self, tenure: Tenure, kept: int) -> bool:
@@ -259,6 +265,7 @@ class LocalShard:
         tenure, failure = self._tenure, None
         if tenure is None:
             return None
+        self._lock.note_end()
         deadline = time.monotonic() + self._options.shutdown_timeout
         while not tenure.turn.wait(_FIRST_LOOK):
             if tenure.turn.is_stuck() or time.monotonic() > deadline:
@@ -292,7 +299,7 @@ class LocalShard:
         current = self._tenure
         if current is not tenure or current is None:
             if current is None:
-                raise ManagerClosed("the manager is closed")
+                raise ManagerClosed("the manager is closed: create another one")
             return current
         tenure.dead = True
         self._counted.update(tenure.service.stats())

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import DataDirError, DataDirLocked, ManagerClosed, SpexError
+from ...errors import CallTimeout, DataDirError, DataDirLocked, ManagerClosed, SpexError
 from ..client.failures import Failures
 from ..client.mailbox import Mailbox
 from ..data_dir import DataDir
@@ -31,11 +31,19 @@ logger = logging.getLogger("spex_shards")
 _transports: weakref.WeakSet[LocalTransport] = weakref.WeakSet()
 
 
+_MOST_LATE: Final = 8192
+"""The most requests that are left because the shard was held up; further ones are refused."""
+
+
 @dataclass(slots=True, eq=False)
 class _Left:
-    """A posted request that interrupted another call of its thread, and is left for that call to carry out.
+    """A request that is left for another call to carry out.
+
+    It was posted in the middle of another call of its thread, or it is late: the shard was held up, and its caller did
+    not wait.
 
     Attributes:
+        late: Whether it is late.
         attempt: The tenure in which it was last begun, and the sequence under which its batch would be committed there.
         done: Whether it is applied, or failed and was reported.
     """
@@ -44,6 +52,7 @@ class _Left:
     arguments: tuple[Any, ...]
     now: int
     thread: int
+    late: bool = False
     attempt: tuple[Tenure, int] | None = None
     done: bool = False
 
@@ -78,7 +87,7 @@ class LocalTransport:
         self._batches = 0
         self._requests: Counter[str] = Counter()
         self._left: deque[_Left] = deque()
-        self.inherited = False
+        self.inherited = self._held_up = False
         self.shard = LocalShard(directory, options)
         _transports.add(self)
         try:
@@ -123,6 +132,63 @@ class LocalTransport:
         else:
             self._note(lambda: self._carry_out(operation, arguments))
 
+    def offer(
+        self,
+        key: bytes,  # noqa: ARG002 - there is one shard
+        operation: Operation,
+        arguments: tuple[Any, ...],
+        within: float,
+        *,
+        waits: bool,
+    ) -> None:
+        """Carry out an operation now; if other calls hold the shard up for longer, leave it for the next call.
+
+        What was left is carried out first, so that the order is kept. The work itself takes as long as it takes: it is
+        done by the calling thread.
+        """
+        self.check()
+        if not waits and self.shard.is_inside():
+            self._leave(operation, arguments)
+            return
+        try:
+            value = self._within(operation, arguments, within)
+        except CallTimeout:
+            self._leave(operation, arguments, late=True)
+            if waits:
+                raise
+            return
+        if not waits:
+            report(value)
+        elif isinstance(value, SpexError):
+            raise value
+
+    def _within(self, operation: Operation, arguments: tuple[Any, ...], within: float) -> Any:
+        """Carry out what was left and an operation; do not wait for other calls if the last wait for them was in vain.
+
+        Raises:
+            CallTimeout: The wait has ended, and the operation was not begun.
+        """
+        try:
+            deadline = time.monotonic() + (0.0 if self._held_up else within)
+            if self._left and not self.shard.is_inside():
+                self._apply_left(deadline)
+            value = self._carry_out(operation, arguments, deadline)
+        except CallTimeout:
+            self._held_up = True
+            raise
+        self._held_up = False
+        return value
+
+    def _leave(self, operation: Operation, arguments: tuple[Any, ...], *, late: bool = False) -> None:
+        if late and len(self._left) >= _MOST_LATE:
+            text = f"other calls of this process hold the shard up, and {_MOST_LATE} operations wait already"
+            raise CallTimeout(text, shard=0, maybe_executed=False)
+        self._left.append(_Left(operation, arguments, time.time_ns() // 1000, threading.get_ident(), late))
+
+    def failed(self) -> Counter[type[SpexError]]:
+        """Return how many posted operations have failed since the start, by the errors' classes."""
+        return Counter(self._failures.by_class)
+
     def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Carry out an operation on the one shard."""
         outcomes: dict[int, Any] = {}
@@ -135,9 +201,15 @@ class LocalTransport:
                 outcomes[shard] = error
         return outcomes
 
-    def declare(self, name: str, arguments: tuple[Any, ...]) -> None:  # noqa: ARG002
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
         """Give the service a declaration."""
-        self._carry_out(DECLARE, arguments)
+        if within is None:
+            self._carry_out(DECLARE, arguments)
+            return
+        try:
+            self._within(DECLARE, arguments, within)
+        except CallTimeout:  # a declaration may come twice, but not too late
+            self._leave(DECLARE, arguments, late=True)
 
     def flush(self, timeout: float | None) -> list[SpexError]:  # noqa: ARG002 - nothing is ever on its way here
         """Return the errors that were not returned before; everything else is applied already."""
@@ -185,32 +257,44 @@ class LocalTransport:
 
     # ------------------------------------------------------------------ inside
 
-    def _carry_out(self, operation: Operation, arguments: tuple[Any, ...]) -> Any:
+    def _carry_out(self, operation: Operation, arguments: tuple[Any, ...], deadline: float | None = None) -> Any:
         if self.inherited:
             self.check()
+        if self._left and self._left[0].late and deadline is None and not self.shard.is_inside():
+            self._apply_left()  # what is late comes before what is called now
         self._requests[operation.name] += 1
         value = self.shard.carry_out(
-            operation, arguments, self._deliver, now=time.time_ns() // 1000, thread=threading.get_ident()
+            operation,
+            arguments,
+            self._deliver,
+            now=time.time_ns() // 1000,
+            thread=threading.get_ident(),
+            until=deadline,
         )
         self._batches += 1
         if self._left:
-            self._apply_left()
+            with suppress(CallTimeout):  # they stay left; the operation itself is carried out
+                self._apply_left(deadline)
         return value
 
     def _deliver(self, message: bytes) -> None:
         self._mailbox.put(0, decode_value(message))
 
-    def _apply_left(self) -> None:
-        """Carry out the posted requests that interrupted other calls of their thread."""
+    def _apply_left(self, deadline: float | None = None) -> None:
+        """Carry out the requests that other calls have left, in order.
+
+        Raises:
+            CallTimeout: The shard is held up beyond the deadline.
+        """
         while self._left:
             left = self._left[0]
             if not self._is_applied(left):
-                self._apply_one(left)
+                self._apply_one(left, deadline)
             left.done = True
             if self._left and self._left[0] is left:
                 self._left.popleft()
 
-    def _apply_one(self, left: _Left) -> None:
+    def _apply_one(self, left: _Left, deadline: float | None) -> None:
         def begins(tenure: Tenure) -> None:
             # A call of another thread, or one that interrupted this one, may have applied it.
             if self._is_applied(left):
@@ -219,19 +303,23 @@ class LocalTransport:
 
         def step() -> Any:
             return self.shard.carry_out(
-                left.operation, left.arguments, self._deliver, now=left.now, thread=left.thread, begins=begins
-            )
+                left.operation, left.arguments, self._deliver, now=left.now, thread=left.thread, begins=begins,
+                until=deadline,
+            )  # fmt: skip
 
         with suppress(_Applied):
-            self._note(step)
+            self._note(step, late=left.late)
 
     def _is_applied(self, left: _Left) -> bool:
         return left.done or (left.attempt is not None and self.shard.was_kept(*left.attempt))
 
-    def _note(self, step: Callable[[], SpexError | None]) -> None:
+    def _note(self, step: Callable[[], SpexError | None], *, late: bool = False) -> None:
         try:
-            report(step())
-        except ManagerClosed:
+            word = step()
+            report(word)
+            if late and isinstance(word, SpexError):
+                self._failures.add(word)
+        except (ManagerClosed, CallTimeout):
             raise
         except SpexError as error:
             if interruption(error) is not None:

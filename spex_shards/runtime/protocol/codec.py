@@ -33,6 +33,7 @@ from ..system.turns import interruption, times_running
 
 MAX_CANONICAL_BYTES: Final = 64 * 1024
 MAX_NESTING: Final = 32
+ALLOWED: Final = "None, bool, int, float, str, bytes, tuple, list, dict, UUID, datetime, Decimal and Enum members"
 _DEEPEST: Final = 6 * MAX_NESTING
 """The limit when reading. It is higher, because errors and instances inside a value start a nesting of their own."""
 
@@ -319,9 +320,8 @@ def _scalar_form(value: Any, what: str, extra: Callable[[Any], Any] | None) -> A
             return _Ext(code, pack((name,)))
     if extra is not None:
         return extra(value)
-    raise TypeError(
-        f"{what} must not contain a value of type {kind.__module__}.{kind.__qualname__}, got: {show(value)}"
-    )
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    raise TypeError(f"{what} must not contain a value of type {name}, got: {show(value)}; allowed are {ALLOWED}")
 
 
 def _big(value: int) -> bytes:

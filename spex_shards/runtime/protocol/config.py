@@ -15,6 +15,7 @@ class SupervisorConfig:
         host: The function that creates the `Host`, as ``module:function``; importing the module must start nothing.
         host_options: The first argument of that function.
         embedded: Whether the supervisor ends together with its owner.
+        serves: Whether its owner runs it for other processes alone.
     """
 
     data_dir: str
@@ -31,6 +32,7 @@ class SupervisorConfig:
     log_level: int
     embedded: bool
     search_path: list[str]
+    serves: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return the plain form, for a frame. Paths become bytes there, because they need not be valid UTF-8."""

@@ -34,6 +34,7 @@ class Sent:
         answer: Its answer, once `done`; None stands for success without a value.
         done: Whether it is answered.
         given_up: Whether its answer was decided before it was sent.
+        late: Whether its caller waited for the answer, and waits no more.
     """
 
     # Class attributes as defaults, for speed: one object is made per observation, and most only ever get a number.
@@ -42,6 +43,7 @@ class Sent:
     answer: Answer | None = None
     done = False
     given_up = False
+    late = False
 
     def __init__(self, operation: Operation, thread: int, arguments: tuple[Any, ...], *, waits: bool) -> None:
         code = operation.code
@@ -70,3 +72,24 @@ class Sent:
         self.data = question.numbered(self.number, acknowledged)
         self.size, self.changes = question.size, False
         self.answer, self.given_up = Answer(self.number, False, error), True
+
+    def leave(self) -> bool:
+        """Note that the caller waits no more; return whether the session handles the answer from now on.
+
+        False: the answer has just arrived, and the caller must handle it.
+        """
+        self._right = [True]
+        self.late = True
+        return not (self.done and self._is_mine())
+
+    def is_left(self) -> bool:
+        """Return, once the request is done, whether the session must handle the answer, because its caller has left."""
+        return self.late and self._is_mine()
+
+    def _is_mine(self) -> bool:
+        # The caller sets `late` and then reads `done`; the session does the reverse. So at least one of them sees that
+        # both are set; and one of two who take the only entry of a list gets it.
+        try:
+            return self._right.pop()
+        except IndexError:
+            return False

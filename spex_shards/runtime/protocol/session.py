@@ -72,7 +72,7 @@ class ClientSession:
     Attributes:
         acknowledged: All requests up to this number are answered.
         written: Requests up to this number were written to this channel or an earlier one.
-        failures: Number → answer, for requests that nobody waits for and that could not be applied.
+        failures: Number → answer: of posts that could not be applied, and of all calls whose callers wait no more.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -172,6 +172,8 @@ class ClientSession:
             if sent.answer is not None and not sent.waits and not sent.answer.ok:
                 self.failures[sent.number] = sent.answer
             sent.done = True
+            if sent.late and sent.answer is not None and sent.is_left():
+                self.failures[sent.number] = sent.answer
             window.popleft()
 
     def successor(self) -> ClientSession:
@@ -257,7 +259,7 @@ class ClientSession:
 
         Return the numbers of those that nobody waits for. They are not in `failures`: one error reports all of them.
         """
-        posted = [sent.number for sent in tuple(self._window) if not sent.waits]
+        posted = [sent.number for sent in tuple(self._window) if sent.late or not sent.waits]
         self._answer_all(error)
         for number in posted:
             self.failures.pop(number, None)

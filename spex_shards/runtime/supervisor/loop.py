@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from ..data_dir import DataDir, OwnerLock, process_state
+from ..holder import Role
 from ..protocol import control as say
 from ..protocol.config import SupervisorConfig
 from ..protocol.records import error_of
@@ -76,7 +77,8 @@ class Supervisor:
         self._directory = DataDir(Path(config.data_dir))
         self._stores = LocalStores(self._directory)
         self._directory.make()
-        self._lock = OwnerLock(self._directory)
+        role = Role.SERVER if config.serves else Role.SHARDS
+        self._lock = OwnerLock(self._directory, role=role, application=self._owner_pid)
         self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
@@ -125,6 +127,7 @@ class Supervisor:
             self._announce_start()
             for descriptor, _ in self._epoll.poll(capped(self._timeout())):
                 self._ready(descriptor)
+        self._lock.note_end()
         abnormal = stop_workers(self._workers, self._stopping, lambda index, how: self._shards[index].stopped(how))
         self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards]))
         self._door.close()

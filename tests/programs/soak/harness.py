@@ -20,7 +20,7 @@ from typing import Any
 
 import spex_shards as spex
 from spex_shards.audit import verify
-from spex_shards.runtime.data_dir import start_time
+from spex_shards.runtime.holder import start_time
 from tests.support.places import ROOT
 from tests.support.processes import descendants, wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import spex_shards as spex
-from spex_shards.runtime.data_dir import start_time
+from spex_shards.runtime.holder import start_time
 from tests.programs.chaos.app import App, Journal
 
 DATA, JOURNALS = "SOAK_DATA_DIR", "SOAK_JOURNALS"

@@ -79,7 +79,9 @@ def test_connecting_to_nothing_says_what_is_missing(tmp_path: Path, places: dict
         spex.connect(tmp_path / "nothing")
     with spex.ShardedInstanceManager(**places, distribution_factor=1):
         pass
-    with pytest.raises(spex.ShardDown, match="no supervisor"):
+    with pytest.raises(
+        spex.ShardDown, match=r"no process serves .*: start one, for example by spex-shards serve --data-dir"
+    ):
         spex.connect(places["data_dir"])
 
 

@@ -64,7 +64,7 @@ def test_where_there_is_no_supervisor_who_waits_is_told_once(
     assert connection.try_again() is None
     monkeypatch.setattr(module, "CONNECT_WITHIN", -1.0)
     connection.lose()
-    assert "there is no supervisor" in str(connection.try_again())
+    assert "no process serves" in str(connection.try_again())
     assert connection.try_again() is None
     assert connection.next_look is not None
 

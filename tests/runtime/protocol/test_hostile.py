@@ -357,7 +357,7 @@ def test_what_an_earlier_supervisor_left_at_the_sockets_place_is_replaced(places
     stale = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stale.bind(str(run / "socket"))
     stale.close()
-    with pytest.raises(spex.ShardDown, match="no supervisor"):
+    with pytest.raises(spex.ShardDown, match="no process serves"):
         spex.connect(places["data_dir"])
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True) as manager:
         manager.init_instance(Door, 1)
