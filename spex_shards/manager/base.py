@@ -198,7 +198,7 @@ class InstanceManager(Observed):
 
         Raises:
             CallTimeout: It took longer than `timeout` seconds.
-            ExceptionGroup: With ``"enforce"``: the errors of observations since the last `flush` that could not be applied.
+            ExceptionGroup: With ``"enforce"``: the errors of observations that could not be applied since the last one.
         """
         try:
             errors = self._open.flush(timeout)
@@ -306,8 +306,9 @@ class InstanceManager(Observed):
 
         Args:
             specification: The specification of the instance.
-            identifier, meta: As for `init_instance`.
+            identifier: As for `init_instance`.
             state: As `initial_state` of `init_instance`.
+            meta: As for `init_instance`.
 
         Raises:
             ValueError: Neither specification nor model has such a state.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import ENVIRONMENT_PREFIX, TABLE, ManagerOptions, resolve, unknown_options
+from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, ManagerOptions, resolve, unknown_options
 
 
 def options_from(arguments: Mapping[str, Any], *, mode: str = "enforce") -> dict[str, Any]:
@@ -43,7 +43,7 @@ def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         if "manager" in unknown:
             raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
-        raise TypeError(unknown_options(unknown, ManagerOptions.__annotations__))
+        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name != "manager"]))
     return options_from(arguments)
 
 

@@ -309,7 +309,7 @@ def test_unknown_states_and_options_are_refused_with_the_nearest_name() -> None:
     """In the class form and in `define`."""
     steps = [("new", "pay", "paid")]
     states = "x: initial_state must be one of the states, got: {!r}; the states are 'new', 'paid'"
-    known = "transition_timeout, prune_timeout, prunable_states, equivalence, judge, properties, inputs, outputs"
+    known = "transition_timeout, prune_timeout, prunable_states, equivalence, judge, properties, inputs, outputs, mode"
     cases: list[tuple[dict[str, Any], str]] = [
         ({"initial_state": "nwe"}, states.format("nwe") + "; did you mean 'new'?"),
         ({"initial_state": "zzz"}, states.format("zzz")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ class Order(spex.Specification):
     prunable_states = spex.TERMINAL
     equivalence = spex.Equivalence.STRONG
     judge = "both"
+    mode = "observe"
     inputs = {"pay"}
     outputs = ["ship"]
     properties = [spex.properties.never("pay", after="ship"), spex.properties.answered("pay", by="ship")]
@@ -112,7 +114,9 @@ def managers(folder: Path) -> None:
         max_frame_bytes=1 << 20, hang_timeout=None, shutdown_timeout=1.0, on_message=print,
     )  # fmt: skip
     assert_type(sharded.start(), spex.ShardedInstanceManager)
-    attached: spex.InstanceManager = spex.connect(folder, specifications=[Order], call_timeout=5, on_message=print)
+    attached: spex.InstanceManager = spex.connect(
+        folder, specifications=[Order], call_timeout=5, on_message=print, mode="observe", sample=0.5
+    )
     attached.close()
     with spex.scratch(distribution_factor=2, learning_mode=True) as manager:
         assert_type(manager, spex.InstanceManager)
@@ -120,7 +124,7 @@ def managers(folder: Path) -> None:
 
 def module_level() -> None:
     """Use the default manager."""
-    spex.configure(manager="sharded", distribution_factor=2, durability="process", call_timeout=2.5)
+    spex.configure(manager="sharded", distribution_factor=2, durability="process", mode="warn")
     assert_type(spex.init_instance(Order, 1, {"a": 1}, "new"), None)
     assert_type(spex.try_init_instance(Order, 1), spex.SpexError | None)
     spex.init_instance_nowait(Order, 2)
@@ -140,6 +144,9 @@ def module_level() -> None:
     assert_type(spex.messages(0.1), Iterator[Any])
     assert_type(spex.shards(), list[spex.ShardInfo])
     assert_type(spex.stats(), list[dict[str, Any]])
+    losses = spex.losses()
+    assert_type(losses, spex.Losses)
+    warnings.simplefilter("error", spex.DeviationWarning)
     assert_type(spex.close(), None)
 
 

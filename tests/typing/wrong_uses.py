@@ -27,6 +27,7 @@ spex.SimpleInstanceManager("data")  # error: call-arg, reportCallIssue
 spex.SimpleInstanceManager(manager="simple")  # error: call-arg, reportCallIssue
 spex.configure(distribution_factor="4")  # error: arg-type, reportArgumentType
 spex.configure(manager="shards")  # error: arg-type, reportArgumentType
+spex.configure(mode="watch")  # error: arg-type, reportArgumentType
 spex.configure(shards=4)  # error: call-arg, reportCallIssue
 spex.connect(17)  # error: arg-type, reportArgumentType
 spex.connect("data", call_timeout="5")  # error: arg-type, reportArgumentType
