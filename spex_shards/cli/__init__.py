@@ -18,6 +18,8 @@ from .. import __version__
 
 PROGRAM = "spex-shards"
 _COMMANDS: Final = {
+    "init": "init:init_specification",
+    "learn": "learn:learn_models",
     "check": "check:check_models",
     "conform": "conform:conform_log",
     "convert": "convert:convert_model",

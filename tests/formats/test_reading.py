@@ -1,4 +1,4 @@
-"""Specifications from texts: Mermaid, SCXML and Aldebaran; round trips, diagrams by hand, and errors with their lines."""
+"""Specifications from Mermaid, SCXML and Aldebaran: round trips, diagrams by hand, and errors with their lines."""
 
 from __future__ import annotations
 
