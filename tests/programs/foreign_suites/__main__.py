@@ -27,7 +27,7 @@ SUITES = {
     "transitions": ["transitions", "mock", "dill", "graphviz", "pycodestyle"],
     "statemachine": [
         "python-statemachine", "pytest-asyncio", "pytest-mock", "pytest-benchmark", "pytest-django", "pytest-sugar",
-        "pytest-cov", "pytest-timeout", "pydot", "pdbr", "babel", "PyYAML", "jsonschema", "pillow", "django",
+        "pytest-cov", "pytest-timeout", "pydot", "pdbr", "babel", "PyYAML", "jsonschema", "pillow", "django", "sphinx",
     ],
 }  # fmt: skip
 OPTIONS = {"transitions": ["-p", "no:asyncio"], "statemachine": ["-p", "no:sugar", "--benchmark-disable", "tests"]}

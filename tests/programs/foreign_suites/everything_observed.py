@@ -17,6 +17,8 @@ import spex_shards as spex
 from spex_shards.domain import receiving
 
 counts: Counter[str] = Counter()
+AUTOMATIC = {"auto_transitions": True}
+"""The suites use the transitions that the library transitions adds by itself."""
 
 
 class Counting:
@@ -45,7 +47,7 @@ def specification_of(machine: Any) -> Any:
     test = "".join(c if c.isalnum() or c in "._" else "-" for c in test.replace("::", "."))[:150]
     name = f"{test}.{type(machine).__name__}.{counts['machines']}"
     try:
-        return spex.Specification.from_machine(machine, name)
+        return spex.Specification.from_machine(machine, name, **AUTOMATIC)
     except (ValueError, KeyError):
         counts["without a specification"] += 1
         return spex.Specification.define(name, [("unspecified", "unspecified", "unspecified")])
