@@ -16,7 +16,6 @@ from typing import Any
 
 from celery import signals
 
-from ..domain import receiving
 from ..domain.specification import Specification
 from .subject import Adapter
 
@@ -105,6 +104,3 @@ class _Listener:
         else:
             subject.state = "PENDING"  # in which the task is, if nothing is known of it
             subject.did(action, state)
-
-
-__all__ = ["TaskLife", "observe", "receiving"]

@@ -14,18 +14,20 @@ that is reported too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models.signals import post_save
-from django_fsm import ANY_OTHER_STATE, ANY_STATE, FSMFieldMixin
+from django_fsm import FSMFieldMixin
 from django_fsm.signals import post_transition
 
-from ..domain import receiving
 from ..domain.specification import Specification
 from .naming import state_of
-from .subject import Adapter, Source, Weakly, logger
+from .subject import Adapter, Source, Weakly
 
+ANY_STATE: Final = "*"
+ANY_OTHER_STATE: Final = "+"
+"""The library's signs for the sources of a transition; its older versions give them no names."""
 _Step = tuple[str, str, str]
 """An action, the state before, and the state after it."""
 
@@ -176,6 +178,3 @@ def _all_targets(declared: Any) -> Iterator[str]:
 
 def _underived(thing: Any) -> type[Specification]:
     raise TypeError(f"no specification is known for {thing!r}")
-
-
-__all__ = ["logger", "observe", "receiving", "specification_from"]

@@ -17,7 +17,8 @@ def read(machine: Any, _: bool) -> tuple[Nested | None, Iterable[Nested]]:
     Raises:
         ValueError: States are parallel, or remember a history.
     """
-    pairs = list(_pairs(machine.states, None))
+    declared = machine if isinstance(machine, type) else type(machine)  # a machine has proxies of its states
+    pairs = list(_pairs(declared.states, None))
     nodes = {id(state): node for state, node in pairs}
     for state, node in pairs:
         for transition in state.transitions:
@@ -31,8 +32,8 @@ def read(machine: Any, _: bool) -> tuple[Nested | None, Iterable[Nested]]:
             sure = not any(spec.group.name in ("COND", "VALIDATOR") for spec in transition._specs)
             for action in _actions(transition):
                 node.edges.append(Edge(action, target, sure=sure))
-    initial = machine.initial_state
-    return None if initial is None else nodes[id(_plain(initial))], nodes.values()
+    initial = declared.initial_state
+    return None if initial is None else nodes[id(initial)], nodes.values()
 
 
 def path_of(state: Any) -> str:
@@ -45,8 +46,7 @@ def path_of(state: Any) -> str:
 
 
 def _pairs(states: Iterable[Any], parent: Nested | None) -> Iterator[tuple[Any, Nested]]:
-    for listed in states:
-        state = _plain(listed)
+    for state in states:
         if state.parallel or state.history:
             what = "has parallel regions" if state.parallel else "remembers a history"
             raise ValueError(
@@ -56,11 +56,6 @@ def _pairs(states: Iterable[Any], parent: Nested | None) -> Iterator[tuple[Any, 
         node = Nested(path_of(state), parent)
         yield state, node
         yield from _pairs(state.states, node)
-
-
-def _plain(state: Any) -> Any:
-    """Return the declared state, for the state of one machine."""
-    return getattr(state, "_state", state)
 
 
 def _actions(transition: Any) -> list[str]:

@@ -79,7 +79,7 @@ def test_the_arguments_of_a_step_are_checked(make_manager: Callable[..., Any]) -
 
 @pytest.mark.parametrize("mode", ["off", "observe"])
 def test_the_mode_decides_what_reports_of_functions_and_blocks_raise(places: dict[str, Any], mode: str) -> None:
-    """In observe, an identifier that cannot be found or kept is counted, and nothing is raised; off, nothing happens."""
+    """In observe, an identifier that cannot be found or kept is counted and not raised; off, nothing happens."""
 
     @Order.observes("pay", to="paid", identifier="thing.number")
     def pay(thing: Any) -> int:
