@@ -17,7 +17,7 @@ def read(machine: Any, _: bool) -> tuple[Nested | None, Iterable[Nested]]:
     Raises:
         ValueError: States are parallel, or remember a history.
     """
-    declared = machine if isinstance(machine, type) else type(machine)  # a machine has proxies of its states
+    declared: Any = machine if isinstance(machine, type) else type(machine)  # a machine has proxies of its states
     pairs = list(_pairs(declared.states, None))
     nodes = {id(state): node for state, node in pairs}
     for state, node in pairs:

@@ -27,6 +27,8 @@ BESIDES = ("inputs", "outputs", "mode")
 """Options that are no part of the declaration, since no shard asks for them."""
 _DERIVED = ("states", "actions", "terminal_states", "lts", "declaration")
 _SETTABLE = ("transitions", "initial_state", "name", "error_handler", *OPTIONS, *BESIDES)
+_CHECKED_FOR = tuple(option for option in _SETTABLE if option != "mode")
+"""Attributes with names like these are refused. But `model`, `node` and `code` are good names, and are like `mode`."""
 _registered: dict[str, type[Specification]] = {}
 OWN_MODES: dict[str, str] = {}
 """The modes of the registered specifications that have one of their own, by name."""
@@ -272,7 +274,7 @@ def _check_spelling(name: str, body: Mapping[str, object]) -> None:
     for attribute, value in body.items():
         if attribute.startswith("_") or attribute in _SETTABLE or callable(value) or hasattr(type(value), "__get__"):
             continue
-        meant = nearest(attribute, _SETTABLE, 1.0 if attribute.isupper() else CLOSE)
+        meant = nearest(attribute, _CHECKED_FOR, 1.0 if attribute.isupper() else CLOSE)
         if meant is not None and meant not in body:
             raise SpecificationError(
                 f"{name}: {attribute!r} is no option of a specification, and would have no effect: did you mean "

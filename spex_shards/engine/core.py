@@ -37,6 +37,7 @@ from .checks import Checks
 from .following import Deviating, Follower, deviation
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
+from .sightings import Sightings
 from .telling import told
 from .timers import Timers
 
@@ -57,11 +58,13 @@ class EngineOptions:
         prune_interval_us: Microseconds between pruning passes; None: there is only the pass at the start.
         silent_before_us: Timeouts due before that time are marked as reported, without a report; 0: none.
         watch: Notes which handlers the engine calls, and the progress of long work.
+        sightings: Whether to note what is seen, for a test run that asks for it.
     """
 
     prune_interval_us: int | None = None
     silent_before_us: int = 0
     watch: Watch = NOBODY
+    sightings: bool = False
 
 
 class Engine:
@@ -93,6 +96,7 @@ class Engine:
             options.silent_before_us, options.watch, now,
         )  # fmt: skip
         self._watch = options.watch
+        self._sightings = Sightings(batch) if options.sightings else None
         self.deviations_seen = 0
         self._files, self._learns = source.files, source.learning_mode
         self._told: set[str] = set()
@@ -147,6 +151,8 @@ class Engine:
         if model is not None and model.learning and entry.name not in self._told and not self._learns:
             self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
+        if self._sightings is not None:
+            self._sightings.created(identifier)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
 
     def _in_use(self, found: Found, identifier: bytes, entry: Entry) -> IdentifierInUse:
@@ -180,6 +186,8 @@ class Engine:
         entry = self._entry(name)
         self.delete_instance(identifier)
         self._instances.create(entry, identifier, meta, state, now)
+        if self._sightings is not None:
+            self._sightings.created(identifier)
 
     def delete_instance(self, identifier: bytes) -> None:
         """Delete an instance, if it exists."""
@@ -273,6 +281,10 @@ class Engine:
         """Return the deviations counted on this shard, of one specification or of all (None)."""
         return self._models.deviations(name, self.catalogue.get)
 
+    def take_sightings(self) -> tuple[list[tuple[str, Transition]], list[bytes]]:
+        """Return the steps seen and the identifiers of instances created since the last call; empty without them."""
+        return ([], []) if self._sightings is None else self._sightings.take()
+
     def _entry(self, name: str) -> Entry:
         entry = self.catalogue.get(name)
         if entry is None:
@@ -317,6 +329,8 @@ class Engine:
                 return self._left_specification(deviating, moved, entry, transition, caller)
         else:
             moved = self._instances.append(found, entry, action, target, now)
+        if self._sightings is not None:
+            self._sightings.step(entry.name, transition)
         if model is None or transition in model.transitions:
             return None
         if model.learning:

@@ -45,6 +45,7 @@ class SpexService:
             ops.MODELS: self._models,
             ops.DEVIATIONS: self._deviations,
             ops.SPECIFICATION: self._specification,
+            ops.SIGHTINGS: self._sightings,
             ops.TRANSITION_IF_KNOWN: self._transition_if_known,
         }
 
@@ -153,6 +154,10 @@ class SpexService:
     def _specification(self, name: str, *, call: Call) -> list[Any] | None:  # noqa: ARG002
         stored = self.engine.knows(name)
         return None if stored is None else stored.plain()
+
+    def _sightings(self, *, call: Call) -> tuple[list[list[Any]], list[bytes]]:  # noqa: ARG002
+        steps, created = self.engine.take_sightings()
+        return [[name, list(transition)] for name, transition in steps], created
 
 
 def _deviation_plain(d: Deviation) -> PlainDeviation:

@@ -82,11 +82,11 @@ class InstanceManager(Observed):
         options, interval = self.options, self.options["prune_interval"]
         return SpexOptions(
             impl_models_dir=Path(options["impl_models_dir"]).absolute(),
-            learning_mode=options["learning_mode"],
+            learning_mode=options["learning_mode"], sightings=self.notes_sightings,
             prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
             silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
             specifications=[describe(cls)[0].plain() for cls in self.specifications],
-        )
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ observations
 

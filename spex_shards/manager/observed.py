@@ -28,7 +28,11 @@ class Observed(Lifetime):
         modes: Decides the mode of each observation.
         ledger: Counts what becomes of observations.
         observer: The observing calls of all modes but plain ``"enforce"``.
+        notes_sightings: Whether the shards note what they see, for `spex_shards.manager.sightings`; set it before the
+            start.
     """
+
+    notes_sightings = False
 
     _is_plain = True
     """Whether the mode is "enforce" and all instances are observed: then calls need no observer."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from time import monotonic, sleep
 from typing import Any, Final, Unpack
 
 from ..domain.specification import Specification
@@ -19,6 +22,10 @@ from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
 """The function that creates the host, for the supervisor; this process does not import it."""
+
+
+_LOOK: Final = 0.05
+"""Seconds between two looks for a data directory that does not exist yet."""
 
 
 class ShardedInstanceManager(InstanceManager):
@@ -59,6 +66,11 @@ class ShardedInstanceManager(InstanceManager):
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
         super().__init__(_own, manager_options(options))
 
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
+
 
 class ShardServer(ShardedInstanceManager):
     """A manager whose shards are for other processes; one that opens the directory as well is told so at once."""
@@ -75,6 +87,8 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        patient: Whether to start even if no process serves the directory now; then calls wait for one. A directory that
+            does not exist yet is waited for up to `call_timeout`.
         **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
@@ -90,10 +104,16 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Iterable[type[Specification] | str] = (),
         call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
+        patient: bool = False,
         **modes: Unpack[ModeOptions],
     ) -> None:
         given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message, **modes}
-        super().__init__(_attach, options_from({**given, "specifications": specifications}))
+        super().__init__(partial(attach, patient=patient), options_from({**given, "specifications": specifications}))
+
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
 
 
 def connect(
@@ -124,24 +144,28 @@ def connect(
 
 def _own(manager: InstanceManager) -> Transport:
     """Start a supervisor, and return a client that is attached to it."""
-    of_client = _client_options(manager, manager.options["distribution_factor"])
+    of_client = client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
     options = {**manager.options, "serves": isinstance(manager, ShardServer)}
     return owned(manager.directory, of_client, manager.mailbox, host, options)
 
 
-def _attach(manager: InstanceManager) -> Transport:
-    """Return a client that is attached to the supervisor of another process."""
-    shards = manager.directory.shards()
-    if shards is None:
-        path = manager.directory.path
-        raise DataDirError(
-            f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
-        )
-    return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
+def attach(manager: InstanceManager, *, patient: bool) -> Transport:
+    """Return a client that is attached to the supervisor of another process, or, if `patient`, to the next one."""
+    deadline = monotonic() + (manager.options["call_timeout"] if patient else 0)
+    while (shards := manager.directory.shards()) is None:
+        if monotonic() >= deadline:
+            path = manager.directory.path
+            raise DataDirError(
+                f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+            )
+        sleep(_LOOK)
+    options = replace(client_options(manager, shards), patient=patient)
+    return attached(manager.directory, options, manager.mailbox)
 
 
-def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+def client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+    """Return the options of a manager's client."""
     options = manager.options
     return ClientOptions(
         shards=shards,

@@ -82,6 +82,8 @@ DEVIATIONS: Final = _question("deviations", 11, or_none(_SPECIFICATION))
 SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
 STEP: Final = Operation("step", 18, changes=True, posts=True, check=_check_step)
 """A transition of an instance that is created first if it does not exist."""
+SIGHTINGS: Final = Operation("sightings", 20, changes=True, posts=False, check=checked_by("sightings"))
+"""What was seen since this was last asked; it counts as a change, so that an answer on its way is not lost."""
 
 TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
 """A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
@@ -100,4 +102,5 @@ ALL: Final = (
     SPECIFICATION,
     TRANSITION_IF_KNOWN,
     STEP,
+    SIGHTINGS,
 )

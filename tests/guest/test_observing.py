@@ -140,7 +140,7 @@ def test_a_late_deviation_is_logged_and_counted_when_its_answer_comes(
         manager.close()
         texts = [record.getMessage() for record in caplog.records]
         assert sum("which its model does not know" in text for text in texts) == 1
-        assert sum("there is an instance 1 already" in text for text in texts) == 1
+        assert sum("cannot get an instance 1: there is one already" in text for text in texts) == 1
         assert sum("observations of process" in text for text in texts) == len(texts) - 2 <= 1  # the last late one
 
 

@@ -187,7 +187,7 @@ def test_a_specification_decides_for_its_instances(
         manager.transition_nowait(2, "ship", "shipped")
         manager.flush()
     [record] = caplog.records
-    assert "there is an instance 1 already" in record.getMessage()
+    assert "cannot get an instance 1: there is one already" in record.getMessage()
     assert [instance.identifier for instance in manager.all_instances()] == [1]
 
     manager.mode = "observe"
@@ -212,6 +212,12 @@ def test_a_specifications_mode_is_checked_and_inherited(specifications_as_before
     class Child(parent):  # type: ignore[misc, valid-type]
         name = "modes.Child"
 
+    class Named(spex.Specification):
+        name = "modes.Named"
+        model = "an attribute of the application's own, though its name is like `mode`"
+        transitions = [("a", "go", "b")]
+
+    assert Named.mode is None
     assert Child.mode == "warn"
     assert Order.mode is None
     assert not hasattr(Child.declaration, "mode")

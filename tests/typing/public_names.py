@@ -92,6 +92,9 @@ def observing(manager: spex.InstanceManager) -> None:
     manager.delete_instance(18)
     manager.mock_instance(Order, 19, "paid", meta=None)
     assert_type(manager.stats(), list[dict[str, Any]])
+    assert_type(manager.losses(), spex.Losses)
+    manager.mode = "warn"
+    assert_type(manager.mode, str)
     manager.revive(0)
     for message in manager.messages(timeout=0.5):
         print(message, named)

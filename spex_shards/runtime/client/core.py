@@ -96,15 +96,15 @@ class Client:
         Raises:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
-        self._start_threads()
+        self._start_threads(patient=self._options.patient)
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self, *, waits: bool = True) -> None:
+    def _start_threads(self, *, patient: bool, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout if waits else None)
+            self._introducer.start(self._options.call_timeout if waits else None, patient=patient)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -222,7 +222,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
-            self._start_again()
+            return []  # a forked child that has sent nothing need not attach for that
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -363,7 +363,7 @@ class Client:
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads(waits=waits)
+                    self._start_threads(patient=self._options.patient or self.ownership is not None, waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False
@@ -376,8 +376,7 @@ class Client:
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
-            self.ownership.let_go()
-            self.ownership = None
+            self.ownership = self.ownership.in_child()
         self._set_up()
         self._must_start = True
 

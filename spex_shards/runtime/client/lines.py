@@ -147,6 +147,11 @@ class Lines:
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any request is not answered yet."""
+        return bool(self.left) or self.current.session.oldest is not None
+
     def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
         """Make a line with new pipes the present one; it sends a hello, and the whole window again. For the courier.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..data_dir import DataDir
 from ..protocol.config import SupervisorConfig
+from .candidacy import Candidacy
 from .client_options import ClientOptions
 from .core import Client
 from .courier import by_socket
@@ -46,6 +47,36 @@ def attached(
     return client
 
 
+def shared(
+    directory: DataDir,
+    client_options: ClientOptions,
+    mailbox: Mailbox,
+    host: tuple[str, list[Any]],
+    options: Mapping[str, Any],
+) -> Client:
+    """Return a client that starts a supervisor whenever no other process has one for the directory.
+
+    Args:
+        directory: The data directory.
+        client_options: The client's options; they also give the number of shards.
+        mailbox: Receives the messages.
+        host: As for `owned`.
+        options: As for `owned`; they count while this process has the supervisor.
+
+    Raises:
+        LayoutMismatch: The directory has another number of shards.
+        DataDirLocked: A process has the directory open that does not serve it.
+        SpexError: The supervisor could not start; the text says why.
+    """
+    config = _config(directory, client_options, host, options)
+    candidacy = Candidacy(directory, config, options["shutdown_timeout"])
+    try:
+        return attached(directory, client_options, mailbox, candidacy, options["hang_timeout"])
+    except BaseException:
+        candidacy.end()
+        raise
+
+
 def owned(
     directory: DataDir,
     client_options: ClientOptions,
@@ -66,7 +97,19 @@ def owned(
     Raises:
         SpexError: It could not start; the text says why.
     """
-    config = SupervisorConfig(
+    config = _config(directory, client_options, host, options)
+    ownership = Ownership(config, options["shutdown_timeout"])
+    try:
+        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
+    except BaseException:
+        ownership.end()
+        raise
+
+
+def _config(
+    directory: DataDir, client_options: ClientOptions, host: tuple[str, list[Any]], options: Mapping[str, Any]
+) -> SupervisorConfig:
+    return SupervisorConfig(
         data_dir=str(directory.path),
         shards=client_options.shards,
         durability=options["durability"],
@@ -83,9 +126,3 @@ def owned(
         search_path=search_path(),
         serves=options.get("serves", False),
     )
-    ownership = Ownership(config, options["shutdown_timeout"])
-    try:
-        return attached(directory, client_options, mailbox, ownership, options["hang_timeout"])
-    except BaseException:
-        ownership.end()
-        raise
