@@ -25,6 +25,7 @@ from ..errors import (
     show,
     words,
 )
+from ..log_fields import about
 from ..messages.specifications import StoredSpecification
 from ..messages.values import Item, instance_of
 from ..runtime.protocol import codec
@@ -221,7 +222,7 @@ class Engine:
     def owner(self, identifier: bytes) -> str | None:
         """Return the name of the specification of an instance, or None if there is no such instance."""
         found = self._instances.find(identifier)
-        return None if found is None else self.catalogue.by_number(found.row.specification).name
+        return found and self.catalogue.by_number(found.row.specification).name
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -316,6 +317,7 @@ class Engine:
                 "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
                 "is to go on",
                 entry.name,
+                extra=about("nothing_judged", specification=entry.name),
             )
 
     def _observe(
@@ -357,11 +359,9 @@ class Engine:
         self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
-        equivalent = verdict is Verdict.EQUIVALENT
-        cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
-        before = self._models.standing(model)
+        cls = DeviationStillEquivalent if verdict is Verdict.EQUIVALENT else DeviationNotEquivalent
         error = cls(
-            told(show(instance.identifier), entry.outline, transition, verdict, before),
+            told(show(instance.identifier), entry.outline, transition, verdict, self._models.standing(model)),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,

@@ -70,7 +70,7 @@ class Candidacy(Ownership):
         self._warn()
         return self._owner.pidfd
 
-    def bury(self, say: Callable[[str], None]) -> None:
+    def bury(self, say: Callable[[str, str], None]) -> None:
         """Reap this process's supervisor, which has died.
 
         Args:
@@ -78,7 +78,8 @@ class Candidacy(Ownership):
         """
         owner = self._owner
         if owner is not None and owner.pidfd >= 0:
-            say(f"the supervisor (pid {owner.pid}) died: {owner.reap()}; the next process that needs one starts it")
+            text = f"the supervisor (pid {owner.pid}) died: {owner.reap()}; the next process that needs one starts it"
+            say(text, "supervisor_died")
 
     def in_child(self) -> Ownership:
         """In a forked child: let go of the parent's supervisor and lock, and return the child's own candidacy."""
