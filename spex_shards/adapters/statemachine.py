@@ -137,5 +137,5 @@ def _action(event: Any) -> str:
 
 def state_name(machine: Any) -> str:
     """Return the name of a machine's state: of the innermost ones, with the states around them; parallel: ``a & b``."""
-    innermost = [state for state in machine.configuration if state.is_atomic]
-    return " & ".join(path_of(state) for state in innermost)
+    # In order of their names: the library keeps them in the order in which they were entered.
+    return " & ".join(sorted(path_of(state) for state in machine.configuration if state.is_atomic))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -95,7 +96,8 @@ def run(
     library: str, python: Path, source: Path, place: Path, *, observed: bool, only: list[str] | None = None
 ) -> tuple[dict[str, str], float]:
     """Run a suite, or some of its tests; return each test's outcome, and the processor time in seconds."""
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
     report = place / "report.xml"
     command = [
         python,

@@ -15,6 +15,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.domain import receiving
+from spex_shards.formats.model_files import read_models
 
 counts: Counter[str] = Counter()
 AUTOMATIC = {"auto_transitions": True}
@@ -70,16 +71,13 @@ def pytest_configure(config: pytest.Config) -> None:
         observe(StateChart, specification_of)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish() -> None:
-    """Write down what was observed, before the manager is closed."""
-    spex.flush()
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Write down what was observed, and the verdicts on the models that the plugin of spex_shards has saved."""
     verdicts: Counter[str] = Counter()
     shown: dict[str, str] = {}
-    for model in spex.all_impl_models():
-        if model.transitions:
-            verdict = str(spex.check(model).verdict.value)
-            verdicts[verdict] += 1
-            shown[model.specification] = verdict
+    for name, model in read_models(Path(config.getini("spex_models_dir"))).models.items():
+        verdict = str(spex.check(model).verdict.value)
+        verdicts[verdict] += 1
+        shown[name] = verdict
     found = {**counts, "verdicts": verdicts, "models": shown}
     Path(os.environ["FOREIGN_RESULT"]).write_text(json.dumps(found, indent=1))
