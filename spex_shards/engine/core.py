@@ -219,9 +219,10 @@ class Engine:
             self._instances.remove(found)
         return len(doomed)
 
-    def has(self, identifier: bytes) -> bool:
-        """Return whether there is an instance of that identifier."""
-        return self._instances.find(identifier) is not None
+    def owner(self, identifier: bytes) -> str | None:
+        """Return the name of the specification of an instance, or None if there is no such instance."""
+        found = self._instances.find(identifier)
+        return found and self.catalogue.by_number(found.row.specification).name
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -358,11 +359,9 @@ class Engine:
         self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
-        equivalent = verdict is Verdict.EQUIVALENT
-        cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
-        before = self._models.standing(model)
+        cls = DeviationStillEquivalent if verdict is Verdict.EQUIVALENT else DeviationNotEquivalent
         error = cls(
-            told(show(instance.identifier), entry.outline, transition, verdict, before),
+            told(show(instance.identifier), entry.outline, transition, verdict, self._models.standing(model)),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,
