@@ -315,10 +315,8 @@ class Engine:
             logger.warning(
                 "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
                 "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
-                "is to go on",
-                entry.name,
-                extra=about("nothing_judged", specification=entry.name),
-            )
+                "is to go on", entry.name, extra=about("nothing_judged", specification=entry.name),
+            )  # fmt: skip
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
