@@ -369,7 +369,7 @@ def test_a_mistake_in_pyproject(line: str, text: str, tmp_path: Path, monkeypatc
         (["reshard", "data", "--to", "0"], "error: --to must be an int from 1 to 1024, got: 0"),
         (
             ["serve", "--durability", "ram"],
-            r"--durability must be ..process.. or ..disk..., got: 'ram'",
+            r"--durability must be ..process.. or ..disk.., got: 'ram'",
         ),
         (
             ["replay", "log.csv"],
