@@ -197,3 +197,14 @@ def make_manager(
 def manager(make_manager: Callable[..., Any]) -> Any:
     """Return a started manager of each kind."""
     return make_manager()
+
+
+@pytest.fixture
+def observed(places: dict[str, Path], specifications_as_before: None) -> Iterator[spex.SimpleInstanceManager]:
+    """Return a manager that the module-level calls use during the test; its models learn."""
+    from spex_shards.manager import default
+
+    with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
+        before = default.use(manager)
+        yield manager
+        default.use(before)

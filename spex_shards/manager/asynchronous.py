@@ -166,6 +166,22 @@ class AsyncInstanceManager(AsyncLifetime):
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
+    async def step(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        action: str | None = None,
+        to_state: str | None = None,
+        initial_state: str | None = None,
+        *,
+        waits: bool = True,
+    ) -> None:
+        """Observe a transition of an instance, which is created if it does not exist; see `InstanceManager.step`."""
+        observer = self._behind.observer
+        await self._observed(
+            lambda: observer.step(specification, identifier, action, to_state, initial_state, waits=waits)
+        )
+
     async def drain(self, identifier: Any = _NOTHING) -> None:
         """Wait until a ``_nowait`` call that follows at once has room.
 
