@@ -15,6 +15,8 @@ from .interrupts import quiet_interrupts
 
 PROGRAM = "spex-shards"
 COMMANDS: Final = {
+    "init": "init:init_specification",
+    "learn": "learn:learn_models",
     "check": "check:check_models",
     "conform": "conform:conform_log",
     "convert": "convert:convert_model",

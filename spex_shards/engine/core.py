@@ -212,16 +212,17 @@ class Engine:
                 raise
             except BaseException as error:
                 failure = PredicateError(f"the predicate raised {words(error)}", deleted=0)
-                failure.__cause__ = RemoteTraceback(_traceback(error))
+                failure.__cause__ = RemoteTraceback.of(error)
                 raise failure from failure.__cause__
         for found in doomed:
             self._watch.bump()
             self._instances.remove(found)
         return len(doomed)
 
-    def has(self, identifier: bytes) -> bool:
-        """Return whether there is an instance of that identifier."""
-        return self._instances.find(identifier) is not None
+    def owner(self, identifier: bytes) -> str | None:
+        """Return the name of the specification of an instance, or None if there is no such instance."""
+        found = self._instances.find(identifier)
+        return found and self.catalogue.by_number(found.row.specification).name
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -314,10 +315,8 @@ class Engine:
             logger.warning(
                 "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
                 "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
-                "is to go on",
-                entry.name,
-                extra=about("nothing_judged", specification=entry.name),
-            )
+                "is to go on", entry.name, extra=about("nothing_judged", specification=entry.name),
+            )  # fmt: skip
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
@@ -358,11 +357,9 @@ class Engine:
         self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
-        equivalent = verdict is Verdict.EQUIVALENT
-        cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
-        before = self._models.standing(model)
+        cls = DeviationStillEquivalent if verdict is Verdict.EQUIVALENT else DeviationNotEquivalent
         error = cls(
-            told(show(instance.identifier), entry.outline, transition, verdict, before),
+            told(show(instance.identifier), entry.outline, transition, verdict, self._models.standing(model)),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,
@@ -393,9 +390,3 @@ def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:
             word.close()
         raise TypeError("the predicate must say whether, and not be async")
     return bool(word)
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback  # needed when a predicate fails, and heavy
-
-    return "".join(traceback.format_exception(error))

@@ -14,7 +14,8 @@ from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
-from ..runtime.client.opening import attached, owned
+from ..runtime.client.core import Client
+from ..runtime.client.opening import MakeClient, attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import UNSET, ManagerOptions, ModeOptions, Unset
@@ -64,7 +65,7 @@ class ShardedInstanceManager(InstanceManager):
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
-        super().__init__(_own, manager_options(options))
+        super().__init__(own, manager_options(options))
 
     def _sent(self) -> tuple[Any, ...]:
         from .sending import form_of
@@ -142,15 +143,15 @@ def connect(
     ).start()
 
 
-def _own(manager: InstanceManager) -> Transport:
-    """Start a supervisor, and return a client that is attached to it."""
+def own(manager: InstanceManager, *, make: MakeClient = Client) -> Transport:
+    """Start a supervisor, and return a client that is attached to it; `make` creates it."""
     of_client = client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
     options = {**manager.options, "serves": isinstance(manager, ShardServer)}
-    return owned(manager.directory, of_client, manager.mailbox, host, options)
+    return owned(manager.directory, of_client, manager.mailbox, host, options, make)
 
 
-def attach(manager: InstanceManager, *, patient: bool) -> Transport:
+def attach(manager: InstanceManager, *, patient: bool = False, make: MakeClient = Client) -> Transport:
     """Return a client that is attached to the supervisor of another process, or, if `patient`, to the next one."""
     deadline = monotonic() + (manager.options["call_timeout"] if patient else 0)
     while (shards := manager.directory.shards()) is None:
@@ -161,7 +162,7 @@ def attach(manager: InstanceManager, *, patient: bool) -> Transport:
             )
         sleep(_LOOK)
     options = replace(client_options(manager, shards), patient=patient)
-    return attached(manager.directory, options, manager.mailbox)
+    return attached(manager.directory, options, manager.mailbox, make=make)
 
 
 def client_options(manager: InstanceManager, shards: int) -> ClientOptions:
