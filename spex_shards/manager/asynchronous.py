@@ -106,7 +106,10 @@ class AsyncInstanceManager(AsyncLifetime):
         meta: dict[str, Any] | None = None,
         initial_state: str | None = None,
     ) -> None:
-        """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        """Create an instance as `init_instance` does, without waiting; see `transition_nowait`.
+
+        An `initial_state` that the specification does not have is not refused: only the shards know the model's states.
+        """
         if not self._behind.is_plain:
             self._observed_now(
                 lambda: self._behind.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
