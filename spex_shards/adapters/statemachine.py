@@ -1,4 +1,4 @@
-"""Observes the machines of the library ``python-statemachine`` (3 or later), through its listeners.
+"""Observes the machines of the library ``python-statemachine`` (3 or later).
 
 ::
 
@@ -7,15 +7,22 @@
     observe(TrafficLight)  # all machines of a class that are made from now on
     observe(machine)  # this machine
 
+Each machine gets a listener of the library's kind, which is not in its list of listeners: so machines look, copy and
+pickle as before. For that, the first call wraps `StateChart._register_callbacks`, once.
+
 A step is reported when the machine has taken it: an event that is refused, and a step that the machine undoes because a
 callback raised, are not reported.
 """
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from statemachine import StateChart
+from statemachine.callbacks import SPECS_SAFE
+from statemachine.dispatcher import Listener as Bound
+from statemachine.dispatcher import Listeners
 from statemachine.engines.async_ import AsyncEngine
 
 from ..domain.transition import INTERNAL
@@ -23,8 +30,8 @@ from .reading import from_machine
 from .statemachine_states import path_of
 from .subject import Adapter, Source, Subject
 
-_adapters: list[Adapter] = []
-"""The adapters of this process; a listener that is pickled or copied finds its own by the number."""
+_classes: dict[type, Adapter] = {}
+_wrapped = False
 
 
 def observe(machine: Any, specification: Source = None, *, identifier: Any = None, wait: bool | None = None) -> Any:
@@ -49,34 +56,45 @@ def observe(machine: Any, specification: Source = None, *, identifier: Any = Non
     if specification is None and machine.initial_state is not None:
         specification = from_machine(machine)
     adapter = Adapter(specification, identifier, wait=wait, derive=from_machine)
-    _adapters.append(adapter)
-    number = len(_adapters) - 1
     if is_class:
-        machine._class_listeners = [*machine._class_listeners, _Maker(number)]
+        _classes[machine] = adapter
+        _wrap()
     else:
-        machine.add_listener(Listener(number))
+        _attach(machine, adapter)
     return machine
 
 
-class _Maker:
-    """Makes the listener of a machine; the library calls it for each machine of a class."""
+def _attach(machine: Any, adapter: Adapter) -> None:
+    listeners = Listeners.from_listeners([Bound.from_obj(Listener(adapter))])
+    machine._add_listener(listeners, allowed_references=SPECS_SAFE)
 
-    def __init__(self, number: int) -> None:
-        self._number = number
 
-    def __call__(self) -> Listener:
-        return Listener(self._number)
+def _wrap() -> None:
+    global _wrapped
+    if _wrapped:
+        return
+    _wrapped = True
+    register = StateChart._register_callbacks
+
+    @wraps(register)
+    def observed(self: Any, *args: Any, **options: Any) -> None:
+        register(self, *args, **options)
+        adapter = next((_classes[cls] for cls in type(self).__mro__ if cls in _classes), None)
+        if adapter is not None:
+            _attach(self, adapter)
+
+    StateChart._register_callbacks = observed
 
 
 class Listener:
     """Reports the steps of one machine; its methods are called by the library.
 
     Args:
-        number: The number of the adapter in this process.
+        adapter: How the machine is observed.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
         self._subject: Subject | None = None
         self._begun = False
         self._exiting: object = None
@@ -120,15 +138,10 @@ class Listener:
         if self._begun:
             return
         self._begun = True
-        adapter = _adapters[self._number] if self._number < len(_adapters) else None
-        if adapter is not None:
-            in_loop = isinstance(getattr(machine, "_engine", None), AsyncEngine)
-            self._subject = adapter.subject(machine, machine.model, in_loop=in_loop)
-            if self._subject is not None:
-                self._subject.state = state_name(machine)
-
-    def __reduce__(self) -> tuple[type[Listener], tuple[int]]:
-        return Listener, (self._number,)
+        in_loop = isinstance(getattr(machine, "_engine", None), AsyncEngine)
+        self._subject = self._adapter.subject(machine, machine.model, in_loop=in_loop)
+        if self._subject is not None:
+            self._subject.state = state_name(machine)
 
 
 def _action(event: Any) -> str:

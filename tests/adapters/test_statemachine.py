@@ -192,12 +192,13 @@ class Kept(Light):
 
 
 def test_copies_and_pickled_machines_are_observed_as_instances_of_their_own(observed: Any) -> None:
-    """Their listeners come along."""
+    """And none of them shows that it is observed."""
     observe(Kept)
     machine = Kept()
     machine.go()
     for other in (copy.deepcopy(machine), pickle.loads(pickle.dumps(machine))):
         other.stop()
+        assert other.active_listeners == []
     observed.flush()
     assert sorted(len(instance.history) for instance in observed.all_instances()) == [2, 2, 2]
 

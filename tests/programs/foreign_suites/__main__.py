@@ -29,6 +29,7 @@ SUITES = {
     "statemachine": [
         "python-statemachine", "pytest-asyncio", "pytest-mock", "pytest-benchmark", "pytest-django", "pytest-sugar",
         "pytest-cov", "pytest-timeout", "pydot", "pdbr", "babel", "PyYAML", "jsonschema", "pillow", "django", "sphinx",
+        "sphinxcontrib-mermaid",
     ],
 }  # fmt: skip
 OPTIONS = {"transitions": ["-p", "no:asyncio"], "statemachine": ["-p", "no:sugar", "--benchmark-disable", "tests"]}
