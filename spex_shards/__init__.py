@@ -91,6 +91,7 @@ from .facade import (
     try_init_instance,
     try_transition,
 )
+from .log_fields import complete as _complete
 from .runtime.shard_info import ShardInfo, ShardStatus
 from .runtime.system.importing import later as _later
 
@@ -202,6 +203,7 @@ __all__ = [
 ]
 
 logging.getLogger("spex_shards").addHandler(logging.NullHandler())
+logging.getLogger("spex_shards").addFilter(_complete)
 
 # These names are imported when they are first used: they need msgpack, xxhash, the process machinery or the explanation
 # code. So a module that only declares specifications is quick to import.

@@ -9,15 +9,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
-from typer.core import TyperGroup
-
-from .. import __version__
+from .interrupts import quiet_interrupts
 
 PROGRAM = "spex-shards"
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "check": "check:check_models",
     "conform": "conform:conform_log",
     "convert": "convert:convert_model",
@@ -29,6 +26,8 @@ _COMMANDS: Final = {
     "replay": "replay:replay_log",
     "suggest": "suggest:suggest_tests",
     "serve": "serve:serve",
+    "top": "top:watch_shards",
+    "config": "config:show_options",
     "revive": "revive:revive_shards",
     "verify": "verify:verify_directory",
     "backup": "backup:backup_directory",
@@ -38,52 +37,15 @@ _COMMANDS: Final = {
 """Each command's module and function, in the order of the help."""
 
 
-class _Commands(TyperGroup):
-    """The commands. Only the requested one is imported: importing the others would take most of a short run."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the interface of the base class
-        """Return the commands' names."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return a command, or None if there is none of that name."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, function = _COMMANDS[cmd_name].split(":")
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        alone.command(cmd_name)(getattr(import_module(f".{module}", __name__), function))
-        return typer.main.get_command(alone)
-
-
-# Plain text: a panel would break the lines of an error, and the log of a build shows no colours.
-app = typer.Typer(
-    name=PROGRAM,
-    cls=_Commands,
-    help="Models of what your program does, checked against what it must do.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
 def main() -> None:
     """Run the command line; never returns."""
+    quiet_interrupts()  # before the imports below, which take most of a short run
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that stdout cannot show must not be an error
-    app(prog_name=PROGRAM)
+    import_module(".program", __name__).app(prog_name=PROGRAM)
 
 
-def _show_version(value: bool) -> None:
-    if value:
-        typer.echo(f"{PROGRAM} {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    pass
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return import_module(".program", __name__).app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,9 +9,8 @@ import typer
 
 from ..audit import backup, restore
 from ..audit.copies import MODELS
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from .output import command
+from .overrides import chosen_from
 from .progress import bar
 
 
@@ -28,7 +27,7 @@ def backup_directory(
     complete; an interrupted backup leaves nothing there.
     """
     with command() as output:
-        models = Path(options_from({"impl_models_dir": models_dir or UNSET})["impl_models_dir"])
+        models = Path(chosen_from(impl_models_dir=models_dir)["impl_models_dir"])
         if models_dir is not None and not models.is_dir():
             raise FileNotFoundError(2, "there is no such directory of models", str(models))
         with bar("copying", 1, counts=False) as step:

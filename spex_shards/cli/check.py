@@ -10,13 +10,12 @@ import typer
 from ..domain.difference import shown
 from ..domain.specification import Specification
 from ..formats.notebook import counted
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from ..review import Coverage, Finding, Reviewed, findings_of, percent_text, review, without_model
 from ..review.findings import meaning, no_model, not_seen, reasons
 from ..review.refining import Refined, refine
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
+from .overrides import chosen_from
 from .relations import HideOption, RelationOption, RenameOption, relation_report, view_from
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def check_models(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PATH]", help="A model file, or a directory of them. Default: the option impl_models_dir."
+            metavar="PATH", help="A model file, or a directory of them. Default: the option impl_models_dir."
         ),
     ] = None,
     specification: Annotated[
@@ -59,7 +58,7 @@ def check_models(
     malformed, and with 2 when there is nothing to check or a specification cannot be found.
     """
     with command(form, "check") as output:
-        options = options_from({"specifications": specification or UNSET, "impl_models_dir": path or UNSET})
+        options = chosen_from(specifications=specification or None, impl_models_dir=path)
         named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
         view = view_from(hide, rename)

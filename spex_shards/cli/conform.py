@@ -12,11 +12,11 @@ from ..checking.relabelling import Relabelling
 from ..domain.difference import one_line
 from ..domain.specification import Specification
 from ..domain.transition import INTERNAL
-from ..event_log import Attributes, Conformance, EventLog, LogError, PartingGroup, Variant, conform
+from ..event_log import Conformance, EventLog, LogError, PartingGroup, Variant, conform
 from ..formats.model_files import replace_file
 from ..formats.notebook import counted
 from ..render.variants import figure, page, percent
-from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, read_events
+from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, attributes_of, read_events
 from .output import Format, Output, command, imported
 from .progress import bar
 from .relations import HideOption, RenameOption, view_from
@@ -56,7 +56,7 @@ def conform_log(
     with command(form) as output:
         _check_report(report)
         cls, view = imported([specification])[0], view_from(hide, rename)
-        read = read_events(log, Attributes.of(log, case=case, action=action, state=state, timestamp=timestamp))
+        read = read_events(log, attributes_of(log, case=case, action=action, state=state, timestamp=timestamp))
         if not read.cases:
             raise LogError(f"{log}: a log must have a case to be checked, and there is none")
         found = _conform(log, read, cls, view, complete=complete)

@@ -15,11 +15,10 @@ from ..domain.specification import registered
 from ..errors import ImplModelError
 from ..facade import check
 from ..formats.model_files import read_models
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from ..review import Finding, Level, Rule, locate
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
+from .overrides import chosen_from
 from .sources import FormatOption, SpecificationsOption, read_source
 
 DIFFERENT = 1
@@ -47,7 +46,9 @@ class Pair:
 
 def diff_models(
     old: Annotated[str, typer.Argument(metavar="OLD", help="A model's file, MODULE:NAME, or a directory of models.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Likewise; a directory where OLD is one.")],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="Likewise. Of a directory and a file, the models of one name.")
+    ],
     specification: SpecificationsOption = None,
     form: FormatOption = ReportFormat.TEXT,
 ) -> None:
@@ -56,7 +57,7 @@ def diff_models(
     Exits with 0 when there is no difference, with 1 when there is one, and with 2 when the models cannot be compared.
     """
     with command(form, "diff") as output:
-        options = options_from({"specifications": specification or UNSET})
+        options = chosen_from(specifications=specification or None)
         imported(options["specifications"])
         pairs = _pairs(old, new)
         if not pairs:
@@ -66,17 +67,23 @@ def diff_models(
 
 
 def _pairs(old: str, new: str) -> list[Pair]:
-    if Path(old).is_dir() != Path(new).is_dir():
-        raise ValueError(f"both must be directories, or neither: {old}, {new}")
-    if not Path(old).is_dir():
+    if not Path(old).is_dir() and not Path(new).is_dir():
         before, after = read_source(old), read_source(new)
         return [Pair(after.specification, before, after)]
-    old_models, new_models = _directory(Path(old)), _directory(Path(new))
+    old_models, new_models = _models(old), _models(new)
+    if (
+        not Path(old).is_dir() or not Path(new).is_dir()
+    ):  # of a directory, the model that the other one is compared with
+        one = next(iter(new_models if Path(old).is_dir() else old_models))
+        return [Pair(one, old_models.get(one), new_models.get(one))]
     return [Pair(name, old_models.get(name), new_models.get(name)) for name in sorted({*old_models, *new_models})]
 
 
-def _directory(path: Path) -> dict[str, ImplModel]:
-    models, malformed = read_models(path)
+def _models(source: str) -> dict[str, ImplModel]:
+    if not Path(source).is_dir():
+        model = read_source(source)
+        return {model.specification: model}
+    models, malformed = read_models(Path(source))
     if malformed:
         raise ImplModelError(str(next(iter(malformed.values()))))
     return models

@@ -11,10 +11,9 @@ from ..domain.impl_model import ImplModel
 from ..domain.transition import Transition
 from ..errors import ImplModelError
 from ..formats.model_files import ModelFiles, read_models, write_models
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from ..review.offline import learned_models
 from .output import command, report
+from .overrides import chosen_from
 
 
 def export_models(
@@ -31,7 +30,7 @@ def export_models(
     data directory is only read; no manager may use it.
     """
     with command() as output:
-        options = options_from({"data_dir": data_dir or UNSET, "impl_models_dir": models_dir or UNSET})
+        options = chosen_from(data_dir=data_dir, impl_models_dir=models_dir)
         target = Path(options["impl_models_dir"])
         learned = learned_models(Path(options["data_dir"]))
         if not learned:

@@ -14,10 +14,12 @@ from typing import Any, NoReturn, TextIO
 import typer
 
 from ..domain.specification import Specification
+from ..errors import LayoutMismatch
 from ..manager.settings import load_specifications
+from .colours import BAD, DOUBTFUL, PLAIN, painted, write
 from .formats import Report, ReportFormat, failed, written
+from .interrupts import INTERRUPTED, interruptible
 
-INTERRUPTED = 130
 UNUSABLE = 2
 
 
@@ -31,14 +33,19 @@ class Format(StrEnum):
 class Output:
     """Writes a command's result to stdout, and nothing else there."""
 
-    def __init__(self, form: Format | ReportFormat, stdout: TextIO, name: str) -> None:
+    def __init__(self, form: Format | ReportFormat, stdout: TextIO, name: str, remarks: Remarks) -> None:
         self._form = ReportFormat(form)
         self._stdout = stdout
         self._name = name
+        self._remarks = remarks
 
-    def write(self, text: str, plain: dict[str, Any] | None = None) -> None:
-        """Write the result: `text`, or `plain` as one JSON object."""
-        print(json.dumps(plain) if self._form is ReportFormat.JSON else text, file=self._stdout, flush=True)
+    def write(self, text: str, plain: dict[str, Any] | None = None, style: str = PLAIN) -> None:
+        """Write the result: `text`, its last line in a style, or `plain` as one JSON object."""
+        if self._form is ReportFormat.JSON:
+            print(json.dumps(plain), file=self._stdout, flush=True)
+            return
+        *lines, last = text.split("\n")
+        write([*((line, PLAIN) for line in lines), (last, style)], self._stdout)
 
     def text(self, text: str) -> None:
         """Write a text as it is, instead of a report."""
@@ -46,6 +53,9 @@ class Output:
 
     def report(self, report: Report) -> None:
         """Write a report in the requested format."""
+        if self._form is ReportFormat.TEXT and report.failure is None:
+            write(painted(report), self._stdout)
+            return
         print(written(self._form, report), file=self._stdout, flush=True)
 
     def fail(self, text: str, code: int = UNUSABLE) -> NoReturn:
@@ -55,29 +65,62 @@ class Output:
             typer.Exit: Always.
         """
         line = " ".join(text.split())
-        report(f"error: {line}" if code != INTERRUPTED else line)
+        if code == INTERRUPTED:
+            self._remarks.interrupted(line)
+        else:
+            self._remarks.error(line)
         if self._form is not ReportFormat.TEXT:
             self.report(failed(self._name, line))
         raise typer.Exit(code)
 
 
-def report(line: str) -> None:
+def report(line: str, style: str = PLAIN) -> None:
     """Write a line to stderr."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    write([(line, style)], sys.stderr)
+
+
+class Remarks:
+    """Writes what is not a command's result to stderr: errors, log records, and what imported modules print."""
+
+    @property
+    def printed(self) -> TextIO:
+        """Where prints go."""
+        return sys.stderr
+
+    def error(self, line: str) -> None:
+        """Write why there is no result."""
+        report(f"error: {line}", BAD)
+
+    def interrupted(self, line: str) -> None:
+        """Write that the command was interrupted."""
+        report(line)
+
+    def log(self, record: logging.LogRecord, text: str) -> None:
+        """Write a log record of the package; `text` is its message with its traceback."""
+        style = BAD if record.levelno >= logging.ERROR else DOUBTFUL
+        report(f"{record.levelname.lower()}: {text}", style)
 
 
 @contextmanager
-def command(form: Format | ReportFormat = Format.TEXT, name: str = "") -> Iterator[Output]:
+def command(
+    form: Format | ReportFormat = Format.TEXT, name: str = "", remarks: Remarks | None = None
+) -> Iterator[Output]:
     """Run the body of the command `name`: its prints go to stderr, and an exception becomes one line there.
 
     Modules can be imported from the current directory, as with ``python -m``.
 
+    Args:
+        form: The format of the result.
+        name: The command's name.
+        remarks: Writes to stderr; by default lines for people.
+
     Raises:
         typer.Exit: The body raised an exception, of any kind.
     """
-    output = Output(form, sys.stdout, name)
+    remarks = remarks or Remarks()
+    output = Output(form, sys.stdout, name, remarks)
     try:
-        with redirect_stdout(sys.stderr), _log_records_reported():
+        with interruptible(), redirect_stdout(remarks.printed), _log_records_reported(remarks):
             _import_from_here()
             yield output
     except (typer.Exit, BrokenPipeError):
@@ -96,10 +139,14 @@ def explained(error: BaseException) -> str:
         first = explained(error.exceptions[0])
         more = len(error.exceptions) - 1
         return f"{error.message}: {first}" + (f" (and {more} more)" if more else "")
+    if isinstance(error, LayoutMismatch) and "wanted" in error.context:
+        where, found = error.context["path"], error.context["found"]
+        change = f"use --shards {found}, or change it with: spex-shards reshard {where} --to {error.context['wanted']}"
+        return f"{where} was made for {found} shards, not {error.context['wanted']}; {change}"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if type(error).__module__ == "builtins" and not isinstance(error, (ValueError, OSError)):
-        return f"{type(error).__name__}: {error} (unexpected; python -X dev -m spex_shards.cli shows where)"
+        return f"{type(error).__name__}: {error} (unexpected; python -X dev -m spex_shards shows where)"
     return str(error) or type(error).__name__
 
 
@@ -124,13 +171,17 @@ def _import_from_here() -> None:
 
 
 class _Reporter(logging.Handler):
+    def __init__(self, remarks: Remarks) -> None:
+        super().__init__(logging.WARNING)
+        self._remarks = remarks
+
     def emit(self, record: logging.LogRecord) -> None:
-        report(f"{record.levelname.lower()}: {self.format(record)}")
+        self._remarks.log(record, self.format(record))
 
 
 @contextmanager
-def _log_records_reported() -> Iterator[None]:
-    logger, reporter = logging.getLogger("spex_shards"), _Reporter(logging.WARNING)
+def _log_records_reported(remarks: Remarks) -> Iterator[None]:
+    logger, reporter = logging.getLogger("spex_shards"), _Reporter(remarks)
     logger.addHandler(reporter)
     try:
         yield

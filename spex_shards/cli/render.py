@@ -13,11 +13,8 @@ from ..checking.relabelling import Relabelling
 from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, registered
-from ..errors import ImplModelError
 from ..facade import check
-from ..formats.model_files import SUFFIX, paths_by_name, read_model, read_models
-from ..manager.options import UNSET
-from ..manager.settings import options_from
+from ..formats.model_files import SUFFIX, paths_by_name, read_model
 from ..render import DRAWN, Form, drawn_svg, form_of, written_as
 from ..render.html import report
 from ..render.view import View, marks_of, view_of
@@ -27,15 +24,22 @@ from ..review.sidecar import read_frequencies
 from ..review.taken import taken_in
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
+from .overrides import chosen_from
 from .relations import HideOption, RenameOption, view_from
-from .sources import STDOUT, FormatOption, SpecificationsOption, read_source, write_target
+from .sources import STDOUT, FormatOption, SpecificationsOption, read_directory, read_source, write_each, write_target
 
 
 def render_models(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A model's file, MODULE:NAME, or (for HTML) a directory of models.")
+        str, typer.Argument(metavar="SOURCE", help="A model's file, MODULE:NAME, or a directory of models.")
     ],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The file to write, or - for stdout (with --to).")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="The file to write, or - for stdout (with --to). Of several models: HTML, or a directory (with --to).",
+        ),
+    ],
     form_out: Annotated[
         Form | None, typer.Option("--to", help="html, svg, dot or mermaid. Default: what the ending of TARGET says.")
     ] = None,
@@ -55,19 +59,24 @@ def render_models(
     Exits with 0, or with 2 when it cannot be done; the verdict does not change the exit code.
     """
     with command(form, "render") as output:
-        options = options_from({"specifications": specification or UNSET})
+        options = chosen_from(specifications=specification or None)
         imported(options["specifications"])
         if target == STDOUT and form_out is None:
             raise ValueError("what is written to stdout must be named by --to")
+        if form_out is None and Path(source).is_dir() and not Path(target).suffix:
+            raise ValueError("what is written into a directory must be named by --to")
         chosen = form_out or form_of(Path(target))
         seen = view_from(hide, rename)
         known = {} if seen or chosen is not Form.HTML else _frequencies(source)
         if seen and data_dir is not None:
             raise ValueError("--hide and --rename cannot be given with --data-dir: its deviations have their own names")
         models = [seen.model(model) for model in _models(source)]
-        if not models:
-            output.fail(f"there is no model in {source}: no file there ends in .spex")
-        if write_target(output, target, _drawing(models, chosen, _Seen(data_dir, seen, known, names_must_agree))):
+        shown = _Seen(data_dir, seen, known, names_must_agree)
+        if chosen is not Form.HTML and _is_folder(source, target, models):
+            texts = {model.specification: _drawing([model], chosen, shown) for model in models}
+            paths = write_each(target, texts, chosen)
+            output.report(_report(models, chosen, target, paths))
+        elif write_target(output, target, _drawing(models, chosen, shown)):
             output.report(_report(models, chosen, target))
 
 
@@ -81,6 +90,12 @@ class _Seen:
     names_must_agree: bool
 
 
+def _is_folder(source: str, target: str, models: list[ImplModel]) -> bool:
+    """Return whether each model gets a file of its own."""
+    named = target != STDOUT and (Path(target).is_dir() or not Path(target).suffix)
+    return len(models) > 1 or (Path(source).is_dir() and named)
+
+
 def _frequencies(source: str) -> dict[str, Frequencies]:
     """Return the frequencies that lie beside model files, by specification."""
     place = Path(source)
@@ -92,20 +107,13 @@ def _frequencies(source: str) -> dict[str, Frequencies]:
 
 
 def _models(source: str) -> list[ImplModel]:
-    if not Path(source).is_dir():
-        return [read_source(source)]
-    models, malformed = read_models(Path(source))
-    if malformed:
-        raise ImplModelError(str(next(iter(malformed.values()))))
-    return [model for _, model in sorted(models.items())]
+    return read_directory(Path(source)) if Path(source).is_dir() else [read_source(source)]
 
 
 def _drawing(models: list[ImplModel], form: Form, seen: _Seen) -> str:
     if form is Form.HTML:
         names = ", ".join(model.specification for model in models[:3]) + (" …" if len(models) > 3 else "")
         return report([_view(model, seen) for model in models], f"Review of {names}")
-    if len(models) > 1:
-        raise ValueError(f"only HTML can show {len(models)} models; name one model's file")
     if form not in (Form.SVG, Form.DOT, Form.MERMAID):
         raise ValueError(f"{form} is no drawing; a drawing must be {', '.join((*DRAWN, Form.DOT, Form.MERMAID))}")
     cls, result = _judged(models[0], seen)
@@ -132,10 +140,9 @@ def _view(model: ImplModel, seen: _Seen) -> View:
     return view_of(model, cls, result, deviations, counted if counted.instances else frequencies)
 
 
-def _report(models: list[ImplModel], form: Form, target: str) -> Report:
-    cases = tuple(
-        Case(name=model.specification, outcome=Outcome.PASSED, summary=f"{model.specification}: drawn")
-        for model in models
-    )
-    plain = {"form": form.value, "file": target, "models": [model.specification for model in models]}
+def _report(models: list[ImplModel], form: Form, target: str, paths: dict[str, str] | None = None) -> Report:
+    names = [model.specification for model in models]
+    written = {name: "drawn" if paths is None else f"drawn, written to {paths[name]}" for name in names}
+    cases = tuple(Case(name=name, outcome=Outcome.PASSED, summary=f"{name}: {written[name]}") for name in names)
+    plain = {"form": form.value, "file": target, "models": names}
     return Report(command="render", cases=cases, summary=f"{form} written to {target}", plain=plain)

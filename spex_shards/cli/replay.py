@@ -17,13 +17,13 @@ from ..errors import DataDirError
 from ..event_log import Attributes, EventLog, LogError
 from ..event_log.replay import Replayed, check_log, replay
 from ..formats.model_files import file_name, write_model
+from ..formats.notebook import counted
 from ..manager import ShardedInstanceManager
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from ..review.offline import held, shards_of
 from ..review.sidecar import write_frequencies
-from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, read_events
+from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, attributes_of, read_events
 from .output import Format, Output, command, imported
+from .overrides import chosen_from
 from .progress import Interruption, bar
 
 NOT_EQUIVALENT = 1
@@ -84,10 +84,9 @@ def replay_log(
     was learned, or is equivalent to the specification; with 1 when it is not; with 2 when it could not be done.
     """
     with command(form) as output:
-        given = {"distribution_factor": shards, "impl_models_dir": models_dir, "durability": durability}
-        options = options_from({name: UNSET if value is None else value for name, value in given.items()})
+        options = chosen_from(distribution_factor=shards, impl_models_dir=models_dir, durability=durability)
         cls = _specification(specification, learn)
-        attributes = Attributes.of(log, case=case, action=action, state=state, timestamp=timestamp)
+        attributes = attributes_of(log, case=case, action=action, state=state, timestamp=timestamp)
         read = _read(log, attributes)
         if shards is None and data_dir is not None:
             options["distribution_factor"] = shards_of(data_dir) or options["distribution_factor"]
@@ -106,6 +105,9 @@ def _specification(specification: str | None, learn: str | None) -> type[Specifi
 
 def _read(path: Path, attributes: Attributes) -> EventLog:
     log = read_events(path, attributes)
+    if not log.events:
+        what = "no case" if not log.cases else f"no event, only {counted(len(log.cases), 'empty case')}"
+        raise LogError(f"{path}: a log must have an event to be replayed, and there is {what}; nothing was written")
     try:
         check_log(log)
     except LogError as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..audit import reshard
+from ..manager.settings import options_from
 from .output import command
 from .progress import Interruption, bar
 from .services import ServiceName, service_named
@@ -26,6 +27,7 @@ def reshard_directory(
     """
     interruption = Interruption()
     with command() as output, interruption.awaited():
+        options_from({"distribution_factor": to}, {"distribution_factor": "--to"})  # names what was typed
         cls = service_named(service)
         with bar("resharding", 1, counts=False) as step:
             done = reshard(data_dir, to, service=cls, progress=step.of, interrupted=lambda: bool(interruption))

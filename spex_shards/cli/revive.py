@@ -20,7 +20,7 @@ _WITHIN = 60.0
 def revive_shards(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; its shards must be running.")],
     index: Annotated[
-        int | None, typer.Argument(metavar="[INDEX]", help="The shard's. Default: all that were given up.")
+        int | None, typer.Argument(metavar="INDEX", help="The shard's. Default: all that were given up.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to write what was done.")] = Format.TEXT,
 ) -> None:

@@ -2,83 +2,136 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
+import threading
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import ShardDown
-from ..manager import ShardedInstanceManager
-from ..manager.options import ManagerOptions
+from .. import __version__
+from ..errors import ManagerClosed, ShardDown
 from ..manager.sharded import ShardServer
-from .output import UNUSABLE, command, report
+from ..runtime.shard_info import ShardStatus
+from .health import Health
+from .output import UNUSABLE, Output, command
+from .overrides import (
+    DataDirOption,
+    DurabilityOption,
+    GraceOption,
+    LearnOption,
+    ModelsDirOption,
+    ShardsOption,
+    overridden,
+)
+from .readiness import Readiness
+from .serve_log import LogFormat, ServeLog
+from .stopping import StopSignals, Terminated
+from .watching import Watch, of_shard
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the shards' status."""
+"""Seconds between two looks at the shards."""
 
 
 def serve(
-    data_dir: Annotated[Path | None, typer.Option(help="The data directory. Default: the option data_dir.")] = None,
-    models_dir: Annotated[
-        Path | None, typer.Option(help="Where model files are read from. Default: the option impl_models_dir.")
+    data_dir: DataDirOption = None,
+    models_dir: ModelsDirOption = None,
+    shards: ShardsOption = None,
+    durability: DurabilityOption = None,
+    learn: LearnOption = False,
+    grace: GraceOption = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="How to write the log on stderr.")
+    ] = LogFormat.JSON,
+    ready_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file that is there exactly while all is ready.")
     ] = None,
-    shards: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="The number of shards. Default: the option distribution_factor."),
+    health: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Answer GET /healthz there: a socket's path, or 127.0.0.1:PORT."),
     ] = None,
-    durability: Annotated[str | None, typer.Option(help='"process" or "disk".')] = None,
-    learn: Annotated[bool, typer.Option("--learn", help="Have all models learn.")] = False,
 ) -> None:
     """Serve a data directory to application processes, which attach with ``spex_shards.connect``.
 
-    Runs in the foreground. A line of JSON on stderr says when it is ready, and when it has stopped. SIGTERM and SIGINT
-    stop it, after the requests that have arrived are carried out. Exits with 0 when it was stopped, with 2 when it
-    could not start or its supervisor could not be kept running.
+    Runs in the foreground. Its log is on stderr, a JSON object a line. SIGTERM and SIGINT stop it, after the requests
+    that have arrived are carried out. Exits with 0 when it was stopped, with 2 when it could not start or its
+    supervisor could not be kept running, and with 130 when Ctrl-C stopped it before it was ready.
     """
-    stop = (signal.SIGTERM, signal.SIGINT)
-    given: ManagerOptions = {}
-    if data_dir:
-        given["data_dir"] = data_dir
-    if models_dir:
-        given["impl_models_dir"] = models_dir
-    if shards is not None:
-        given["distribution_factor"] = shards
-    if durability:
-        given["durability"] = cast(Literal["process", "disk"], durability)  # the manager says what it may be
-    if learn:
-        given["learning_mode"] = True
-    with command() as output:
-        # The signals are blocked before any thread or process starts, so that only `sigtimedwait` below receives them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-        with ShardServer(**given) as manager:
-            _say("ready", data_dir=str(manager.data_dir), **_state(manager))
-            code = _wait(manager, stop)
-        _say("stopped")
+    log = ServeLog(log_format)
+    with command(remarks=log) as output:
+        options = overridden(data_dir, models_dir, shards, durability, learn, grace)
+        _Server(output, log, ShardServer(**options), ready_file, health).run()
+
+
+class _Server:
+    """One run of the command."""
+
+    def __init__(
+        self,
+        output: Output,
+        log: ServeLog,
+        manager: ShardServer,
+        ready_file: Path | None,
+        health: str | None,
+    ) -> None:
+        self._output = output
+        self._log = log
+        self._manager = manager
+        self._readiness = Readiness(ready_file)
+        self._health = None if health is None else Health(health)
+        self._stop = StopSignals()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        with self._stop.awaited(), ExitStack() as last:
+            if self._health is not None:
+                last.callback(self._health.close)
+            try:
+                self._log.say("start", version=__version__, data_dir=str(self._manager.data_dir))
+                self._manager.start()
+                self._stop.hold()
+            except Terminated:
+                self._log.say("stopped", message="by SIGTERM, before it was ready")
+                return
+            try:
+                code = self._serve()
+            finally:
+                self._ended.set()
+                self._manager.close()
+            self._log.say("stopped")
         if code:
-            output.fail("the supervisor could not be kept running", code)
+            self._output.fail("the supervisor could not be kept running", code)
 
+    def _serve(self) -> int:
+        """Serve until a signal comes, or the supervisor is gone for good; return the exit code."""
+        watch = Watch(self._manager)
+        shards = watch.shards
+        self._log.say("ready", data_dir=str(self._manager.data_dir), shards=[of_shard(one) for one in shards])
+        self._readiness.ready({"data_dir": str(self._manager.data_dir), "shards": len(shards)})
+        if self._health is not None:
+            self._health.watch(self._state)
+        watching = threading.Thread(target=self._look, args=(watch,), name="spex-shards-watch", daemon=True)
+        watching.start()
+        while not self._stop.wait(LOOK_EVERY) and watching.is_alive():
+            pass
+        told = self._stop.told
+        if self._health is not None:
+            self._health.watch(lambda: {"status": "stopping"})
+        self._readiness.stopping()
+        self._log.say("stopping", signal=None if told is None else signal.Signals(told).name)
+        return UNUSABLE if told is None else 0
 
-def _wait(manager: ShardedInstanceManager, stop: tuple[int, ...]) -> int:
-    before = _state(manager)
-    # If this process was stopped (SIGSTOP) until the timeout was over, CPython returns a value that is not a signal.
-    while (told := signal.sigtimedwait(stop, LOOK_EVERY)) is None or told.si_signo not in stop:
+    def _look(self, watch: Watch) -> None:
+        """Log what happens, until the server ends; end earlier if its supervisor is gone for good."""
         try:
-            state = _state(manager)
-        except ShardDown:
-            return UNUSABLE
-        if state != before:
-            _say("shards", **state)
-            before = state
-    _say("stopping")
-    return 0
+            while not self._ended.wait(LOOK_EVERY):
+                for change in watch.look():
+                    self._log.say(change.event, change.level, **change.facts)
+        except (ManagerClosed, ShardDown):
+            pass
 
-
-def _state(manager: ShardedInstanceManager) -> dict[str, Any]:
-    return {"shards": [[shard.status, shard.pid, shard.restarts, shard.last_exit] for shard in manager.shards()]}
-
-
-def _say(event: str, **facts: Any) -> None:
-    report(json.dumps({"event": event, "pid": os.getpid(), **facts}))
+    def _state(self) -> dict[str, Any]:
+        shards = self._manager.shards()
+        ready = all(shard.status is ShardStatus.READY for shard in shards)
+        return {"status": "ok" if ready else "degraded", "shards": [of_shard(shard) for shard in shards]}

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..domain.impl_model import ImplModel
-from ..formats.model_files import replace_file
+from ..errors import ImplModelError
+from ..formats.model_files import SUFFIX, file_name, read_models, replace_file
 from ..render import Form, form_of, model_of, read_as
 from .formats import ReportFormat
 from .output import Output, imported
@@ -16,7 +17,10 @@ from .output import Output, imported
 STDOUT = "-"
 
 SourceName = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A model's file (.spex, .aut, .dot, .json), or MODULE:NAME.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="A model's file (.spex, .aut, .dot, .json), a directory of models, or MODULE:NAME."
+    ),
 ]
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="How to report what was done.")]
 SpecificationsOption = Annotated[
@@ -39,12 +43,66 @@ def read_source(source: str, form: Form | None = None, name: str | None = None) 
         ValueError, SpexError, OSError: It cannot be read, or is malformed.
     """
     path = Path(source)
+    if path.is_dir():
+        raise ValueError(f"here one model's file must be named, got the directory {source}")
     if not path.exists() and ":" in source:
         model = model_of(imported([source])[0])
         return model if name is None else ImplModel(specification=name, transitions=model.transitions)
     if not path.exists():
-        raise FileNotFoundError(2, "there is no such file", source)
+        raise FileNotFoundError(2, "there is no such file or directory of models", source)
     return read_as(path, form or form_of(path), name)
+
+
+def read_directory(directory: Path, form: Form = Form.SPEX) -> list[ImplModel]:
+    """Return all models of a directory, ordered by their names.
+
+    Args:
+        directory: The directory.
+        form: The form of its model files; files with another ending are ignored.
+
+    Raises:
+        ImplModelError: There is none, two are of one specification, or one is malformed.
+    """
+    if form is Form.SPEX:
+        found, malformed = read_models(directory)
+        if malformed:
+            raise ImplModelError(str(next(iter(malformed.values()))))
+    else:
+        paths = [path for path in sorted(directory.iterdir()) if path.is_file() and _has_form(path, form)]
+        found = {}
+        for path in paths:
+            model = read_as(path, form)
+            if found.setdefault(model.specification, model) is not model:
+                raise ImplModelError(f"two files of {directory} are models of {model.specification}, {path} is one")
+    if not found:
+        ending = SUFFIX if form is Form.SPEX else f".{form}"
+        raise ImplModelError(f"there is no model in {directory}: no file there ends in {ending}")
+    return [model for _, model in sorted(found.items())]
+
+
+def _has_form(path: Path, form: Form) -> bool:
+    try:
+        return not path.name.startswith(".") and form_of(path) is form
+    except ValueError:
+        return False
+
+
+def write_each(directory: str, texts: dict[str, str], ending: str) -> dict[str, str]:
+    """Write texts into a directory, each to a file that is named after its specification; return their paths.
+
+    Raises:
+        ValueError: The target is no directory, or stdout.
+        ImplModelError: A specification's name cannot be a file name; then nothing is written.
+        OSError: A file cannot be written.
+    """
+    target = Path(directory)
+    if directory == STDOUT or (target.exists() and not target.is_dir()):
+        raise ValueError(f"the models of a directory are written into a directory, and TARGET is {directory!r}")
+    paths = {name: target / f"{file_name(name).removesuffix(SUFFIX)}.{ending}" for name in texts}
+    target.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        replace_file(path, texts[name].encode())
+    return {name: str(path) for name, path in paths.items()}
 
 
 def write_target(output: Output, target: str, text: str) -> bool:

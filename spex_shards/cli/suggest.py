@@ -13,11 +13,10 @@ from ..domain.declaration import Declaration
 from ..domain.difference import one_line, shown
 from ..domain.specification import registered
 from ..domain.transition import Transition
-from ..manager.options import UNSET
-from ..manager.settings import options_from
 from ..review import cover, review, without_model
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
+from .overrides import chosen_from
 from .sources import FormatOption, SpecificationsOption
 
 
@@ -25,7 +24,7 @@ def suggest_tests(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PATH]", help="A model file, or a directory of them. Default: the option impl_models_dir."
+            metavar="PATH", help="A model file, or a directory of them. Default: the option impl_models_dir."
         ),
     ] = None,
     specification: SpecificationsOption = None,
@@ -40,7 +39,7 @@ def suggest_tests(
     Exits with 0, or with 2 when it cannot be done.
     """
     with command(form, "suggest") as output:
-        options = options_from({"specifications": specification or UNSET, "impl_models_dir": path or UNSET})
+        options = chosen_from(specifications=specification or None, impl_models_dir=path)
         named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
         found = _suggested(place, named, thorough=thorough)
@@ -53,6 +52,9 @@ def suggest_tests(
 
 
 def _suggested(place: Path, named: tuple[Any, ...], *, thorough: bool) -> dict[str, list[Suggestion]]:
+    if not place.exists() and not named:
+        what = "there is no such file or directory of models, and no specification was named"
+        raise FileNotFoundError(2, what, str(place))
     reviewed = review(place) if place.exists() else []
     found: dict[str, list[Suggestion]] = {}
     for one in reviewed:

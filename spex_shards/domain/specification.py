@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from .. import formats
 from ..errors import DeviationStillEquivalent, ImplModelNotFound, SpecificationError, SpexError
+from ..log_fields import about_error
 from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare, mode_of
 from .lts import LTS
@@ -184,7 +185,7 @@ def default_handler(error: SpexError) -> SpexError | None:
     """Log `error`, and accept it if it is harmless; specifications without a handler of their own use this."""
     accepted = isinstance(error, (DeviationStillEquivalent, ImplModelNotFound))
     level = logging.WARNING if accepted else logging.ERROR
-    logger.log(level, "%s", error, extra={"spex_default_handler": True, "spex_reason": error.reason})
+    logger.log(level, "%s", error, extra={"spex_default_handler": True, **about_error(error)})
     return None if accepted else error
 
 

@@ -25,6 +25,7 @@ from ..errors import (
     show,
     words,
 )
+from ..log_fields import about
 from ..messages.specifications import StoredSpecification
 from ..messages.values import Item, instance_of
 from ..runtime.protocol import codec
@@ -303,6 +304,7 @@ class Engine:
                 "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
                 "is to go on",
                 entry.name,
+                extra=about("nothing_judged", specification=entry.name),
             )
 
     def _observe(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..domain.specification import Specification, default_handler
 from ..errors import HandlerError, RemoteTraceback, SpexError, show, words
+from ..log_fields import about_error
 from ..messages.specifications import HandlerReference
 from ..runtime.protocol.shipping import unship
 from ..runtime.service import Call
@@ -54,7 +55,7 @@ def report(word: SpexError | None) -> None:
     """Log a handler's failure that no caller gets; do nothing for another answer."""
     if isinstance(word, HandlerError):
         with suppress(Exception):  # a log filter of the application may raise anything
-            logger.error("%s", word, exc_info=word)
+            logger.error("%s", word, exc_info=word, extra=about_error(word, "handler_failed"))
 
 
 def default_word(error: SpexError, _caller: Call | None) -> SpexError | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..domain.instance import Instance
 from ..errors import HandlerError, StoreError, TransitionTimeout, show
+from ..log_fields import about_error
 from ..runtime.service import Watch
 from ..runtime.store import Batch
 from ..runtime.store.keys import u32, u64
@@ -144,7 +145,7 @@ class Timers:
             if "row" not in error.context:
                 raise
             self._batch.rollback(mark)
-            logger.error("an instance is left out, %s: %s", what, error)
+            logger.error("an instance is left out, %s: %s", what, error, extra=about_error(error, "instance_left_out"))
             return False
         return True
 

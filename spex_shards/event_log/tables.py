@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from .attributes import Attributes, BadAttribute, shown
 from .collector import Collector
-from .source import MAX_PIECE_BYTES, LogError, lines
+from .source import MAX_PIECE_BYTES, LogError, format_of, lines, opened
 
 _field_limit_lock = RLock()
 
@@ -34,6 +34,17 @@ def read_csv(path: Path, stream: BinaryIO, attributes: Attributes, collector: Co
                 rule = f"a row must have {len(header)} fields as the header has"
                 raise LogError(f"{path}: line {number}: {rule}, got: {len(row)}")
             _add(path, number, dict(zip(header, row, strict=True)), attributes, collector)
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the names of the columns of a CSV log, or nothing if it is in another format or unreadable."""
+    try:
+        if format_of(path) != "csv":
+            return []
+        with opened(path) as stream, _wide_fields():
+            return next(_rows(path, stream), (1, []))[1]
+    except LogError:
+        return []
 
 
 def read_jsonl(path: Path, stream: BinaryIO, attributes: Attributes, collector: Collector) -> None:

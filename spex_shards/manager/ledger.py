@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from .. import log_fields
 from ..errors import (
     CallTimeout,
     DataDirError,
@@ -169,7 +170,14 @@ class Ledger:
             pending, self._pending = self._pending, Counter()
             last, self.unreported = self._last, False
         with suppress(Exception):  # a log filter of the application may raise anything
-            logger.warning("%s", _text(pending, *last))
+            what, error, site = last
+            fields = {
+                "identifier": what[1] if what else None,
+                "spex_reason": getattr(error, "reason", None),
+                "call_site": site,
+                "count": sum(pending.values()),
+            }
+            logger.warning("%s", _text(pending, *last), extra=log_fields.about("not_kept", **fields))
 
     def _note(self, kind: str, about: tuple[str, Any] | None, error: Exception, count: int = 1) -> None:
         last = about, error, call_site()

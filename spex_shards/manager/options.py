@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from ..domain.declaration import MODES
 from ..domain.names import nearest
@@ -95,9 +95,32 @@ class Option:
     environment_first: bool = False
 
 
+class Chosen(NamedTuple):
+    """An option's value, and where it is from: "argument", "environment", "file" or "default".
+
+    `place` is the variable's or the file's name, and empty for the other two.
+    """
+
+    value: Any
+    origin: str
+    place: str
+
+
 def resolve(
     arguments: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any], table_origin: str
 ) -> dict[str, Any]:
+    """Return every option's value; see `choose`."""
+    chosen = choose(arguments, environment, table, table_origin)
+    return {name: one.value for name, one in chosen.items()}
+
+
+def choose(
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str],
+    table: Mapping[str, Any],
+    table_origin: str,
+    typed: Mapping[str, str] | None = None,
+) -> dict[str, Chosen]:
     """Choose every option's value: from the arguments, else the environment, else pyproject.toml, else the default.
 
     There is one exception: for `mode`, the environment comes before the arguments, so that a deployment can be switched
@@ -108,6 +131,7 @@ def resolve(
         environment: The process's environment.
         table: The table ``[tool.spex_shards]`` of the nearest pyproject.toml.
         table_origin: The name of that file in errors.
+        typed: What the user typed for an argument that has another name, as "--shards"; errors name that.
 
     Raises:
         TypeError: An argument is not an option.
@@ -118,18 +142,23 @@ def resolve(
     if unknown:
         raise TypeError(unknown_options(unknown, OPTIONS))
     _check_keys(environment, table, table_origin)
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Chosen] = {}
     for name, option in OPTIONS.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
+        called = f"the option {name}"
         if name in given and not (option.environment_first and variable in environment):
-            chosen[name] = _checked(name, option, *given[name])
+            if typed is not None and name in typed:  # on a command line there is no timedelta
+                called, option = typed[name], replace(option, rule=option.rule.replace(", or a timedelta", ""))
+            chosen[name] = Chosen(_checked(called, option, *given[name]), "argument", "")
         elif variable in environment:
             origin = f" (from the environment variable {variable})"
-            chosen[name] = _checked(name, option, _parsed(name, option, environment[variable], origin), origin)
+            value = _parsed(called, option, environment[variable], origin)
+            chosen[name] = Chosen(_checked(called, option, value, origin), "environment", variable)
         elif name in table:
-            chosen[name] = _checked(name, option, _from_table(option, table[name]), f" (from {table_origin})")
+            value = _checked(called, option, _from_table(option, table[name]), f" (from {table_origin})")
+            chosen[name] = Chosen(value, "file", table_origin)
         else:
-            chosen[name] = _checked(name, option, option.default, " (the default)")
+            chosen[name] = Chosen(_checked(called, option, option.default, " (the default)"), "default", "")
     return chosen
 
 
@@ -161,18 +190,18 @@ def _check_keys(environment: Mapping[str, str], table: Mapping[str, Any], table_
             raise ValueError(f"{key!r} in {TABLE} of {table_origin} is no option; {meant}the options are {known}")
 
 
-def _checked(name: str, option: Option, value: Any, origin: str) -> Any:
+def _checked(called: str, option: Option, value: Any, origin: str) -> Any:
     try:
         return option.check(value)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"the option {name} must be {option.rule}, got: {show(value)}{origin}") from None
+        raise ValueError(f"{called} must be {option.rule}, got: {show(value)}{origin}") from None
 
 
-def _parsed(name: str, option: Option, text: str, origin: str) -> Any:
+def _parsed(called: str, option: Option, text: str, origin: str) -> Any:
     try:
         return option.parse(text)
     except ValueError:
-        raise ValueError(f"the option {name} must be {option.rule}, got: {text!r}{origin}") from None
+        raise ValueError(f"{called} must be {option.rule}, got: {text!r}{origin}") from None
 
 
 def _from_table(option: Option, value: Any) -> Any:

@@ -10,26 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, ManagerOptions, resolve, unknown_options
+from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, Chosen, ManagerOptions, choose, unknown_options
 
 
-def options_from(arguments: Mapping[str, Any], *, mode: str = "enforce") -> dict[str, Any]:
+def options_from(
+    arguments: Mapping[str, Any], typed: Mapping[str, str] | None = None, *, mode: str = "enforce"
+) -> dict[str, Any]:
     """Return every option's value, for a call made now in the current directory.
 
     Args:
-        arguments: The arguments of the call.
+        arguments: The arguments of the call; `UNSET` stands for an option that was not given.
+        typed: What the user typed for an argument that has another name, as "--shards"; errors name that.
         mode: The default of the option `mode`.
 
     Raises:
         TypeError: An argument is not an option.
         ValueError: A value breaks its rule, or a key is unknown; names the origin.
     """
+    return {name: chosen.value for name, chosen in options_with_origins(arguments, typed, mode).items()}
+
+
+def options_with_origins(
+    arguments: Mapping[str, Any], typed: Mapping[str, str] | None = None, mode: str = "enforce"
+) -> dict[str, Chosen]:
+    """Return every option's value, and where it is from; otherwise as `options_from`."""
     try:
         here: Path | None = Path.cwd()
     except FileNotFoundError:  # the current directory was deleted
         here = None
     file, table = (None, {}) if here is None else nearest_table(here)
-    return resolve(arguments, os.environ, {"mode": mode, **table}, str(file))
+    chosen = choose(arguments, os.environ, {"mode": mode, **table}, str(file), typed)
+    if "mode" not in table and chosen["mode"].origin == "file":
+        chosen["mode"] = chosen["mode"]._replace(origin="default", place="")
+    return chosen
 
 
 def mode_of_environment() -> str | None:
@@ -95,5 +108,5 @@ def _load(item: Any) -> type[Specification]:
                 text += "; its folder must be on sys.path, for example by PYTHONPATH"
             raise ValueError(text) from error
     if not is_specification(found):
-        raise ValueError(f"the option specifications must name specification classes, got: {item!r}")
+        raise ValueError(f"a specification must be a subclass of spex_shards.Specification, got: {item!r}")
     return found  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..domain.names import among
 from ..domain.specification import Specification
 from ..errors import SpexError
+from ..log_fields import about
 
 if TYPE_CHECKING:
     from .base import InstanceManager
@@ -57,6 +58,7 @@ class KnownStates:
                 "model. Declare transitions; or, if its behaviour is to be learned, give the manager "
                 "learning_mode=True",
                 cls.name,
+                extra=about("nothing_judged", specification=cls.name),
             )
 
     def _may_be(self, cls: type[Specification], state: str) -> bool:

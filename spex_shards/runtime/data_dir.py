@@ -100,7 +100,9 @@ class DataDir:
             take_for_oneself(self.path)
             make_private(self.socket.parent)
         except OSError as error:
-            raise DataDirError(f"the data directory cannot be made: {error}", path=str(self.path)) from error
+            raise DataDirError(
+                f"the data directory {self.path} cannot be made: {error.strerror}", path=str(self.path)
+            ) from error
 
     def shards(self) -> int | None:
         """Return the number of shards that the directory was made for, or None when it is new.
@@ -167,7 +169,12 @@ class DataDir:
         if found is None:
             self.write_layout(Layout(shards))
         elif found != shards:
-            raise LayoutMismatch(f"{self.path} was made for {found} shards, not {shards}", found=found, wanted=shards)
+            raise LayoutMismatch(
+                f"{self.path} was made for {found} shards, not {shards}",
+                found=found,
+                wanted=shards,
+                path=str(self.path),
+            )
 
     def write_layout(self, layout: Layout) -> None:
         """Replace the layout record atomically and durably.
@@ -334,6 +341,8 @@ class OwnerLock:
 def no_data_dir(path: str | os.PathLike[str]) -> DataDirError:
     """Return the error that a folder is no data directory."""
     text = f"{path} is no data directory: it has no layout record; give a manager's data_dir"
+    if not Path(path).exists():
+        text = f"there is no data directory at {path}; give a manager's data_dir"
     return DataDirError(text, path=str(path))
 
 

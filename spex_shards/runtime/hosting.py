@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..errors import DataDirError, OperationFailed, RemoteTraceback, SpexError, StoreError, words
+from ..log_fields import about
 from .declared import Declared, OperationOf, Service, declared
 from .protocol import records
 from .protocol.operations import Operation
@@ -174,7 +175,8 @@ class Hosted:
             raise
         except Exception as error:
             self._batch.rollback(mark)
-            logger.error("tick of %s raised %s; it is called again", type(self._service).__qualname__, words(error))
+            name = type(self._service).__qualname__
+            logger.error("tick of %s raised %s; it is called again", name, words(error), extra=about("tick_failed"))
             at = now / _US + _AGAIN
         if at is not None:
             self._service.due(at)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from ..errors import DataDirLocked, LayoutMismatch, ManagerClosed, SpexError
+from ..log_fields import about
 from .client.mailbox import Mailbox
 from .data_dir import DataDir
 from .system.user_code import handler_running
@@ -172,7 +173,7 @@ class Lifetime:
             pass  # a forked child owns nothing that it could close
         except ExceptionGroup as group:
             for error in group.exceptions:
-                logger.error("%s", error)
+                logger.error("%s", error, extra=about("unapplied"))
 
     def __enter__(self) -> Self:
         return self if self._life is Life.STARTED else self.start()

@@ -168,7 +168,7 @@ def test_wrong_usage_exits_with_2(run: Callable[..., Done], arguments: tuple[str
 def test_a_value_against_an_options_rule_is_one_clear_line(run: Callable[..., Done]) -> None:
     """This holds for every source of the value; there is no traceback."""
     done = run("replay", "log.csv", "--learn", "Order", *READ_CSV, "--shards", "0")
-    assert done == Done(2, "", "error: the option distribution_factor must be an int from 1 to 1024, got: 0\n")
+    assert done == Done(2, "", "error: --shards must be an int from 1 to 1024, got: 0\n")
 
 
 @pytest.mark.process
@@ -181,10 +181,10 @@ def test_a_wrong_environment_is_one_clear_line(project: Path) -> None:
 
 def test_what_nobody_expected_is_one_line_too(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error's line says how to see the traceback."""
-    monkeypatch.setattr(spex_shards.cli.check, "options_from", lambda _: {}["nothing"])
+    monkeypatch.setattr(spex_shards.cli.check, "chosen_from", lambda **_: {}["nothing"])
     done = run("check")
     assert (done.code, done.out) == (2, "")
-    expected = "error: KeyError: 'nothing' (unexpected; python -X dev -m spex_shards.cli shows where)\n"
+    expected = "error: KeyError: 'nothing' (unexpected; python -X dev -m spex_shards shows where)\n"
     assert done.err == expected
 
 
@@ -331,7 +331,7 @@ def test_a_model_of_an_unknown_specification_is_reported_with_what_to_do(
     [
         ("nowhere:Order", "the specification nowhere:Order cannot be imported: ModuleNotFoundError: No module named"),
         ("shop:Nobody", "the specification shop:Nobody cannot be imported: AttributeError: "),
-        ("shop:spex", "the option specifications must name specification classes, got: 'shop:spex'"),
+        ("shop:spex", "a specification must be a subclass of spex_shards.Specification, got: 'shop:spex'"),
         ("shop", "a specification must be named as \"module:Name\", got: 'shop'"),
         ("quits:Order", "importing quits:Order ended the program (SystemExit: 0); guard it by __main__"),
         ("broken:Order", "the specification broken:Order cannot be imported: SyntaxError: "),
@@ -464,7 +464,7 @@ def test_export_writes_nothing_over_a_malformed_file(run: Callable[..., Done], p
 def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., Done], project: Path) -> None:
     """Each error is one clear line, and nothing is created."""
     done = run("export", "--data-dir", "gone", "--models-dir", "models")
-    assert done == Done(2, "", "error: gone is no data directory: it has no layout record; give a manager's data_dir\n")
+    assert done == Done(2, "", "error: there is no data directory at gone; give a manager's data_dir\n")
     with spex.SimpleInstanceManager(data_dir=project / "data", impl_models_dir=project / "none"):
         done = run("export", "--data-dir", "data", "--models-dir", "models")
     path = project / "data"
@@ -585,9 +585,9 @@ def test_replay_of_a_log_that_cannot_be_used_says_where(
 def test_replay_of_no_log_or_under_no_name_exits_with_2(run: Callable[..., Done]) -> None:
     """This happens before anything is started."""
     done = run("replay", "gone.csv", *READ_CSV, "--learn", "Order")
-    assert done == Done(2, "", "error: gone.csv: the file must be readable, got: No such file or directory\n")
-    done = run("replay", "log.txt", *READ_CSV, "--learn", "Order")
-    assert done.err.startswith("error: log.txt: the format of an event log must be one of .xes, .xes.gz, ")
+    assert done == Done(2, "", "error: gone.csv: there is no such file\n")
+    done = run("replay", "shop.py", *READ_CSV, "--learn", "Order")
+    assert done.err.startswith("error: shop.py: the format of an event log must be one of .xes, .xes.gz, ")
     done = run("replay", "log.csv", *READ_CSV, "--learn", "a/b")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: a name of a model file must have 1 to 200 bytes, no leading dot, no slash")

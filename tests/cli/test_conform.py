@@ -143,7 +143,7 @@ def test_a_report_is_written(run: Run, project: Path) -> None:
             "--complete: cases of shop.Eager cannot be complete: no terminal state of the specification can be reached",
         ),
         (("conform", "none.csv", *READ_CSV, "--specification", "shop:Order"), "none.csv"),
-        (("conform", "log.txt", "--specification", "shop:Order"), "the format of an event log must be one of"),
+        (("conform", "shop.py", "--specification", "shop:Order"), "the format of an event log must be one of"),
         (("conform", "log.csv", "--specification", "shop:Order"), "a csv log needs --case, --action, --timestamp"),
         (("conform", "empty.csv", *READ_CSV, "--specification", "shop:Order"), "a log must have a case to be checked"),
         (("conform", "bad.csv", *READ_CSV, "--specification", "shop:Order"), "must not be the reserved"),

@@ -26,11 +26,15 @@ pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
 class Server:
     """A running `spex-shards serve`, and its output."""
 
-    def __init__(self, places: dict[str, Path], *options: str) -> None:
-        arguments = ["serve", "--data-dir", places["data_dir"], "--models-dir", places["impl_models_dir"], "--learn"]
+    def __init__(
+        self, places: dict[str, Path], *options: str, learn: bool = True, env: dict[str, str] | None = None
+    ) -> None:
+        arguments = ["serve", "--data-dir", places["data_dir"], "--models-dir", places["impl_models_dir"]]
+        options = (*(["--learn"] if learn else []), *options)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "spex_shards.cli", *map(str, arguments), *options], stderr=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", "spex_shards.cli", *map(str, arguments), *options],
+            stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})},
+        )  # fmt: skip
         self.said: list[dict[str, Any]] = []
         self.other: list[str] = []
         self.reader = threading.Thread(target=self._read)
@@ -46,9 +50,13 @@ class Server:
 
     def ready(self) -> Server:
         """Wait until it is ready."""
-        wait_until(lambda: self.said or self.process.poll() is not None, "the server speaks")
-        assert self.said[0]["event"] == "ready", self.other
+        wait_until(lambda: self.of("ready") or self.process.poll() is not None, "the server is ready")
+        assert self.of("ready"), (self.said, self.other)
         return self
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """Return the events of that name."""
+        return [said for said in list(self.said) if said["event"] == event]
 
     def end(self, number: int) -> int:
         """Send a signal; return the exit code."""
@@ -65,8 +73,8 @@ def serve(places: dict[str, Path]) -> Iterator[Callable[..., Server]]:
     """Return a function that serves the directory; all servers are ended."""
     servers: list[Server] = []
 
-    def start(*options: str) -> Server:
-        servers.append(Server(places, *options))
+    def start(*options: str, **more: Any) -> Server:
+        servers.append(Server(places, *options, **more))
         return servers[-1]
 
     yield start
@@ -81,15 +89,17 @@ def test_it_says_that_it_is_ready_and_stops_gracefully(
 ) -> None:
     """It carries out the requests that clients have sent, exits with 0, and leaves no process."""
     server = serve("--shards", "2").ready()
-    assert len(server.said[0]["shards"]) == 2
-    assert server.said[0]["data_dir"] == str(places["data_dir"])
+    [ready] = server.of("ready")
+    assert [shard["status"] for shard in ready["shards"]] == ["READY", "READY"]
+    assert ready["data_dir"] == str(places["data_dir"])
     below = descendants(server.process.pid)
     with spex.connect(places["data_dir"]) as client:
         for count in range(500):
             client.init_instance_nowait(Door, count)
         client.flush()
         assert server.end(number) == 0
-    assert [said["event"] for said in server.said][-2:] == ["stopping", "stopped"]
+    assert [said["event"] for said in server.said] == ["start", "ready", "stopping", "stopped"]
+    assert server.other == []
     assert all(is_gone(pid) for pid in below)
     with spex.ShardedInstanceManager(**places, distribution_factor=2) as manager:
         assert len(manager.all_instances()) == 500
@@ -142,9 +152,8 @@ def test_a_second_server_over_the_directory_exits_with_2(serve: Callable[..., Se
     second = serve("--shards", "1")
     assert second.process.wait(20) == 2
     second.reader.join(20)
-    assert (f"belongs to process {first.process.pid}, which serves it: use spex_shards.connect(") in "".join(
-        second.other
-    )
+    why = f"belongs to process {first.process.pid}, which serves it: use spex_shards.connect("
+    assert why in second.said[-1]["message"]
     second.process.stderr.close()  # type: ignore[union-attr]
     assert first.process.poll() is None
 

@@ -59,7 +59,7 @@ def test_a_slow_log_handler_holds_nobody_up(places: dict[str, Path]) -> None:
         for number in range(8):
             manager.init_instance(Door, number)
         for _ in range(10):
-            manager.transport.say("something to log")
+            manager.transport.say("something to log", "other")
         for pid in (manager.shards()[0].pid, manager.transport.ownership.pid):
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda pid=pid: is_gone(pid), "it is gone")

@@ -12,7 +12,7 @@ from .markdown import as_markdown
 from .report import Case, Outcome, Report, failed
 from .sarif import as_sarif
 
-__all__ = ["Case", "Outcome", "Report", "ReportFormat", "failed", "written"]
+__all__ = ["Case", "Outcome", "Report", "ReportFormat", "failed", "lines_of", "written"]
 
 
 class ReportFormat(StrEnum):
@@ -31,9 +31,20 @@ def written(form: ReportFormat, report: Report) -> str:
     return _WRITERS[form](report)
 
 
+def lines_of(report: Report) -> list[tuple[str, Outcome | None]]:
+    """Return the lines of a report as text, each with the outcome that it tells of, or None."""
+    lines: list[tuple[str, Outcome | None]] = []
+    for case in report.cases:
+        lines += [(case.summary, case.outcome)] if case.summary else []
+        lines += [(f"  {more}", None) for more in case.details]
+    if report.summary:
+        by_weight = (Outcome.ERROR, Outcome.FAILED)
+        lines.append((report.summary, next((one for one in by_weight if report.count(one)), Outcome.PASSED)))
+    return lines
+
+
 def _as_text(report: Report) -> str:
-    lines = [line for case in report.cases for line in (case.summary, *(f"  {more}" for more in case.details)) if line]
-    return "\n".join([*lines, *([report.summary] if report.summary else [])])
+    return "\n".join(text for text, _ in lines_of(report))
 
 
 def _as_json(report: Report) -> str:

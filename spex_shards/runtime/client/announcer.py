@@ -10,6 +10,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
+from ...log_fields import about
 from ..system.threads import Helper
 from .call_site import emit
 
@@ -63,10 +64,10 @@ class Announcer:
         self._was_full = True
         return True
 
-    def say(self, text: str) -> None:
-        """Log an error of this process; if too many records wait, only count it."""
+    def say(self, text: str, fields: dict[str, Any]) -> None:
+        """Log an error of this process, with the fields of its record; if too many records wait, only count it."""
         if self._waiting.qsize() < MOST_WAITING:
-            self._waiting.put((text,))
+            self._waiting.put((text, fields))
         else:
             self._left_out += 1
 
@@ -91,8 +92,8 @@ class Announcer:
         unconfirmed: dict[int, int] = {}
         confirmed = time.monotonic()
         while (item := self._waiting.get()) is not None:
-            if len(item) == 1:
-                self._say(item[0])
+            if len(item) == 2:
+                self._say(*item)
             else:
                 shard, pid, record, report = item
                 _emit(record, shard, pid)
@@ -110,12 +111,13 @@ class Announcer:
         for shard, upto in unconfirmed.items():
             self._confirm(shard, upto)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, fields: dict[str, Any]) -> None:
         with suppress(Exception):
-            logger.error("%s", text)
+            logger.error("%s", text, extra=fields)
             left_out, self._left_out = self._left_out, 0
             if left_out:
-                logger.error("%d more errors were not logged one by one", left_out)
+                fields = about("errors_left_out", count=left_out)
+                logger.error("%d more errors were not logged one by one", left_out, extra=fields)
 
 
 def _emit(record: Any, shard: int, pid: int) -> None:
@@ -123,4 +125,5 @@ def _emit(record: Any, shard: int, pid: int) -> None:
         emit(record, shard, pid, called_here=False)
     except Exception:  # a log filter of the application may raise anything: the thread must go on
         with suppress(Exception):
-            logger.exception("an event of shard %d could not be delivered", shard)
+            fields = about("record_lost", shard=shard)
+            logger.exception("an event of shard %d could not be delivered", shard, extra=fields)

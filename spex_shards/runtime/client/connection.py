@@ -64,7 +64,7 @@ class Connection:
         path: Path,
         client_id: bytes,
         poll: select.poll,
-        say: Callable[[str], None],
+        say: Callable[[str, str], None],
         revive: Callable[[], int] | None,
         supervisor: int,
     ) -> None:
@@ -172,7 +172,7 @@ class Connection:
     def _not_connected(self, error: Exception) -> ShardDown | None:
         text = f"the supervisor died and has no successor: {error}" if self._is_dead else str(error)
         if self._is_dead and self._pause == _SOON:
-            self._say(text)
+            self._say(text, "supervisor_lost")
         now = time.monotonic()
         told = None
         if self._tell_at is not None and now > self._tell_at:
@@ -195,5 +195,6 @@ class Connection:
         word = self.watch.look(self.supervisor)
         if word == "ended":
             seconds = self.watch.hang_timeout
-            self._say(f"the supervisor gave no sign of life within hang_timeout={seconds} s, and is replaced")
+            text = f"the supervisor gave no sign of life within hang_timeout={seconds} s, and is replaced"
+            self._say(text, "supervisor_hung")
         return word

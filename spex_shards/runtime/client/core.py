@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ...errors import CallTimeout, ShardDown, SpexError
+from ...log_fields import about
 from ..protocol import records, routing
 from ..protocol.answers import LOG, MESSAGE, REPORT, Answer, Event
 from ..protocol.operations import STATS, Operation
@@ -304,9 +305,9 @@ class Client:
         """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
 
-    def say(self, text: str) -> None:
-        """Log an error, on the announcer's thread."""
-        self._announcer.say(text)
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, on the announcer's thread, with the fields of its record (`log_fields`)."""
+        self._announcer.say(text, about(event, **fields))
 
     def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
         """Log records of a shard, on the announcer's thread."""
@@ -351,7 +352,7 @@ class Client:
             try:
                 self._mailbox.put(shard, records.decode_value(payload))
             except (TypeError, ValueError) as error:
-                self.say(f"a message of shard {shard} cannot be read: {error}")
+                self.say(f"a message of shard {shard} cannot be read: {error}", "message_lost", shard=shard)
 
     def _confirm(self, shard: int, upto: int) -> None:
         self.channels[shard].confirm_reports(upto)

@@ -319,7 +319,8 @@ class Courier:
         try:
             channel.lines.install(generation, pid, requests, replies)
         except OSError as error:  # no descriptor is left: ask for the channel again
-            self._listener.say(f"the channel to shard {channel.shard} could not be opened: {error}")
+            text = f"the channel to shard {channel.shard} could not be opened: {error}"
+            self._listener.say(text, "channel_failed", shard=channel.shard)
             self._wanted.append(channel.shard)
 
     def _take_in(self, word: say.Attached) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..protocol.answers import Event, read_event
 from ..protocol.requests import MAX_REPLY_BYTES, ProtocolError
@@ -21,8 +21,8 @@ class Listener(Protocol):
     def take_event(self, shard: int, pid: int, event: Event) -> None:
         """Receive an event of a shard."""
 
-    def say(self, text: str) -> None:
-        """Log an error."""
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, with the fields of its record (`log_fields`)."""
 
 
 class EventPipes:

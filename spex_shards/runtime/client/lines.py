@@ -42,8 +42,8 @@ class Port(Protocol):
     def blocked(self, shard: int) -> None:
         """Let the pump write a channel's output, because no caller may be there to do it."""
 
-    def say(self, text: str) -> None:
-        """Log an error."""
+    def say(self, text: str, event: str, **fields: Any) -> None:
+        """Log an error, with the fields of its record (`log_fields`)."""
 
     def log(self, shard: int, pid: int | None, records: Sequence[Any]) -> None:
         """Log the records of an answer that no caller waits for any more."""
@@ -210,7 +210,8 @@ class Lines:
             count += 1
         if count:
             self.failures.add(self._lost_with(failure, count), count)
-            self._port.say(f"{count} observations for shard {self.shard} could not be applied: {failure}")
+            text = f"{count} observations for shard {self.shard} could not be applied: {failure}"
+            self._port.say(text, "unapplied", shard=self.shard, count=count)
 
     def revive(self) -> None:
         """Forget that the shard was given up, and request pipes: it may have been started again."""
@@ -261,7 +262,8 @@ class Lines:
                 error = error_of(answer.value)
                 self.failures.add(error)
                 if not answer.logs:  # else the error handler has logged it
-                    self._port.say(f"shard {self.shard} could not apply an observation: {error}")
+                    text = f"shard {self.shard} could not apply an observation: {error}"
+                    self._port.say(text, "unapplied", spex_reason=error.reason, shard=self.shard, count=1)
 
     def shut(self) -> None:
         """Close the channel: waiting calls, and later ones, get `ManagerClosed`."""

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ...log_fields import about
 from ..system.threads import Helper
 from ..system.waits import capped
 
@@ -86,7 +87,8 @@ class Mailbox:
                 left = len(self._waiting)
                 self.dropped.update(shard for shard, _ in self._waiting)
                 self._waiting.clear()
-            logger.warning("on_message was still at work when its manager closed; %d messages are dropped", left)
+            text = "on_message was still at work when its manager closed; %d messages are dropped"
+            logger.warning(text, left, extra=about("messages_dropped", count=left))
 
     def _deliver(self) -> None:
         while True:
@@ -100,4 +102,4 @@ class Mailbox:
                 if self._on_message is not None:
                     self._on_message(message)
             except Exception:
-                logger.exception("on_message raised for %r", message)
+                logger.exception("on_message raised for %r", message, extra=about("on_message_failed"))

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from ...log_fields import about
 from ..protocol.config import SupervisorConfig
 from .owner import SupervisorOwner
 
@@ -44,10 +45,10 @@ class Ownership:
     def _start(self) -> int:
         self._owner = SupervisorOwner(self._config)
         for warning in self._owner.warnings:
-            logger.warning("%s", warning)
+            logger.warning("%s", warning, extra=about("start_warning"))
         return self._owner.pidfd
 
-    def succeed(self, say: Callable[[str], None]) -> int:
+    def succeed(self, say: Callable[[str, str], None]) -> int:
         """Reap a supervisor that has died, and start the next one; return its pidfd.
 
         Args:
@@ -58,7 +59,7 @@ class Ownership:
         """
         owner = self._owner
         if owner is not None and owner.pidfd >= 0:
-            say(f"the supervisor (pid {owner.pid}) died: {owner.reap()}; another is started")
+            say(f"the supervisor (pid {owner.pid}) died: {owner.reap()}; another is started", "supervisor_died")
         return self._start()
 
     def end(self, timeout: float | None = None) -> None:
@@ -71,7 +72,7 @@ class Ownership:
         if owner is None or os.getpid() != self._pid:
             return
         for text in owner.stop(self._shutdown_timeout if timeout is None else timeout):
-            logger.warning("%s", text)
+            logger.warning("%s", text, extra=about("process_killed"))
 
     def let_go(self) -> None:
         """In a forked child: close the descriptors of the supervisor, which belongs to the parent."""

@@ -24,6 +24,7 @@ from math import inf
 from typing import Any, Final
 
 from ...errors import CallTimeout, DataDirError, ManagerClosed, SpexError, StoreError
+from ...log_fields import about
 from ..data_dir import DataDir, OwnerLock
 from ..holder import Role
 from ..protocol.operations import Operation
@@ -253,7 +254,7 @@ class LocalShard:
             stores = LocalStores(self._directory)
             self._host = self._options.prepare(lambda read: read_stores(stores, [0], read))
             for warning in self._host.warnings:
-                logger.warning("%s", warning)
+                logger.warning("%s", warning, extra=about("start_warning", shard=0))
             store = StoreOptions(self._options.durability, waits_for_room=False)
             self._tenure = Tenure(open_shard(stores, 0, self._host, store, NOBODY, time.time_ns() // 1000))
         except BaseException:
@@ -356,4 +357,4 @@ class LocalShard:
         # Log each problem once, and not at every attempt.
         if text != self._complaint:
             self._complaint = text
-            logger.error("%s", text)
+            logger.error("%s", text, extra=about("due_work_failed", shard=0))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import CallTimeout, DataDirError, DataDirLocked, ManagerClosed, SpexError
+from ...log_fields import about_error
 from ..client.failures import Failures
 from ..client.mailbox import Mailbox
 from ..data_dir import DataDir
@@ -324,7 +325,7 @@ class LocalTransport:
         except SpexError as error:
             if interruption(error) is not None:
                 raise
-            logger.error("an observation could not be applied: %s", error)
+            logger.error("an observation could not be applied: %s", error, extra=about_error(error, "unapplied"))
             self._failures.add(error)
 
 

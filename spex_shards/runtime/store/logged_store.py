@@ -30,6 +30,7 @@ from math import inf
 from typing import Final
 
 from ...errors import StoreError
+from ...log_fields import about
 from ..protocol import codec
 from ..system.turns import Inside
 from .checkpoint import CHECKPOINT, Checkpointer, DirectCheckpoint, NoHelper, checkpoint_of, together
@@ -311,7 +312,8 @@ class LoggedStore:
     def _failed(self, error: Exception, now: float) -> None:
         # Nothing is lost: the batches are in the log, and the next checkpoint writes them.
         if self._failure is None:
-            logger.warning("a checkpoint has failed, and will be tried again: %s", error)
+            text = "a checkpoint has failed, and will be tried again: %s"
+            logger.warning(text, error, extra=about("checkpoint_failed"))
         self._failure = error if isinstance(error, StoreError) else StoreError(str(error))
         self._checkpoint_at = now + _RETRY_SECONDS
 
@@ -366,7 +368,8 @@ class LoggedStore:
                 last = {"layout": {CHECKPOINT: self._log.last.to_bytes(8, "big")}}
                 self._base.apply(together(self._frozen.changes, self._current.changes, last))
         except StoreError as error:
-            logger.warning("what the log holds could not be written into the store, and stays in the log: %s", error)
+            text = "what the log holds could not be written into the store, and stays in the log: %s"
+            logger.warning(text, error, extra=about("checkpoint_failed"))
             self._log.sync()
             self._log.close()
             return

@@ -8,7 +8,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from ...errors import SpexError, words
 from ..protocol import control as say
@@ -21,6 +21,8 @@ from ..system.forking import adopt_orphans, allow_descriptors, reset_signals
 from .loop import Supervisor
 
 _MOST_WORDS: Final = 8000
+_STOP: Final = b"stop"
+"""What an owner sends that wants this process to end."""
 
 
 def main(descriptor: int) -> None:
@@ -33,7 +35,7 @@ def main(descriptor: int) -> None:
     owner, parent = socket.socket(fileno=descriptor), os.getppid()
     code = 1
     try:
-        config = SupervisorConfig.of(receive_frame(owner, MAX_REPLY_BYTES))
+        config = SupervisorConfig.of(_received(owner))
         sys.path[:] = config.search_path
         code = _supervise(config, owner)
     except BaseException as error:
@@ -42,6 +44,14 @@ def main(descriptor: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _received(owner: socket.socket) -> Any:
+    """Return what the owner sends first; end quietly if it has given this process up, as at Ctrl-C during its start."""
+    with suppress(EOFError, ConnectionError):
+        if owner.recv(len(_STOP), socket.MSG_PEEK) != _STOP:
+            return receive_frame(owner, MAX_REPLY_BYTES)
+    os._exit(0)
 
 
 def _say_why(owner: socket.socket, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...errors import HandlerError, SpexError
+from ...log_fields import about_error
 from .turns import calls_user_code, times_running
 
 _running = threading.local()
@@ -38,4 +39,4 @@ def report(word: SpexError | None) -> None:
     """Log an error of the application's code that no caller receives; other values are ignored."""
     if isinstance(word, HandlerError):
         with suppress(Exception):  # a log filter of the application may raise anything
-            logger.error("%s", word, exc_info=word)
+            logger.error("%s", word, exc_info=word, extra=about_error(word, "handler_failed"))

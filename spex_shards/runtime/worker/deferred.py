@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from ...log_fields import about
 from ..service import Deferred, Service
 from ..system.helper_process import HelperFailed, HelperProcess
 from .peers import Peer
@@ -56,7 +57,7 @@ class DeferredWork:
         try:
             self._helper.start(do_it)
         except OSError as error:
-            logger.warning("long work is done in the shard's own process: %s", error)
+            logger.warning("long work is done in the shard's own process: %s", error, extra=about("helper_failed"))
             return self._done(work())
         return []
 
@@ -70,7 +71,11 @@ class DeferredWork:
                 pass  # the helper has closed its pipe, so it ends within moments
             return self._done(result)
         except HelperFailed as error:
-            logger.warning("long work is done in the shard's own process, as its helper failed: %s", error)
+            logger.warning(
+                "long work is done in the shard's own process, as its helper failed: %s",
+                error,
+                extra=about("helper_failed"),
+            )
             return self._done(next(iter(self.waiting.values()))[0]())
 
     def _done(self, result: str) -> list[Peer]:

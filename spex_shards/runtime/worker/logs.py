@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ...errors import encodable
+from ...errors import encodable, show
+from ...log_fields import CARRIED
+from ..protocol.records import encode_value
 
 _formatter = logging.Formatter()
 
@@ -55,5 +57,19 @@ def record_plain(record: logging.LogRecord) -> list[Any]:
         record.lineno,
         record.funcName,
         None if text is None else encodable(text),
-        bool(getattr(record, "spex_default_handler", False)),
+        _fields(record),
     ]
+
+
+def _fields(record: logging.LogRecord) -> bytes | bool:
+    """Return what the record is about; where an older version has whether the default handler wrote it."""
+    fields = {name: getattr(record, name) for name in CARRIED if getattr(record, name, None) is not None}
+    if getattr(record, "spex_default_handler", False):
+        fields["spex_default_handler"] = True
+    if not fields:
+        return False
+    try:
+        return encode_value(fields)
+    except (TypeError, ValueError):
+        texts = {name: value if isinstance(value, str) else show(value) for name, value in fields.items()}
+        return encode_value({name: encodable(text) for name, text in texts.items()})

@@ -29,6 +29,7 @@ from math import inf
 from typing import Any, Final
 
 from ...errors import ShardDown, StoreError
+from ...log_fields import about
 from ..protocol.answers import Answer
 from ..protocol.control import Drain, Ping, Pong, Serve
 from ..protocol.operations import Operations
@@ -360,7 +361,7 @@ class Worker:
         # Log an error once, not at each new attempt.
         if text != self._complaint:
             self._complaint = text
-            logger.error("%s", text)
+            logger.error("%s", text, extra=about("due_work_failed"))
 
     def _deliver_reports(self) -> None:
         if self.outbox.waiting:
@@ -393,5 +394,6 @@ class Worker:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
+            "processor_seconds": time.process_time(),
             **self.clients.stats(),
         }

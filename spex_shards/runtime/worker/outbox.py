@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ...errors import StoreError
+from ...log_fields import about
 from ..protocol import records
 from ..protocol.answers import REPORT, Event
 from ..protocol.session import frame
@@ -149,7 +150,7 @@ class Outbox:
                 yield int.from_bytes(key, "big"), records.unseal(row, "a log record"), len(row)
             except StoreError as error:
                 self._batch.delete("outbox", key)
-                logger.error("a log record that waited is lost: %s", error)
+                logger.error("a log record that waited is lost: %s", error, extra=about("records_lost", count=1))
 
     def _drop(self, count: int) -> None:
         if count <= 0:
@@ -169,4 +170,5 @@ class Outbox:
 
 def _about_lost(count: int) -> list[Any]:
     text = "%d log records of this shard were lost: more waited than are kept, since no application took them"
-    return record_plain(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (count,), None))
+    fields = about("records_lost", count=count)
+    return record_plain(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (count,), None, extra=fields))

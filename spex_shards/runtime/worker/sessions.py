@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from ...errors import StoreError
+from ...log_fields import about
 from ..protocol import records
 from ..protocol.answers import Answer
 from ..protocol.requests import FORGOTTEN_AFTER
@@ -174,7 +175,7 @@ class Sessions:
 
     def _lose(self, client_id: bytes, error: StoreError) -> None:
         """Replace a damaged row by one that says so, for as long as its client may come back."""
-        logger.error("the row of client %s is lost: %s", client_id.hex(), error)
+        logger.error("the row of client %s is lost: %s", client_id.hex(), error, extra=about("client_lost"))
         self._delete(client_id)
         self._batch.put("clients", client_id, records.seal([_LOST, 0, self.age]))
 

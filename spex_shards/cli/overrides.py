@@ -1,0 +1,76 @@
+"""Options of a manager that may be typed on the command line, and what they are called there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from ..manager.options import UNSET
+from ..manager.settings import options_from
+
+DataDirOption = Annotated[Path | None, typer.Option(help="The data directory. Default: the option data_dir.")]
+ModelsDirOption = Annotated[
+    Path | None, typer.Option(help="Where model files are read from. Default: the option impl_models_dir.")
+]
+ShardsOption = Annotated[
+    int | None, typer.Option(help="The number of shards. Default: the option distribution_factor.")
+]
+DurabilityOption = Annotated[
+    str | None, typer.Option(help='What an observation survives: "process" or "disk". Default: the option durability.')
+]
+LearnOption = Annotated[bool, typer.Option("--learn", help="Have all models learn.")]
+GraceOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="How long shards may take to finish at the end. Default: the option shutdown_timeout."
+    ),
+]
+TYPED: Final = {
+    "distribution_factor": "--shards",
+    "data_dir": "--data-dir",
+    "impl_models_dir": "--models-dir",
+    "durability": "--durability",
+    "learning_mode": "--learn",
+    "shutdown_timeout": "--grace",
+    "specifications": "--specification",
+}
+"""What each option is called on the command line; errors name what was typed."""
+
+
+def typed_options(
+    data_dir: Path | None,
+    models_dir: Path | None,
+    shards: int | None,
+    durability: str | None,
+    learn: bool,
+    grace: float | None,
+) -> dict[str, Any]:
+    """Return the options that were typed, by the names that a manager has for them."""
+    named = {
+        "data_dir": data_dir,
+        "impl_models_dir": models_dir,
+        "distribution_factor": shards,
+        "durability": durability,
+        "learning_mode": learn or None,
+        "shutdown_timeout": grace,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def overridden(*typed: Any) -> dict[str, Any]:
+    """Return the same options as `typed_options`, checked.
+
+    Raises:
+        ValueError: A value breaks its rule, or something in the environment or pyproject.toml does; names what was
+            typed, or where it is from.
+    """
+    chosen = typed_options(*typed)
+    options_from(chosen, TYPED)
+    return chosen
+
+
+def chosen_from(**options: Any) -> dict[str, Any]:
+    """Return every option's value; an argument that is None was not typed. Errors name what was typed."""
+    return options_from({name: UNSET if value is None else value for name, value in options.items()}, TYPED)
