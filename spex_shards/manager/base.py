@@ -269,9 +269,9 @@ class InstanceManager(Observed):
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard, by index.
 
-        Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `processor_seconds` (of the worker); `timeouts`;
-        `deviations`; `queue_depth` (requests that waited when the newest batch began); `bytes_in`, `bytes_out`;
-        `store_size` (bytes); `unapplied` (posted requests that could not be applied); `messages_dropped`.
+        Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `processor_seconds` (of the worker);
+        `timeouts`; `deviations`; `queue_depth` (requests that waited when the newest batch began); `outbox` (records
+        not taken yet); `bytes_in`, `bytes_out`; `store_size`; `unapplied` (failed posted requests); `messages_dropped`.
         """
         dropped = self.mailbox.dropped
         return [

@@ -10,7 +10,7 @@ from ..checking.union import united
 from ..domain.declaration import Declaration
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.specification import registered
+from ..domain.specification import Specification, from_declaration, registered
 from ..domain.transition import Transition
 from ..errors import InstanceNotFound, SpexError, StoreError
 from ..messages import operations as ops
@@ -84,6 +84,16 @@ class Reader:
                 key = (found.specification, found.transition)
                 merged[key] = _together(merged[key], found) if key in merged else found
         return [merged[key] for key in sorted(merged, key=repr)]
+
+    def specification(self, name: str) -> type[Specification] | None:
+        """Return the specification of that name: this process's, or else the one that a shard has stored."""
+        known = registered(name)
+        if known is not None:
+            return known
+        for plain in self._of_all(ops.SPECIFICATION, name):
+            if plain is not None:
+                return from_declaration(StoredSpecification.of(plain).declaration)
+        return None
 
     # ------------------------------------------------------------------ inside
 

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -198,15 +198,14 @@ class Client:
         if answer is not None:
             self._value(channel, answer)
 
-    def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
-
-        Returns:
-            Shard → the value that it answered with, or the `SpexError`.
-        """
+    def call_shards(
+        self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]], within: float | None = None
+    ) -> dict[int, Any]:
+        """Return shard → the value that it answered with, or the `SpexError`; the shards work at the same time."""
         if self._must_start:
             self._start_again()
-        deadline = time.monotonic() + self._options.call_timeout
+        wait = self._options.call_timeout
+        deadline = time.monotonic() + (wait if within is None else min(wait, within))
         sent: dict[int, Any] = {}
         for shard, of_shard in arguments.items():
             try:
@@ -259,11 +258,19 @@ class Client:
         Raises:
             SpexError: A shard cannot answer.
         """
-        reports = self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ()))
+        reports = self.reports(range(self.shard_count), self._options.call_timeout)
         for report in reports.values():
             if isinstance(report, SpexError):
                 raise report
-        return [{**reports[channel.shard], "unapplied": channel.lines.failures.total} for channel in self.channels]
+        return list(reports.values())
+
+    def reports(self, shards: Iterable[int], within: float) -> dict[int, Any]:
+        """Return the counters of some shards (shard → counters), or the `SpexError` that there is instead."""
+        reports = self.call_shards(STATS, dict.fromkeys(shards, ()), within)
+        for shard, report in reports.items():
+            if not isinstance(report, SpexError):
+                reports[shard] = {**report, "unapplied": self.channels[shard].lines.failures.total}
+        return reports
 
     def revive(self, shard: int) -> None:
         """Restart a shard that was given up, and wait until it answers.
