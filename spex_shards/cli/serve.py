@@ -103,10 +103,10 @@ class _Server:
             if self._health is not None:
                 last.callback(self._health.close)
             last.callback(self._sites.close)
-            for site in self._sites.opened(self._manager):
-                self._log.say("listening", **site)
             try:
                 self._log.say("start", version=__version__, data_dir=str(self._manager.data_dir))
+                for site in self._sites.opened(self._manager):
+                    self._log.say("listening", **site)
                 self._manager.start()
                 self._stop.hold()
             except Terminated:

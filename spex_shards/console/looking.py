@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from ..checking.conformance import Result
@@ -93,6 +95,14 @@ class Counted:
         return Frequencies(self.instances, dict(self.taken))
 
 
+class Extent(StrEnum):
+    """Which instances were counted."""
+
+    ALL = "all"
+    SAMPLE = "sample"
+    UNFINISHED = "unfinished"
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen at the last look.
@@ -101,14 +111,14 @@ class Seen:
         models: Name → the model.
         deviations: All deviations.
         counted: Name → what was counted.
-        complete: Whether all instances were counted.
+        extent: Which instances these were.
         trouble: Why something could not be read, or "".
     """
 
     models: Mapping[str, Judged] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
     counted: Mapping[str, Counted] = field(default_factory=dict)
-    complete: bool = True
+    extent: Extent = Extent.UNFINISHED
     trouble: str = ""
 
 
@@ -134,7 +144,7 @@ class Looking:
         self._ended = threading.Event()
         self._progress: tuple[Any, ...] = ()
         self._count_at = 0.0
-        self._counting: Iterator[tuple[dict[str, Counted], bool] | None] | None = None
+        self._counting: Iterator[tuple[dict[str, Counted], Extent]] | None = None
         self._verdicts: dict[str, Judged] = {}
 
     def newest(self, within: float = 2.0) -> Seen:
@@ -174,19 +184,25 @@ class Looking:
             deviations = tuple(self._manager.deviations())
             models = self._models(deviations)
             self._progress = progress
+            is_new = {one.version for one in models.values()} != {one.version for one in self.seen.models.values()}
             self.seen = Seen(**{**_fields(self.seen), "models": models, "deviations": deviations, "trouble": ""})
-            self._count_at = min(self._count_at, time.monotonic() + COUNT_EVERY)
+            self._count_at = min(self._count_at, time.monotonic() + (0.0 if is_new else COUNT_EVERY))
         if self._counting is None and time.monotonic() >= self._count_at:
             self._counting, self._count_at = self._count(), float("inf")  # until something happens
         if self._counting is not None:
-            try:
-                done = next(self._counting)
-            except SpexError:
-                self._counting, self._count_at = None, time.monotonic() + COUNT_EVERY
-                raise
-            if done is not None:
-                self._counting = None
-                self.seen = Seen(**{**_fields(self.seen), "counted": done[0], "complete": done[1]})
+            self._count_on(self._counting)
+
+    def _count_on(self, counting: Iterator[tuple[dict[str, Counted], Extent]]) -> None:
+        try:
+            counted, extent = next(counting)
+        except SpexError:
+            self._counting, self._count_at = None, time.monotonic() + COUNT_EVERY
+            raise
+        if extent is not Extent.UNFINISHED:
+            self._counting = None
+        elif self.seen.extent is not Extent.UNFINISHED:
+            return  # what was counted before is of more use
+        self.seen = Seen(**{**_fields(self.seen), "counted": counted, "extent": extent})
 
     def _models(self, deviations: tuple[Deviation, ...]) -> dict[str, Judged]:
         assert self._manager.transport is not None
@@ -213,17 +229,17 @@ class Looking:
             return before
         return Judged(model, cls, None if cls is None else check(model, cls), version)
 
-    def _count(self) -> Iterator[tuple[dict[str, Counted], bool] | None]:
-        """Yield after every `AT_ONCE` instances; at the end what was counted, and whether these were all."""
+    def _count(self) -> Iterator[tuple[dict[str, Counted], Extent]]:
+        """Yield what was counted, after every `AT_ONCE` instances and at the end."""
         counted: dict[str, Counted] = {}
         for number, instance in enumerate(self._manager.iter_instances(history_limit=MOST_STEPS)):
             if number == MOST_COUNTED:
-                yield counted, False
+                yield counted, Extent.SAMPLE
                 return
             if number and number % AT_ONCE == 0:
-                yield None
+                yield copy.deepcopy(counted), Extent.UNFINISHED
             counted.setdefault(instance.specification_name, Counted()).add(instance)
-        yield counted, True
+        yield counted, Extent.ALL
 
 
 def _fields(seen: Seen) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Console:
             "deviating": len(deviations),
             "states": [] if chosen is None else chosen.states.most_common(MOST_STATES),
             "counted": 0 if chosen is None else chosen.instances,
-            "complete": seen.complete,
+            "extent": seen.extent,
         })  # fmt: skip
 
     def _view(self, asked: Asked) -> Response:

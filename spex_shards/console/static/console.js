@@ -30,7 +30,7 @@
     by("shards").replaceChildren(...state.shards.map((shard) => {
       const one = make("li", "", shard.up ? "up" : "down");
       one.append(make("strong", `shard ${shard.shard}`), make("span", shard.up || shard.status !== "READY" ? shard.status : "NO ANSWER", "status"));
-      for (const text of [rate(shard, state), `${number(shard.observations)} observations`, `${number(shard.deviations)} deviations`,
+      for (const text of [rate(shard, state), `${number(shard.observations)} observed`, `${number(shard.deviations)} deviations`,
         shard.timeouts ? `${number(shard.timeouts)} timeouts` : "", shard.queue ? `queue ${number(shard.queue)}` : "",
         shard.restarts ? `${number(shard.restarts)} restarts` : ""]) if (text) one.append(make("span", text));
       if (shard.last_exit) one.title = `the previous process ended: ${shard.last_exit}`;
@@ -83,7 +83,7 @@
   };
   const show_states = (state) => {
     const most = Math.max(1, ...state.states.map(([, count]) => count));
-    by("counted").textContent = state.counted ? `${state.complete ? "" : "of a sample, "}${number(state.counted)} instances` : "";
+    by("counted").textContent = state.counted ? { all: `${number(state.counted)} instances`, sample: `a sample of ${number(state.counted)}`, unfinished: `${number(state.counted)} so far` }[state.extent] : "";
     by("states").replaceChildren(...state.states.map(([name, count]) => {
       const one = make("li"), bar = make("span", "", "fill");
       bar.style.width = `${(100 * count) / most}%`;
