@@ -17,9 +17,9 @@ import secrets
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 SHORTEST_TOKEN: Final = 16
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]*)?")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -39,9 +39,12 @@ class Access:
         """Return whether the header `Host` is acceptable."""
         if not self._local:
             return True  # a token is asked for, which pages of another site do not have
+        found = _HOST.fullmatch(host or "")
+        if found is None:
+            return False
+        name = found[1].strip("[]").rstrip(".").lower()
         try:
-            name = urlsplit(f"//{host or ''}").hostname or ""
-            return name.rstrip(".") == "localhost" or ipaddress.ip_address(name).is_loopback
+            return name == "localhost" or ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
 

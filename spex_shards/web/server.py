@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.handle_one_request()
         except _TooMuchError:
-            self.command, self.request_version = "GET", "HTTP/1.0"
+            self.command, self.request_version, self.requestline = "GET", "HTTP/1.0", ""
             self._answer(Response("the request is too long\n", code=431))
 
     def parse_request(self) -> bool:
