@@ -32,7 +32,7 @@ def found(manager: InstanceManager, typed: str) -> Instance | None:
     for identifier in _meant(typed):
         try:
             return manager.get_instance(identifier, history_limit=MOST_SHOWN)
-        except (InstanceNotFound, ValueError):  # or it is a literal that no identifier can be, as a set
+        except (InstanceNotFound, ValueError, TypeError):  # or it is a literal that no identifier can be, as a set
             continue
     return None
 
