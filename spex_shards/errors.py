@@ -67,6 +67,13 @@ class RemoteTraceback(Exception):
         super().__init__(text)
         self.text = text
 
+    @classmethod
+    def of(cls, error: BaseException) -> RemoteTraceback:
+        """Return the traceback of an exception, for another process."""
+        import traceback  # needed only when something fails, and heavy
+
+        return cls("".join(traceback.format_exception(error)))
+
     def __str__(self) -> str:
         return "\n" + self.text
 

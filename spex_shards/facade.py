@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .checking.bisimulation import Equivalence
 from .checking.conformance import Result, check_model
+from .domain import readable, receiving
 from .domain.impl_model import ImplModel
 from .domain.instance import Deviation, Instance
 from .domain.ports import inputs_among
@@ -327,3 +328,35 @@ def _observing() -> InstanceManager:
 
     _default = default
     return default.observing_manager()
+
+
+class _DefaultReceiver:
+    """Hands what observed functions, tracked blocks and adapters report to the default manager."""
+
+    def off(self, cls: type[Specification]) -> bool:
+        return (_default.current or _observing()).modes.of(cls) == "off"
+
+    def init(self, cls: type[Specification], identifier: Any, state: str | None, *, waits: bool) -> None:
+        manager = _default.current or _observing()
+        (manager.init_instance if waits else manager.init_instance_nowait)(cls, identifier, None, state)
+
+    def step(
+        self, cls: type[Specification], identifier: Any, action: str | None, to_state: str | None,
+        initial_state: str | None = None, *, waits: bool,
+    ) -> None:  # fmt: skip
+        (_default.current or _observing()).step(cls, identifier, action, to_state, initial_state, waits=waits)
+
+    def lost(self, cls: type[Specification], error: Exception) -> None:
+        (_default.current or _observing()).observer.lost(cls, error)
+
+
+receiving.install(_DefaultReceiver())
+
+
+def _from_machine(machine: Any, name: str | None, **options: Any) -> type[Specification]:
+    from .adapters.reading import from_machine
+
+    return from_machine(machine, name, **options)
+
+
+readable.machines = _from_machine

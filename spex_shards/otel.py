@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from . import __version__
 from .errors import show
 from .manager import InstanceManager, default
-from .telemetry import METRICS, Metric, Readings
+from .telemetry import METRICS, Metric, Vitals
 from .telemetry.metrics import Kind
 
 if TYPE_CHECKING:
@@ -79,25 +79,25 @@ def instrument(
     handler = _Spans(trace.get_tracer(_NAME, __version__, tracer_provider), identifiers=identifiers)
     instrumentation = Instrumentation(handler)
     meter = metrics.get_meter(_NAME, __version__, meter_provider)
-    readings = Readings(lambda: default.current if manager is None else manager)
+    vitals = Vitals(lambda: default.current if manager is None else manager)
     for metric in METRICS:
         make = meter.create_observable_counter if metric.kind is Kind.COUNTER else meter.create_observable_gauge
         called = f"{_NAME}.{metric.name}"
-        make(called, [_reading(instrumentation, readings, metric)], metric.unit, metric.help)
+        make(called, [_reading(instrumentation, vitals, metric)], metric.unit, metric.help)
     if spans:
         logging.getLogger(_NAME).addHandler(handler)
     return instrumentation
 
 
 def _reading(
-    instrumentation: Instrumentation, readings: Readings, metric: Metric
+    instrumentation: Instrumentation, vitals: Vitals, metric: Metric
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     from opentelemetry.metrics import Observation
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
         if not instrumentation.is_on:
             return
-        for one in readings.read(_READ_WITHIN):
+        for one in vitals.read(_READ_WITHIN):
             for value, number in metric.numbers(one).items():
                 yield Observation(number, {"shard": one.shard, **({metric.label: value} if metric.label else {})})
 

@@ -21,6 +21,7 @@ import spex_shards as spex
 from spex_shards.domain.specification import OWN_MODES, _registered
 from spex_shards.runtime.system.form import COMPILED
 
+from .support.loop_manager import LoopManager
 from .support.places import LONG, SHARED
 from .support.processes import children, wait_until
 
@@ -49,7 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need files, tools or time that are not available, and report them."""
     import shutil
 
+    items[:] = [item for item in items if not ("[asyncio" in item.name and _name(item) in OF_THE_CALLING_THREAD)]
     for item in items:
+        if "[asyncio" in item.name and _name(item) not in ALSO_ASYNCIO:
+            item.add_marker(pytest.mark.long)
         if not LONG:
             _shorten(item)
         if item.get_closest_marker("shared") and not SHARED.is_dir():
@@ -60,6 +64,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = marker.args[0]
             if shutil.which(name) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the system tool {name}"))
+
+
+OF_THE_CALLING_THREAD = {
+    "test_a_handler_knows_who_called",
+    "test_an_iterator_ends_with_its_manager",
+    "test_the_default_handler_logs_in_the_application_with_the_place_of_the_call",
+    "test_the_place_of_a_call_is_found_in_a_package_named_like_this_one",
+}
+"""Tests that are not run over the asyncio manager: all its calls come from the thread of its loop."""
+ALSO_ASYNCIO = {
+    "test_an_instance_is_what_was_observed_of_it",
+    "test_a_deviation_is_judged_and_the_instance_moves_all_the_same",
+    "test_a_manager_starts_once_and_ends_for_good",
+}
+"""Tests that are run over the asyncio manager in every run, and not only in a long one."""
+
+
+def _name(item: pytest.Item) -> str:
+    return getattr(item, "originalname", item.name)
 
 
 def _shorten(item: pytest.Item) -> None:
@@ -142,6 +165,7 @@ KINDS = {
     "in-process": (spex.SimpleInstanceManager, {}),
     "1 shard": (spex.ShardedInstanceManager, {"distribution_factor": 1}),
     "3 shards": (spex.ShardedInstanceManager, {"distribution_factor": 3}),
+    "asyncio": (LoopManager, {"distribution_factor": 2}),
 }
 
 
@@ -170,3 +194,14 @@ def make_manager(
 def manager(make_manager: Callable[..., Any]) -> Any:
     """Return a started manager of each kind."""
     return make_manager()
+
+
+@pytest.fixture
+def observed(places: dict[str, Path], specifications_as_before: None) -> Iterator[spex.SimpleInstanceManager]:
+    """Return a manager that the module-level calls use during the test; its models learn."""
+    from spex_shards.manager import default
+
+    with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
+        before = default.use(manager)
+        yield manager
+        default.use(before)

@@ -41,9 +41,9 @@ def test_an_example_prints_what_stands_below_it(tmp_path: Path) -> None:
         for (language, code, followed), (_, output, _) in pairwise(blocks):
             if language != "python" or not followed:
                 continue
-            done = subprocess.run(
-                [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-            )
+            folder = tmp_path / f"{path.stem}-{found}"  # the default manager of each has a directory of its own
+            folder.mkdir()
+            done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
             assert done.stdout == output, path.name
             found += 1
     assert found

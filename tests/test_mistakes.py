@@ -16,7 +16,7 @@ import spex_shards as spex
 from spex_shards.manager.options import OPTIONS
 
 STEPS = [("new", "pay", "paid"), ("paid", "ship", "shipped")]
-OF_MANAGERS = ", ".join(name for name in OPTIONS if name != "manager")
+OF_MANAGERS = ", ".join(name for name in OPTIONS if name not in ("manager", "connect"))
 OF_TEXT = ", ".join(name for name in OPTIONS if name != "on_message")
 ALLOWED = "allowed are None, bool, int, float, str, bytes, tuple, list, dict, UUID, datetime, Decimal and Enum members"
 

@@ -61,6 +61,12 @@ class Grouped:
             self.targets[at] = target
 
 
+def reversed_steps(steps: Grouped, size: int) -> Grouped:
+    """Return steps by their targets, with their sources as `targets` and without codes."""
+    sources = [node for node in range(size) for _ in range(steps.first[node], steps.first[node + 1])]
+    return Grouped(size, steps.targets, sources)
+
+
 def components(steps: Grouped) -> tuple[Column, int]:
     """Find the strongly connected components (Tarjan 1972, without recursion).
 

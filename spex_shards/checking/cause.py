@@ -156,7 +156,8 @@ class _Search:
     def _of_part(self, part: tuple[Transition, ...], whole: Pairs) -> Cause:
         """Return the cause that an irreparable part of a model is; `whole` are the pairs of the whole model."""
         steps: Any = part
-        pairs = Pairs(LTS(self._impl.initial_state, steps), self._specified)
+        all_of_it = len(part) == len(set(_reached(whole)))
+        pairs = whole if all_of_it else Pairs(LTS(self._impl.initial_state, steps), self._specified)
         minimal = self._core.exact
         found = self._stuck(pairs) if minimal and pairs.whole else None
         if found is not None and self._is_stuck(found.transitions[-1], whole):

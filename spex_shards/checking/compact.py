@@ -28,7 +28,7 @@ from .graph import Equivalence
 
 
 class Compact:
-    """The disjoint union of two systems.
+    """The disjoint union of some systems.
 
     Attributes:
         size: The number of nodes.
@@ -39,30 +39,73 @@ class Compact:
         actions: The action of each code, at index ``code // base``; endless silent activity is a silent action.
     """
 
-    __slots__ = ("actions", "base", "silent", "size", "starts", "visible")
+    __slots__ = ("_contracted", "_divergent", "_nodes", "actions", "base", "silent", "size", "starts", "visible")
 
     def __init__(self, systems: Sequence[LTS], equivalence: Equivalence) -> None:
         steps = _Columns(systems, strong=equivalence is Equivalence.STRONG)
         divergent: set[int] = set()
+        self._contracted = None
         if 0 in steps.codes:
-            _contract(steps)
+            last, states = len(systems[0].transitions), len(steps.nodes)
+            given = steps.sources[:last], steps.codes[:last], steps.targets[:last]
+            self._contracted = *given, _contract(steps)[:states]
         if 0 in steps.codes:
             divergent = _collapse(steps)
         self.starts, self.size, self.base = steps.starts, steps.size, steps.size + 1
+        self._nodes = steps.nodes
         self.actions = [*steps.actions, INTERNAL]
         if equivalence is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
             divergent = set()
-        self._group(steps, sorted(divergent))
-
-    def _group(self, steps: _Columns, divergent: list[int]) -> None:
+        self._divergent = sorted(divergent)
         self.silent = steps.silent()
         steps.keep(steps.codes)
+        self.visible = self._grouped(self.size, steps.sources, steps.codes, steps.targets)
+
+    def _grouped(self, size: int, sources: Column, codes: Column, targets: Column) -> Grouped:
+        """Return visible steps by source, with those for endless silent activity."""
         scaled = [code * self.base for code in range(len(self.actions))]  # the last for endless silent activity
-        self.visible = Grouped(
-            self.size,
-            [*steps.sources, *divergent],
-            [*steps.targets, *divergent],
-            [*map(scaled.__getitem__, steps.codes), *[scaled[-1]] * len(divergent)],
+        divergent = self._divergent
+        return Grouped(
+            size,
+            [*sources, *divergent],
+            [*targets, *divergent],
+            [*map(scaled.__getitem__, codes), *[scaled[-1]] * len(divergent)],
+        )
+
+    def expanded(self) -> tuple[Grouped, Grouped, int, Column]:
+        """Return the first system without the merging of states with one, silent step.
+
+        In an extension such a state may get other steps, so it need not be equivalent to the step's target there. The
+        states of a silent cycle are merged.
+
+        Returns:
+            The visible and the silent steps, which may lead to larger numbers; the initial state's node; and for each
+            new node, a number from `size` on, the node that it was merged with. Other nodes keep their numbers.
+        """
+        if self._contracted is None:
+            return self.visible, self.silent, self.starts[0], []
+        sources, codes, targets, away = self._contracted
+        number, merged = list(self._nodes), self._nodes
+        lead = {source: target for source, target in zip(sources, targets, strict=True) if away[source]}
+        # A node with a silent step from the node that it was merged with is on a cycle, and so are those it leads to.
+        inside = bytearray(len(number))
+        for source, code, target in zip(sources, codes, targets, strict=True):
+            if not code and away[target] and not away[source] and merged[source] == merged[target]:
+                while away[target] and not inside[target]:
+                    inside[target] = 1
+                    target = lead[target]
+        new = [node for node in lead if not inside[node]]
+        for place, node in enumerate(new, self.size):
+            number[node] = place
+        sources, targets = [number[node] for node in sources], [number[node] for node in targets]
+        size = self.size + len(new)
+        silent = [not code and s != t for s, code, t in zip(sources, codes, targets, strict=True)]
+        steps = (list(compress(column, codes)) for column in (sources, codes, targets))
+        return (
+            self._grouped(size, *steps),
+            Grouped(size, list(compress(sources, silent)), list(compress(targets, silent))),
+            number[0],
+            [merged[node] for node in new],
         )
 
 
@@ -74,6 +117,7 @@ class _Columns:
         self.codes: Column = []
         self.targets: Column = []
         self.starts: Column = []
+        self.nodes: Column = []
         actions: defaultdict[object, int] = defaultdict(count().__next__)
         _ = actions[None if strong else INTERNAL]
         numbers = count()
@@ -83,6 +127,7 @@ class _Columns:
             self.sources += map(states.__getitem__, map(itemgetter(0), lts.transitions))
             self.codes += map(actions.__getitem__, map(itemgetter(1), lts.transitions))
             self.targets += map(states.__getitem__, map(itemgetter(2), lts.transitions))
+            self.nodes = self.nodes or list(range(len(states)))
         self.size = next(numbers)
         self.actions = [INTERNAL if action is None else str(action) for action in actions]
 
@@ -97,6 +142,7 @@ class _Columns:
         self.sources = [number[source] for source in self.sources]
         self.targets = [number[target] for target in self.targets]
         self.starts = [number[start] for start in self.starts]
+        self.nodes = [number[node] for node in self.nodes]
         self.size = size
 
     def silent(self) -> Grouped:
@@ -105,8 +151,12 @@ class _Columns:
         return Grouped(self.size, list(compress(self.sources, inside)), list(compress(self.targets, inside)))
 
 
-def _contract(steps: _Columns) -> None:
-    """Merge each node whose only step is silent with the step's target; a cycle of such nodes becomes one node."""
+def _contract(steps: _Columns) -> bytearray:
+    """Merge each node whose only step is silent with the step's target; a cycle of such nodes becomes one node.
+
+    Returns:
+        Whether each node was merged with another one.
+    """
     several = bytearray(steps.size)
     for source in steps.sources:
         several[source] = several[source] + 1 if several[source] < 2 else 2
@@ -136,6 +186,7 @@ def _contract(steps: _Columns) -> None:
             fresh[node] = size
             size += 1
     steps.rename([fresh[end] for end in lead], size)
+    return bytearray(node != end for node, end in enumerate(lead))
 
 
 def _collapse(steps: _Columns) -> set[int]:

@@ -17,7 +17,7 @@ from .bisimulation import LARGE, Equivalence, bisimilar, equivalence_of, minimis
 from .deterministic import Moves, forced_classes, moves_of
 from .extension import extensible
 from .graph import Graph
-from .large import judged_at_scale, minimised_at_scale
+from .large import Judged
 from .showing import ShownAnswer, marked
 
 if TYPE_CHECKING:
@@ -137,22 +137,17 @@ def compare(impl: LTS, spec: LTS, equivalence: str = Equivalence.BRANCHING) -> R
     kind = equivalence_of(equivalence)
     explain = partial(explained, impl, spec, kind)
     if len(impl.transitions) + len(spec.transitions) > LARGE:
-        judged = judged_at_scale(impl, spec, kind)
-        if judged.equivalent:
-            return EQUIVALENT
-        if judged.extensible is not None:
-            return unequal(possible=judged.extensible, explain=explain)
-        return _LaterResult(partial(_judged_by_smallest, impl, spec, kind, explain))
+        judged = Judged(impl, spec, kind)
+        return EQUIVALENT if judged.equivalent else _LaterResult(partial(_found, judged, explain))
     if bisimilar(impl, spec, kind):
         return EQUIVALENT
-    return _judged_by_smallest(impl, spec, kind, explain)
-
-
-def _judged_by_smallest(impl: LTS, spec: LTS, kind: Equivalence, explain: Callable[..., Explanation]) -> Result:
-    """Judge a system that is not equivalent to a specification."""
-    smallest = minimised_at_scale(spec, kind) if len(spec.transitions) > LARGE else minimised(spec, kind)
+    smallest = minimised(spec, kind)
     moves = moves_of(smallest, strong=kind is Equivalence.STRONG)
     return judge_unequal(impl, smallest, kind, moves, explain)
+
+
+def _found(judged: Judged, explain: Callable[..., Explanation]) -> Result:
+    return unequal(possible=judged.extensible(), explain=explain)
 
 
 def check_model(

@@ -7,59 +7,100 @@ equivalent are united until two of them differ (Hopcroft and Karp 1971). Otherwi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..domain.lts import LTS
-from ..domain.transition import INTERNAL
+from .assignment import Assignment
+from .classes import Classes, PackedSteps
 from .compact import Compact
 from .deterministic import root_of
 from .graph import Equivalence
 from .refinement import Refinement
 
 
-class Judged(NamedTuple):
-    """The judgement of a system by another one.
+class Judged:
+    """The judgement of a large system by another one.
+
+    Args:
+        impl: The system that may grow.
+        spec: The system that it is judged by.
+        kind: The equivalence.
 
     Attributes:
         equivalent: Whether their initial states are equivalent.
-        extensible: Whether an extension of the first system is equivalent to the second; None: this was not found out.
+
+    It holds the arrays and the partition from which `equivalent` was decided, until `extensible` has used them.
     """
 
-    equivalent: bool
-    extensible: bool | None
+    def __init__(self, impl: LTS, spec: LTS, kind: Equivalence) -> None:
+        graph = Compact((impl, spec), kind)
+        agreed = _agree(graph)
+        refinement = None
+        if agreed is None:
+            refinement = Refinement(graph.size, graph.visible, graph.silent)
+            agreed = refinement.run(graph.starts[0], graph.starts[1])
+        self.equivalent = agreed
+        self._answer: tuple[bool | None] | None = (True,) if agreed else None
+        self._decided = None if agreed else (kind, graph, [refinement] if refinement else [])
+
+    def extensible(self) -> bool | None:
+        """Return whether an extension of the first system is equivalent to the second.
+
+        Threads may call this at the same time: then each of them works it out.
+
+        Returns:
+            True or False, which are exact; None if the bounded search did not find out. Never None if the second system
+            is deterministic and without silent steps, unless divergence counts and the first has silent cycles.
+        """
+        decided = self._decided  # before `_answer`, which is set before this is deleted
+        if self._answer is None:
+            assert decided is not None
+            self._answer = (_extensible(*decided),)
+            self._decided = None
+        return self._answer[0]
 
 
 def bisimilar_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> bool:
     """Return whether the initial states of two systems are equivalent: `bisimulation.bisimilar` for many steps."""
-    return _bisimilar(Compact((impl, spec), equivalence))
+    return Judged(impl, spec, equivalence).equivalent
 
 
-def judged_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> Judged:
-    """Judge a system by another one, with one more pass over their arrays after deciding whether they are equivalent.
+def _extensible(kind: Equivalence, graph: Compact, unfinished: list[Refinement]) -> bool | None:
+    """Return whether the first system of `graph` can become equivalent to the second.
 
-    `extensible` is found only if the second system is deterministic and without silent steps after `compact` has merged
-    states, and if divergence does not count.
+    Args:
+        kind: The equivalence.
+        graph: The two systems.
+        unfinished: The refinement that found that the two are not equivalent, if there was one. It is taken out, so
+            that no other thread goes on with it.
     """
-    graph = Compact((impl, spec), equivalence)
-    if _bisimilar(graph):
-        return Judged(equivalent=True, extensible=True)
-    if equivalence is Equivalence.DIVERGENCE_PRESERVING_BRANCHING or graph.silent.targets:
-        return Judged(equivalent=False, extensible=None)
-    return Judged(equivalent=False, extensible=_extensible(graph))
-
-
-def _bisimilar(graph: Compact) -> bool:
-    agreed = _agree(graph)
-    if agreed is None:
-        return Refinement(graph.size, graph.visible, graph.silent).run(graph.starts[0], graph.starts[1])
-    return agreed
+    if not graph.silent.targets and kind is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
+        determined = _determined(graph)
+        if determined is not None:
+            return determined
+    steps = PackedSteps(graph.visible, graph.silent)
+    try:
+        refinement = unfinished.pop()
+    except IndexError:
+        refinement = Refinement(graph.size, graph.visible, graph.silent)
+    nodes, block = steps.reached(graph.starts[1]), refinement.block
+    alike = block[:]
+    refinement.keep(nodes)
+    refinement.run()
+    del refinement
+    classes = Classes(steps, block, nodes, alike)
+    start = graph.starts[0]
+    if classes.silent:
+        # A state with one step, a silent one, need not be equivalent to the step's target in an extension.
+        visible, silent, start, new = graph.expanded()
+        steps = PackedSteps(visible, silent)
+        alike += [alike[node] for node in new]
+    return Assignment(steps, classes, alike).exists(start, block[graph.starts[1]])
 
 
 class _NotDeterministic(Exception):
     """An action leads from a node to two others."""
 
 
-def _extensible(graph: Compact) -> bool | None:
+def _determined(graph: Compact) -> bool | None:
     """Return whether the first system can become equivalent to the second; None if the second is not deterministic.
 
     Without silent steps, each reachable node of the first must belong to one class of nodes of the second: the initial
@@ -127,35 +168,6 @@ class _Deterministic:
             self._parent[one] = other
             pairs += [(target, yours[code]) for code, target in mine.items()]
         return True
-
-
-def minimised_at_scale(lts: LTS, equivalence: Equivalence) -> LTS:
-    """Return the smallest system that is equivalent to one: `bisimulation.minimised` for many steps."""
-    graph = Compact((lts,), equivalence)
-    refinement = Refinement(graph.size, graph.visible, graph.silent)
-    refinement.run()
-    block, visible, silent = refinement.block, graph.visible, graph.silent
-    # All nodes of a block have the same steps to other blocks, some only after silent steps within the block. So the
-    # steps of a block are found by examining all its reachable nodes.
-    numbers = {block[graph.starts[0]]: 0}
-    reached, todo = {graph.starts[0]}, [graph.starts[0]]
-    steps: set[tuple[int, str, int]] = set()
-    for node in todo:  # grows while the loop runs
-        own = numbers[block[node]]
-        moves = [
-            (graph.actions[visible.codes[at] // graph.base], visible.targets[at])
-            for at in range(visible.first[node], visible.first[node + 1])
-        ]
-        moves += [(INTERNAL, silent.targets[at]) for at in range(silent.first[node], silent.first[node + 1])]
-        inert = len(moves) - (silent.first[node + 1] - silent.first[node])
-        for place, (action, target) in enumerate(moves):
-            lead = numbers.setdefault(block[target], len(numbers))
-            if place < inert or lead != own:
-                steps.add((own, action, lead))
-            if target not in reached:
-                reached.add(target)
-                todo.append(target)
-    return LTS(0, sorted(steps))
 
 
 def _agree(graph: Compact) -> bool | None:

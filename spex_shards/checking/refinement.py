@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Self
 
-from .arrays import Grouped
+from .arrays import Grouped, reversed_steps
 from .graph import SILENT, Graph
 
 Signature = tuple[int, ...]
@@ -48,8 +48,8 @@ class Refinement:
         self._first, self._codes, self._targets = visible.first, visible.codes, visible.targets
         self._silent_first, self._silent_targets = silent.first, silent.targets
         self._inert = bool(silent.targets)
-        self._into_visibly = _reversed(visible, size)
-        self._into_silently = _reversed(silent, size)
+        self._into_visibly = reversed_steps(visible, size)
+        self._into_silently = reversed_steps(silent, size)
         self._signatures: list[Signature | None] = [(-1,)]  # a signature that no node has
         self._members: list[list[int] | None] = [list(range(size))]  # may also list nodes that have left the block
         self._sizes = array("l", [size])
@@ -82,6 +82,20 @@ class Refinement:
             if block[one] != block[other]:
                 return False
         return True
+
+    def keep(self, nodes: list[int]) -> None:
+        """Refine only some nodes from now on; no step may lead from one of them to another node."""
+        gone = len(self._sizes)
+        block, numbers = self.block, [self.block[node] for node in nodes]
+        self.block[:] = [gone] * len(block)
+        self._members.append(None)
+        self._signatures.append(None)
+        self._sizes = array("l", bytes(8 * (gone + 1)))
+        for node, number in zip(nodes, numbers, strict=True):
+            block[node] = number
+            self._sizes[number] += 1
+        for number, dirty in self._dirty.items():
+            self._dirty[number] = [node for node in dirty if block[node] != gone]
 
     def _classify_plainly(self, number: int, dirty: list[int]) -> tuple[dict[int, int], list[Signature]]:
         """Sort the dirty nodes of a block without silent steps into classes by their signatures.
@@ -256,8 +270,3 @@ class _Order:
         """Add a node to visit."""
         self._is_dirty[node] = 1
         heappush(self._added, node)
-
-
-def _reversed(steps: Grouped, size: int) -> Grouped:
-    sources = [node for node in range(size) for _ in range(steps.first[node], steps.first[node + 1])]
-    return Grouped(size, steps.targets, sources)

@@ -15,11 +15,14 @@ from .interrupts import quiet_interrupts
 
 PROGRAM = "spex-shards"
 COMMANDS: Final = {
+    "init": "init:init_specification",
+    "learn": "learn:learn_models",
     "check": "check:check_models",
     "conform": "conform:conform_log",
     "convert": "convert:convert_model",
     "diff": "diff:diff_models",
     "export": "export:export_models",
+    "forget": "forget:forget_step",
     "merge": "merge:merge_models",
     "minimise": "minimise:minimise_model",
     "render": "render:render_models",
@@ -30,6 +33,7 @@ COMMANDS: Final = {
     "config": "config:show_options",
     "revive": "revive:revive_shards",
     "verify": "verify:verify_directory",
+    "why": "why:why_step",
     "backup": "backup:backup_directory",
     "restore": "backup:restore_directory",
     "reshard": "reshard:reshard_directory",

@@ -70,12 +70,13 @@ def check_models(
         if not judged:
             output.fail(f"there is no model in {place}: no file there ends in .spex")
         lacking = without_model(named if place.is_dir() else (), [one.specification for one in judged])
-        report = _report(reviewed, lacking) if relation is None else relation_report(refined, lacking, relation)
+        report = report_of(reviewed, lacking) if relation is None else relation_report(refined, lacking, relation)
         output.report(report)
         raise typer.Exit(_exit_code(judged, report.findings if strict else []))
 
 
-def _report(reviewed: list[Reviewed], lacking: list[type[Specification]]) -> Report:
+def report_of(reviewed: list[Reviewed], lacking: list[type[Specification]]) -> Report:
+    """Return the report of models, and of specifications without one."""
     return Report(
         command="check",
         cases=(*map(_case, reviewed), *map(_lacking_case, lacking)),

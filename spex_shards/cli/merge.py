@@ -11,7 +11,8 @@ from ..domain.impl_model import ImplModel
 from ..errors import ImplModelError
 from ..formats.model_files import paths_by_name, read_model, read_models, write_models
 from ..review import sidecar_of
-from ..review.sidecar import without_frequencies
+from ..review.provenance import Tests, united_tests
+from ..review.sidecar import behaviour_part, read_tests, with_tests
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, report
 from .sources import FormatOption
@@ -43,9 +44,10 @@ def merge_models(
             for name, models in sorted(found.items())
         ]
         sidecars = {name: _common_sidecar(name, [path for path, _ in models]) for name, models in found.items()}
+        tests = {name: _all_tests([path for path, _ in models]) for name, models in found.items()}
         written = write_models(target, merged)
         for model, path in zip(merged, written, strict=True):
-            _put_sidecar(path, sidecars[model.specification])
+            _put_sidecar(path, sidecars[model.specification], tests[model.specification])
         output.report(_report(found, merged, written))
 
 
@@ -70,22 +72,32 @@ def _read(sources: list[Path]) -> Sources:
 def _common_sidecar(name: str, paths: list[Path]) -> bytes | None:
     """Return the sidecar that all models of a name share; None if they differ, as it would be wrong for the whole.
 
-    Frequencies are left out: whether the models were learned from different instances is not known.
+    Frequencies are left out: whether the models were learned from different instances is not known. Tests are united.
     """
     sidecars = map(sidecar_of, paths)
-    texts = {without_frequencies(path.read_bytes()) if path.exists() else None for path in sidecars}
+    texts = {behaviour_part(path.read_bytes()) if path.exists() else None for path in sidecars}
     if len(texts) == 1:
         return texts.pop()
     report(f"the models of {name} were learned with different specifications, or it is not known which")
     return None
 
 
-def _put_sidecar(path: Path, content: bytes | None) -> None:
+def _all_tests(paths: list[Path]) -> Tests:
+    tests: Tests = {}
+    for path in paths:
+        try:
+            tests = united_tests(tests, read_tests(path))
+        except ValueError:
+            continue  # it is copied as it is, if all are the same
+    return tests
+
+
+def _put_sidecar(path: Path, content: bytes | None, tests: Tests) -> None:
     sidecar = sidecar_of(path)
     if content is None:
         sidecar.unlink(missing_ok=True)
     else:
-        sidecar.write_bytes(content)
+        sidecar.write_bytes(with_tests(content, tests) if tests else content)
 
 
 def _report(found: Sources, merged: list[ImplModel], written: list[Path]) -> Report:

@@ -19,6 +19,7 @@ from ..manager.settings import load_specifications
 from .colours import BAD, DOUBTFUL, PLAIN, painted, write
 from .formats import Report, ReportFormat, failed, written
 from .interrupts import INTERRUPTED, interruptible
+from .pythonpath import pytest_folders
 
 UNUSABLE = 2
 
@@ -153,15 +154,30 @@ def explained(error: BaseException) -> str:
 def imported(names: Iterable[Any]) -> tuple[type[Specification], ...]:
     """Return the specifications named as ``module:Name``, importing their modules.
 
+    Where a module is not found, the folders of pytest's option ``pythonpath`` are tried as well.
+
     Raises:
         ValueError: A name cannot be imported, or is not a specification.
     """
     listed = tuple(names)
     try:
-        return load_specifications(listed)
+        return _loaded(listed)
     except SystemExit as error:
         shown = ", ".join(map(str, listed))
         raise ValueError(f"importing {shown} ended the program (SystemExit: {error}); guard it by __main__") from None
+
+
+def _loaded(names: tuple[Any, ...]) -> tuple[type[Specification], ...]:
+    try:
+        return load_specifications(names)
+    except ValueError as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        more = [str(folder) for folder in pytest_folders(Path.cwd()) if str(folder) not in sys.path]
+        if not more:
+            raise
+    sys.path[:0] = more
+    return load_specifications(names)
 
 
 def _import_from_here() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..manager import InstanceManager
-from ..telemetry import CONTENT_TYPE, Readings, exposition
+from ..telemetry import CONTENT_TYPE, Vitals, exposition
 from ..web import Access, Address, Asked, Response, WebServer
 from ..web.access import new_token
 
@@ -43,29 +43,29 @@ class Sites:
         Raises:
             OSError: An address is in use, or is not of this machine.
         """
-        readings = Readings(lambda: manager)
+        vitals = Vitals(lambda: manager)
         if self._metrics is not None:
             address, access = self._metrics, Access(self._token, local=self._metrics.is_loopback)
 
             def metrics(asked: Asked) -> Response:  # noqa: ARG001 - each page's function takes it
-                return Response(exposition(readings.read()), CONTENT_TYPE)
+                return Response(exposition(vitals.read()), CONTENT_TYPE)
 
             server = WebServer("--metrics", address, access, {"/metrics": metrics})
             self._close.append(server.close)
             yield {"what": "metrics", "url": f"{address.url(server.port)}metrics"}
         if self._console is not None:
-            yield self._open_console(self._console, manager, readings)
+            yield self._open_console(self._console, manager, vitals)
 
     def close(self) -> None:
         """Close what is open; may be called again."""
         while self._close:
             self._close.pop()()
 
-    def _open_console(self, address: Address, manager: InstanceManager, readings: Readings) -> dict[str, Any]:
+    def _open_console(self, address: Address, manager: InstanceManager, vitals: Vitals) -> dict[str, Any]:
         from ..console import Console
 
         made = new_token() if self._token is None and not address.is_loopback else None
-        console: Console = Console(manager, readings)
+        console: Console = Console(manager, vitals)
         access = Access(self._token or made, local=address.is_loopback)
         server = WebServer("--console", address, access, console.pages, console.refusal)
         self._close += [console.close, server.close]

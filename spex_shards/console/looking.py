@@ -30,7 +30,7 @@ from ..errors import SpexError
 from ..facade import check
 from ..manager import InstanceManager
 from ..manager.reader import Reader
-from ..telemetry import Readings, ShardReading
+from ..telemetry import ShardVitals, Vitals
 from ..telemetry.metrics import observations_of
 
 LOOK_EVERY: Final = 1.0
@@ -127,15 +127,15 @@ class Looking:
 
     Args:
         manager: The manager; it must be started.
-        readings: Reads the shards' counters.
+        vitals: Reads the shards' counters.
 
     Attributes:
         seen: What was seen at the last look.
     """
 
-    def __init__(self, manager: InstanceManager, readings: Readings) -> None:
+    def __init__(self, manager: InstanceManager, vitals: Vitals) -> None:
         self._manager = manager
-        self._readings = readings
+        self._vitals = vitals
         self.seen = Seen()
         self._wanted_at = 0.0
         self._lock = threading.Lock()
@@ -179,7 +179,7 @@ class Looking:
                     return
 
     def _look_once(self) -> None:
-        progress = tuple(_progress_of(one) for one in self._readings.read())
+        progress = tuple(_progress_of(one) for one in self._vitals.read())
         if progress != self._progress or self.seen.trouble:
             deviations = tuple(self._manager.deviations())
             models = self._models(deviations)
@@ -246,7 +246,7 @@ def _fields(seen: Seen) -> dict[str, Any]:
     return {name: getattr(seen, name) for name in Seen.__dataclass_fields__}
 
 
-def _progress_of(one: ShardReading) -> tuple[Any, ...]:
+def _progress_of(one: ShardVitals) -> tuple[Any, ...]:
     """Return what changes whenever a model, an instance or a deviation may have changed."""
     counters = one.counters
     if counters is None:

@@ -14,7 +14,7 @@ from ..errors import encodable
 from ..manager import InstanceManager
 from ..render.html import section
 from ..render.view import view_of
-from ..telemetry import Readings, ShardReading
+from ..telemetry import ShardVitals, Vitals
 from ..telemetry.metrics import observations_of
 from ..web import Asked, Response
 from . import history
@@ -32,16 +32,16 @@ class Console:
 
     Args:
         manager: The manager; it must be started.
-        readings: Reads the shards' counters.
+        vitals: Reads the shards' counters.
 
     Attributes:
         pages: Path → the function that answers.
     """
 
-    def __init__(self, manager: InstanceManager, readings: Readings) -> None:
+    def __init__(self, manager: InstanceManager, vitals: Vitals) -> None:
         self._manager = manager
-        self._readings = readings
-        self._looking = Looking(manager, readings)
+        self._vitals = vitals
+        self._looking = Looking(manager, vitals)
         self._drawn: dict[str, tuple[str, str]] = {}
         self._drawing = threading.Lock()
         self._page = page(f"Console of {manager.data_dir}")
@@ -63,7 +63,7 @@ class Console:
         return Response(text, "text/html; charset=utf-8", 200, f"{policy}; frame-ancestors 'none'; form-action 'none'")
 
     def _state(self, asked: Asked) -> Response:
-        shards = self._readings.read()
+        shards = self._vitals.read()
         seen = self._looking.newest()
         chosen = seen.counted.get(asked.query.get("model", ""))
         deviations = sorted(seen.deviations, key=lambda one: one.last_seen, reverse=True)
@@ -120,7 +120,7 @@ def _version(model: Judged, seen: Seen) -> str:
     return f"{model.version}.{zlib.crc32(counts.encode(errors='backslashreplace')):x}"
 
 
-def _of_shard(one: ShardReading) -> dict[str, Any]:
+def _of_shard(one: ShardVitals) -> dict[str, Any]:
     counters = one.counters or {}
     return {
         "shard": one.shard,

@@ -17,7 +17,9 @@ from ..runtime.system.importing import importable
 from .declaration import Declaration, Prunable, declare, mode_of
 from .lts import LTS
 from .names import CLOSE, nearest
+from .observable import Observable
 from .ports import inputs_among, port
+from .readable import Readable
 from .run_property import RunProperty
 from .transition import INITIALISATION, Transition
 
@@ -39,7 +41,7 @@ class SpecificationMeta(type):
     """The metaclass of specifications; it makes classes that cannot be imported by name picklable (`reduce_class`)."""
 
 
-class Specification(metaclass=SpecificationMeta):
+class Specification(Observable, Readable, metaclass=SpecificationMeta):
     """The required behaviour of something, declared as a labelled transition system.
 
     Derive a class and list the transitions; everything else is optional::

@@ -38,6 +38,7 @@ from .checks import Checks
 from .following import Deviating, Follower, deviation
 from .models import Model, ModelBook, ModelSource
 from .rows import Found, Instances
+from .sightings import Sightings
 from .telling import told
 from .timers import Timers
 
@@ -58,11 +59,13 @@ class EngineOptions:
         prune_interval_us: Microseconds between pruning passes; None: there is only the pass at the start.
         silent_before_us: Timeouts due before that time are marked as reported, without a report; 0: none.
         watch: Notes which handlers the engine calls, and the progress of long work.
+        sightings: Whether to note what is seen, for a test run that asks for it.
     """
 
     prune_interval_us: int | None = None
     silent_before_us: int = 0
     watch: Watch = NOBODY
+    sightings: bool = False
 
 
 class Engine:
@@ -94,6 +97,7 @@ class Engine:
             options.silent_before_us, options.watch, now,
         )  # fmt: skip
         self._watch = options.watch
+        self._sightings = Sightings(batch) if options.sightings else None
         self.deviations_seen = 0
         self._files, self._learns = source.files, source.learning_mode
         self._told: set[str] = set()
@@ -148,6 +152,8 @@ class Engine:
         if model is not None and model.learning and entry.name not in self._told and not self._learns:
             self._tell_that_nothing_is_judged(entry)
         found = self._instances.create(entry, identifier, meta, None, now)
+        if self._sightings is not None:
+            self._sightings.created(identifier)
         return self._observe(found, entry, model, INITIALISATION, state, now, caller)
 
     def _in_use(self, found: Found, identifier: bytes, entry: Entry) -> IdentifierInUse:
@@ -181,6 +187,8 @@ class Engine:
         entry = self._entry(name)
         self.delete_instance(identifier)
         self._instances.create(entry, identifier, meta, state, now)
+        if self._sightings is not None:
+            self._sightings.created(identifier)
 
     def delete_instance(self, identifier: bytes) -> None:
         """Delete an instance, if it exists."""
@@ -204,16 +212,17 @@ class Engine:
                 raise
             except BaseException as error:
                 failure = PredicateError(f"the predicate raised {words(error)}", deleted=0)
-                failure.__cause__ = RemoteTraceback(_traceback(error))
+                failure.__cause__ = RemoteTraceback.of(error)
                 raise failure from failure.__cause__
         for found in doomed:
             self._watch.bump()
             self._instances.remove(found)
         return len(doomed)
 
-    def has(self, identifier: bytes) -> bool:
-        """Return whether there is an instance of that identifier."""
-        return self._instances.find(identifier) is not None
+    def owner(self, identifier: bytes) -> str | None:
+        """Return the name of the specification of an instance, or None if there is no such instance."""
+        found = self._instances.find(identifier)
+        return found and self.catalogue.by_number(found.row.specification).name
 
     def get_instance(self, identifier: bytes, newest: int) -> Item:
         """Return an instance with up to `newest` entries of its history.
@@ -273,6 +282,10 @@ class Engine:
         """Return the deviations counted on this shard, of one specification or of all (None)."""
         return self._models.deviations(name, self.catalogue.get)
 
+    def take_sightings(self) -> tuple[list[tuple[str, Transition]], list[bytes]]:
+        """Return the steps seen and the identifiers of instances created since the last call; empty without them."""
+        return ([], []) if self._sightings is None else self._sightings.take()
+
     def _entry(self, name: str) -> Entry:
         entry = self.catalogue.get(name)
         if entry is None:
@@ -302,10 +315,8 @@ class Engine:
             logger.warning(
                 "the model of %s is in no model file and still learns: nothing that its instances do is judged. Save "
                 "it with `spex-shards export`, and set its learning mode to false; or give learning_mode=True, if it "
-                "is to go on",
-                entry.name,
-                extra=about("nothing_judged", specification=entry.name),
-            )
+                "is to go on", entry.name, extra=about("nothing_judged", specification=entry.name),
+            )  # fmt: skip
 
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
@@ -318,6 +329,8 @@ class Engine:
                 return self._left_specification(deviating, moved, entry, transition, caller)
         else:
             moved = self._instances.append(found, entry, action, target, now)
+        if self._sightings is not None:
+            self._sightings.step(entry.name, transition)
         if model is None or transition in model.transitions:
             return None
         if model.learning:
@@ -344,11 +357,9 @@ class Engine:
         self, moved: Found, entry: Entry, model: Model, transition: Transition, verdict: Verdict, caller: Call | None
     ) -> SpexError | None:
         instance = self._snapshot(moved, CONTEXT_HISTORY)
-        equivalent = verdict is Verdict.EQUIVALENT
-        cls = DeviationStillEquivalent if equivalent else DeviationNotEquivalent
-        before = self._models.standing(model)
+        cls = DeviationStillEquivalent if verdict is Verdict.EQUIVALENT else DeviationNotEquivalent
         error = cls(
-            told(show(instance.identifier), entry.outline, transition, verdict, before),
+            told(show(instance.identifier), entry.outline, transition, verdict, self._models.standing(model)),
             instance=instance,
             deviating_transition=transition,
             verdict=verdict,
@@ -379,9 +390,3 @@ def _holds(predicate: Callable[[Instance], Any], instance: Instance) -> bool:
             word.close()
         raise TypeError("the predicate must say whether, and not be async")
     return bool(word)
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback  # needed when a predicate fails, and heavy
-
-    return "".join(traceback.format_exception(error))

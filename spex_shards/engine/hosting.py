@@ -40,7 +40,8 @@ class SpexHost:
         Raises:
             StoreError: A row that must be read at the start is damaged.
         """
-        options = EngineOptions(self._options.prune_interval_us, self._options.silent_before_us, watch)
+        given = self._options
+        options = EngineOptions(given.prune_interval_us, given.silent_before_us, watch, given.sightings)
         check_service(batch, None)
         engine = Engine(batch, self._source, options, now)
         for specification in self._specifications:

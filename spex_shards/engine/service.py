@@ -16,6 +16,7 @@ from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
 from ..runtime.service import Call
 from .core import Engine
+from .stepping import step
 
 
 class SpexService:
@@ -34,6 +35,7 @@ class SpexService:
         self.operations: Mapping[Operation, Callable[..., Any]] = {
             ops.INIT: self._init,
             ops.TRANSITION: self._transition,
+            ops.STEP: self._step,
             ops.MOCK: self._mock,
             ops.DELETE: self._delete,
             ops.DELETE_WHERE: self._delete_where,
@@ -43,6 +45,7 @@ class SpexService:
             ops.MODELS: self._models,
             ops.DEVIATIONS: self._deviations,
             ops.SPECIFICATION: self._specification,
+            ops.SIGHTINGS: self._sightings,
             ops.TRANSITION_IF_KNOWN: self._transition_if_known,
         }
 
@@ -100,8 +103,20 @@ class SpexService:
     def _transition(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
         return self.engine.transition(identifier, action, to_state, call.now, call)
 
+    def _step(
+        self,
+        name: str,
+        identifier: bytes,
+        initial_state: str | None,
+        action: str | None,
+        to_state: str | None,
+        *,
+        call: Call,
+    ) -> SpexError | None:
+        return step(self.engine, name, identifier, initial_state, action, to_state, call)
+
     def _transition_if_known(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
-        return self._transition(identifier, action, to_state, call=call) if self.engine.has(identifier) else None
+        return self._transition(identifier, action, to_state, call=call) if self.engine.owner(identifier) else None
 
     def _mock(self, name: str, identifier: bytes, meta: bytes | None, state: str, *, call: Call) -> None:
         self.engine.mock_instance(name, identifier, meta, state, call.now)
@@ -139,6 +154,10 @@ class SpexService:
     def _specification(self, name: str, *, call: Call) -> list[Any] | None:  # noqa: ARG002
         stored = self.engine.knows(name)
         return None if stored is None else stored.plain()
+
+    def _sightings(self, *, call: Call) -> tuple[list[list[Any]], list[bytes]]:  # noqa: ARG002
+        steps, created = self.engine.take_sightings()
+        return [[name, list(transition)] for name, transition in steps], created
 
 
 def _deviation_plain(d: Deviation) -> PlainDeviation:

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import dot_text, marks, mermaid_text, notebook, spex_text
+    from . import aut_text, dot_text, marks, mermaid_text, notebook, scxml_text, spex_text
 
-__all__ = ["dot_text", "marks", "mermaid_text", "notebook", "spex_text"]
+__all__ = ["aut_text", "dot_text", "marks", "mermaid_text", "notebook", "scxml_text", "spex_text"]
 _FORMS: Final = frozenset(__all__)
 
 

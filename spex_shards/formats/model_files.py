@@ -7,9 +7,13 @@ from.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -106,6 +110,32 @@ def write_models(directory: Path, models: Iterable[ImplModel]) -> list[Path]:
     if errors:
         raise ExceptionGroup(f"{len(errors)} of {len(errors) + len(written)} models could not be written", errors)
     return written
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other processes that use this function out of a directory of models, during a block; no file is made.
+
+    Blocks until the others have left. A missing directory is created.
+
+    Raises:
+        OSError: The directory cannot be created or opened.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # a file system on a network may lock no directory
+        os.close(descriptor)
+        name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:32]
+        descriptor = os.open(
+            Path(tempfile.gettempdir()) / f"spex-shards-{os.getuid()}-{name}.lock", os.O_RDWR | os.O_CREAT, 0o600
+        )
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def file_name(specification: str) -> str:

@@ -72,7 +72,7 @@ def write(specification: str, learning_mode: bool, transitions: Iterable[Transit
         f"{NAME_HEADER} {_written(specification)}",
         f"{MODE_HEADER} {'true' if learning_mode else 'false'}",
         BODY_HEADER,
-        *sorted(map(_written_transition, transitions)),
+        *sorted(map(line_of, transitions)),
         "",
     ]
     return "\n".join(lines)
@@ -104,7 +104,12 @@ def specification_named_in(text: str) -> str | None:
         return None
 
 
-def _written_transition(transition: Transition) -> str:
+def line_of(transition: Transition) -> str:
+    """Return the line that stands for a transition in a text.
+
+    Raises:
+        ValueError: A name contains a lone surrogate.
+    """
     source, action, target = transition
     written = NO_STATE if source is None else _written_state(source)
     return f"{written}{_BEFORE_ACTION}{_written(action)}{_AFTER_ACTION}{_written_state(target)}"

@@ -84,6 +84,15 @@ def specification_of(value: Any) -> type[Specification]:
     return value  # type: ignore[no-any-return]
 
 
+def name_or_none(specification: type[Specification] | None) -> str | None:
+    """Return the name of a specification class; None for None.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    return None if specification is None else specification_of(specification).name
+
+
 def transition_names(action: Any, to_state: Any) -> tuple[str, str]:
     """Return an action and a state as `str`; checked as in `action_name` and `state_name`."""
     if type(action) is not str or action == INITIALISATION or not action.isascii():

@@ -13,7 +13,7 @@ from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.specification import OWN_MODES, Specification
 from ..domain.transition import INITIALISATION
-from ..errors import CallTimeout, PredicateError, SpexError
+from ..errors import CallTimeout, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import describe
@@ -30,6 +30,7 @@ from .arguments import (
     key_of,
     limit_of,
     meta_of,
+    name_or_none,
     specification_of,
     state_name,
     wrong_identifier,
@@ -82,11 +83,11 @@ class InstanceManager(Observed):
         options, interval = self.options, self.options["prune_interval"]
         return SpexOptions(
             impl_models_dir=Path(options["impl_models_dir"]).absolute(),
-            learning_mode=options["learning_mode"],
+            learning_mode=options["learning_mode"], sightings=self.notes_sightings,
             prune_interval_us=None if interval is None else interval // timedelta(microseconds=1),
             silent_before_us=0 if options["check_transition_timeouts_on_start"] else time.time_ns() // 1000,
             specifications=[describe(cls)[0].plain() for cls in self.specifications],
-        )
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ observations
 
@@ -228,7 +229,7 @@ class InstanceManager(Observed):
         Raises:
             SpexError: A shard cannot answer; there is never a partial result.
         """
-        limit, name = limit_of(history_limit), _name_or_none(specification)
+        limit, name = limit_of(history_limit), name_or_none(specification)
         return self._reader.instances(name, limit)
 
     def iter_instances(
@@ -241,7 +242,7 @@ class InstanceManager(Observed):
         Raises:
             SpexError: A shard cannot answer.
         """
-        limit, name = limit_of(history_limit), _name_or_none(specification)
+        limit, name = limit_of(history_limit), name_or_none(specification)
         return self._reader.pages(name, limit)
 
     def all_impl_models(self) -> list[ImplModel]:
@@ -257,7 +258,7 @@ class InstanceManager(Observed):
 
     def deviations(self, specification: type[Specification] | None = None) -> list[Deviation]:
         """Return the deviations of one specification or of all, merged over all shards."""
-        name = _name_or_none(specification)
+        name = name_or_none(specification)
         return self._reader.deviations(name)
 
     # ------------------------------------------------------------------ processes
@@ -273,18 +274,21 @@ class InstanceManager(Observed):
         `timeouts`; `deviations`; `queue_depth` (requests that waited when the newest batch began); `outbox` (records
         not taken yet); `bytes_in`, `bytes_out`; `store_size`; `unapplied` (failed posted requests); `messages_dropped`.
         """
+        return self._with_dropped(self._open.stats())
+
+    def _with_dropped(self, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
         dropped = self.mailbox.dropped
-        return [
-            {"shard": index, **report, "messages_dropped": dropped[index]}
-            for index, report in enumerate(self._open.stats())
-        ]
+        return [{"shard": index, **report, "messages_dropped": dropped[index]} for index, report in enumerate(reports)]
 
     def revive(self, index: int) -> None:
         """Restart a FAILED shard, count its deaths from zero again, and wait until it is ready."""
-        transport = self._open
-        if type(index) is not int or not 0 <= index < transport.shard_count:
-            raise ValueError(f"index must be a shard's, 0 to {transport.shard_count - 1}, got: {index!r}")
-        transport.revive(index)
+        self._open.revive(self._shard_index(index))
+
+    def _shard_index(self, index: Any) -> int:
+        count = self._open.shard_count
+        if type(index) is not int or not 0 <= index < count:
+            raise ValueError(f"index must be a shard's, 0 to {count - 1}, got: {index!r}")
+        return index
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
         """Iterate over messages that handlers sent; only for managers without `on_message`.
@@ -316,13 +320,18 @@ class InstanceManager(Observed):
         if OWN_MODES or not self._is_plain:
             self.observer.mock_instance(specification, identifier, state, meta)
             return
+        transport, key, arguments = self._mock_arguments(specification, identifier, state, meta)
+        transport.call(key, ops.MOCK, arguments)
+
+    def _mock_arguments(
+        self, specification: Any, identifier: Any, state: Any, meta: Any
+    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
         cls = specification_of(specification)
         key = key_of(identifier)
         data = meta_of(meta)
         target = state_name(state)
         self.check_state(cls, target, "state")
-        transport = self.transport_for(cls)
-        transport.call(key, ops.MOCK, (cls.name, key, data, target))
+        return self.transport_for(cls), key, (cls.name, key, data, target)
 
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
@@ -343,19 +352,7 @@ class InstanceManager(Observed):
             PredicateError: It raised. Nothing was deleted on that shard; ``context["deleted"]`` is the number deleted
                 on the other shards.
         """
-        if not callable(predicate):
-            raise TypeError(f"the predicate must be callable, got: {predicate!r}")
-        transport = self._open
-        arguments = (ship(predicate) if transport.ships else predicate,)
-        everywhere = dict.fromkeys(range(transport.shard_count), arguments)
-        outcomes = transport.call_shards(ops.DELETE_WHERE, everywhere).values()
-        deleted = sum(outcome for outcome in outcomes if isinstance(outcome, int))
-        for outcome in outcomes:
-            if isinstance(outcome, SpexError):
-                if isinstance(outcome, PredicateError) or deleted:
-                    outcome.context["deleted"] = deleted
-                raise outcome
-        return deleted
+        return self._reader.delete(self._predicate(predicate))
 
     # ------------------------------------------------------------------ inside
 
@@ -366,6 +363,11 @@ class InstanceManager(Observed):
 
     def _will_declare(self, cls: type[Specification]) -> None:
         self._states.warn_of_none(cls)
+
+    def _predicate(self, predicate: Any) -> Any:
+        if not callable(predicate):
+            raise TypeError(f"the predicate must be callable, got: {predicate!r}")
+        return ship(predicate) if self._open.ships else predicate
 
     def _init_arguments(
         self, specification: Any, identifier: Any, meta: Any, initial_state: Any
@@ -394,7 +396,3 @@ class InstanceManager(Observed):
         transport = self.transport
         assert transport is not None
         return transport, key, (key, action, to_state)
-
-
-def _name_or_none(specification: type[Specification] | None) -> str | None:
-    return None if specification is None else specification_of(specification).name

@@ -8,10 +8,10 @@ import time
 from typing import Any, Unpack
 
 from ..errors import CallTimeout
-from . import InstanceManager, ShardedInstanceManager, SimpleInstanceManager
+from . import InstanceManager, SimpleInstanceManager
 from .ledger import Losses
-from .options import UNSET, DefaultOptions
-from .settings import options_from
+from .options import DefaultOptions
+from .shared import default_options, manager_for
 from .simple import load
 from .starting import Starter
 
@@ -25,12 +25,15 @@ def configure(**options: Unpack[DefaultOptions]) -> None:
     """Set options of the default manager, before its first use or after its close.
 
     Args:
-        **options: ``manager`` (``"simple"``, the default, or ``"sharded"``) and the options of the managers. The
-            default of ``mode`` is ``"observe"`` here.
+        **options: The options of the managers, and ``manager`` and ``connect``. With ``manager="simple"``, the default,
+            one process at a time uses a data directory. With ``"sharded"``, any number of processes on a machine do:
+            one of them serves it, and another takes over when that one ends. ``connect=DIR`` uses what ``spex-shards
+            serve``, or a manager of another process, serves, and never serves it; calls wait up to `call_timeout` for
+            it. The default of ``mode`` is ``"observe"`` here.
 
     Raises:
         TypeError: An option is unknown.
-        ValueError: A value breaks its option's rule.
+        ValueError: A value breaks its option's rule, or two options contradict each other.
         RuntimeError: The default manager is already running.
     """
     with _lock:
@@ -41,7 +44,7 @@ def configure(**options: Unpack[DefaultOptions]) -> None:
                 "spex_shards.close()"
             )
         wanted = {**_given, **options}
-        options_from(wanted)
+        default_options(wanted)
         use(None)
         _given.clear()
         _given.update(wanted)
@@ -79,14 +82,11 @@ def _make() -> InstanceManager:
         raise RuntimeError("a handler must not call a manager: it runs inside the shard")
     with _lock:
         if current is None:
-            resolved = options_from(_given, mode="observe")
-            options = {name: value for name, value in _given.items() if name != "manager" and value is not UNSET}
-            cls = ShardedInstanceManager if resolved["manager"] == "sharded" else SimpleInstanceManager
-            made: InstanceManager = cls(**{**options, "mode": resolved["mode"]})
+            made = manager_for(_given)
             if made.mode == "enforce":
                 made.start()
             else:
-                if cls is SimpleInstanceManager and made.mode != "off":
+                if isinstance(made, SimpleInstanceManager) and made.mode != "off":
                     load()
                 Starter(made)
             current = made

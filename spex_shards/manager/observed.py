@@ -28,7 +28,11 @@ class Observed(Lifetime):
         modes: Decides the mode of each observation.
         ledger: Counts what becomes of observations.
         observer: The observing calls of all modes but plain ``"enforce"``.
+        notes_sightings: Whether the shards note what they see, for `spex_shards.manager.sightings`; set it before the
+            start.
     """
+
+    notes_sightings = False
 
     _is_plain = True
     """Whether the mode is "enforce" and all instances are observed: then calls need no observer."""
@@ -63,6 +67,35 @@ class Observed(Lifetime):
         self.modes.usual = mode
         self.observer.mode_changed()
         self._is_plain = self.mode == "enforce" and self.options["sample"] >= 1
+
+    def step(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        action: str | None = None,
+        to_state: str | None = None,
+        initial_state: str | None = None,
+        *,
+        waits: bool = True,
+    ) -> None:
+        """Observe a transition of an instance, which is created first if it does not exist.
+
+        Both are one request: another process cannot come in between, and there is no error if the instance exists.
+        `Specification.observes`, `Specification.tracking` and the adapters report by this call.
+
+        Args:
+            specification: The specification of the instance.
+            identifier: As in `init_instance`.
+            action: The action; None: the instance is created, if it does not exist, and nothing else happens.
+            to_state: The state that the action led to; None exactly if `action` is None.
+            initial_state: The state in which the instance is created; by default the specification's initial state.
+            waits: Whether the call waits as `transition` does, or not, as `transition_nowait`.
+
+        Raises:
+            SpexError: As `transition` or `transition_nowait`; `IdentifierInUse` if the identifier belongs to an
+                instance of another specification.
+        """
+        self.observer.step(specification, identifier, action, to_state, initial_state, waits=waits)
 
     def losses(self) -> Losses:
         """Return what became of this process's observations in the modes ``"observe"`` and ``"warn"``; never blocks."""

@@ -145,22 +145,53 @@ class Observer:
             waits=waits, returns=returns,
         )  # fmt: skip
 
-    def mock_instance(self, specification: Any, identifier: Any, state: Any, meta: Any = None) -> None:
-        """See `InstanceManager.mock_instance`."""
+    def step(
+        self, specification: Any, identifier: Any, action: Any, to_state: Any, initial_state: Any, *, waits: bool
+    ) -> None:
+        """See `InstanceManager.step`."""
         if self._off and not OWN_MODES:
             return
+        cls = specification_of(specification)
+        mode = self._modes.of(cls)
+        if (action is None) != (to_state is None):
+            raise ValueError(f"an action and a state go together, got: {action!r}, {to_state!r}")
+        names = (None, None) if action is None else transition_names(action, to_state)
+        state = initial_state_of(cls, initial_state)
+        if mode != "off":
+            self._observe(
+                ops.STEP, cls, mode, identifier, None, lambda key, _: (cls.name, key, state, *names), waits=waits
+            )
+
+    def lost(self, specification: type[Specification], error: Exception) -> None:
+        """Count and log that something could not be observed by an error of the application's own.
+
+        Raises:
+            Exception: The error, where the mode is "enforce".
+        """
+        mode = self._modes.of(specification)
+        if mode == "enforce":
+            raise error
+        if mode != "off":
+            self._ledger.failure(error, ops.STEP.name, specification.name)
+
+    def mock_instance(self, specification: Any, identifier: Any, state: Any, meta: Any = None) -> SpexError | None:
+        """See `InstanceManager.mock_instance`."""
+        if self._off and not OWN_MODES:
+            return None
         cls = specification_of(specification)
         target, mode = state_name(state), self._modes.of(cls)
         if mode == "enforce":
             self._manager.check_state(cls, target, "state")
-        if mode != "off":
-            self._observe(ops.MOCK, cls, mode, identifier, meta, lambda key, data: (cls.name, key, data, target))
+        if mode == "off":
+            return None
+        return self._observe(ops.MOCK, cls, mode, identifier, meta, lambda key, data: (cls.name, key, data, target))
 
-    def delete_instance(self, identifier: Any) -> None:
+    def delete_instance(self, identifier: Any) -> SpexError | None:
         """See `InstanceManager.delete_instance`."""
         mode = self._modes.of_transitions()
-        if mode != "off":
-            self._observe(ops.DELETE, None, mode, identifier, None, lambda key, _: (key,))
+        if mode == "off":
+            return None
+        return self._observe(ops.DELETE, None, mode, identifier, None, lambda key, _: (key,))
 
     # ------------------------------------------------------------------ inside
 
@@ -191,14 +222,20 @@ class Observer:
             if interruption(error) is not None:
                 raise  # a signal handler of the application raised it: it does not belong to this call
             return self._failed(error, mode, operation, identifier, returns=returns)
-        except (TypeError, ValueError) as error:  # the identifier or meta cannot be kept
-            if raises or interruption(error) is not None:
-                raise
-            self._ledger.failure(error, operation.name, identifier)
-            return SpexError(f"the observation cannot be kept: {error}") if returns else None
+        except (TypeError, ValueError) as error:
+            return self._malformed(error, operation, identifier, raises=raises, returns=returns)
         if not raises:
             self._count(waits=waits)
         return None
+
+    def _malformed(
+        self, error: Exception, operation: Operation, identifier: Any, *, raises: bool, returns: bool
+    ) -> SpexError | None:
+        """Handle that the identifier or meta cannot be kept."""
+        if raises or interruption(error) is not None:
+            raise error
+        self._ledger.failure(error, operation.name, identifier)
+        return SpexError(f"the observation cannot be kept: {error}") if returns else None
 
     def _count(self, *, waits: bool) -> None:
         ledger = self._ledger

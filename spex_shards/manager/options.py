@@ -74,6 +74,7 @@ class DefaultOptions(ManagerOptions, total=False):
     """The options of the default manager; see `spex_shards.configure`."""
 
     manager: Literal["simple", "sharded"]
+    connect: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,7 @@ _SECONDS = "a number of seconds above 0, or a timedelta"
 _WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
 OPTIONS: Final[dict[str, Option]] = {
     "manager": Option("simple", '"simple" or "sharded"', _one_of("simple", "sharded"), str),
+    "connect": Option(None, "a path, or None", _or_none(_path), str),
     "distribution_factor": Option(4, "an int from 1 to 1024", _integer(1, 1024), int),
     "data_dir": Option("./spex_data", "a path", _path, str),
     "impl_models_dir": Option("./spex_impl_models", "a path", _path, str),

@@ -51,12 +51,14 @@ def mode_of_environment() -> str | None:
 
 
 def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every option's value as `options_from` does; the option ``manager`` is not allowed."""
+    """Return every option's value as `options_from` does; the options ``manager`` and ``connect`` are not allowed."""
     unknown = arguments.keys() - ManagerOptions.__annotations__.keys()
     if unknown:
+        if "connect" in unknown:
+            raise TypeError("the option connect is for spex_shards.configure: use spex_shards.connect(DIR) instead")
         if "manager" in unknown:
             raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
-        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name != "manager"]))
+        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name not in ("manager", "connect")]))
     return options_from(arguments)
 
 

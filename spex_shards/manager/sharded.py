@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from time import monotonic, sleep
 from typing import Any, Final, Unpack
 
 from ..domain.specification import Specification
 from ..errors import DataDirError
 from ..messages.specifications import declaration_arguments, undeclared_handlers
 from ..runtime.client import ClientOptions
-from ..runtime.client.opening import attached, owned
+from ..runtime.client.core import Client
+from ..runtime.client.opening import MakeClient, attached, owned
 from ..runtime.transport import Transport
 from .base import InstanceManager
 from .options import UNSET, ManagerOptions, ModeOptions, Unset
@@ -19,6 +23,10 @@ from .settings import manager_options, options_from
 
 HOST: Final = "spex_shards.engine.hosting:prepare"
 """The function that creates the host, for the supervisor; this process does not import it."""
+
+
+_LOOK: Final = 0.05
+"""Seconds between two looks for a data directory that does not exist yet."""
 
 
 class ShardedInstanceManager(InstanceManager):
@@ -57,7 +65,12 @@ class ShardedInstanceManager(InstanceManager):
     """
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:
-        super().__init__(_own, manager_options(options))
+        super().__init__(own, manager_options(options))
+
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
 
 
 class ShardServer(ShardedInstanceManager):
@@ -75,6 +88,8 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Classes or ``"module:Name"``, declared to the shards from the start.
         call_timeout: Seconds that a call waits for its answer.
         on_message: Called with each message that a handler sends.
+        patient: Whether to start even if no process serves the directory now; then calls wait for one. A directory that
+            does not exist yet is waited for up to `call_timeout`.
         **modes: `mode`, `observe_timeout`, `sample` and `report_interval`; see `ShardedInstanceManager`.
 
     Raises:
@@ -90,10 +105,16 @@ class AttachedInstanceManager(InstanceManager):
         specifications: Iterable[type[Specification] | str] = (),
         call_timeout: float | timedelta | Unset = UNSET,
         on_message: Callable[[Any], None] | None = None,
+        patient: bool = False,
         **modes: Unpack[ModeOptions],
     ) -> None:
         given = {"data_dir": data_dir, "call_timeout": call_timeout, "on_message": on_message, **modes}
-        super().__init__(_attach, options_from({**given, "specifications": specifications}))
+        super().__init__(partial(attach, patient=patient), options_from({**given, "specifications": specifications}))
+
+    def _sent(self) -> tuple[Any, ...]:
+        from .sending import form_of
+
+        return form_of(self)
 
 
 def connect(
@@ -122,26 +143,30 @@ def connect(
     ).start()
 
 
-def _own(manager: InstanceManager) -> Transport:
-    """Start a supervisor, and return a client that is attached to it."""
-    of_client = _client_options(manager, manager.options["distribution_factor"])
+def own(manager: InstanceManager, *, make: MakeClient = Client) -> Transport:
+    """Start a supervisor, and return a client that is attached to it; `make` creates it."""
+    of_client = client_options(manager, manager.options["distribution_factor"])
     host = HOST, manager.spex_options().plain()
     options = {**manager.options, "serves": isinstance(manager, ShardServer)}
-    return owned(manager.directory, of_client, manager.mailbox, host, options)
+    return owned(manager.directory, of_client, manager.mailbox, host, options, make)
 
 
-def _attach(manager: InstanceManager) -> Transport:
-    """Return a client that is attached to the supervisor of another process."""
-    shards = manager.directory.shards()
-    if shards is None:
-        path = manager.directory.path
-        raise DataDirError(
-            f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
-        )
-    return attached(manager.directory, _client_options(manager, shards), manager.mailbox)
+def attach(manager: InstanceManager, *, patient: bool = False, make: MakeClient = Client) -> Transport:
+    """Return a client that is attached to the supervisor of another process, or, if `patient`, to the next one."""
+    deadline = monotonic() + (manager.options["call_timeout"] if patient else 0)
+    while (shards := manager.directory.shards()) is None:
+        if monotonic() >= deadline:
+            path = manager.directory.path
+            raise DataDirError(
+                f"there is no data directory at {path}: serve it first, by spex-shards serve --data-dir {path}"
+            )
+        sleep(_LOOK)
+    options = replace(client_options(manager, shards), patient=patient)
+    return attached(manager.directory, options, manager.mailbox, make=make)
 
 
-def _client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+def client_options(manager: InstanceManager, shards: int) -> ClientOptions:
+    """Return the options of a manager's client."""
     options = manager.options
     return ClientOptions(
         shards=shards,

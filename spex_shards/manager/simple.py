@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from ..runtime.client.call_site import locate
 from ..runtime.lifetime import logger
@@ -20,9 +20,13 @@ class SimpleInstanceManager(InstanceManager):
 
     Its data directory has one shard, and a `ShardedInstanceManager` with one shard can open it as well. Options about
     processes are checked and then ignored. A daemon thread carries out timers and pruning. A forked child cannot use
-    it: its first call raises `DataDirLocked`.
+    it: its first call raises `DataDirLocked`. It cannot be sent to another process.
     """
 
+    instead: ClassVar[str] = (
+        "its shard is in this process; use a ShardedInstanceManager, or connect there to a directory that another "
+        "process serves"
+    )
     opens_shards = "ShardedInstanceManager(distribution_factor={})"
 
     def __init__(self, **options: Unpack[ManagerOptions]) -> None:

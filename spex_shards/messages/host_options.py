@@ -19,6 +19,7 @@ class SpexOptions:
         prune_interval_us: Microseconds between pruning passes, or None (only the pass at the start).
         silent_before_us: Timeouts that fell due before this time are not reported; 0: all are reported.
         specifications: Specifications in their plain form, to be updated in the store before anything else happens.
+        sightings: Whether shards note what they see, for a test run.
     """
 
     impl_models_dir: Path
@@ -26,11 +27,13 @@ class SpexOptions:
     prune_interval_us: int | None
     silent_before_us: int
     specifications: Sequence[Any] = ()
+    sightings: bool = False
 
     def plain(self) -> list[Any]:
         """Return the plain form. The path becomes bytes there, because it need not be valid UTF-8."""
         place = os.fsencode(self.impl_models_dir)
-        return [place, self.learning_mode, self.prune_interval_us, self.silent_before_us, list(self.specifications)]
+        told = [self.learning_mode, self.prune_interval_us, self.silent_before_us, list(self.specifications)]
+        return [place, *told, self.sightings]
 
     @classmethod
     def of(cls, plain: list[Any]) -> SpexOptions:

@@ -27,6 +27,7 @@ _SPECIFICATION: Final[Rule] = ("specification", "a string", lambda value: type(v
 check_declaration: Final = checked_by("declare", LIST, or_none(BYTES))
 _transition_rules: Final = checked_by("transition", _IDENTIFIER, _ACTION, _STATE)
 _init_rules: Final = checked_by("init", _SPECIFICATION, _IDENTIFIER, or_none(BYTES), or_none(_STATE))
+_step_rules: Final = checked_by("step", _SPECIFICATION, _IDENTIFIER, or_none(_STATE), or_none(_ACTION), or_none(_STATE))
 _mock_rules: Final = checked_by("mock", _SPECIFICATION, _IDENTIFIER, or_none(BYTES), _STATE)
 
 
@@ -42,6 +43,13 @@ def _check_transition(arguments: list[Any]) -> None:
 def _check_init(arguments: list[Any]) -> None:
     _init_rules(arguments)
     _check_values(arguments[1], arguments[2])
+
+
+def _check_step(arguments: list[Any]) -> None:
+    _step_rules(arguments)
+    _check_values(arguments[1], None)
+    if (arguments[3] is None) != (arguments[4] is None):
+        raise ValueError("an action and a state go together")
 
 
 def _check_mock(arguments: list[Any]) -> None:
@@ -72,6 +80,11 @@ PAGE: Final = _question("page", 9, or_none(_SPECIFICATION), or_none(BYTES), COUN
 MODELS: Final = _question("models", 10)
 DEVIATIONS: Final = _question("deviations", 11, or_none(_SPECIFICATION))
 SPECIFICATION: Final = _question("specification", 12, _SPECIFICATION)
+STEP: Final = Operation("step", 18, changes=True, posts=True, check=_check_step)
+"""A transition of an instance that is created first if it does not exist."""
+SIGHTINGS: Final = Operation("sightings", 20, changes=True, posts=False, check=checked_by("sightings"))
+"""What was seen since this was last asked; it counts as a change, so that an answer on its way is not lost."""
+
 TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
 """A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
 
@@ -88,4 +101,6 @@ ALL: Final = (
     DEVIATIONS,
     SPECIFICATION,
     TRANSITION_IF_KNOWN,
+    STEP,
+    SIGHTINGS,
 )

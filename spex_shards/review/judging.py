@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,10 @@ from .locating import Places, locate
 from .sidecar import Changed, changed_since
 
 AS_IT_IS = Relabelling()
+Stored = tuple[str, ImplModel | DeserialisationFailed, Path]
+"""A specification's name, its model or why that cannot be read, and the model's file."""
+Known = Callable[[str], type[Specification] | None]
+"""Finds a specification by its name."""
 UNKNOWN = "no imported module has this specification; name it with --specification MODULE:NAME"
 
 
@@ -79,10 +83,28 @@ def review(path: Path, view: Relabelling = AS_IT_IS, *, names_must_agree: bool =
         ImplModelError: Two files are for one specification, or the directory cannot be read.
         FileNotFoundError: There is no such file or directory.
     """
-    return [_review(*entry, view, strict=names_must_agree) for entry in stored_models(path)]
+    return judged(stored_models(path), view, names_must_agree=names_must_agree)
 
 
-def stored_models(path: Path) -> list[tuple[str, ImplModel | DeserialisationFailed, Path]]:
+def judged(
+    entries: Iterable[Stored],
+    view: Relabelling = AS_IT_IS,
+    *,
+    names_must_agree: bool = False,
+    known: Known = registered,
+) -> list[Reviewed]:
+    """Judge models that were read before, as `review` does.
+
+    Args:
+        entries: The models, each with the file that it came from or would be written to.
+        view: The actions to hide or rename first.
+        names_must_agree: Whether states must have the names that the specification gives them.
+        known: Finds the specifications.
+    """
+    return [_review(*entry, view, known, strict=names_must_agree) for entry in entries]
+
+
+def stored_models(path: Path) -> list[Stored]:
     """Return the model of a file, or all models of a directory: name, model (or why it cannot be read), and file.
 
     Raises:
@@ -119,11 +141,11 @@ def without_model(named: Iterable[type[Specification]], models: Iterable[str]) -
 
 
 def _review(
-    name: str, found: ImplModel | DeserialisationFailed, path: Path, view: Relabelling, *, strict: bool
+    name: str, found: ImplModel | DeserialisationFailed, path: Path, view: Relabelling, known: Known, *, strict: bool
 ) -> Reviewed:
     if isinstance(found, DeserialisationFailed):
         return Reviewed(specification=name, path=_file(found, path), error=str(found), line=found.context["line"])
-    cls = registered(name)
+    cls = known(name)
     if cls is None:
         return Reviewed(specification=name, path=path, model=found, error=UNKNOWN, unknown=True)
     seen = view.model(found)

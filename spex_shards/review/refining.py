@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..domain.specification import registered
 from ..errors import DeserialisationFailed
 from ..facade import check
 from .findings import Finding, Level, Rule
-from .judging import UNKNOWN, stored_models
+from .judging import AS_IT_IS, UNKNOWN, Known, Stored, stored_models
 from .locating import Place, Places, locate
 
 MEANING = {
@@ -79,16 +80,28 @@ def refine(path: Path, relation: Relation, view: Relabelling) -> list[Refined]:
         ImplModelError: Two files are for one specification, or the directory cannot be read.
         FileNotFoundError: There is no such file or directory.
     """
-    return [_refine(*entry, relation, view) for entry in stored_models(path)]
+    return related(stored_models(path), relation, view)
+
+
+def related(
+    entries: Iterable[Stored], relation: Relation, view: Relabelling = AS_IT_IS, *, known: Known = registered
+) -> list[Refined]:
+    """Compare models that were read before, as `refine` does; `known` finds the specifications."""
+    return [_refine(*entry, relation, view, known) for entry in entries]
 
 
 def _refine(
-    name: str, found: ImplModel | DeserialisationFailed, path: Path, relation: Relation, view: Relabelling
+    name: str,
+    found: ImplModel | DeserialisationFailed,
+    path: Path,
+    relation: Relation,
+    view: Relabelling,
+    known: Known,
 ) -> Refined:
     if isinstance(found, DeserialisationFailed):
         file = Path(found.context.get("file", path))
         return Refined(specification=name, path=file, error=str(found), line=found.context["line"])
-    cls, seen = registered(name), view.model(found)
+    cls, seen = known(name), view.model(found)
     if cls is None:
         return Refined(specification=name, path=path, model=seen, error=UNKNOWN, unknown=True)
     try:

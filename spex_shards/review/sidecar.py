@@ -21,8 +21,13 @@ its digest. The sidecar of a model that was learned from an event log contains h
         },
     }
 
-A file may have both parts. The `.spex` file does not depend on its sidecar. Without one, it is only unknown whether the
-specification has changed, and how often the transitions were taken.
+The sidecar of a model that tests have taught names, for each transition, up to three tests that showed it first; its
+format is 2::
+
+    {"format": 2, …, "shown_by": [["new", "pay", "paid", ["tests/test_shop.py::test_a_payment"]]]}
+
+A file may have all parts. The `.spex` file does not depend on its sidecar. Without one, it is only unknown whether the
+specification has changed, how often the transitions were taken, and which tests showed them.
 """
 
 from __future__ import annotations
@@ -37,10 +42,13 @@ from ..domain.declaration import Declaration
 from ..domain.frequency import Frequencies
 from ..domain.transition import Transition
 from ..formats.model_files import replace_file
+from .provenance import Tests, are_tests, named_in, plain_tests
 
 SUFFIX: Final = ".json"
 MOST_BYTES: Final = 64 * 1024 * 1024
 _FORMAT: Final = 1
+_WITH_TESTS: Final = 2
+"""The format of a sidecar that names tests; all others have the one that earlier versions read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +85,64 @@ def sidecar_of(model: Path) -> Path:
     return model.with_name(model.name + SUFFIX)
 
 
-def write_sidecar(model: Path, declaration: Declaration) -> None:
+def write_sidecar(model: Path, declaration: Declaration, tests: Tests | None = None) -> None:
     """Write the sidecar of a model file, with the present specification; an existing one is replaced atomically.
+
+    A sidecar that has this content already is left alone.
+
+    Args:
+        model: The model file.
+        declaration: The specification.
+        tests: The tests that showed each transition first; None: not known.
 
     Raises:
         OSError: The sidecar cannot be written.
     """
     head = {"format": _FORMAT, "specification": declaration.name, "digest": behaviour_digest(declaration)}
-    text = json.dumps({**head, **_behaviour(declaration)}, indent=1) + "\n"
-    replace_file(sidecar_of(model), text.encode())
+    place, raw = sidecar_of(model), _with_tests({**head, **_behaviour(declaration)}, tests or {})
+    if not place.exists() or place.read_bytes() != raw:
+        replace_file(place, raw)
+
+
+def read_tests(model: Path) -> Tests:
+    """Return the tests that showed each transition of a model first, as far as its sidecar says.
+
+    Raises:
+        OSError: The sidecar cannot be read.
+        ValueError: It is malformed; names it and the rule.
+    """
+    plain = _read(sidecar_of(model))
+    return {} if plain is None else named_in(plain.get("shown_by", []))
+
+
+def with_tests(raw: bytes, tests: Tests) -> bytes:
+    """Return the content of a sidecar that was written by this module, with other tests."""
+    return _with_tests(json.loads(raw), tests)
+
+
+def without_step(model: Path, step: Transition) -> bytes | None:
+    """Return the content of a model's sidecar without one transition's tests and frequency; None: it has neither.
+
+    Raises:
+        OSError: The sidecar cannot be read.
+        ValueError: It is malformed; names it and the rule.
+    """
+    plain = _read(sidecar_of(model))
+    if plain is None:
+        return None
+    parts: list[list[Any]] = [plain.get("shown_by", []), plain.get("frequencies", {}).get("taken", [])]
+    before = sum(map(len, parts))
+    for part in parts:
+        part[:] = [entry for entry in part if tuple(entry[:3]) != step]
+    if sum(map(len, parts)) == before:
+        return None
+    return _with_tests(plain, named_in(plain.get("shown_by", [])))
+
+
+def _with_tests(plain: dict[str, Any], tests: Tests) -> bytes:
+    rest = {key: value for key, value in plain.items() if key not in ("format", "shown_by")}
+    whole = {"format": _WITH_TESTS if tests else _FORMAT, **rest}
+    return (json.dumps({**whole, "shown_by": plain_tests(tests)} if tests else whole, indent=1) + "\n").encode()
 
 
 def write_frequencies(model: Path, specification: str, frequencies: Frequencies) -> None:
@@ -115,8 +172,8 @@ def read_frequencies(model: Path) -> Frequencies | None:
     return Frequencies(found["instances"], taken)
 
 
-def without_frequencies(raw: bytes) -> bytes | None:
-    """Return the content of a sidecar without its frequencies; None if nothing is left.
+def behaviour_part(raw: bytes) -> bytes | None:
+    """Return the content of a sidecar without frequencies and tests; None if nothing is left.
 
     What is no sidecar is returned as it is: whoever reads it will say so.
     """
@@ -124,10 +181,10 @@ def without_frequencies(raw: bytes) -> bytes | None:
         plain = json.loads(raw)
     except (ValueError, RecursionError):
         return raw
-    if not isinstance(plain, dict) or "frequencies" not in plain:
+    if not isinstance(plain, dict) or not plain.keys() & {"frequencies", "shown_by"}:
         return raw
-    del plain["frequencies"]
-    return (json.dumps(plain, indent=1) + "\n").encode() if "digest" in plain else None
+    plain.pop("frequencies", None)
+    return _with_tests(plain, {}) if "digest" in plain else None
 
 
 def changed_since(model: Path, declaration: Declaration) -> Changed | None:
@@ -178,13 +235,15 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
         plain = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: it must be JSON: {error}") from None
-    if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
-        raise ValueError(f"{path}: it must be an object of format {_FORMAT}")
+    if not isinstance(plain, dict) or plain.get("format") not in (_FORMAT, _WITH_TESTS):
+        raise ValueError(f"{path}: it must be an object of format {_FORMAT} or {_WITH_TESTS}")
     if "frequencies" in plain and not _are_frequencies(plain["frequencies"]):
         raise ValueError(
             f"{path}: its frequencies must be a number of instances, and a list of what was taken, each of source "
             "(or null), action, target and number"
         )
+    if not are_tests(plain.get("shown_by", [])):
+        raise ValueError(f"{path}: what it was shown_by must be a list of source (or null), action, target and tests")
     if "frequencies" in plain and "digest" not in plain:
         return plain
     if not isinstance(plain.get("digest"), str) or not _are_triples(plain.get("transitions")):

@@ -158,8 +158,12 @@ class DataDir:
         text = f"{self.path} has format {found}, and this version reads format {FORMAT}: {why}"
         return DataDirError(text, path=str(self.path))
 
-    def check_layout(self, shards: int) -> None:
+    def check_layout(self, shards: int, *, write: bool = True) -> None:
         """Write the layout record of a new directory, or compare an existing one with `shards`.
+
+        Args:
+            shards: The number of shards.
+            write: Whether to write a missing record; only the owner may.
 
         Raises:
             LayoutMismatch: The directory was made for another number of shards.
@@ -167,7 +171,8 @@ class DataDir:
         """
         found = self.shards()
         if found is None:
-            self.write_layout(Layout(shards))
+            if write:
+                self.write_layout(Layout(shards))
         elif found != shards:
             raise LayoutMismatch(
                 f"{self.path} was made for {found} shards, not {shards}",
@@ -246,6 +251,29 @@ class OwnerLock:
             os.close(descriptor)
             raise
         self.descriptor = descriptor
+        self.note([])
+
+    def take(self) -> None:
+        """Lock the directory without waiting, in a process that passes the lock on to its supervisor.
+
+        Raises:
+            DataDirLocked: Another process has the lock.
+            DataDirError: The lock file cannot be opened.
+        """
+        # The number is kept before the file is locked: a child that is forked meanwhile must be able to `drop` its
+        # copy, because the directory is locked as long as there is any.
+        self.descriptor = self._open()
+        try:
+            self._lock(self.descriptor, 0, ())
+            self.note([])
+        except BaseException:
+            self.drop()
+            raise
+
+    def inherit(self, descriptor: int) -> None:
+        """Use a lock that the process which started this one has taken."""
+        os.set_inheritable(descriptor, False)
+        self.descriptor, self._noted = descriptor, True
         self.note([])
 
     def _open(self) -> int:
@@ -335,7 +363,7 @@ class OwnerLock:
     def _locked(self, holder: Holder) -> DataDirLocked:
         path = self._directory.path
         pid = None if holder.owner is None else holder.owner[0]
-        return DataDirLocked(holder.described(path, self._for), pid=pid, path=str(path))
+        return DataDirLocked(holder.described(path, self._for), pid=pid, path=str(path), role=holder.role)
 
 
 def no_data_dir(path: str | os.PathLike[str]) -> DataDirError:

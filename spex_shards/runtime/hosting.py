@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -150,7 +149,7 @@ class Hosted:
             raise
         except Exception as error:
             failure = OperationFailed(f"{operation.name} raised {words(error)}", operation=operation.name)
-            failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
+            failure.__cause__ = RemoteTraceback.of(error)
             raise failure from failure.__cause__
 
     def declare(self, arguments: list[Any]) -> None:  # noqa: ARG002

@@ -17,6 +17,7 @@ from ..errors import DataDirLocked, LayoutMismatch, ManagerClosed, SpexError
 from ..log_fields import about
 from .client.mailbox import Mailbox
 from .data_dir import DataDir
+from .protocol.shipping import is_shipping
 from .system.user_code import handler_running
 from .transport import Transport
 
@@ -56,6 +57,8 @@ class Lifetime:
     at_end: Callable[[], object] | None = None
     what: ClassVar[str] = "manager"
     """The word for this object in error messages."""
+    instead: ClassVar[str] = "connect to its data directory there, with spex_shards.runtime.connect"
+    """What to do instead of sending this object to another process."""
     opens_shards: ClassVar[str]
     """How to open a directory that has another number of shards, for error messages; ``{}`` stands for the number."""
 
@@ -197,9 +200,24 @@ class Lifetime:
         if self._life is not Life.STARTED:
             raise ManagerClosed(f"the {self.what} is {self._life.value}")
 
+    @property
+    def life(self) -> Life:
+        """Where it is between its creation and its end."""
+        return self._life
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # A handler that is sent to a shard may refer to its manager; in the shard it gets a manager that refuses calls.
-        return _elsewhere, (type(self),)
+        if is_shipping():
+            # A handler that is sent to a shard may refer to its manager; in the shard, that one refuses calls.
+            return _elsewhere, (type(self),)
+        return self._sent()
+
+    def _sent(self) -> tuple[Any, ...]:
+        """Return what pickle needs to send this object to another process.
+
+        Raises:
+            TypeError: It cannot be sent; the text says what to do instead.
+        """
+        raise TypeError(f"a {type(self).__name__} cannot be sent to another process: {self.instead}")
 
 
 def _elsewhere(cls: type[Lifetime]) -> Lifetime:

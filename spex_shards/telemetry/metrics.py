@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from ..runtime.shard_info import ShardStatus
-from .readings import ShardReading
+from .vitals import ShardVitals
 
 OBSERVATIONS: Final = ("init", "transition", "transition_if_known")
 """The requests that are observations."""
@@ -39,7 +39,7 @@ class Metric(NamedTuple):
     unit: str
     help: str
     label: str
-    numbers: Callable[[ShardReading], dict[str, float]]
+    numbers: Callable[[ShardVitals], dict[str, float]]
 
 
 def observations_of(counters: dict[str, Any]) -> int:
@@ -47,16 +47,16 @@ def observations_of(counters: dict[str, Any]) -> int:
     return sum(counters["requests"].get(kind, 0) for kind in OBSERVATIONS)
 
 
-def _counter(key: str) -> Callable[[ShardReading], dict[str, float]]:
+def _counter(key: str) -> Callable[[ShardVitals], dict[str, float]]:
     return lambda one: {"": one.counters[key]} if one.counters is not None and key in one.counters else {}
 
 
-def _requests(one: ShardReading) -> dict[str, float]:
+def _requests(one: ShardVitals) -> dict[str, float]:
     counted = {} if one.counters is None else one.counters["requests"]
     return {kind: number for kind, number in sorted(counted.items()) if kind not in _NOT_COUNTED}
 
 
-def _status(one: ShardReading) -> dict[str, float]:
+def _status(one: ShardVitals) -> dict[str, float]:
     return {status.value.lower(): float(one.status == status) for status in ShardStatus}
 
 

@@ -11,14 +11,16 @@ the steps of its class to those. So the 2**18 systems over three states and two 
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spex_shards.checking import extension
+from spex_shards.checking import assignment, conformance, extension
 from spex_shards.checking.bisimulation import Equivalence
 from spex_shards.checking.conformance import Verdict, compare
 from spex_shards.domain.lts import LTS
@@ -184,3 +186,144 @@ def test_only_a_question_that_hit_the_bound_stays_undecided_and_it_is_never_call
     else:
         assert not exact.equivalent
         assert (bounded.equivalent, bounded.verdict) == (False, Verdict.INCOMPLETE)
+
+
+def drawn(seed):
+    """Return a system and a specification: the system is any one, or what a run showed, with some states confused."""
+    draw = random.Random(seed)
+    actions = draw.choice([("a", "b", INTERNAL), ("a", INTERNAL, INTERNAL), ("a", "b"), ("a", "b", "c", INTERNAL)])
+    size, seen = draw.randint(1, 7), draw.randint(1, 7)
+    spec = [
+        (draw.randrange(size), draw.choice(actions), draw.randrange(size)) for _ in range(draw.randint(0, 14))
+    ]  # fmt: skip
+    if draw.random() < 0.5:
+        steps = range(draw.randint(0, 10))
+        return [(draw.randrange(seen), draw.choice(actions), draw.randrange(seen)) for _ in steps], spec
+    name = [0, *(n if draw.random() < 0.8 else draw.randrange(size) for n in range(1, size))]
+    state, run = 0, []
+    for _ in range(draw.randint(1, 20)):
+        after = [step for step in spec if step[0] == state]
+        if after:
+            state, action, target = draw.choice(after)
+            run.append((name[state], action, name[target]))
+            state = target
+    return run, spec
+
+
+pairs = st.integers(0, 2**32).map(drawn)
+
+
+def at_scale(impl, spec, equivalence):
+    """Compare two systems in the way of large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conformance, "LARGE", -1)
+        result = compare(LTS(0, impl), LTS(0, spec), equivalence)
+        return result.equivalent, result.verdict, result.decided
+
+
+@given(pairs, st.sampled_from(list(Equivalence)))
+@settings(max_examples=1500, deadline=None)
+def test_large_systems_have_the_verdict_of_small_ones(pair, equivalence):
+    """With choices of targets and silent steps as well, for which several classes are tried."""
+    expected = compare(LTS(0, pair[0]), LTS(0, pair[1]), equivalence)
+    assert at_scale(*pair, equivalence) == (expected.equivalent, expected.verdict, expected.decided)
+
+
+@given(pairs, st.sampled_from(list(Equivalence)), st.integers(0, 60), st.integers(0, 20))
+@settings(max_examples=500, deadline=None)
+def test_a_large_question_that_hit_a_bound_stays_undecided(pair, equivalence, effort, kept):
+    """And it is never called a violation; EQUIVALENT is always exact."""
+    exact = at_scale(*pair, equivalence)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "EFFORT", effort)
+        patch.setattr(assignment, "_EFFORT_PER_STEP", 0)
+        patch.setattr(assignment, "MOST_KEPT", kept)
+        bounded = at_scale(*pair, equivalence)
+    assert bounded in (exact, (False, Verdict.INCOMPLETE, False))
+    assert bounded[0] == exact[0]
+
+
+@given(pairs, st.sampled_from(list(Equivalence)))
+@settings(max_examples=500, deadline=None)
+def test_sets_of_many_classes_are_narrowed_as_small_ones_are(pair, equivalence):
+    """Where results for sets of any size are stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "_FEW", 0)
+        stored = at_scale(*pair, equivalence)
+    assert stored == at_scale(*pair, equivalence)
+
+
+def colours(names):
+    """Return a specification whose classes are colours: states of two different ones may be neighbours."""
+    return LTS(
+        "start",
+        [("start", "x", colour) for colour in names]
+        + [(one, "a", other) for one in names for other in names if one != other]
+        + [(colour, f"not {other}", "end") for colour in names for other in names if other != colour],
+    )
+
+
+def graph(nodes, edges, barred):
+    """Return the model that can become equivalent to `colours` if the nodes can be coloured."""
+    steps = [("start", "x", node) for node in nodes] + [(one, "a", other) for one, other in edges]
+    return LTS("start", [*steps, *((node, f"not {colour}", "end") for node, colour in barred)])
+
+
+@given(st.integers(0, 2**32), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_classes_are_tried_until_all_fit(seed, guess):
+    """Whether a graph can be coloured with three colours, of which some nodes may not have each."""
+    draw = random.Random(seed)
+    nodes = range(draw.randint(2, 7))
+    edges = [draw.sample(nodes, 2) for _ in range(draw.randint(1, 14))]
+    barred = [(draw.choice(nodes), draw.choice("rgb")) for _ in range(draw.randint(0, 3))]
+    chosen = product("rgb", repeat=len(nodes))
+    colourings = (dict(zip(nodes, own, strict=True)) for own in chosen)
+    possible = any(
+        all(own[one] != own[other] for one, other in edges) and all(own[node] != colour for node, colour in barred)
+        for own in colourings
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conformance, "LARGE", -1)
+        if not guess:
+            patch.setattr(assignment.Assignment, "_guess", lambda *_: False)
+        result = compare(graph(nodes, edges, barred), colours("rgb"))
+        assert (result.verdict is Verdict.INCOMPLETE, result.decided) == (possible, True)
+
+
+@pytest.mark.parametrize("names", ["".join(order) for order in permutations("rgby")])
+def test_a_choice_is_revoked_if_it_leaves_no_other(names, monkeypatch):
+    """One node may be red or yellow; if it is red, its three neighbours cannot be coloured, and that is seen late."""
+    monkeypatch.setattr(conformance, "LARGE", -1)
+    monkeypatch.setattr(assignment.Assignment, "_guess", lambda *_: False)
+    edges = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (3, 1)]
+    barred = [(0, "g"), (0, "b"), (1, "y"), (2, "y"), (3, "y")]
+    result = compare(graph(range(4), edges, barred), colours(names))
+    assert (result.verdict, result.decided) == (Verdict.INCOMPLETE, True)
+    result = compare(graph(range(4), edges, [*barred, (0, "y")]), colours(names))
+    assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
+
+
+def test_large_systems_in_which_several_classes_are_possible_are_decided():
+    """Thousands of steps from one state by one action; what is seen afterwards decides."""
+    lines = 800
+    hub = [(0, "a", 1 + n) for n in range(lines)]
+    chain = [(1 + n, "b", 2 + n) for n in range(lines)]
+    spec = [*hub, *chain]
+    assert compare(LTS(0, spec[:-1]), LTS(0, spec)).verdict is Verdict.INCOMPLETE
+    other = [*spec, (7, "c", 8)]
+    result = compare(LTS(0, other), LTS(0, spec))
+    assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
+    silent = [*spec, (5, INTERNAL, 0)]
+    assert compare(LTS(0, spec), LTS(0, silent)).verdict is Verdict.INCOMPLETE
+    result = compare(LTS(0, silent), LTS(0, spec))
+    assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
+
+
+def test_two_threads_may_ask_a_large_result_for_its_verdict():
+    """Each gets the verdict, whoever is first."""
+    steps = [(n, "a", n + 1) for n in range(1200)] + [(0, "b", 1), (0, "b", 2)]
+    for _ in range(5):
+        result = compare(LTS(0, [*steps, (3, "c", 4)]), LTS(0, steps))
+        with ThreadPoolExecutor(2) as pool:
+            assert [*pool.map(lambda _, r=result: r.verdict, range(2))] == [Verdict.VIOLATION] * 2

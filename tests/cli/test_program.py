@@ -83,6 +83,7 @@ def test_an_error_of_a_choice_has_no_prefix_of_the_library_that_checks_it(run: R
     assert "Value error" not in run("check", "--format", "xml").err
 
 
+@pytest.mark.long
 def test_a_directory_of_another_number_of_shards_says_which_option_opens_it(run: Run, project: Path) -> None:
     """The advice can be typed."""
     with spex.ShardedInstanceManager(data_dir="data", impl_models_dir="models", distribution_factor=2):
@@ -176,6 +177,7 @@ def test_ctrl_c_before_the_command_is_imported_is_quiet(project: Path) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.parametrize("command", ["serve", "verify"])
 def test_ctrl_c_while_it_waits_for_a_lock_is_quiet(project: Path, command: str) -> None:
@@ -358,6 +360,7 @@ def test_the_table_of_exit_codes_has_every_command() -> None:
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(COMMANDS)
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_reader_of_stdout_that_goes_ends_the_program_quietly(project: Path, models: Path) -> None:
     """As `head` does."""

@@ -90,6 +90,7 @@ def test_every_line_of_its_log_is_json(
     assert all(said["time"].endswith("Z") and said["pid"] == server.process.pid for said in server.said)
 
 
+@pytest.mark.long
 def test_its_log_can_be_for_people(serve: Serve) -> None:
     """Each line has a time, a level, an event and its facts."""
     server = serve("--shards", "1", "--log-format", "text")
@@ -112,6 +113,7 @@ def test_the_readiness_file_is_there_exactly_while_it_is_ready(serve: Serve, tmp
     assert not file.exists()
 
 
+@pytest.mark.long
 def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_its_health_is_answered_with_the_shards(serve: Serve) -> None:
     assert server.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.long
 def test_its_health_is_answered_on_a_path_too(serve: Serve, tmp_path: Path) -> None:
     """A socket that a killed server has left is replaced; the file goes with the server."""
     path = tmp_path / "health"
@@ -229,6 +232,7 @@ def test_a_signal_before_it_is_ready_ends_it_quietly(
     assert [json.loads(line)["event"] for line in rest] == [event]
 
 
+@pytest.mark.long
 def test_it_ends_within_the_grace_time_though_a_shard_is_stopped(serve: Serve) -> None:
     """A worker that does not go is killed then, and the log says so."""
     server = serve("--shards", "1", "--grace", "0.5").ready()

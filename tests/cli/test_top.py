@@ -107,6 +107,7 @@ def test_it_shows_shards_restarts_and_servers_that_come_and_go(
     assert "Traceback" not in one.text
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_quietly(serve: Serve, watch: Callable[[], Watching]) -> None:
     """The exit code is 0, and nothing is written after the screen was restored."""
     serve("--shards", "1").ready()
@@ -156,6 +157,7 @@ def test_once_writes_what_was_seen_and_ends(serve: Serve, places: dict[str, Path
     assert plain["shards"][0]["requests_per_second"] is not None
 
 
+@pytest.mark.long
 def test_once_exits_with_2_when_nobody_serves_the_directory(places: dict[str, Path]) -> None:
     """And without a terminal there is nothing to draw on."""
     arguments = [sys.executable, "-m", "spex_shards", "top", str(places["data_dir"])]

@@ -376,7 +376,7 @@ def test_a_notebook_shows_specifications_and_results() -> None:
     bundle = result._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "text/html", "image/svg+xml", "text/vnd.mermaid"}
     assert bundle["text/plain"] == repr(result)
-    assert "stop #40;not seen#41;" in bundle["text/vnd.mermaid"]
+    assert "stop #lpar;not seen#rpar;" in bundle["text/vnd.mermaid"]
     good = spex.ImplModel(
         specification="notebook.Order", transitions=[(None, spex.INITIALISATION, "new"), *order.transitions]
     )
@@ -406,8 +406,8 @@ def test_mermaid_marks_what_deviates_and_what_is_missing() -> None:
     """At the label, and at the border of a state that nothing else leads to."""
     lines = mermaid_text.write([T(None, spex.INITIALISATION, "new"), T("new", "pay", "paid")], MARKS).splitlines()
     number = {line.split(" : ")[1]: line.split(" : ")[0].strip() for line in lines if re.match(r"    s\d+ : ", line)}
-    assert f"    {number['paid']} --> {number['lost']} : lose #40;not seen#41;" in lines
-    assert f"    {number['new']} --> {number['paid']} : pay #40;deviates#41;" in lines
+    assert f"    {number['paid']} --> {number['lost']} : lose #lpar;not seen#rpar;" in lines
+    assert f"    {number['new']} --> {number['paid']} : pay #lpar;deviates#rpar;" in lines
     assert f"    class {number['lost']} missing" in lines
     assert "    classDef missing stroke-dasharray:6 5" in lines
     deviating = next(line for line in lines if line.endswith(" deviating"))

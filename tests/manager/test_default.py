@@ -30,8 +30,8 @@ def run(body: str, folder: Path, **environment: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["simple", "sharded"])
-def test_the_default_manager_starts_on_first_use_and_is_closed_at_exit(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [("simple", "SimpleInstanceManager"), ("sharded", "SharedInstanceManager")])
+def test_the_default_manager_starts_on_first_use_and_is_closed_at_exit(tmp_path: Path, kind: str, name: str) -> None:
     """Observations posted just before the program ends are there in the next run."""
     body = f"""
 spex.configure(manager={kind!r}, learning_mode=True, distribution_factor={1 if kind == "simple" else 2})
@@ -41,7 +41,7 @@ print(type(spex.manager.default.default_manager()).__name__)
 """
     first = run(body, tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.lower().startswith(kind)
+    assert first.stdout == f"{name}\n"
     again = f"spex.configure(manager={kind!r}, distribution_factor=2)\nprint(spex.get_instance(1).current_state)"
     assert run(again, tmp_path).stdout == "opened\n"
 
@@ -130,3 +130,87 @@ def test_check_finds_the_specification_of_a_model_by_its_name() -> None:
     assert spex.check(model, Door, "strong").equivalent
     with pytest.raises(spex.SpecificationError, match="import its module first"):
         spex.check(spex.ImplModel(specification="nobody", transitions=[]))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("by", [pytest.param("configure", marks=pytest.mark.long), "environment"])
+def test_connect_uses_what_another_process_serves(tmp_path: Path, places: dict[str, Path], by: str) -> None:
+    """The calls of a process that is told so, and of its forked children, reach that directory."""
+    served = places["data_dir"]
+    body = """
+spex.init_instance(Door, "parent")
+if os.fork() == 0:
+    spex.init_instance(Door, "child")
+    sys.exit()
+assert os.wait()[1] == 0
+print(sorted(instance.identifier for instance in spex.all_instances()), os.listdir("."))
+"""
+    head, more = (
+        (f"spex.configure(connect={str(served)!r})", {})
+        if by == "configure"
+        else ("", {"SPEX_SHARDS_CONNECT": str(served)})
+    )
+    folder = tmp_path / "application"
+    folder.mkdir()
+    with spex.ShardedInstanceManager(**places, distribution_factor=2, learning_mode=True):
+        done = run(head + body, folder, **more)
+    assert (done.stdout, done.stderr) == ("['child', 'parent'] []\n", "")
+
+
+@pytest.mark.process
+def test_a_process_may_connect_before_the_directory_is_served(places: dict[str, Path], tmp_path: Path) -> None:
+    """Its first call waits for the server, and calls that find none get an error after call_timeout."""
+    body = f"""
+import time
+spex.configure(connect={str(places["data_dir"])!r}, call_timeout=0.3, mode="enforce")
+before = time.monotonic()
+for nothing in range(2):
+    try:
+        spex.init_instance(Door, 1)
+    except (spex.DataDirError, spex.ShardError) as error:
+        print(type(error).__name__, 0.2 < time.monotonic() - before < 10, error)
+spex.manager.default.close()
+spex.configure(connect={str(places["data_dir"])!r}, call_timeout=20, mode="enforce")
+print("now", flush=True)
+spex.init_instance(Door, 2)
+print(spex.get_instance(2).current_state, flush=True)
+sys.stdin.readline()
+spex.init_instance(Door, 3)
+print(spex.get_instance(3).current_state, flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD + body], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert [line.split(" there is")[0] for line in lines] == ["DataDirError True", "DataDirError True", "now\n"]
+        with spex.ShardedInstanceManager(**places, distribution_factor=2, learning_mode=True):
+            assert process.stdout.readline() == "closed\n"
+        process.stdin.write("on\n")
+        process.stdin.flush()
+        with spex.ShardedInstanceManager(**places, distribution_factor=2, learning_mode=True):
+            assert process.stdout.readline() == "closed\n"
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"connect": "there", "manager": "sharded"}, 'manager="sharded" serves a directory itself'),
+        ({"connect": "there", "data_dir": "here"}, "name two directories"),
+        ({"connect": 3}, "the option connect must be a path, or None, got: 3"),
+    ],
+)
+def test_options_that_contradict_connect_are_refused(options: dict[str, object], text: str) -> None:
+    """At once, whatever the origin of the two."""
+    with pytest.raises(ValueError, match=text):
+        spex.configure(**options)
+    spex.configure(connect=None)
+
+
+def test_a_constructed_manager_has_no_option_connect(places: dict[str, Path]) -> None:
+    """As it has no option manager."""
+    with pytest.raises(TypeError, match=r"use spex_shards\.connect\(DIR\) instead"):
+        spex.SimpleInstanceManager(**places, connect="there")

@@ -187,11 +187,11 @@ def test_render_marks_what_deviates_and_what_was_not_seen(run: Callable[..., Don
     write_model(project / "models", "shop.Strict", ("start", "pay", "p"), ("p", "cancel", "c"))
     model = "models/shop.Strict.spex"
     plain = run("render", model, "-", "--to", "mermaid")
-    assert "#40;" not in plain.out
+    assert "#lpar;" not in plain.out
     marked = run("render", model, "-", "--to", "mermaid", "--specification", "shop:Strict")
     number = {name: key for key, name in re.findall(r"^    (s\d+) : (.*)$", marked.out, re.MULTILINE)}
-    assert f"{number['p']} --> {number['c']} : cancel #40;deviates#41;" in marked.out
-    assert f"{number['p']} --> {number['end']} : ship #40;not seen#41;" in marked.out
+    assert f"{number['p']} --> {number['c']} : cancel #lpar;deviates#rpar;" in marked.out
+    assert f"{number['p']} --> {number['end']} : ship #lpar;not seen#rpar;" in marked.out
     dot = run("render", model, "-", "--to", "dot", "--specification", "shop:Strict").out
     assert re.search(r'label="cancel", color="#b3201b"', dot)
     assert re.search(r'label="ship", style=dashed', dot)

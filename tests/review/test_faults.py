@@ -13,7 +13,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.checking.conformance import Verdict
-from spex_shards.cli.check import _report
+from spex_shards.cli.check import report_of
 from spex_shards.cli.formats import ReportFormat, written
 from spex_shards.domain.transition import INITIALISATION
 from spex_shards.render.html import report
@@ -124,7 +124,7 @@ def first_sentences(form: ReportFormat, text: str) -> list[str]:
 @pytest.mark.parametrize("form", ReportFormat)
 def test_every_format_of_check_names_the_cause_first(form, corpus, reviewed):
     """Text, JSON, GitHub, JUnit, SARIF and Markdown."""
-    text = written(form, _report(reviewed, []))
+    text = written(form, report_of(reviewed, []))
     assert named(first_sentences(form, text), corpus) == []
     if form is ReportFormat.MARKDOWN:
         where = [line.replace("\\", "") for line in text.splitlines() if line.startswith("- error: ")]

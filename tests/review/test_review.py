@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import spex_shards as spex
 from spex_shards.domain.frequency import Frequencies, frequencies_of
 from spex_shards.review import Coverage, behaviour_digest, changed_since, cover, locate, sidecar_of, write_sidecar
-from spex_shards.review.sidecar import Changed, read_frequencies, without_frequencies, write_frequencies
+from spex_shards.review.sidecar import Changed, behaviour_part, read_frequencies, write_frequencies
 from spex_shards.review.taken import taken_in
 from spex_shards.testing import prepare_for_test_suite
 
@@ -311,7 +311,7 @@ def test_a_sidecar_tells_what_a_specification_was(tmp_path: Path) -> None:
         ("nonsense", "it must be JSON: "),
         ("[" * 100_000, "it must be JSON: "),
         ("[]", "it must be an object of format 1"),
-        ('{"format": 2}', "it must be an object of format 1"),
+        ('{"format": 3}', "it must be an object of format 1"),
         ('{"format": 1, "digest": "x", "transitions": [["a", "b"]]}', "it must have a digest and a list"),
         ('{"format": 1, "digest": "x", "transitions": "abc"}', "it must have a digest and a list"),
         ('{"format": 1, "digest": 5, "transitions": []}', "it must have a digest and a list"),
@@ -337,21 +337,21 @@ def test_a_sidecar_tells_how_often_steps_were_taken(tmp_path: Path) -> None:
     assert read_frequencies(model) is None
     write_sidecar(model, cls.declaration)
     assert read_frequencies(model) is None
-    assert without_frequencies(sidecar_of(model).read_bytes()) == sidecar_of(model).read_bytes()
+    assert behaviour_part(sidecar_of(model).read_bytes()) == sidecar_of(model).read_bytes()
     found = Frequencies(3, {T(None, spex.INITIALISATION, "new"): 3, T("new", "pay", "paid"): 2})
     both = {**json.loads(sidecar_of(model).read_text())}
     write_frequencies(model, "reviewed", found)
     assert read_frequencies(model) == found
     assert changed_since(model, cls.declaration) is None
-    assert without_frequencies(sidecar_of(model).read_bytes()) is None
+    assert behaviour_part(sidecar_of(model).read_bytes()) is None
     both["frequencies"] = json.loads(sidecar_of(model).read_text())["frequencies"]
     sidecar_of(model).write_text(json.dumps(both))
     assert read_frequencies(model) == found
     assert changed_since(model, define(("new", "pay", "gone")).declaration) is not None
-    assert json.loads(without_frequencies(sidecar_of(model).read_bytes()) or b"") == {
+    assert json.loads(behaviour_part(sidecar_of(model).read_bytes()) or b"") == {
         key: value for key, value in both.items() if key != "frequencies"
     }
-    assert without_frequencies(b"nonsense") == b"nonsense"
+    assert behaviour_part(b"nonsense") == b"nonsense"
 
 
 runs = st.lists(

@@ -14,17 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import spex_shards as spex
 from spex_shards.manager import InstanceManager
-from spex_shards.telemetry import METRICS, Readings, ShardReading, exposition, readings
+from spex_shards.telemetry import METRICS, ShardVitals, Vitals, exposition, vitals
 from spex_shards.telemetry.metrics import Kind
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("specifications_as_before")
 
 
-def shard(index: int = 0, *, up: bool = True, **counters: int) -> ShardReading:
-    """Return a reading."""
+def shard(index: int = 0, *, up: bool = True, **counters: int) -> ShardVitals:
+    """Return what is known."""
     told = {"requests": {"init": 2, "transition": 5, "stats": 9, 'a"\\\nb': 1}, "deviations": 1, **counters}
-    return ShardReading(index, up, "READY", 17, 3, None, told if up else None)
+    return ShardVitals(index, up, "READY", 17, 3, None, told if up else None)
 
 
 def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -73,7 +73,7 @@ def test_shards_are_asked_at_most_once_a_second_whatever_readers_do(places: dict
     """All readers of that second get the same."""
     with spex.SimpleInstanceManager(**places) as manager:
         counting = Counting(manager)
-        reads = Readings(counting)
+        reads = Vitals(counting)
         begun = time.monotonic()
         found = [reads.read() for _ in range(200)]
         threads = [threading.Thread(target=reads.read) for _ in range(8)]
@@ -81,16 +81,16 @@ def test_shards_are_asked_at_most_once_a_second_whatever_readers_do(places: dict
             thread.start()
         for thread in threads:
             thread.join(20)
-        assert counting.asked <= 1 + (time.monotonic() - begun) / readings.FRESH_FOR
+        assert counting.asked <= 1 + (time.monotonic() - begun) / vitals.FRESH_FOR
         assert found[0][0].up
         assert found[0][0].counters is not None
 
 
-def test_a_manager_that_is_not_open_has_no_readings(places: dict[str, Path]) -> None:
+def test_a_manager_that_is_not_open_has_no_vitals(places: dict[str, Path]) -> None:
     """And reading does not start it."""
     manager = spex.SimpleInstanceManager(**places)
-    assert Readings(lambda: manager).read() == ()
-    assert Readings(lambda: None).read() == ()
+    assert Vitals(lambda: manager).read() == ()
+    assert Vitals(lambda: None).read() == ()
     assert not places["data_dir"].exists()
 
 
@@ -113,9 +113,9 @@ def test_a_stopped_shard_is_not_up_and_holds_nobody_up(
 ) -> None:
     """The others are up meanwhile. It is asked less and less often, and is up again soon after it goes on."""
     manager, pid = stopped
-    monkeypatch.setattr(readings, "FRESH_FOR", 0.05)
-    monkeypatch.setattr(readings, "ANSWER_WITHIN", 0.3)
-    reads = Readings(lambda: manager)
+    monkeypatch.setattr(vitals, "FRESH_FOR", 0.05)
+    monkeypatch.setattr(vitals, "ANSWER_WITHIN", 0.3)
+    reads = Vitals(lambda: manager)
     assert [one.up for one in reads.read(20)] == [True, False]
     pauses = []
 
@@ -137,12 +137,12 @@ def test_a_reader_does_not_wait_longer_than_it_says(
 ) -> None:
     """Then shards of which nothing newer is known are not up."""
     manager, pid = stopped
-    monkeypatch.setattr(readings, "FRESH_FOR", 0.05)
+    monkeypatch.setattr(vitals, "FRESH_FOR", 0.05)
     os.kill(pid, signal.SIGCONT)
-    reads = Readings(lambda: manager)
+    reads = Vitals(lambda: manager)
     wait_until(lambda: all(one.up for one in reads.read(20)), "both answer")
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(readings, "ANSWER_WITHIN", 3.0)
+    monkeypatch.setattr(vitals, "ANSWER_WITHIN", 3.0)
     time.sleep(0.06)  # until the reading is old
     late = reads.read(0.1)
     assert [(one.up, one.counters, one.pid) for one in late] == [(False, None, shard.pid) for shard in manager.shards()]

@@ -93,8 +93,8 @@ def observing(manager: spex.InstanceManager) -> None:
     manager.mock_instance(Order, 19, "paid", meta=None)
     assert_type(manager.stats(), list[dict[str, Any]])
     assert_type(manager.losses(), spex.Losses)
-    manager.mode = "warn"
     assert_type(manager.mode, str)
+    manager.mode = "warn"
     manager.revive(0)
     for message in manager.messages(timeout=0.5):
         print(message, named)
@@ -128,6 +128,7 @@ def managers(folder: Path) -> None:
 def module_level() -> None:
     """Use the default manager."""
     spex.configure(manager="sharded", distribution_factor=2, durability="process", mode="warn")
+    spex.configure(connect="data")
     assert_type(spex.init_instance(Order, 1, {"a": 1}, "new"), None)
     assert_type(spex.try_init_instance(Order, 1), spex.SpexError | None)
     spex.init_instance_nowait(Order, 2)

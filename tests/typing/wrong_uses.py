@@ -29,6 +29,7 @@ spex.configure(distribution_factor="4")  # error: arg-type, reportArgumentType
 spex.configure(manager="shards")  # error: arg-type, reportArgumentType
 spex.configure(mode="watch")  # error: arg-type, reportArgumentType
 spex.configure(shards=4)  # error: call-arg, reportCallIssue
+spex.configure(connect=4)  # error: arg-type, reportArgumentType
 spex.connect(17)  # error: arg-type, reportArgumentType
 spex.connect("data", call_timeout="5")  # error: arg-type, reportArgumentType
 spex.connect("data", specifications=[17])  # error: list-item, reportArgumentType

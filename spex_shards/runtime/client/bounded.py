@@ -59,10 +59,7 @@ class BoundedChannel(Channel):
             return sent.answer
         if self._owed is None:
             self._owed = sent
-        raise CallTimeout(
-            f"shard {self.shard} (pid {self.lines.pid}) has not answered {operation.name} yet",
-            **self.lines.facts(maybe_executed=True),
-        )
+        raise self.lines.unanswered(sent)
 
     def _has_stalled(self) -> bool:
         """Return whether an earlier wait ended in vain, and the shard has not answered since."""

@@ -86,15 +86,15 @@ class Channel:
 
     # ------------------------------------------------------------------ calls
 
-    def start(self, operation: Operation, arguments: tuple[Any, ...]) -> Sent:
-        """Send a request, and return it for `finish`, which waits for the answer.
+    def start(self, operation: Operation, arguments: tuple[Any, ...], *, waits: bool = True) -> Sent:
+        """Send a request, and return it for `finish`, which waits for the answer. It never blocks for long.
 
         Raises:
             ShardFailed: The shard is given up.
             ManagerClosed: The manager is closed.
             ValueError: The request is too large.
         """
-        sent = Sent(operation, threading.get_ident(), arguments, waits=True)
+        sent = Sent(operation, threading.get_ident(), arguments, waits=waits)
         if sent.size > self.lines.limit:
             raise ValueError(self.lines.too_large(sent))
         self._put(sent)
@@ -107,11 +107,7 @@ class Channel:
             CallTimeout: There was no answer before the deadline; the request may still be applied.
         """
         if not self._wait_for(sent, deadline):
-            raise CallTimeout(
-                f"shard {self.shard} (pid {self.lines.pid}) did not answer {sent.operation.name} within its timeout; "
-                "it may be applied later",
-                **self.lines.facts(maybe_executed=True),
-            )
+            raise self.lines.overdue(sent)
         return sent.answer
 
     def post(self, operation: Operation, arguments: tuple[Any, ...], timeout: float) -> None:

@@ -18,6 +18,7 @@ class ClientOptions:
         max_frame_bytes: Most bytes of a request.
         declared: The declarations that are sent on every channel from the start: (name, arguments).
         undeclared: Gets the names that are declared; returns further declarations, which only this process can make.
+        patient: Whether to start without a supervisor if there is none, and attach to the next one.
     """
 
     shards: int
@@ -26,3 +27,4 @@ class ClientOptions:
     max_frame_bytes: int
     declared: Sequence[tuple[str, tuple[Any, ...]]] = ()
     undeclared: Callable[[Collection[str]], Iterable[tuple[str, tuple[Any, ...]]]] = lambda _: ()
+    patient: bool = False

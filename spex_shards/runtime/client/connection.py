@@ -7,11 +7,14 @@
      └── closed, or ────┴────────────────────┘
          a malformed message: connects again, for ever; after 10 s, waiting callers get an error
 
-For an owner, `supervisor` is the process that it has started. When that has died, the next attempt starts another.
+For an owner, `supervisor` is the process that it has started. When that has died, the next attempt starts another. A
+candidate looks for the supervisor of any process first, and starts one if there is none: at once if a call waits, else
+after a second, so that processes that all end at the same time do not start one after the other.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -21,12 +24,24 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from ...errors import ShardDown, SpexError
+from ...errors import DataDirLocked, ShardDown, SpexError
+from ..data_dir import WAIT_FOR_HOLDER
+from ..holder import Role
 from .attaching import SupervisorWatch, attach_to, no_common_version
+from .candidacy import Candidacy
 
 CONNECT_WITHIN: Final = 10.0
 """Seconds that callers wait for a successor of a lost supervisor; after that they get an error."""
 _SOON, _LATER, _REVIVE_AT_MOST = 0.05, 0.5, 5.0
+_IDLE: Final = 1.0
+"""Seconds that a candidate without a waiting call leaves it to others to start a supervisor."""
+
+
+def _patience(error: DataDirLocked, within: float) -> float:
+    """Return how many seconds to wait for the holder of a directory to serve it, or to end."""
+    if error.context["role"] != Role.HERE:
+        return within
+    return 0 if error.context["pid"] == os.getpid() else min(within, WAIT_FOR_HOLDER)
 
 
 class Standing(Enum):
@@ -49,6 +64,7 @@ class Connection:
         say: Logs an error, without blocking.
         revive: For an owner: starts another supervisor and returns its pidfd. For other clients: None.
         supervisor: The supervisor's pidfd, for an owner; else -1.
+        candidacy: For a candidate: starts a supervisor if no process has one.
 
     Attributes:
         standing: The state.
@@ -67,8 +83,12 @@ class Connection:
         say: Callable[[str, str], None],
         revive: Callable[[], int] | None,
         supervisor: int,
+        candidacy: Candidacy | None = None,
     ) -> None:
         self._path, self._client_id = path, client_id
+        self._candidacy = candidacy
+        self._cannot_start = False
+        self._lost_at = 0.0
         self._poll = poll
         self._say, self._revive = say, revive
         self.standing = Standing.LOST
@@ -84,6 +104,38 @@ class Connection:
         self._tell_at: float | None = None
         self._pause = _SOON
 
+    def begin(self, within: float) -> None:
+        """Connect for the first time; a candidate starts a supervisor if there is none, or waits for another's.
+
+        Raises:
+            ShardDown: There is no supervisor, or it is another user's.
+            DataDirLocked: A candidate: the directory is locked by a process that does not serve it.
+            SpexError: A candidate: it could not start a supervisor, or the directory has another layout.
+        """
+        if self._candidacy is None:
+            self.connect()
+            return
+        began = time.monotonic()
+        while True:
+            try:
+                self._connect_or_stand(self._candidacy, stand=True)
+                self._candidacy.check()
+                return
+            except ShardDown:
+                if self._cannot_start or time.monotonic() > began + within:
+                    raise
+            except DataDirLocked as error:
+                if time.monotonic() > began + _patience(error, within):
+                    raise
+            time.sleep(_SOON)
+
+    def begin_later(self) -> None:
+        """Connect now if there is a supervisor; else make the first of the attempts that follow a loss."""
+        try:
+            self.connect()
+        except ShardDown:
+            self.lose()
+
     def connect(self) -> None:
         """Connect, and ask the supervisor to attach this process.
 
@@ -93,7 +145,7 @@ class Connection:
         self.socket = attach_to(self._path, self._client_id, oldest_only=self._oldest_only)
         self.standing, self._again_at = Standing.ASKING, None
         self._poll.register(self.socket, select.POLLIN)
-        if self._revive is not None:
+        if self.supervisor >= 0:
             self.watch.start()
 
     def attached(self) -> None:
@@ -109,9 +161,13 @@ class Connection:
         return self.refusal
 
     def supervisor_died(self) -> None:
-        """Note that the supervisor of this owner has ended."""
+        """Note that the supervisor that this process has started has ended."""
         self._poll.unregister(self.supervisor)
-        self._is_dead = True
+        if self._candidacy is None:
+            self._is_dead = True
+        else:
+            self.supervisor = -1
+            self._candidacy.bury(self._say)
 
     def lose(self) -> None:
         """Close a connection that is of no use any more, and schedule the next attempt."""
@@ -130,6 +186,7 @@ class Connection:
         # A supervisor that refuses would refuse again at once: wait longer.
         self._again_at = now + (_LATER if self.standing is Standing.REFUSED else 0)
         self._tell_at, self._pause = now + CONNECT_WITHIN, _SOON
+        self._lost_at, self._cannot_start = now, False
         self.standing = Standing.LOST
 
     def end(self) -> None:
@@ -153,8 +210,11 @@ class Connection:
         """Whether it is time for the next attempt to connect."""
         return self._again_at is not None and time.monotonic() >= self._again_at
 
-    def try_again(self) -> ShardDown | None:
+    def try_again(self, *, needed: bool = True) -> ShardDown | None:
         """Connect to the same supervisor or to its successor; an owner starts the successor first.
+
+        Args:
+            needed: Whether a call waits. If not, a candidate leaves it to others for a while to start a supervisor.
 
         Returns:
             The error for waiting callers, if attempts have failed for 10 seconds; else None.
@@ -164,21 +224,44 @@ class Connection:
                 self.supervisor = self._revive()
                 self._poll.register(self.supervisor, select.POLLIN)
                 self._is_dead = False
-            self.connect()
+            if self._candidacy is None:
+                self.connect()
+            else:
+                self._connect_or_stand(self._candidacy, stand=needed or time.monotonic() > self._lost_at + _IDLE)
         except (SpexError, OSError) as error:
             return self._not_connected(error)
         return None
 
+    def _connect_or_stand(self, candidacy: Candidacy, *, stand: bool) -> None:
+        try:
+            self.connect()
+            return
+        except ShardDown:
+            if not stand or candidacy.is_serving:
+                raise
+        if self.supervisor >= 0:  # it has died, and the poll has not said so yet
+            self.supervisor_died()
+        self._cannot_start = True
+        try:
+            self.supervisor = candidacy.stand()
+        except DataDirLocked:
+            self._cannot_start = False
+            raise
+        self._cannot_start = False
+        self._poll.register(self.supervisor, select.POLLIN)
+        self.connect()
+
     def _not_connected(self, error: Exception) -> ShardDown | None:
-        text = f"the supervisor died and has no successor: {error}" if self._is_dead else str(error)
-        if self._is_dead and self._pause == _SOON:
+        fails = self._is_dead or self._cannot_start
+        text = f"the supervisor died and has no successor: {error}" if fails else str(error)
+        if fails and self._pause == _SOON:
             self._say(text, "supervisor_lost")
         now = time.monotonic()
         told = None
         if self._tell_at is not None and now > self._tell_at:
             self._tell_at = None
             told = ShardDown(text, maybe_executed=True)
-        if self._is_dead:
+        if fails:
             self._pause = min(2 * self._pause, _REVIVE_AT_MOST)  # pauses grow, because each attempt starts a process
         elif self._tell_at is None:
             self._pause = _LATER

@@ -64,16 +64,16 @@ class Client:
         self._table = routing.table(options.shards)
         self.notices: list[bytes] = []
         self._declared: dict[str, bytes] = {}
-        self.channels = [
-            BoundedChannel(index, self, options.max_unacknowledged, options.max_frame_bytes)
-            for index in range(options.shards)
-        ]
+        self.channels = [self._channel_to(shard) for shard in range(options.shards)]
         self.ownership = ownership
         self._set_up()
         self._must_start = False
         for name, arguments in options.declared:
             self.declare(name, arguments)
         _clients.add(self)
+
+    def _channel_to(self, shard: int) -> BoundedChannel:
+        return BoundedChannel(shard, self, self._options.max_unacknowledged, self._options.max_frame_bytes)
 
     @property
     def shard_count(self) -> int:
@@ -97,15 +97,15 @@ class Client:
         Raises:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
-        self._start_threads()
+        self._start_threads(patient=self._options.patient)
         for channel in self.channels:
             channel.lines.open()
 
-    def _start_threads(self, *, waits: bool = True) -> None:
+    def _start_threads(self, *, patient: bool, waits: bool = True) -> None:
         try:
             self._announcer.start()
             self._mailbox.start()
-            self._introducer.start(self._options.call_timeout if waits else None)
+            self._introducer.start(self._options.call_timeout if waits else None, patient=patient)
         except BaseException as error:
             self._announcer.close(0)
             if isinstance(error, RuntimeError):  # the system could not start a thread
@@ -124,11 +124,10 @@ class Client:
             errors = self.flush(timeout)
         except SpexError as error:
             errors = [error]
-        finally:
+        finally:  # another thread may still send requests before the channels are closed
             self.shut()
             if self.ownership is not None:
                 self.ownership.end(timeout)
-        # Another thread may have sent requests between the flush and the closing of the channels.
         return errors + self.take_failures()
 
     def shut(self, within: float = 1.0) -> None:
@@ -174,7 +173,7 @@ class Client:
         channel = self.channel(canonical)
         deadline = time.monotonic() + self._options.call_timeout
         answer = channel.finish(channel.start(operation, arguments), deadline)
-        return None if answer is None else self._value(channel, answer)
+        return None if answer is None else self.value_of(channel, answer)
 
     def post(self, canonical: bytes, operation: Operation, arguments: tuple[Any, ...]) -> None:
         """Send a request without waiting for its answer; blocks while the channel's window is full.
@@ -196,7 +195,7 @@ class Client:
         channel = self.channel(canonical, waits=False)
         answer = channel.offer(operation, arguments, within, waits=waits)
         if answer is not None:
-            self._value(channel, answer)
+            self.value_of(channel, answer)
 
     def call_shards(
         self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]], within: float | None = None
@@ -222,7 +221,7 @@ class Client:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._must_start:
-            self._start_again()
+            return []  # a forked child that has sent nothing need not attach for that
         late = [channel.shard for channel in self.channels if not channel.flush(deadline)]
         if late:
             raise CallTimeout(
@@ -253,24 +252,19 @@ class Client:
         return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
 
     def stats(self) -> list[dict[str, Any]]:
-        """Return the counters of each shard.
+        """Return the counters of each shard; raise a `SpexError` if one cannot answer."""
+        return self.counters(self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ())))
 
-        Raises:
-            SpexError: A shard cannot answer.
-        """
-        reports = self.reports(range(self.shard_count), self._options.call_timeout)
+    def counters(self, reports: Mapping[int, Any]) -> list[dict[str, Any]]:
+        """Return the counters in the shards' answers, with this client's own; raise an error among them."""
         for report in reports.values():
             if isinstance(report, SpexError):
                 raise report
-        return list(reports.values())
+        return [{**reports[channel.shard], "unapplied": channel.lines.failures.total} for channel in self.channels]
 
     def reports(self, shards: Iterable[int], within: float) -> dict[int, Any]:
         """Return the counters of some shards (shard → counters), or the `SpexError` that there is instead."""
-        reports = self.call_shards(STATS, dict.fromkeys(shards, ()), within)
-        for shard, report in reports.items():
-            if not isinstance(report, SpexError):
-                reports[shard] = {**report, "unapplied": self.channels[shard].lines.failures.total}
-        return reports
+        return self.call_shards(STATS, dict.fromkeys(shards, ()), within)
 
     def revive(self, shard: int) -> None:
         """Restart a shard that was given up, and wait until it answers.
@@ -278,24 +272,29 @@ class Client:
         Raises:
             SpexError: It did not answer in time.
         """
+        self.ask_to_revive(shard)
+        [outcome] = self.call_shards(STATS, {shard: ()}).values()
+        if isinstance(outcome, SpexError):
+            raise outcome
+
+    def ask_to_revive(self, shard: int) -> None:
+        """Ask for a shard that was given up to be restarted, and wait until that is accepted."""
         if self._must_start:
             self._start_again()
         self._introducer.revive(shard, self._options.call_timeout)
         self.channels[shard].lines.revive()
-        [outcome] = self.call_shards(STATS, {shard: ()}).values()
-        if isinstance(outcome, SpexError):
-            raise outcome
 
     def _finish(self, channel: Channel, sent: Any, deadline: float) -> Any:
         if isinstance(sent, SpexError):
             return sent
         try:
             answer = channel.finish(sent, deadline)
-            return None if answer is None else self._value(channel, answer)
+            return None if answer is None else self.value_of(channel, answer)
         except SpexError as error:
             return error
 
-    def _value(self, channel: Channel, answer: Answer) -> Any:
+    def value_of(self, channel: Channel, answer: Answer) -> Any:
+        """Log an answer's records, and return its value, or raise its error."""
         if answer.logs:
             emit_all(answer.logs, channel.shard, channel.lines.pid)
         if answer.ok:
@@ -311,6 +310,9 @@ class Client:
     def blocked(self, shard: int) -> None:
         """Let the introducer's thread write a channel's output, because no caller may be there to do it."""
         self._introducer.blocked(shard)
+
+    def changed(self, shard: int) -> None:
+        """Do nothing: threads that wait at a line are woken by the line."""
 
     def say(self, text: str, event: str, **fields: Any) -> None:
         """Log an error, on the announcer's thread, with the fields of its record (`log_fields`)."""
@@ -371,21 +373,19 @@ class Client:
             if self._must_start:
                 self._is_starting = True
                 try:
-                    self._start_threads(waits=waits)
+                    self._start_threads(patient=self._options.patient or self.ownership is not None, waits=waits)
                     self._must_start = False
                 finally:
                     self._is_starting = False
 
     def _forked(self) -> None:
-        # In the child, which has one thread. The copies of the parent's descriptors are closed already. Nothing of the
-        # parent's may be flushed, or sent, and its locks may be held by threads that do not exist here.
+        # The child has one thread. The copies of the parent's descriptors are closed; its locks may be held for ever.
         self._mailbox.forget()
         self._introducer.forget()
         for channel in self.channels:
             channel.start_anew()
         if self.ownership is not None:
-            self.ownership.let_go()
-            self.ownership = None
+            self.ownership = self.ownership.in_child()
         self._set_up()
         self._must_start = True
 

@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -32,6 +33,7 @@ from ..system.descriptors import lifted
 from ..system.stream import Descriptor
 from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
+from .candidacy import Candidacy
 from .channel import Channel
 from .connection import CONNECT_WITHIN, Connection
 from .events import EventPipes, Listener
@@ -55,7 +57,11 @@ def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
     ) -> Introducer:
         if ownership is None:
             return Courier(path, client_id, channels, listener, None, -1)
-        courier = Courier(path, client_id, channels, listener, lambda: ownership.succeed(listener.say), ownership.pidfd)
+        if isinstance(ownership, Candidacy):
+            courier = Courier(path, client_id, channels, listener, None, -1, ownership)
+        else:
+            revive = partial(ownership.succeed, listener.say)
+            courier = Courier(path, client_id, channels, listener, revive, ownership.pidfd)
         courier.connection.watch.hang_timeout = hang_timeout
         return courier
 
@@ -75,6 +81,7 @@ class Courier:
         listener: Receives events, in order per shard.
         revive: For an owner: starts another supervisor and returns its pidfd. For other clients: None.
         supervisor: The supervisor's pidfd, for an owner; else -1.
+        candidacy: For a candidate: starts a supervisor if no process has one.
 
     Attributes:
         connection: The connection to the supervisor.
@@ -89,6 +96,7 @@ class Courier:
         listener: Listener,
         revive: Callable[[], int] | None,
         supervisor: int,
+        candidacy: Candidacy | None = None,
     ) -> None:
         self._path = path
         self._channels = channels
@@ -98,7 +106,7 @@ class Courier:
         self._wake_fd = lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
         self._poll = select.poll()
         self._poll.register(self._wake_fd, select.POLLIN)
-        self.connection = Connection(path, client_id, self._poll, listener.say, revive, supervisor)
+        self.connection = Connection(path, client_id, self._poll, listener.say, revive, supervisor, candidacy)
         self._questions = Questions()
         self._events = EventPipes(self._poll, listener)
         self.pump = Pump(self._poll, channels)
@@ -106,10 +114,14 @@ class Courier:
         self._stop = False
         self._thread: Helper | None = None
 
-    def start(self, within: float | None) -> None:
+    def start(self, within: float | None, *, patient: bool = False) -> None:
         """Connect, start the thread, and wait up to `within` seconds until the supervisor has attached this process.
 
         If `within` is None, it does not wait: the supervisor attaches this process later, or not at all.
+
+        Args:
+            within: Seconds, or None.
+            patient: Whether to return at once if there is no supervisor: then the thread connects later.
 
         Raises:
             ShardDown: There is no supervisor, it does not answer, it is another user's, or it has no common protocol
@@ -117,11 +129,14 @@ class Courier:
             RuntimeError: The system gives no thread.
         """
         self._stop = False
-        self.connection.connect()
+        if patient:
+            self.connection.begin_later()
+        else:
+            self.connection.begin(CONNECT_WITHIN if within is None else max(within, CONNECT_WITHIN))
         thread = Helper(self._run, "spex-shards-courier")
         thread.start()
         self._thread = thread
-        if within is None:
+        if patient or within is None:
             return
         if not self.connection.decided.wait(min(within, CONNECT_WITHIN)):
             self.stop()
@@ -362,7 +377,7 @@ class Courier:
             channel.lines.lose()
 
     def _connect_again(self) -> None:
-        failure = self.connection.try_again()
+        failure = self.connection.try_again(needed=any(channel.lines.is_awaited for channel in self._channels))
         if failure is not None:
             for channel in self._channels:
                 channel.lines.fail(failure)

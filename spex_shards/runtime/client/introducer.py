@@ -17,8 +17,10 @@ class Introducer(Protocol):
     a cluster where a shard is. Any thread may call any method, also a signal handler in the middle of another call.
     """
 
-    def start(self, within: float | None) -> None:
+    def start(self, within: float | None, *, patient: bool = False) -> None:
         """Connect, waiting up to `within` seconds; None: not waiting for the other side's answer.
+
+        If `patient`, a supervisor that is missing is not waited for, but connected with later.
 
         Raises:
             ShardDown: There is nothing to connect to.

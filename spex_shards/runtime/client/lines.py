@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ...errors import ManagerClosed, ShardDown, ShardFailed, SpexError
+from ...errors import CallTimeout, ManagerClosed, ShardDown, ShardFailed, SpexError
 from ..protocol.records import error_of, error_plain
 from ..protocol.requests import PROTOCOL_VERSION
 from ..protocol.sent import Sent
@@ -41,6 +41,9 @@ class Port(Protocol):
 
     def blocked(self, shard: int) -> None:
         """Let the pump write a channel's output, because no caller may be there to do it."""
+
+    def changed(self, shard: int) -> None:
+        """Learn that another line of a channel is the present one: whoever waits must look again."""
 
     def say(self, text: str, event: str, **fields: Any) -> None:
         """Log an error, with the fields of its record (`log_fields`)."""
@@ -92,6 +95,19 @@ class Lines:
         """Return the message of the error for a request that is too large."""
         return f"a request must have at most max_frame_bytes={self.limit} bytes, got: {sent.size}"
 
+    def overdue(self, sent: Sent) -> CallTimeout:
+        """Return the error for a request that is not answered within its timeout."""
+        return CallTimeout(
+            f"shard {self.shard} (pid {self.pid}) did not answer {sent.operation.name} within its timeout; "
+            "it may be applied later",
+            **self.facts(maybe_executed=True),
+        )
+
+    def unanswered(self, sent: Sent) -> CallTimeout:
+        """Return the error for a request whose caller does not wait any longer."""
+        text = f"shard {self.shard} (pid {self.pid}) has not answered {sent.operation.name} yet"
+        return CallTimeout(text, **self.facts(maybe_executed=True))
+
     def see_to(self, line: Line) -> None:
         """Request pipes for a line that has none, and abandon a line whose pipes are broken."""
         if line.pipes is None:
@@ -135,6 +151,7 @@ class Lines:
         # dead, and its `next` leads to the newest.
         self.current = line.newest
         line.followers.wake_all()
+        self._port.changed(self.shard)
         return done
 
     def open(self) -> None:
@@ -146,6 +163,11 @@ class Lines:
         """Whether pipes are requested and have not arrived."""
         line = self.current
         return line.pipes is None and line.asked and self.failure is None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any request is not answered yet."""
+        return bool(self.left) or self.current.session.oldest is not None
 
     def install(self, generation: int, pid: int, requests: Stream, replies: Stream) -> None:
         """Make a line with new pipes the present one; it sends a hello, and the whole window again. For the courier.

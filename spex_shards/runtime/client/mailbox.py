@@ -24,7 +24,12 @@ class Mailbox:
 
     Args:
         on_message: Called with each message on one daemon thread; None: `messages` returns them.
+
+    Attributes:
+        tell: Called, on any thread, after a message was added or the mailbox was closed; None: nothing is.
     """
+
+    tell: Callable[[], object] | None = None
 
     def __init__(self, on_message: Callable[[Any], None] | None) -> None:
         self._on_message = on_message
@@ -56,6 +61,8 @@ class Mailbox:
                 self.dropped[self._waiting.popleft()[0]] += 1
             self._waiting.append((shard, message))
             self._arrived.notify()
+        if self.tell is not None:
+            self.tell()
 
     def messages(self, timeout: float = 0) -> Iterator[Any]:
         """Yield the messages that have arrived, and wait up to `timeout` seconds for each further one."""
@@ -80,6 +87,8 @@ class Mailbox:
             self._closed = True
             self._arrived.notify_all()
             thread = self._thread
+        if self.tell is not None:
+            self.tell()
         if thread is None or thread is threading.current_thread():
             return
         if not thread.wait(timeout):

@@ -75,7 +75,7 @@ class SupervisorOwner:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), str(_PACKAGE), *search_path()],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *([config.lock] if config.lock >= 0 else [])],
                 start_new_session=True,
             )
         except OSError as error:

@@ -44,9 +44,12 @@ class Ownership:
 
     def _start(self) -> int:
         self._owner = SupervisorOwner(self._config)
-        for warning in self._owner.warnings:
-            logger.warning("%s", warning, extra=about("start_warning"))
+        self._warn()
         return self._owner.pidfd
+
+    def _warn(self) -> None:
+        for warning in self._owner.warnings if self._owner is not None else ():
+            logger.warning("%s", warning, extra=about("start_warning"))
 
     def succeed(self, say: Callable[[str, str], None]) -> int:
         """Reap a supervisor that has died, and start the next one; return its pidfd.
@@ -74,7 +77,8 @@ class Ownership:
         for text in owner.stop(self._shutdown_timeout if timeout is None else timeout):
             logger.warning("%s", text, extra=about("process_killed"))
 
-    def let_go(self) -> None:
-        """In a forked child: close the descriptors of the supervisor, which belongs to the parent."""
+    def in_child(self) -> Ownership | None:
+        """In a forked child: let go of the parent's supervisor, and return the child's own right to one, if any."""
         if self._owner is not None:
             self._owner.let_go()
+        return None

@@ -15,6 +15,7 @@ class SupervisorConfig:
         host: The function that creates the `Host`, as ``module:function``; importing the module must start nothing.
         host_options: The first argument of that function.
         embedded: Whether the supervisor ends together with its owner.
+        lock: The descriptor of the directory's lock, if the owner has taken it already; else -1.
         serves: Whether its owner runs it for other processes alone.
     """
 
@@ -32,6 +33,7 @@ class SupervisorConfig:
     log_level: int
     embedded: bool
     search_path: list[str]
+    lock: int = -1
     serves: bool = False
 
     def plain(self) -> dict[str, Any]:

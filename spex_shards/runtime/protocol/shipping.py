@@ -7,6 +7,7 @@ attached client of the same user, never from disk.
 from __future__ import annotations
 
 import io
+import threading
 import types
 from collections.abc import Callable
 from functools import cache, partial
@@ -17,6 +18,7 @@ from ..system.importing import importable
 
 _Reduce = Callable[[Any], str | tuple[Any, ...]]
 _reducers: dict[type, _Reduce] = {}
+_state = threading.local()
 
 
 def register_class(metaclass: type, reduce: _Reduce) -> None:
@@ -37,11 +39,19 @@ def ship(function: Any) -> bytes:
         TypeError: It cannot be shipped; the text names the part that prevents it.
     """
     file = io.BytesIO()
+    before, _state.ships = is_shipping(), True
     try:
         _pickler()(file, byref=importable(function), recurse=True).dump(function)
     except Exception as error:
         raise TypeError(f"{function!r} cannot be sent to a shard: {error}") from error
+    finally:
+        _state.ships = before
     return file.getvalue()
+
+
+def is_shipping() -> bool:
+    """Return whether this thread is in the middle of `ship`: an object may be pickled in another way for a shard."""
+    return bool(getattr(_state, "ships", False))
 
 
 def unship(data: bytes) -> Callable[..., Any]:

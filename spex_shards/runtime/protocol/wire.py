@@ -85,19 +85,26 @@ class FrameReader:
 
 
 def receive_frame(connection: socket.socket, limit: int) -> Any:
-    """Wait for the first frame on a stream socket; return its plain value.
+    """Wait for the first frame on a stream socket; return its plain value. What follows it is not read.
 
     Raises:
         EOFError: The other end was closed before a frame was complete.
         ProtocolError: The bytes are not a frame.
     """
-    reader = FrameReader(limit)
-    while True:
-        data = connection.recv(CHUNK)
+    reader, header = FrameReader(limit), _exactly(connection, LENGTH)
+    (length,) = _HEADER.unpack(header)
+    frames = reader.feed(header) if length > limit else reader.feed(header + _exactly(connection, length))
+    return frames[0]
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        data = connection.recv(min(CHUNK, size - len(received)))
         if not data:
             raise EOFError
-        for plain in reader.feed(data):
-            return plain
+        received += data
+    return bytes(received)
 
 
 def pipe() -> tuple[int, int]:

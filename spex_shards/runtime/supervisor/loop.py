@@ -79,7 +79,10 @@ class Supervisor:
         self._directory.make()
         role = Role.SERVER if config.serves else Role.SHARDS
         self._lock = OwnerLock(self._directory, role=role, application=self._owner_pid)
-        self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
+        if config.lock >= 0:
+            self._lock.inherit(config.lock)
+        else:
+            self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
         self._directory.check_layout(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._host = self._prepare()

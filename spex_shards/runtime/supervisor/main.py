@@ -65,6 +65,8 @@ def _say_why(owner: socket.socket, error: BaseException) -> None:
 def _supervise(config: SupervisorConfig, owner: socket.socket) -> int:
     try:
         supervisor = Supervisor(config, owner)
+    except EOFError:
+        return 0  # the owner is gone, or has given this process up while it waited for the directory
     except SpexError as error:
         owner.sendall(frame(say.TO_OWNER.plain(say.StartFailed(error_plain(error)))))
         return 1

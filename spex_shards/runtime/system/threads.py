@@ -25,7 +25,7 @@ class Helper(threading.Thread):
         ended: Whether `work` has returned or raised.
     """
 
-    def __init__(self, work: Callable[[], None], name: str) -> None:
+    def __init__(self, work: Callable[[], object], name: str) -> None:
         super().__init__(name=name, daemon=True)
         self._work = work
         self._at_work = threading.Lock()

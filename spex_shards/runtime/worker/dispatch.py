@@ -168,5 +168,5 @@ def _failure(request: Request, error: BaseException) -> SpexError:
         traceback.clear_frames(error.__traceback__)  # so that there is memory for the answer
         return StoreError(f"{text} (there is no memory for it); nothing of it was kept")
     failure = SpexError(text, shard_pid=os.getpid())
-    failure.__cause__ = RemoteTraceback("".join(traceback.format_exception(error)))
+    failure.__cause__ = RemoteTraceback.of(error)
     return failure

@@ -73,10 +73,11 @@ class App:
             self._steps[self._next] = -1
             self._next += 1
         number = self._random.choice(list(self._steps))
-        step = self._steps[number] = self._steps[number] + 1
+        step = self._steps[number] + 1
         identifier = (self._name, number)
+        self._at_hand = number, step  # first: a handler of SIGTERM must not take the step for one that was made
+        self._steps[number] = step
         self._journal.write("i", number, step)
-        self._at_hand = number, step
         try:
             if step:
                 call: Any = self._manager.transition if waits else self._manager.transition_nowait

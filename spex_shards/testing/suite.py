@@ -1,33 +1,20 @@
-"""Support for test suites of programs that use this library: learn models from a test run, and mock instances.
-
-::
-
-    with spex_shards.testing.prepare_for_test_suite(impl_models_dir="spex_impl_models"):
-        run_the_tests()
-
-Within the block, the module-level calls use a manager with a temporary data directory, whose models all learn. At the
-end, its models are merged with the model files and saved with learning off.
-"""
+"""The context manager in which a whole test suite runs, with any test runner."""
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .domain.impl_model import ImplModel
-from .domain.specification import registered
-from .facade import mock_instance
-from .formats.model_files import paths_by_name, read_models, write_models
-from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
-from .manager.options import UNSET
-from .manager.settings import options_from
-from .review import write_sidecar
-
-__all__ = ["mock_instance", "prepare_for_test_suite"]
+from ..domain.impl_model import ImplModel
+from ..domain.specification import registered
+from ..formats.model_files import read_models
+from ..manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, default
+from ..manager.options import UNSET
+from ..manager.settings import options_from
+from .saving import Learned, save
 
 
 @contextmanager
@@ -85,29 +72,9 @@ def _made(
     )
 
 
-def _save(folder: Path, learned: list[ImplModel], used: set[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of a suite that run at the same time must not lose each other's models
-        grown = _merge(folder, learned)
-        for name, path in paths_by_name(folder).items():
-            cls = registered(name) if name in used | grown else None
-            if cls is not None:
-                write_sidecar(path, cls.declaration)
-
-
-def _merge(folder: Path, learned: list[ImplModel]) -> set[str]:
-    """Merge learned models into the files; return the names of the models that grew."""
-    on_disk, malformed = read_models(folder)
-    models = {name: set(model.transitions) for name, model in on_disk.items()}
-    for model in learned:
-        models.setdefault(model.specification, set()).update(model.transitions)
-    write_models(
-        folder,
-        [
-            ImplModel(specification=name, transitions=frozenset(transitions))
-            for name, transitions in sorted(models.items())
-            if name not in malformed
-        ],
-    )
-    return {name for name, found in models.items() if name not in on_disk or found > on_disk[name].transitions}
+def _save(folder: Path, models: list[ImplModel], used: set[str]) -> None:
+    learned = {model.specification: model.transitions for model in models}
+    before = read_models(folder).models
+    grown = {name for name, found in learned.items() if name not in before or found > before[name].transitions}
+    classes = {name: registered(name) for name in used | grown}
+    save(folder, Learned(learned, {name: cls.declaration for name, cls in classes.items() if cls is not None}))

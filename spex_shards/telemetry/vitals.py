@@ -21,14 +21,14 @@ from ..runtime.shard_info import ShardInfo, ShardStatus
 from ..runtime.transport import Transport
 
 FRESH_FOR: Final = 1.0
-"""Seconds for which a reading is handed out again."""
+"""Seconds for which what is known is handed out again."""
 ANSWER_WITHIN: Final = 0.8
 """Seconds that the shards have to answer a question."""
 LONGEST_PAUSE: Final = 60.0
 """The most seconds until a shard that does not answer is asked again."""
 
 
-class ShardReading(NamedTuple):
+class ShardVitals(NamedTuple):
     """What is known of one shard.
 
     Attributes:
@@ -50,8 +50,8 @@ class ShardReading(NamedTuple):
     counters: dict[str, Any] | None
 
 
-class Readings:
-    """Readings of one manager's shards. Thread-safe; a forked child reads for itself.
+class Vitals:
+    """Vitals of one manager's shards. Thread-safe; a forked child reads for itself.
 
     Args:
         manager: Returns the manager, or None while there is none.
@@ -66,11 +66,11 @@ class Readings:
         self._changed = threading.Condition()
         self._asking = False
         self._read_at = float("-inf")
-        self._newest: tuple[ShardReading, ...] = ()
+        self._newest: tuple[ShardVitals, ...] = ()
         self._silent: dict[int, tuple[float, float, int | None]] = {}
 
-    def read(self, within: float = 1.0) -> tuple[ShardReading, ...]:
-        """Return a reading of each shard, at most a second old; empty while the manager is not open.
+    def read(self, within: float = 1.0) -> tuple[ShardVitals, ...]:
+        """Return what is known of each shard, at most a second old; empty while the manager is not open.
 
         Args:
             within: The most seconds to wait. Shards of which nothing newer is known by then are not up.
@@ -82,7 +82,7 @@ class Readings:
             while time.monotonic() - self._read_at > FRESH_FOR:
                 if not self._asking:
                     self._asking = True
-                    threading.Thread(target=self._ask, name="spex-shards-readings", daemon=True).start()
+                    threading.Thread(target=self._ask, name="spex-shards-vitals", daemon=True).start()
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                     return tuple(one._replace(up=False, counters=None) for one in self._newest)
             return self._newest
@@ -100,7 +100,7 @@ class Readings:
                 self._newest, self._read_at, self._asking = found, time.monotonic(), False
                 self._changed.notify_all()
 
-    def _found(self) -> tuple[ShardReading, ...] | None:
+    def _found(self) -> tuple[ShardVitals, ...] | None:
         manager = self._manager()
         transport = None if manager is None else manager.transport
         if transport is None:
@@ -111,7 +111,7 @@ class Readings:
         except SpexError:
             return None
         return tuple(
-            ShardReading(
+            ShardVitals(
                 one.index, one.index in reports, str(one.status), one.pid, one.restarts, one.last_exit,
                 reports.get(one.index),
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 import spex_shards as spex
 from spex_shards.testing import mock_instance, prepare_for_test_suite
 from tests.support.helper_specs import Door
+from tests.support.places import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -74,7 +78,7 @@ def test_a_wrong_manager_is_an_error_that_says_what_is_possible(tmp_path: Path) 
 @pytest.mark.process
 def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester: pytest.Pytester) -> None:
     """A project sets one ini option; models are saved even if a test fails."""
-    pytester.makeini("[pytest]\nspex_models_dir = models")
+    pytester.makeini("[pytest]\nspex_models_dir = models\nspex_mode = update")
     pytester.makepyfile(
         """
         import spex_shards as spex
@@ -88,7 +92,7 @@ def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester
             spex.transition(1, "open", "opened")
 
         def test_fails():
-            assert not spex.all_instances()
+            assert spex.all_instances()
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
@@ -102,3 +106,32 @@ def test_the_plugin_does_nothing_for_a_project_that_does_not_ask(pytester: pytes
     """Without the ini option no manager is started and nothing is written."""
     pytester.makepyfile("import sys\n\ndef test_it():\n    assert 'spex_shards.manager' not in sys.modules")
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+@pytest.mark.process
+def test_a_module_of_unittest_learns_with_two_lines(tmp_path: Path) -> None:
+    """As docs/testing.md shows it."""
+    (tmp_path / "test_door.py").write_text(
+        """
+import unittest
+import spex_shards as spex
+from spex_shards.testing import prepare_for_test_suite
+from tests.support.helper_specs import Door
+from tests.support.places import ROOT
+
+def setUpModule():
+    unittest.enterModuleContext(prepare_for_test_suite("simple", "models"))
+
+class DoorTest(unittest.TestCase):
+    def test_it(self):
+        spex.init_instance(Door, 1)
+        spex.transition(1, "open", "opened")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "unittest", "-q"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "closed --[open]-> opened" in (tmp_path / "models" / "tests.Door.spex").read_text()
+    assert [path.name for path in tmp_path.joinpath("models").glob(".*")] == []

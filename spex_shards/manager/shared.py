@@ -1,0 +1,90 @@
+"""The managers that the module-level calls may use, and the one that several processes share by turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+from ..runtime.client.opening import shared
+from ..runtime.transport import Transport
+from .base import InstanceManager
+from .options import OPTIONS, UNSET, ManagerOptions, ModeOptions
+from .settings import manager_options, options_from
+from .sharded import HOST, AttachedInstanceManager, ShardedInstanceManager, client_options
+from .simple import SimpleInstanceManager
+
+
+class SharedInstanceManager(ShardedInstanceManager):
+    """An instance manager for one of several equal processes, such as the workers of a web server.
+
+    The first process that starts one on a data directory serves the directory, as a `ShardedInstanceManager` does. In
+    the others it attaches. When the process that serves ends, however it ends, another one takes over: at once if one
+    of its calls waits, else within about a second. Calls take longer meanwhile; nothing that was acknowledged is lost,
+    and requests without an answer are sent again and applied once.
+
+    A forked child is one more of these processes. Options of shards count from the process that serves.
+
+    Args:
+        **options: Those of `ShardedInstanceManager`.
+
+    Raises:
+        ValueError: A value breaks its option's rule.
+    """
+
+    def __init__(self, **options: Unpack[ManagerOptions]) -> None:
+        InstanceManager.__init__(self, _share, manager_options(options))
+
+
+def default_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option's value for the default manager, in which `given` counts before all other origins.
+
+    Raises:
+        TypeError: An option is unknown.
+        ValueError: A value breaks its option's rule, or two options contradict each other.
+    """
+    options = options_from(given, mode="observe")
+    served = options["connect"]
+    if served is None:
+        return options
+    if options["manager"] != OPTIONS["manager"].default:
+        raise ValueError(
+            f'the option connect={str(served)!r} uses what another process serves, and manager="sharded" serves a '
+            "directory itself: give one of them (connect also comes from SPEX_SHARDS_CONNECT)"
+        )
+    if options["data_dir"] not in (Path(OPTIONS["data_dir"].default), served):
+        raise ValueError(
+            f"the options connect={str(served)!r} and data_dir={str(options['data_dir'])!r} name two directories: "
+            "leave data_dir out (connect also comes from SPEX_SHARDS_CONNECT)"
+        )
+    return options
+
+
+def manager_for(given: Mapping[str, Any]) -> InstanceManager:
+    """Return the default manager that the options ask for; it is not started.
+
+    Raises:
+        ValueError: A value breaks its option's rule, or two options contradict each other.
+    """
+    options = default_options(given)
+    wanted = {name: value for name, value in given.items() if value is not UNSET}
+    for name in ("manager", "connect"):
+        wanted.pop(name, None)
+    if options["connect"] is not None:
+        return AttachedInstanceManager(
+            options["connect"],
+            specifications=options["specifications"],
+            call_timeout=options["call_timeout"],
+            on_message=options["on_message"],
+            patient=True,
+            **cast(ModeOptions, {name: options[name] for name in ModeOptions.__annotations__}),
+        )
+    wanted["mode"] = options["mode"]
+    return SharedInstanceManager(**wanted) if options["manager"] == "sharded" else SimpleInstanceManager(**wanted)
+
+
+def _share(manager: InstanceManager) -> Transport:
+    """Attach to the supervisor of another process, or start one if there is none; and so again whenever it ends."""
+    of_client = client_options(manager, manager.options["distribution_factor"])
+    host = HOST, manager.spex_options().plain()
+    return shared(manager.directory, of_client, manager.mailbox, host, manager.options)

@@ -1,0 +1,1 @@
+"""Runs the test suites of other libraries, unmodified, with their machines observed; see `__main__`."""

@@ -1,0 +1,1 @@
+"""Tests of ``spex_shards.runtime.aio``."""
