@@ -70,8 +70,13 @@ def instrument(
         identifiers: Whether spans tell the instance's identifier.
 
     Raises:
+        TypeError: The manager is something else.
         ImportError: OpenTelemetry's API is not installed; says how to install it.
     """
+    if manager is not None and not isinstance(manager, InstanceManager):
+        raise TypeError(
+            f"manager must be an InstanceManager (not one of spex_shards.aio) or None, got: {show(manager)}"
+        )
     try:
         from opentelemetry import metrics, trace
     except ImportError as error:

@@ -146,6 +146,14 @@ def test_a_deviation_in_a_shard_is_a_span_of_the_application(collected: Collecte
     assert all(one.parent is None for one in spans)
 
 
+def test_what_is_no_blocking_manager_is_refused() -> None:
+    """The error says what may be given."""
+    with pytest.raises(
+        TypeError, match=r"^manager must be an InstanceManager \(not one of spex_shards\.aio\) or None, got: 7$"
+    ):
+        otel.instrument(7)
+
+
 def test_nothing_of_it_is_imported_before_it_is_used() -> None:
     """Neither by the package nor by the module; without the API, the error says what to install."""
     code = """

@@ -90,26 +90,21 @@ class Vitals:
     # ------------------------------------------------------------------ inside
 
     def _ask(self) -> None:
-        found = None
         try:
             found = self._found()
-        finally:
-            with self._changed:
-                if found is None:
-                    found = tuple(one._replace(up=False, status=None, counters=None) for one in self._newest)
-                self._newest, self._read_at, self._asking = found, time.monotonic(), False
-                self._changed.notify_all()
+        except Exception:  # no supervisor answers, or the process is about to end
+            found = tuple(one._replace(up=False, status=None, counters=None) for one in self._newest)
+        with self._changed:
+            self._newest, self._read_at, self._asking = found, time.monotonic(), False
+            self._changed.notify_all()
 
-    def _found(self) -> tuple[ShardVitals, ...] | None:
+    def _found(self) -> tuple[ShardVitals, ...]:
         manager = self._manager()
         transport = None if manager is None else manager.transport
         if transport is None:
             return ()
-        try:
-            shards = transport.shards()
-            reports = self._reports(transport, shards)
-        except SpexError:
-            return None
+        shards = transport.shards()
+        reports = self._reports(transport, shards)
         return tuple(
             ShardVitals(
                 one.index, one.index in reports, str(one.status), one.pid, one.restarts, one.last_exit,
