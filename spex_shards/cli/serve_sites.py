@@ -23,7 +23,8 @@ class Sites:
         token: The token; None: none was given.
 
     Raises:
-        ValueError: An address is none; or the metrics are for other machines, and there is no token.
+        ValueError: An address is none; or the metrics are for other machines, and there is no token; or there is a
+            token for nothing.
     """
 
     def __init__(self, metrics: str | None, console: str | None, token: str | None) -> None:
@@ -31,6 +32,8 @@ class Sites:
         self._console = None if console is None else Address.parsed("--console", console)
         self._token = token
         self._close: list[Callable[[], None]] = []
+        if token is not None and metrics is None and console is None:
+            raise ValueError("--token and --token-file are for --metrics and --console; give one of them as well")
         if self._metrics is not None and not self._metrics.is_loopback and token is None:
             raise ValueError(
                 f"--metrics {metrics} can be read by other machines, and so needs --token or --token-file; "

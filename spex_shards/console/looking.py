@@ -26,7 +26,7 @@ from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.specification import Specification
 from ..domain.transition import INITIALISATION, Transition
-from ..errors import SpexError
+from ..errors import SpexError, words
 from ..facade import check
 from ..manager import InstanceManager
 from ..manager.reader import Reader
@@ -168,9 +168,10 @@ class Looking:
             begun = time.monotonic()
             try:
                 self._look_once()
-            except SpexError as error:
+            except Exception as error:  # whatever it is, the next look may succeed
                 self._progress = ()
-                self.seen = Seen(**{**_fields(self.seen), "trouble": str(error)})
+                told = str(error) if isinstance(error, SpexError) else words(error)
+                self.seen = Seen(**{**_fields(self.seen), "trouble": told})
             self._looked.set()
             self._ended.wait(max(LOOK_EVERY, REST * (time.monotonic() - begun)))
             with self._lock:
@@ -195,7 +196,7 @@ class Looking:
     def _count_on(self, counting: Iterator[tuple[dict[str, Counted], Extent]]) -> None:
         try:
             counted, extent = next(counting)
-        except SpexError:
+        except Exception:
             self._counting, self._count_at = None, time.monotonic() + COUNT_EVERY
             raise
         if extent is not Extent.UNFINISHED:

@@ -116,3 +116,5 @@ def test_metrics_for_other_machines_are_refused_without_a_token() -> None:
         ValueError, match=r"^--metrics 0\.0\.0\.0:9464 can be read by other machines, and so needs --token"
     ):
         Sites("0.0.0.0:9464", None, None)
+    with pytest.raises(ValueError, match=r"^--token and --token-file are for --metrics and --console; give one"):
+        Sites(None, None, TOKEN)
