@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need files, tools or time that are not available, and report them."""
     import shutil
 
-    items[:] = [item for item in items if not ("[asyncio" in item.name and _name(item) in OF_THE_CALLING_THREAD)]
+    items[:] = [item for item in items if not ("[asyncio" in item.name and _name(item) in NOT_ON_A_LOOP)]
     for item in items:
         if "[asyncio" in item.name and _name(item) not in ALSO_ASYNCIO:
             item.add_marker(pytest.mark.long)
@@ -66,13 +66,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the system tool {name}"))
 
 
-OF_THE_CALLING_THREAD = {
+NOT_ON_A_LOOP = {
     "test_a_handler_knows_who_called",
+    "test_an_initial_state_or_a_mocked_state_that_does_not_exist_is_refused",
     "test_an_iterator_ends_with_its_manager",
+    "test_enforce_raises_and_observe_counts",
     "test_the_default_handler_logs_in_the_application_with_the_place_of_the_call",
     "test_the_place_of_a_call_is_found_in_a_package_named_like_this_one",
+    "test_warn_warns_once_of_each_deviation_at_the_line_of_the_call",
 }
-"""Tests that are not run over the asyncio manager: all its calls come from the thread of its loop."""
+"""Tests that are not run over the asyncio manager: its calls come from the thread of its loop, and never block."""
 ALSO_ASYNCIO = {
     "test_an_instance_is_what_was_observed_of_it",
     "test_a_deviation_is_judged_and_the_instance_moves_all_the_same",

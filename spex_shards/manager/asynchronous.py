@@ -106,7 +106,10 @@ class AsyncInstanceManager(AsyncLifetime):
         meta: dict[str, Any] | None = None,
         initial_state: str | None = None,
     ) -> None:
-        """Create an instance as `init_instance` does, without waiting; see `transition_nowait`."""
+        """Create an instance as `init_instance` does, without waiting; see `transition_nowait`.
+
+        An `initial_state` that the specification does not have is not refused: only the shards know the model's states.
+        """
         if not self._behind.is_plain:
             self._observed_now(
                 lambda: self._behind.observer.init_instance(specification, identifier, meta, initial_state, waits=False)
@@ -162,6 +165,22 @@ class AsyncInstanceManager(AsyncLifetime):
         transport = self._here()
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
+
+    async def step(
+        self,
+        specification: type[Specification],
+        identifier: Any,
+        action: str | None = None,
+        to_state: str | None = None,
+        initial_state: str | None = None,
+        *,
+        waits: bool = True,
+    ) -> None:
+        """Observe a transition of an instance, which is created if it does not exist; see `InstanceManager.step`."""
+        observer = self._behind.observer
+        await self._observed(
+            lambda: observer.step(specification, identifier, action, to_state, initial_state, waits=waits)
+        )
 
     async def drain(self, identifier: Any = _NOTHING) -> None:
         """Wait until a ``_nowait`` call that follows at once has room.

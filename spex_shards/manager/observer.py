@@ -147,20 +147,21 @@ class Observer:
 
     def step(
         self, specification: Any, identifier: Any, action: Any, to_state: Any, initial_state: Any, *, waits: bool
-    ) -> None:
+    ) -> SpexError | None:
         """See `InstanceManager.step`."""
         if self._off and not OWN_MODES:
-            return
+            return None
         cls = specification_of(specification)
         mode = self._modes.of(cls)
         if (action is None) != (to_state is None):
             raise ValueError(f"an action and a state go together, got: {action!r}, {to_state!r}")
         names = (None, None) if action is None else transition_names(action, to_state)
         state = initial_state_of(cls, initial_state)
-        if mode != "off":
-            self._observe(
-                ops.STEP, cls, mode, identifier, None, lambda key, _: (cls.name, key, state, *names), waits=waits
-            )
+        if mode == "off":
+            return None
+        return self._observe(
+            ops.STEP, cls, mode, identifier, None, lambda key, _: (cls.name, key, state, *names), waits=waits
+        )
 
     def lost(self, specification: type[Specification], error: Exception) -> None:
         """Count and log that something could not be observed by an error of the application's own.

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ async def stopped(pid: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # the test has killed it
+            os.kill(pid, signal.SIGCONT)
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import spex_shards as spex
+from spex_shards.aio import AsyncInstanceManager
 from spex_shards.domain.transition import INITIALISATION
 from spex_shards.manager import default
 
@@ -96,3 +98,18 @@ def test_the_mode_decides_what_reports_of_functions_and_blocks_raise(places: dic
         losses = manager.losses()
         assert len(manager.all_instances()) == (mode == "observe")
     assert sum(losses.refused.values()) == (2 if mode == "observe" else 0)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_the_asyncio_manager_has_steps_too(places: dict[str, Any], mode: str, no_process_left: None) -> None:
+    """They wait as coroutines, or not at all."""
+
+    async def use() -> list[tuple[str, str]]:
+        async with AsyncInstanceManager(**places, distribution_factor=1, mode=mode, learning_mode=True) as manager:
+            await manager.step(Order, 1, "pay", "paid")
+            await manager.step(Order, 1, "ship", "shipped", waits=False)
+            await manager.flush()
+            return [(step.action, step.to_state) for step in (await manager.get_instance(1)).history]
+
+    assert asyncio.run(use()) == [(INITIALISATION, "new"), ("pay", "paid"), ("ship", "shipped")]

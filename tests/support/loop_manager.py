@@ -87,6 +87,15 @@ class LoopManager:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @property
+    def mode(self) -> str:
+        """The manager's mode."""
+        return self.inner.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self.inner.mode = mode
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.inner, name)
         if not callable(attribute):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import spex_shards as spex
+from spex_shards.aio import AsyncInstanceManager, connect
 from spex_shards.checking.properties import Property, PropertyResult
 
 
@@ -206,3 +207,18 @@ def errors(error: spex.SpexError) -> str:
             return "other"
         case _:
             return "a class of the application"
+
+
+async def on_an_event_loop() -> None:
+    """The asyncio manager."""
+    async with AsyncInstanceManager(specifications=[Order], distribution_factor=2, mode="observe") as manager:
+        assert_type(await manager.init_instance(Order, 1, {"by": "ann"}), None)
+        assert_type(await manager.try_transition(1, "pay", "paid"), spex.SpexError | None)
+        assert_type(manager.transition_nowait(1, "ship", "shipped"), None)
+        assert_type(await manager.drain(1), None)
+        assert_type(await manager.get_instance(1), spex.Instance)
+        assert_type([instance async for instance in manager.iter_instances(Order)], list[spex.Instance])
+        assert_type([message async for message in manager.messages(timeout=None)], list[Any])
+    async with await connect("spex_data", call_timeout=timedelta(seconds=1), mode="warn") as attached:
+        assert_type(attached, AsyncInstanceManager)
+        assert_type(await attached.shards(), list[spex.ShardInfo])
