@@ -132,6 +132,27 @@ def test_what_its_reader_has_chosen_stays_when_something_comes(
 
 @pytest.mark.long
 @tagged
+def test_it_passes_the_checks_of_axe(browser: Any, manager: tuple[str, spex.InstanceManager]) -> None:
+    """All rules, including contrast, in both themes, with a deviation and a history."""
+    from axe_core_python.selenium import Axe
+
+    url, attached = manager
+    order = spex.Specification.define("console.Order", STEPS)
+    attached.init_instance(order, 1, meta={"total": 12})
+    attached.try_transition(1, "steal", "gone")
+    open_page(browser, url)
+    look_for(browser, "1")
+    wait_until(lambda: "steal" in text_of(browser, "#instance"), "the history is shown")
+    wait_until(lambda: text_of(browser, "#states"), "instances are counted")
+    for theme in ("light", "dark"):
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+        wait_until(lambda: not browser.execute_script("return document.getAnimations().length"), "nothing moves")
+        found = Axe().run(browser)
+        assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]] == []
+
+
+@pytest.mark.long
+@tagged
 def test_a_token_is_asked_for_once(browser: Any, serve: Callable[..., Server]) -> None:
     """It is exchanged for a cookie, and does not stay in the address; a wrong one opens nothing."""
     server = serve("--console", "0", "--token", TOKEN).ready()

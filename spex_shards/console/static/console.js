@@ -10,6 +10,7 @@
     return one;
   };
   const number = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en").replaceAll(",", "\u202f"));
+  const counted = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
   const clock = (text) => new Date(text).toLocaleTimeString("en-GB");
   let shown = null, before = null, listed = "", known = null;
 
@@ -30,9 +31,9 @@
     by("shards").replaceChildren(...state.shards.map((shard) => {
       const one = make("li", "", shard.up ? "up" : "down");
       one.append(make("strong", `shard ${shard.shard}`), make("span", shard.up || shard.status !== "READY" ? shard.status : "NO ANSWER", "status"));
-      for (const text of [rate(shard, state), `${number(shard.observations)} observed`, `${number(shard.deviations)} deviations`,
-        shard.timeouts ? `${number(shard.timeouts)} timeouts` : "", shard.queue ? `queue ${number(shard.queue)}` : "",
-        shard.restarts ? `${number(shard.restarts)} restarts` : ""]) if (text) one.append(make("span", text));
+      for (const text of [rate(shard, state), `${number(shard.observations)} observed`, counted(shard.deviations, "deviation"),
+        shard.timeouts ? counted(shard.timeouts, "timeout") : "", shard.queue ? `queue ${number(shard.queue)}` : "",
+        shard.restarts ? counted(shard.restarts, "restart") : ""]) if (text) one.append(make("span", text));
       if (shard.last_exit) one.title = `the previous process ended: ${shard.last_exit}`;
       return one;
     }));
