@@ -18,6 +18,7 @@ from opentelemetry.trace import StatusCode
 
 import spex_shards as spex
 from spex_shards import otel
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.usefixtures("specifications_as_before")
 
@@ -141,6 +142,7 @@ def test_a_deviation_in_a_shard_is_a_span_of_the_application(collected: Collecte
         manager.transition_nowait(17, "steal", "gone")
         manager.try_transition(18, "steal", "gone")
         manager.flush()
+        wait_until(lambda: len(collected.exporter.get_finished_spans()) == 2, "the log record has arrived as well")
     spans = [one for one in collected.exporter.get_finished_spans() if one.name == "spex_shards.deviation"]
     assert len(spans) == 2
     assert all(one.parent is None for one in spans)
