@@ -25,6 +25,7 @@ ONLY_IMPORTER = {
     "dill": "runtime.protocol.shipping",
     "typer": "cli",
     "rich": "cli",
+    "opentelemetry": "otel",
 }
 
 

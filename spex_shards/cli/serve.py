@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import ManagerClosed, ShardDown
 from ..manager.sharded import ShardServer
 from ..runtime.shard_info import ShardStatus
+from ..web.access import token_from
 from .health import Health
 from .output import UNUSABLE, Output, command
 from .overrides import (
@@ -27,6 +28,7 @@ from .overrides import (
 )
 from .readiness import Readiness
 from .serve_log import LogFormat, ServeLog
+from .serve_sites import Sites
 from .stopping import StopSignals, Terminated
 from .watching import Watch, of_shard
 
@@ -51,6 +53,16 @@ def serve(
         str | None,
         typer.Option(metavar="ADDRESS", help="Answer GET /healthz there: a socket's path, or 127.0.0.1:PORT."),
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Answer GET /metrics for Prometheus there: [HOST:]PORT.")
+    ] = None,
+    console: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Show models and deviations in a browser there: [HOST:]PORT.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="What --metrics and --console ask readers for.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file that has the token.")] = None,
 ) -> None:
     """Serve a data directory to application processes, which attach with ``spex_shards.connect``.
 
@@ -61,7 +73,8 @@ def serve(
     log = ServeLog(log_format)
     with command(remarks=log) as output:
         options = overridden(data_dir, models_dir, shards, durability, learn, grace)
-        _Server(output, log, ShardServer(**options), ready_file, health).run()
+        sites = Sites(metrics, console, token_from(token, token_file))
+        _Server(output, log, ShardServer(**options), ready_file, health, sites).run()
 
 
 class _Server:
@@ -74,12 +87,14 @@ class _Server:
         manager: ShardServer,
         ready_file: Path | None,
         health: str | None,
+        sites: Sites,
     ) -> None:
         self._output = output
         self._log = log
         self._manager = manager
         self._readiness = Readiness(ready_file)
         self._health = None if health is None else Health(health)
+        self._sites = sites
         self._stop = StopSignals()
         self._ended = threading.Event()
 
@@ -87,8 +102,11 @@ class _Server:
         with self._stop.awaited(), ExitStack() as last:
             if self._health is not None:
                 last.callback(self._health.close)
+            last.callback(self._sites.close)
             try:
                 self._log.say("start", version=__version__, data_dir=str(self._manager.data_dir))
+                for site in self._sites.opened(self._manager):
+                    self._log.say("listening", **site)
                 self._manager.start()
                 self._stop.hold()
             except Terminated:
@@ -98,6 +116,7 @@ class _Server:
                 code = self._serve()
             finally:
                 self._ended.set()
+                self._sites.close()
                 self._manager.close()
             self._log.say("stopped")
         if code:

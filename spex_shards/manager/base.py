@@ -271,8 +271,8 @@ class InstanceManager(Observed):
         """Return the counters of each shard, by index.
 
         Keys: `shard`; `requests` (by kind); `batches`; `mean_batch_size`; `processor_seconds` (of the worker);
-        `timeouts`; `deviations`; `queue_depth` (requests that waited when the newest batch began); `bytes_in`,
-        `bytes_out`; `store_size` (bytes); `unapplied` (posted requests that could not be applied); `messages_dropped`.
+        `timeouts`; `deviations`; `queue_depth` (requests that waited when the newest batch began); `outbox` (records
+        not taken yet); `bytes_in`, `bytes_out`; `store_size`; `unapplied` (failed posted requests); `messages_dropped`.
         """
         return self._with_dropped(self._open.stats())
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
+from ..domain.specification import Specification
 from ..errors import SpexError
 from ..runtime.transport import Transport
 from . import readings
@@ -61,6 +62,10 @@ class Reader:
     def deviations(self, name: str | None) -> list[Deviation]:
         """Return the deviations of all shards, merged."""
         return self._read(readings.deviations(self._transport.shard_count, name))
+
+    def specification(self, name: str) -> type[Specification] | None:
+        """Return the specification of that name: this process's, or else the one that a shard has stored."""
+        return self._read(readings.specification(self._transport.shard_count, name))
 
     def delete(self, predicate: Any) -> int:
         """Delete the instances for which a predicate holds, given as the shards get it; return their number."""

@@ -13,7 +13,7 @@ from ..checking.union import united
 from ..domain.declaration import Declaration
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
-from ..domain.specification import registered
+from ..domain.specification import Specification, from_declaration, registered
 from ..domain.transition import Transition
 from ..errors import InstanceNotFound, PredicateError, SpexError, StoreError
 from ..messages import operations as ops
@@ -109,6 +109,17 @@ def deviations(shards: int, name: str | None) -> Reading[list[Deviation]]:
             key = (found.specification, found.transition)
             merged[key] = _together(merged[key], found) if key in merged else found
     return [merged[key] for key in sorted(merged, key=repr)]
+
+
+def specification(shards: int, name: str) -> Reading[type[Specification] | None]:
+    """Read the specification of that name: this process's, or else the one that a shard has stored."""
+    known = registered(name)
+    if known is not None:
+        return known
+    for plain in (yield from _of_all(shards, ops.SPECIFICATION, name)):
+        if plain is not None:
+            return from_declaration(StoredSpecification.of(plain).declaration)
+    return None
 
 
 def deleted(shards: int, predicate: Any) -> Reading[int]:

@@ -35,7 +35,7 @@ def report(views: Sequence[View], title: str) -> str:
         views: The views of the models; at least one.
         title: The page's title.
     """
-    shown = "\n".join(_view(view, hidden=number > 0, alone=len(views) == 1) for number, view in enumerate(views))
+    shown = "\n".join(section(view, hidden=number > 0, alone=len(views) == 1) for number, view in enumerate(views))
     return framed(
         title,
         controls=f"{_choice(views)}\n{_SEARCH}",
@@ -55,7 +55,14 @@ def _choice(views: Sequence[View]) -> str:
     return f'<div><label for="model">Model</label> <select id="model" autocomplete="off">{options}</select></div>'
 
 
-def _view(view: View, *, hidden: bool, alone: bool) -> str:
+def section(view: View, *, hidden: bool = False, alone: bool = True) -> str:
+    """Return the part of the report about one model, for `report.js`.
+
+    Args:
+        view: The view of the model.
+        hidden: Whether it is not shown at first.
+        alone: Whether it is the only one of the page; then the page says which model it is.
+    """
     name = view.model.specification
     verdict = "" if view.result is None else view.result.verdict.value
     coverage = "" if view.result is None else f"<small>{escape(str(view.coverage))}</small>"

@@ -13,7 +13,9 @@ from importlib import resources
 from .. import __version__
 
 
-def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[str, ...], script: str) -> str:
+def framed(
+    title: str, *, controls: str, body: str, footer: str, styles: tuple[str, ...], script: str, live: str = ""
+) -> str:
     """Return a whole page.
 
     Args:
@@ -21,12 +23,13 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
         controls: What stands beside the title, as HTML.
         body: Its content, as HTML.
         footer: The last lines, as HTML.
-        styles: The names of its style sheets in the folder ``static``.
+        styles: The names of its style sheets in the folder ``static``, or style sheets.
         script: The name of its script there.
+        live: More script, for a page that may ask the server that it comes from.
     """
-    code = _static(script)
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    code = static(script) + live
+    policy = policy_of(code, live=bool(live))
+    sheets = "".join(one if "{" in one else static(one) for one in styles)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -36,7 +39,7 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
 <meta name="generator" content="spex-shards {__version__}">
 <title>{escape(title)}</title>
 <style>
-{"".join(map(_static, styles))}</style>
+{sheets}</style>
 </head>
 <body>
 <header>
@@ -56,5 +59,13 @@ def framed(title: str, *, controls: str, body: str, footer: str, styles: tuple[s
 """
 
 
-def _static(name: str) -> str:
+def policy_of(code: str, *, live: bool) -> str:
+    """Return the content security policy of a page with this script; if it is live, it may ask its own server."""
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    asks = " connect-src 'self';" if live else ""
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}';{asks} base-uri 'none'"
+
+
+def static(name: str) -> str:
+    """Return the content of a file of the folder ``static``."""
     return resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")

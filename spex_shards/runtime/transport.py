@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..errors import SpexError
@@ -120,6 +120,17 @@ class Transport(Protocol):
 
     def stats(self) -> list[dict[str, Any]]:
         """Return the counters of each shard."""
+
+    def reports(self, shards: Iterable[int], within: float) -> dict[int, Any]:
+        """Return the counters of some shards, as far as they answer in time.
+
+        Args:
+            shards: The shards to ask.
+            within: The most seconds to wait for all of them together.
+
+        Returns:
+            Shard → its counters, or the `SpexError` that there is instead.
+        """
 
     def revive(self, index: int) -> None:
         """Restart a shard that was given up, and wait until it answers."""

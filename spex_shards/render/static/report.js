@@ -2,7 +2,7 @@
 (() => {
   const all = (query, root = document) => [...root.querySelectorAll(query)];
   const root = document.documentElement;
-  const views = all("section.view");
+  let views = [];
   const current = () => views.find((view) => !view.hidden);
 
   // ------------------------------------------------------------------ light and dark
@@ -124,7 +124,7 @@
     }
   };
 
-  for (const canvas of all(".canvas")) {
+  const prepare_drawings = (view) => { for (const canvas of all(".canvas", view)) {
     const side = canvas.closest(".side");
     all("svg", canvas).forEach(fit);
     let from = null, moved = false;
@@ -167,10 +167,10 @@
       const state = event.target.closest(".state");
       if (!moved) focus(drawing(canvas), state && !state.classList.contains("chosen") ? state : null);
     });
-  }
+  } };
 
   // ------------------------------------------------------------------ the explanation, step by step
-  for (const view of views) {
+  const prepare_steps = (view) => {
     const steps = JSON.parse(view.querySelector("script.data").textContent);
     const items = all(".steps li", view);
     const [back, next] = all(".steps .turn", view);
@@ -207,12 +207,29 @@
     };
     view.turn = (by) => go(at + by);
     view.begin = () => go(0, { quietly: true });
+    // What its reader has chosen, for a newer view of the same model that takes its place.
+    view.kept = () => ({ at, sides: Object.fromEntries(Object.entries(sides).map(([name, side]) => {
+      const svg = drawing(side.querySelector(".canvas"));
+      const share = all(".canvas svg", side).indexOf(svg), chosen = svg.querySelector(".chosen");
+      return [name, { share, whole: svg.dataset.box, box: boxes.get(svg), chosen: chosen && chosen.dataset.state }];
+    })) });
+    view.restore = (kept) => {
+      if (kept.at < steps.length) go(kept.at, { quietly: true });
+      for (const [name, { share, whole, box, chosen }] of Object.entries(kept.sides)) {
+        if (!sides[name]) continue;
+        if (share < all(".canvas svg", sides[name]).length) choose_share(sides[name], share);
+        const svg = drawing(sides[name].querySelector(".canvas"));
+        if (svg.dataset.box === whole && box) show(svg, box);
+        const state = chosen && all(".state", svg).find((one) => one.dataset.state === chosen);
+        if (state) focus(svg, state);
+      }
+    };
     if (steps.length) {
       back.addEventListener("click", () => view.turn(-1));
       next.addEventListener("click", () => view.turn(1));
       items.forEach((item, number) => item.querySelector("button").addEventListener("click", () => go(number)));
     }
-  }
+  };
 
   // ------------------------------------------------------------------ search
   const search = document.getElementById("search"), found = document.getElementById("found");
@@ -259,11 +276,22 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
     if (event.key === "/") search.focus();
-    else if (event.key === "n" || event.key === "ArrowRight") current().turn(1);
-    else if (event.key === "p" || event.key === "ArrowLeft") current().turn(-1);
+    else if (event.key === "n" || event.key === "ArrowRight") current()?.turn(1);
+    else if (event.key === "p" || event.key === "ArrowLeft") current()?.turn(-1);
     else if (event.key === "t") theme.click();
     else return;
     event.preventDefault();
   });
-  choose(0);
+  // Takes over the views that the page has now. A live page says so after it has put others there.
+  const adopt = () => {
+    views = all("section.view");
+    for (const view of views) {
+      if (view.begin) continue;
+      prepare_drawings(view);
+      prepare_steps(view);
+    }
+    if (views.length) choose(0);
+  };
+  document.addEventListener("spex-views", adopt);
+  adopt();
 })();

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -197,15 +197,14 @@ class Client:
         if answer is not None:
             self.value_of(channel, answer)
 
-    def call_shards(self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Send requests to several shards (shard → arguments), which work at the same time; wait for all answers.
-
-        Returns:
-            Shard → the value that it answered with, or the `SpexError`.
-        """
+    def call_shards(
+        self, operation: Operation, arguments: Mapping[int, tuple[Any, ...]], within: float | None = None
+    ) -> dict[int, Any]:
+        """Return shard → the value that it answered with, or the `SpexError`; the shards work at the same time."""
         if self._must_start:
             self._start_again()
-        deadline = time.monotonic() + self._options.call_timeout
+        wait = self._options.call_timeout
+        deadline = time.monotonic() + (wait if within is None else min(wait, within))
         sent: dict[int, Any] = {}
         for shard, of_shard in arguments.items():
             try:
@@ -253,11 +252,7 @@ class Client:
         return [ShardInfo(index, pid, ShardStatus(status), *rest) for index, pid, status, *rest in rows]
 
     def stats(self) -> list[dict[str, Any]]:
-        """Return the counters of each shard.
-
-        Raises:
-            SpexError: A shard cannot answer.
-        """
+        """Return the counters of each shard; raise a `SpexError` if one cannot answer."""
         return self.counters(self.call_shards(STATS, dict.fromkeys(range(self.shard_count), ())))
 
     def counters(self, reports: Mapping[int, Any]) -> list[dict[str, Any]]:
@@ -266,6 +261,10 @@ class Client:
             if isinstance(report, SpexError):
                 raise report
         return [{**reports[channel.shard], "unapplied": channel.lines.failures.total} for channel in self.channels]
+
+    def reports(self, shards: Iterable[int], within: float) -> dict[int, Any]:
+        """Return the counters of some shards (shard → counters), or the `SpexError` that there is instead."""
+        return self.call_shards(STATS, dict.fromkeys(shards, ()), within)
 
     def revive(self, shard: int) -> None:
         """Restart a shard that was given up, and wait until it answers.

@@ -395,5 +395,6 @@ class Worker:
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
             "processor_seconds": time.process_time(),
+            "outbox": len(self.outbox.reports),
             **self.clients.stats(),
         }
