@@ -167,7 +167,7 @@ def test_deviations_name_the_instances_that_made_them(project: Path, run: Callab
 
 
 def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: Path) -> None:
-    """A directory becomes one page; drawings of many models are refused."""
+    """A directory becomes one page, or a directory of drawings; what cannot be drawn writes nothing."""
     write_model(project / "models", "shop.Order", *GOOD)
     write_model(project / "models", "shop.Strict", *GOOD)
     done = run("render", "models", "all.html", "--specification", "shop:Order")
@@ -175,7 +175,8 @@ def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: P
     assert Path("all.html").read_text().count('<section class="view"') == 2
     assert run("render", "shop:Order", "-", "--to", "mermaid").out.startswith("stateDiagram-v2")
     assert run("render", "shop:Order", "order.dot").code == 0
-    assert run("render", "models", "x.svg").err == "error: only HTML can show 2 models; name one model's file\n"
+    assert run("render", "models", "drawn.mmd").code == 0
+    assert sorted(path.name for path in Path("drawn.mmd").iterdir()) == ["shop.Order.mmd", "shop.Strict.mmd"]
     assert run("render", "shop:Order", "x.aut").err.startswith("error: aut is no drawing; a drawing must be svg, html")
     assert run("render", "shop:Order", "-").err == "error: what is written to stdout must be named by --to\n"
     assert run("render", "gone", "x.html").code == 2
