@@ -30,6 +30,7 @@ from ..errors import SpexError, words
 from ..facade import check
 from ..manager import InstanceManager
 from ..manager.reader import Reader
+from ..runtime.system.waits import capped
 from ..telemetry import ShardVitals, Vitals
 from ..telemetry.metrics import observations_of
 
@@ -173,7 +174,7 @@ class Looking:
                 told = str(error) if isinstance(error, SpexError) else words(error)
                 self.seen = Seen(**{**_fields(self.seen), "trouble": told})
             self._looked.set()
-            self._ended.wait(max(LOOK_EVERY, REST * (time.monotonic() - begun)))
+            self._ended.wait(capped(max(LOOK_EVERY, REST * (time.monotonic() - begun))))
             with self._lock:
                 if self._ended.is_set() or time.monotonic() - self._wanted_at > LOOKED_AT_FOR:
                     self._is_looking = False

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import SpexError
 from ..manager import InstanceManager
 from ..runtime.shard_info import ShardInfo, ShardStatus
+from ..runtime.system.waits import capped
 from ..runtime.transport import Transport
 
 FRESH_FOR: Final = 1.0
@@ -83,7 +84,7 @@ class Vitals:
                 if not self._asking:
                     self._asking = True
                     threading.Thread(target=self._ask, name="spex-shards-vitals", daemon=True).start()
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                if not self._changed.wait(capped(deadline - time.monotonic())):
                     return tuple(one._replace(up=False, counters=None) for one in self._newest)
             return self._newest
 

@@ -176,7 +176,7 @@ def test_render_writes_what_the_ending_says(run: Callable[..., Done], project: P
     assert run("render", "shop:Order", "-", "--to", "mermaid").out.startswith("stateDiagram-v2")
     assert run("render", "shop:Order", "order.dot").code == 0
     assert run("render", "models", "drawn.mmd").code == 0
-    assert sorted(path.name for path in Path("drawn.mmd").iterdir()) == ["shop.Order.mmd", "shop.Strict.mmd"]
+    assert sorted(path.name for path in Path("drawn.mmd").iterdir()) == ["shop.Order.mermaid", "shop.Strict.mermaid"]
     assert run("render", "shop:Order", "x.aut").err.startswith("error: aut is no drawing; a drawing must be svg, html")
     assert run("render", "shop:Order", "-").err == "error: what is written to stdout must be named by --to\n"
     assert run("render", "gone", "x.html").code == 2
