@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Final, Unpack, cast
 
 from ..runtime.client.opening import shared
 from ..runtime.transport import Transport
 from .base import InstanceManager
-from .options import OPTIONS, UNSET, ManagerOptions, ModeOptions
+from .options import ENVIRONMENT_PREFIX, OPTIONS, UNSET, ManagerOptions, ModeOptions
 from .settings import manager_options, options_from
 from .sharded import HOST, AttachedInstanceManager, ShardedInstanceManager, client_options
 from .simple import SimpleInstanceManager
+
+CONNECT: Final = f"{ENVIRONMENT_PREFIX}CONNECT"
 
 
 class SharedInstanceManager(ShardedInstanceManager):
@@ -45,17 +48,18 @@ def default_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = options_from(given, mode="observe")
     served = options["connect"]
-    if served is None:
+    # In the environment it is a deployment's decision about a program whose code serves elsewhere: it decides alone.
+    if served is None or (given.get("connect", UNSET) is UNSET and CONNECT in os.environ):
         return options
     if options["manager"] != OPTIONS["manager"].default:
         raise ValueError(
             f'the option connect={str(served)!r} uses what another process serves, and manager="sharded" serves a '
-            "directory itself: give one of them (connect also comes from SPEX_SHARDS_CONNECT)"
+            "directory itself: give one of them"
         )
     if options["data_dir"] not in (Path(OPTIONS["data_dir"].default), served):
         raise ValueError(
             f"the options connect={str(served)!r} and data_dir={str(options['data_dir'])!r} name two directories: "
-            "leave data_dir out (connect also comes from SPEX_SHARDS_CONNECT)"
+            "leave data_dir out"
         )
     return options
 

@@ -45,10 +45,11 @@ def test_the_package_can_be_run_as_a_module(project: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"spex-shards {spex.__version__}\n", "")
 
 
-def test_the_shells_completion_can_be_shown(run: Run) -> None:
+def test_the_shells_completion_can_be_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script calls the program by its name."""
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # the shell that runs the tests may be any
     done = run("--show-completion", "bash")
-    assert (done.code, "_SPEX_SHARDS_COMPLETE" in done.out) == (0, True) or "bash" in done.err
+    assert (done.code, "_SPEX_SHARDS_COMPLETE" in done.out) == (0, True)
 
 
 def test_a_misspelt_command_names_the_nearest_one(run: Run) -> None:

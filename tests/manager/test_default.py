@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import spex_shards as spex
+from tests.support.helper_specs import Door
 
 HEAD = """
 import os, sys, threading
@@ -122,8 +123,6 @@ for call in (lambda: spex.configure(shards=3), lambda: (spex.all_instances(), sp
 
 def test_check_finds_the_specification_of_a_model_by_its_name() -> None:
     """For an unknown name, the error says what to do."""
-    from tests.support.helper_specs import Door
-
     transitions = [(None, spex.INITIALISATION, "closed"), ("closed", "open", "opened"), ("opened", "close", "closed")]
     model = spex.ImplModel(specification=Door.name, transitions=[spex.Transition(*t) for t in transitions])
     assert spex.check(model).equivalent
@@ -204,10 +203,27 @@ print(spex.get_instance(3).current_state, flush=True)
     ],
 )
 def test_options_that_contradict_connect_are_refused(options: dict[str, object], text: str) -> None:
-    """At once, whatever the origin of the two."""
+    """At once."""
     with pytest.raises(ValueError, match=text):
         spex.configure(**options)
     spex.configure(connect=None)
+
+
+@pytest.mark.process
+def test_a_deployment_that_says_where_to_connect_needs_no_change_of_the_code(
+    tmp_path: Path, places: dict[str, Path]
+) -> None:
+    """The variable decides, though the code has its process serve a directory itself."""
+    body = """
+spex.configure(manager="sharded", data_dir="elsewhere")
+spex.init_instance(Door, "seen")
+spex.flush()
+print(os.path.exists("elsewhere"), spex.losses().kept)
+"""
+    with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True) as served:
+        done = run(body, tmp_path, SPEX_SHARDS_CONNECT=str(places["data_dir"]))
+        assert (done.stdout, done.stderr) == ("False 1\n", "")
+        assert [one.identifier for one in served.all_instances()] == ["seen"]
 
 
 def test_a_constructed_manager_has_no_option_connect(places: dict[str, Path]) -> None:
