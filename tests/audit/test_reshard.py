@@ -198,6 +198,7 @@ def test_it_moves_only_what_must(tmp_path: Path) -> None:
     assert 0 < done.moved < count / 4
 
 
+@pytest.mark.long
 def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
     """A history longer than a batch counts as garbage while it is partly copied."""
     path = tmp_path / "data"
@@ -347,7 +348,8 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("before", "after"), [(2, 5), pytest.param(5, 2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("before", "after"), [(2, 5), (5, 2)])
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
     """The real process is killed in each state of the layout record, and at random instants: clean each time."""
     path = tmp_path / "data"

@@ -174,7 +174,7 @@ def test_rows_of_megabytes_move_a_few_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])
+@pytest.mark.parametrize(("before", "after"), [(2, 3), pytest.param(3, 1, marks=pytest.mark.long)])
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
     """Before each write, rename and unlink (a third of them in a short run): clean, and ended by another run."""
     fill(tmp_path / "sound", before, seed=before + after, names=12)
@@ -203,6 +203,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_the_command_is_killed_at_random_instants(tmp_path: Path) -> None:
     """The real process, by SIGKILL; the rows are exactly those that there were."""
     path = tmp_path / "data"

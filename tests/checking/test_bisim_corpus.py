@@ -71,7 +71,7 @@ def test_every_difference_of_small_systems_is_explained_with_least_depth(field):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("name", ["medium", "real"])
+@pytest.mark.parametrize("name", ["medium", pytest.param("real", marks=pytest.mark.long)])
 def test_every_difference_of_larger_systems_is_explained(name, field):
     """The formula holds on the side that is said only, and the run can be run."""
     count = 0

@@ -833,7 +833,10 @@ DOCS = ROOT / "docs"
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "least"), [("cli.md", 20), ("review.md", 9), ("testing.md", 9), ("tutorial.md", 4)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [pytest.param("cli.md", 20, marks=pytest.mark.long), ("review.md", 9), ("testing.md", 9), ("tutorial.md", 4)],
+)
 def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, page: str, least: int) -> None:
     """Each command of the page runs in order in a folder with its files, and prints that output, except for speeds."""
     bin_dir = tmp_path / "bin"

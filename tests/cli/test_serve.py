@@ -127,6 +127,28 @@ def test_an_attached_process_sees_that_the_shards_were_stopped_on_purpose(
         )
 
 
+def test_who_asks_for_the_status_while_the_server_stops_is_answered(
+    serve: Callable[..., Server], places: dict[str, Path]
+) -> None:
+    """By what the server said last, though no other server follows; nobody waits for the whole `call_timeout`."""
+    server = serve("--shards", "2").ready()
+    with spex.connect(places["data_dir"], call_timeout=120) as client:
+        seen: list[set[spex.ShardStatus]] = []
+
+        def ask() -> None:
+            while not seen or seen[-1] != {spex.ShardStatus.STOPPED}:
+                seen.append({shard.status for shard in client.shards()})
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(seen) > 8, "they ask")
+        assert server.end(signal.SIGTERM) == 0
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+
+
 def test_clients_attach_by_themselves_to_the_one_that_follows(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def lines(folder: Path, ending: str) -> list[str]:
     return [line for path in folder.glob(f"*.{ending}") for line in path.read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_tasks_of_prefork_workers_lose_no_observation(
     served: Any, places: dict[str, Path], broker: str, tmp_path: Path
 ) -> None:

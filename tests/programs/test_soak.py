@@ -19,6 +19,7 @@ from tests.programs.soak.samples import Samples
 @pytest.mark.process
 @pytest.mark.alone
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.tool("redis-server")
 @pytest.mark.usefixtures("no_process_left")
 def test_everybody_works_while_everybody_is_killed_and_restarted(tmp_path: Path) -> None:

@@ -264,6 +264,8 @@ class Courier:
     def _send_wishes(self) -> None:
         connection = self.connection.socket
         if connection is None:
+            if self._stopped_shards is not None:  # a question may have been asked just before it stopped
+                self._questions.settle(self._stopped_shards)
             return
         try:
             if not self._questions.send(connection):
@@ -278,7 +280,9 @@ class Courier:
                     self._asked.add(shard)
                 self._wanted.popleft()
         except OSError:
-            self._lost()
+            self._hear()  # what the supervisor said last, before it went
+            if self.connection.socket is not None:
+                self._lost()
 
     def _hear(self) -> None:
         while self.connection.socket is not None:

@@ -85,6 +85,15 @@ class Questions:
             elif question.of is not None:
                 self._unsent.append(question)
 
+    def settle(self, rows: Any) -> None:
+        """Give the queued questions for the status the rows that a supervisor sent when it stopped: nobody else will."""
+        for _ in range(len(self._unsent)):
+            question = self._unsent.popleft()
+            if isinstance(question.of, AskStatus):
+                self._give(question, rows)
+            else:
+                self._unsent.append(question)
+
     def end(self) -> None:
         """Tell whoever waits that no answer will come, when the courier has ended. May be called by any thread."""
         for questions in (self._unsent, self._unanswered):

@@ -136,8 +136,13 @@ def receive_message(sender: socket.socket) -> tuple[list[Any], list[int]] | None
         ProtocolError: The message is malformed; its descriptors are closed.
     """
     space = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
+    how = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
     try:
-        data, ancillary, flags, _ = sender.recvmsg(MAX_MESSAGE, space, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, ancillary, flags, _ = sender.recvmsg(MAX_MESSAGE, space, how)
+        except ConnectionResetError:
+            # Said once, before what has arrived: the other side closed before it had read everything.
+            data, ancillary, flags, _ = sender.recvmsg(MAX_MESSAGE, space, how)
     except BlockingIOError:
         return None
     except ConnectionError:
