@@ -86,7 +86,7 @@ class Questions:
                 self._unsent.append(question)
 
     def settle(self, rows: Any) -> None:
-        """Give the queued questions for the status the rows that a supervisor sent when it stopped: nobody else will."""
+        """Answer the queued questions for the status by the rows that a supervisor sent when it stopped."""
         for _ in range(len(self._unsent)):
             question = self._unsent.popleft()
             if isinstance(question.of, AskStatus):
