@@ -75,9 +75,7 @@ def main() -> None:
                     found[kind].append(microseconds(application(report), options.requests))
                     manager.flush()
     medians = {kind: round(statistics.median(times), 1) for kind, times in found.items()}
-    print(
-        json.dumps({"microseconds a request": medians, "share": round(1 - medians["without"] / medians["observe"], 3)})
-    )
+    print(json.dumps({"microseconds a request": medians}))
 
 
 if __name__ == "__main__":
