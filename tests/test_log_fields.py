@@ -17,6 +17,7 @@ import spex_shards as spex
 from spex_shards.log_fields import FIELDS
 from spex_shards.runtime.client.call_site import emit
 from spex_shards.runtime.worker.logs import record_plain
+from tests.support import loop_manager
 from tests.support.helper_specs import Door
 from tests.support.places import ROOT
 from tests.support.processes import wait_until
@@ -64,8 +65,9 @@ def test_a_deviation_has_its_specification_identifier_transition_and_verdict(
         "verdict": error.context["verdict"].value,
     }
     assert record["transition"] == ["closed", "kick", "broken"]
-    assert record["call_site"].startswith(__file__)
-    if isinstance(manager, spex.ShardedInstanceManager):
+    caller = loop_manager.__file__ if isinstance(manager, loop_manager.LoopManager) else __file__
+    assert record["call_site"].startswith(caller)
+    if isinstance(manager, (spex.ShardedInstanceManager, loop_manager.LoopManager)):
         assert (record["shard"], record["pid"]) in [(shard.index, shard.pid) for shard in manager.shards()]
     else:
         assert (record["shard"], record["pid"]) == (None, os.getpid())
