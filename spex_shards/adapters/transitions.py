@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
 from functools import wraps
@@ -176,21 +178,28 @@ def _wrap() -> None:
         machine.set_state = _after_change(machine.set_state)  # type: ignore[method-assign]
 
 
+@contextmanager
+def _current(run: Any) -> Iterator[None]:
+    """Within the block, `run` is what changes of state belong to; an exception cuts it off."""
+    run.begin()
+    token = _running.set((*_running.get(), run))
+    try:
+        yield
+    except BaseException:
+        run.cut_off()
+        raise
+    finally:
+        _running.reset(token)
+
+
 def _around(execute: Any) -> Any:
     @wraps(execute)
     def observed(self: Any, event_data: Any) -> Any:
         run = _run_for(self, event_data)
         if run is None:
             return execute(self, event_data)
-        run.begin()
-        token = _running.set((*_running.get(), run))
-        try:
+        with _current(run):
             done = execute(self, event_data)
-        except BaseException:
-            run.cut_off()
-            raise
-        finally:
-            _running.reset(token)
         run.end(done)
         return done
 
@@ -203,15 +212,8 @@ def _around_async(execute: Any) -> Any:
         run = _run_for(self, event_data)
         if run is None:
             return await execute(self, event_data)
-        run.begin()
-        token = _running.set((*_running.get(), run))
-        try:
+        with _current(run):
             done = await execute(self, event_data)
-        except BaseException:
-            run.cut_off()
-            raise
-        finally:
-            _running.reset(token)
         run.end(done)
         return done
 

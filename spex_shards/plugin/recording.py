@@ -14,7 +14,7 @@ import pytest
 from ..domain.specification import registered
 from ..errors import ManagerClosed, SpexError
 from ..manager import InstanceManager, default
-from ..manager.options import ENVIRONMENT_PREFIX, OPTIONS
+from ..manager.options import ENVIRONMENT_PREFIX
 from ..manager.sightings import Sighted, delete_created, stored_specification, take_sightings
 from ..review.provenance import MOST_TESTS
 from .isolation import Tenants
@@ -78,8 +78,8 @@ class Recorder:
         self._before = self._modelled()
         before = default.use(self.manager)
         self._stack.callback(default.use, before)
-        # Where the option `connect` is known, the module-level calls of a process that a test starts attach by it.
-        if self._settings.processes and "connect" in OPTIONS:
+        # The module-level calls of a process that a test starts attach by it.
+        if self._settings.processes:
             self._stack.enter_context(_exported(ENVIRONMENT_PREFIX + "CONNECT", folder))
 
     def pytest_collection_finish(self) -> None:

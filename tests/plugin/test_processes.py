@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from spex_shards.manager.options import OPTIONS
 from tests.support.plugin_runs import model_text, project, run, text_of
 
 pytest_plugins = ["pytester"]
@@ -69,7 +68,6 @@ def test_a_forked_child_speaks_for_the_test_that_forked_it(pytester: pytest.Pyte
     assert "SPEX_SHARDS_CONNECT" not in os.environ
 
 
-@pytest.mark.skipif("connect" not in OPTIONS, reason="needs the option connect")
 def test_the_module_level_calls_of_a_started_process_attach(pytester: pytest.Pytester) -> None:
     """Two tests may start processes that use the same identifier."""
     project(pytester, STARTED, ini="spex_processes = true")

@@ -1,7 +1,4 @@
-"""A Flask service in production mode: orders of ``examples/web``, observed by calls that never raise.
-
-At its end each worker writes what became of its observations into a file of its own.
-"""
+"""The Flask service of ``examples/web`` in production mode, which tells at its end what became of its observations."""
 
 from __future__ import annotations
 
@@ -10,32 +7,15 @@ import json
 import os
 from pathlib import Path
 
-import flask
-
 import spex_shards as spex
-from examples.web.flask_app import STATES, Order
+from examples.web.flask_app import app
 
-app = flask.Flask(__name__)
-spex.configure(manager="simple")  # what the example has configured; SPEX_SHARDS_CONNECT says where to attach
-
-
-@app.post("/orders/<number>")
-def create(number: str) -> tuple[dict[str, str], int]:
-    """Create an order."""
-    spex.init_instance(Order, ("order", number))
-    return {"state": "new"}, 201
-
-
-@app.post("/orders/<number>/<action>")
-def act(number: str, action: str) -> dict[str, str]:
-    """Pay, ship or refund an order."""
-    spex.transition(("order", number), action, STATES[action])
-    return {"state": STATES[action]}
+__all__ = ["app"]
 
 
 @atexit.register
 def tell() -> None:
-    """Write the counts of this worker."""
+    """Write the counts of this worker into a file of its own."""
     losses = spex.losses()
     plain = {"kept": losses.kept, "late": losses.late, "lost": losses.lost, "refused": sum(losses.refused.values())}
     Path(os.environ["COUNTS"], f"{os.getpid()}.json").write_text(json.dumps(plain))
