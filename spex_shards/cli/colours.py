@@ -33,7 +33,9 @@ def write(lines: Iterable[tuple[str, str]], stream: TextIO) -> None:
     """Write lines, each with its style; without colours if the stream shows none."""
     listed = list(lines)
     if not any(style for _, style in listed) or not has_colours(stream):
-        print("\n".join(text for text, _ in listed), file=stream, flush=True)
+        # In one piece: what another process writes to the same file must not come between a line and its end.
+        stream.write("".join(["\n".join(text for text, _ in listed), "\n"]))
+        stream.flush()
         return
     from rich.console import Console
     from rich.text import Text

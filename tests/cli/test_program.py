@@ -368,3 +368,17 @@ def test_a_reader_of_stdout_that_goes_ends_the_program_quietly(project: Path, mo
     script = f"{sys.executable} -m spex_shards check models --specification shop:Order | true"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.process
+@pytest.mark.tool("strace")
+def test_each_line_on_stderr_is_written_in_one_piece(tmp_path: Path) -> None:
+    """Other processes may write to the same file, and this one may be killed: no line is mixed with another."""
+    trace = tmp_path / "trace"
+    command = [sys.executable, "-m", "spex_shards", "serve", "--shards", "0", "--data-dir", str(tmp_path / "data")]
+    traced = ["strace", "-e", "trace=write", "-e", "write=2", "-s", "2000", "-o", str(trace), *command]
+    done = subprocess.run(
+        traced, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert len(re.findall(r"^write\(2, ", trace.read_text(), re.MULTILINE)) == 1

@@ -7,6 +7,7 @@ import ctypes
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -235,9 +236,10 @@ class Chaos:
         return manager
 
     def _reported(self) -> Counter[str]:
-        # The server attaches like an application, and logs what it is given.
-        lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
-        by_server = Counter(line.split("'")[1] for line in lines if "has been in state" in line)
+        # The server attaches like an application, and logs what it is given. A process that is killed while it writes
+        # leaves a line without an end, so a line may hold more than one report.
+        text = (self.folder / "server.log").read_text(errors="replace")
+        by_server = Counter(re.findall(rf"instance '([^']*)' of {re.escape(Timed.name)} has been in state", text))
         return Books(self.folder).reported + by_server + Counter(self.heard)
 
     def _compare(self, manager: Any, books: Books) -> dict[str, Any]:
