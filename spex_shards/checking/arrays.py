@@ -20,7 +20,7 @@ class Grouped:
     """
 
     __slots__ = ("codes", "first", "targets")
-    first: array[int]
+    first: array[int] | list[int]
 
     @classmethod
     def of_targets(cls, successors: Sequence[Sequence[int]]) -> Self:
@@ -39,13 +39,20 @@ class Grouped:
         made.targets = [target for of_node in steps for _, target in of_node]
         return made
 
+    @classmethod
+    def of_lists(cls, first: list[int], codes: Column, targets: Column) -> Self:
+        """Return steps whose lists are known."""
+        made = cls.__new__(cls)
+        made.first, made.codes, made.targets = first, codes, targets
+        return made
+
     def __init__(self, size: int, sources: Column, targets: Column, codes: Column | None = None) -> None:
         counts = array("l", bytes(8 * (size + 1)))
         for source in sources:
             counts[source] += 1
-        self.first = array("l", accumulate(counts, initial=0))
-        self.first.pop()
-        place = self.first[:]
+        first = array("l", accumulate(counts, initial=0))
+        first.pop()
+        self.first, place = first, first[:]
         self.targets = [0] * len(targets)
         self.codes: Column = [0] * len(targets) if codes is not None else []
         if codes is None:
@@ -121,3 +128,7 @@ def _close(open_nodes: list[int], root: int, component: list[int], number: int) 
         component[node] = number
         if node == root:
             return
+
+
+def pause() -> None:
+    """Do nothing. Compiled loops call this now and then, so that signals are handled and other threads can run."""

@@ -17,8 +17,11 @@ from .classes import Classes, Domain, PackedSteps
 EFFORT: Final = 2_000_000
 """After examining this many classes, and a fixed number for each step, the question stays undecided."""
 _EFFORT_PER_STEP: Final = 20
-MOST_KEPT: Final = 3_000_000
-"""The most classes that are stored in sets, about 200 MB, before the question stays undecided."""
+MOST_KEPT: Final = 6_000_000
+"""The most classes that are stored in sets, about 400 MB, before the question stays undecided."""
+_MANY: Final = 500
+_OFTEN: Final = 4
+"""If it was asked so often which of so many classes have some actions, it is noted which classes have each action."""
 _FEW: Final = 12
 """Results for sets of at most so many classes are not stored."""
 
@@ -47,6 +50,8 @@ class Assignment:
         self._trail: list[tuple[int, Domain | None]] = []
         self._choosing = False
         self._known: dict[object, Domain | None] = {}
+        self._having: dict[frozenset[int], dict[int, frozenset[int]]] = {}
+        self._asked: dict[frozenset[int], int] = {}
         self._kept = 0
         self._effort = EFFORT + _EFFORT_PER_STEP * (len(steps.visible.targets) + len(steps.silent.targets))
 
@@ -227,7 +232,27 @@ class Assignment:
         key = "able", classes, actions
         if len(classes) > _FEW and key in self._known:
             return self._known[key]
+        if len(classes) > _MANY:
+            asked = self._asked[classes] = self._asked.get(classes, 0) + 1
+            if asked > _OFTEN and actions:
+                return self._able_by_index(key, classes, actions)
         return self._stored(key, classes, [own for own in classes if self._moves[own].keys() >= actions])
+
+    def _able_by_index(self, key: object, classes: frozenset[int], actions: frozenset[int]) -> Domain | None:
+        """Return those of many classes that have all the actions, of which at least one is given.
+
+        Only the classes that have the rarest action are looked at.
+        """
+        index = self._having.get(classes)
+        if index is None:
+            found: dict[int, list[int]] = {}
+            for own in classes:
+                for action in self._moves[own]:
+                    found.setdefault(action, []).append(own)
+            index = self._having[classes] = {action: frozenset(having) for action, having in found.items()}
+            self._keep(sum(map(len, index.values())))
+        having = sorted((index.get(action, frozenset()) for action in actions), key=len)
+        return self._stored(key, classes, having[0].intersection(*having[1:]), len(having[0]))
 
     def _both(self, one: Domain, other: Domain) -> Domain | None:
         """Return the classes in both domains."""
@@ -276,11 +301,15 @@ class Assignment:
         return other in one if isinstance(other, int) else not one.isdisjoint(other)
 
     def _stored(
-        self, key: object, before: frozenset[int], found: frozenset[int] | set[int] | list[int]
+        self,
+        key: object,
+        before: frozenset[int],
+        found: frozenset[int] | set[int] | list[int],
+        looked_at: int | None = None,
     ) -> Domain | None:
         """Return what was found as a domain, `before` itself if it is that; store it by `key` if that is worth it."""
         size = len(before)
-        self._spend(size)
+        self._spend(size if looked_at is None else 1 + looked_at)
         domain: Domain | None = None
         if len(found) == 1:
             domain = next(iter(found))
@@ -288,12 +317,15 @@ class Assignment:
             same = len(found) == size and before.issuperset(found)
             domain = before if same else frozenset(found)
             if not same:
-                self._kept += len(found)
-                if self._kept > MOST_KEPT:
-                    raise _TooHard
+                self._keep(len(found))
         if size > _FEW:
             self._known[key] = domain
         return domain
+
+    def _keep(self, classes: int) -> None:
+        self._kept += classes
+        if self._kept > MOST_KEPT:
+            raise _TooHard
 
     def _spend(self, effort: int) -> None:
         self._effort -= effort

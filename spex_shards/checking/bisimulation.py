@@ -9,6 +9,7 @@ from ..domain.transition import INTERNAL, State
 from .deterministic import agree
 from .graph import Equivalence, Graph, equivalence_of
 from .large import bisimilar_at_scale
+from .machine import refinement_of
 from .refinement import Refinement
 
 __all__ = ["Equivalence", "bisimilar", "classes", "equivalence_of", "minimised", "reduced"]
@@ -68,9 +69,9 @@ def reduced(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> tuple[dict[St
         ValueError: There is no such equivalence.
     """
     graph = Graph((lts,), equivalence_of(equivalence))
-    refinement = Refinement.of(graph)
+    refinement = refinement_of(graph)
     refinement.run()
-    number = _numbered(graph, refinement)
+    number = _numbered(graph, refinement.block)
     steps = {
         (own, graph.actions[code // graph.base], number[target])
         for node, own in number.items()
@@ -81,7 +82,7 @@ def reduced(lts: LTS, equivalence: str = Equivalence.BRANCHING) -> tuple[dict[St
     return {state: number[node] for state, node in graph.nodes[0].items()}, LTS(0, sorted(steps))
 
 
-def _numbered(graph: Graph, refinement: Refinement) -> dict[int, int]:
+def _numbered(graph: Graph, block: list[int]) -> dict[int, int]:
     """Return the class of each node, numbered as in `classes`."""
     fresh: dict[int, int] = {}
-    return {node: fresh.setdefault(refinement.block[node], len(fresh)) for node in graph.nodes[0].values()}
+    return {node: fresh.setdefault(block[node], len(fresh)) for node in graph.nodes[0].values()}

@@ -29,6 +29,8 @@ from .specified import Specified
 
 MOST_PROVED: Final = 200_000
 """A cause with more transitions than this is not checked by `proof`."""
+MOST_ANEW: Final = 20_000
+"""The pairs of a part with more transitions are found anew only if each of its transitions is needed."""
 MOST_DOUBLE: Final = 50
 """How many states with two classes, and how many classes of each, are examined to find where this begins."""
 MOST_TAKEN_APART: Final = 40
@@ -156,9 +158,10 @@ class _Search:
     def _of_part(self, part: tuple[Transition, ...], whole: Pairs) -> Cause:
         """Return the cause that an irreparable part of a model is; `whole` are the pairs of the whole model."""
         steps: Any = part
-        unchanged = len(part) == len(set(_reached(whole)))
-        pairs = whole if unchanged else Pairs(LTS(self._impl.initial_state, steps), self._specified)
         minimal = self._core.exact
+        # A large part that could not be made smaller has nearly all pairs of the whole model.
+        unchanged = len(part) == len(set(_reached(whole))) or (not minimal and len(part) > MOST_ANEW)
+        pairs = whole if unchanged else Pairs(LTS(self._impl.initial_state, steps), self._specified)
         found = self._stuck(pairs) if minimal and pairs.whole else None
         if found is not None and self._is_stuck(found.transitions[-1], whole):
             return found

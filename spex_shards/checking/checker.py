@@ -142,7 +142,10 @@ class ConformanceChecker:
             if target not in classes:
                 classes = {**classes, target: lead}
                 missing += len(self._moves.get(lead, ()))
-        grown = _Known(verdict, classes, known.sources | {source}, known.shown | {(source, action)}, missing)
+        if missing and known.silent:
+            return  # a pair that is not shown need not be missing: the state may do that after a silent step
+        shown = known.shown | {(source, action)}
+        grown = _Known(verdict, classes, known.sources | {source}, shown, missing, known.silent)
         self._known[after] = grown
         if len(self._known) > MOST_MODELS:
             self._known.popitem(last=False)
@@ -155,7 +158,8 @@ class ConformanceChecker:
         impl = system_of(transitions, self._given, self._equivalence)
         if verdict is Verdict.VIOLATION or self._moves is None or isinstance(impl, Result):
             return _Known(verdict)
-        if verdict is Verdict.INCOMPLETE and not self._strong and any(a == INTERNAL for _, a, _ in impl.transitions):
+        silent = not self._strong and any(action == INTERNAL for _, action, _ in impl.transitions)
+        if verdict is Verdict.INCOMPLETE and silent:
             # A state also shows the actions after its silent steps, so missing pairs cannot be counted.
             return _Known(verdict)
         classes = forced_classes(impl, self._moves, self._spec.initial_state, strong=self._strong)
@@ -164,7 +168,7 @@ class ConformanceChecker:
         shown = {(source, action) for source, action, _ in impl.transitions}
         required = {(state, action) for state, own in classes.items() for action in self._moves.get(own, ())}
         missing = len(required - shown) if verdict is Verdict.INCOMPLETE else 0
-        return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing)
+        return _Known(verdict, classes, {source for source, _, _ in impl.transitions}, shown, missing, silent)
 
     def _judge_quickly(self, known: _Known, extra: Transition) -> Verdict | None:
         """Return the verdict if it follows from the model's verdict and classes alone, else None."""
@@ -200,6 +204,7 @@ class _Known:
         shown: The pairs (state, action) that have a step.
         missing: How many pairs the model lacks that the classes of its states have; 0 for an equivalent model, in which
             a state may do an action after a silent step.
+        silent: Whether the model has silent steps, which are not visible.
         verdicts: The verdicts on the model with one more transition, by that transition.
     """
 
@@ -208,4 +213,5 @@ class _Known:
     sources: set[State] = field(default_factory=set)
     shown: set[tuple[State, str]] = field(default_factory=set)
     missing: int = 0
+    silent: bool = False
     verdicts: OrderedDict[Transition, Verdict] = field(default_factory=OrderedDict)

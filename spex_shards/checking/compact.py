@@ -25,6 +25,8 @@ from ..domain.lts import LTS
 from ..domain.transition import INTERNAL, State
 from .arrays import Column, Grouped, components
 from .graph import Equivalence
+from .machine import Refiner, machine, splitting_of
+from .refinement import Refinement
 
 
 class Compact:
@@ -33,33 +35,68 @@ class Compact:
     Attributes:
         size: The number of nodes.
         starts: The nodes of the initial states.
-        visible: The visible steps. A code is a multiple of `base`.
-        silent: The silent steps; each leads to a node of a smaller number. Has no codes.
         base: Larger than any number of a node or a block.
         actions: The action of each code, at index ``code // base``; endless silent activity is a silent action.
     """
 
-    __slots__ = ("_contracted", "_divergent", "_nodes", "actions", "base", "silent", "size", "starts", "visible")
+    __slots__ = (
+        "_contracted", "_divergent", "_nodes", "_packed", "_silent", "_visible", "actions", "base", "size", "starts"
+    )  # fmt: skip
 
     def __init__(self, systems: Sequence[LTS], equivalence: Equivalence) -> None:
         steps = _Columns(systems, strong=equivalence is Equivalence.STRONG)
-        divergent: set[int] = set()
-        self._contracted = None
-        if 0 in steps.codes:
-            last, states = len(systems[0].transitions), len(steps.nodes)
-            given = steps.sources[:last], steps.codes[:last], steps.targets[:last]
-            self._contracted = *given, _contract(steps)[:states]
-        if 0 in steps.codes:
-            divergent = _collapse(steps)
-        self.starts, self.size, self.base = steps.starts, steps.size, steps.size + 1
-        self._nodes = steps.nodes
         self.actions = [*steps.actions, INTERNAL]
-        if equivalence is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
-            divergent = set()
-        self._divergent = sorted(divergent)
-        self.silent = steps.silent()
-        steps.keep(steps.codes)
-        self.visible = self._grouped(self.size, steps.sources, steps.codes, steps.targets)
+        last = len(systems[0].transitions)
+        given = (steps.sources[:last], steps.codes[:last], steps.targets[:last]) if 0 in steps.codes else None
+        counts = equivalence is Equivalence.DIVERGENCE_PRESERVING_BRANCHING
+        forms = machine()
+        self._packed = None
+        self._visible: Grouped | None = None
+        self._silent: Grouped | None = None
+        self._divergent: list[int] = []
+        if forms is None:
+            away, divergent = _merged(steps)
+            self._divergent = sorted(divergent) if counts else []
+            self.starts, self.size, self._nodes = steps.starts, steps.size, steps.nodes
+            self._silent = steps.silent()
+        else:
+            most, states = len(steps.actions), len(steps.nodes)
+            packed = forms.packed(steps.size, steps.sources, steps.codes, steps.targets, most, counts)
+            self._packed, self.size, away = packed, packed.size, bytearray(packed.away_until(states))
+            self.starts = [packed.number[start] for start in steps.starts]
+            self._nodes, self._divergent = packed.nodes_until(states), packed.divergent
+        self.base = self.size + 1
+        self._contracted = None if given is None else (*given, away[: len(steps.nodes)])
+        if forms is None:
+            steps.keep(steps.codes)
+            self._visible = self._grouped(self.size, steps.sources, steps.codes, steps.targets)
+
+    @property
+    def visible(self) -> Grouped:
+        """The visible steps. A code is a multiple of `base`."""
+        if self._visible is None:
+            assert self._packed is not None
+            self._visible = Grouped.of_lists(*self._packed.visible.lists())
+        return self._visible
+
+    @property
+    def silent(self) -> Grouped:
+        """The silent steps; each leads to a node of a smaller number. Has no codes."""
+        if self._silent is None:
+            assert self._packed is not None
+            self._silent = Grouped.of_lists(*self._packed.silent.lists())
+        return self._silent
+
+    @property
+    def has_silent(self) -> bool:
+        """Whether there are silent steps."""
+        return bool(self.silent.targets) if self._packed is None else len(self._packed.silent.targets) > 0
+
+    def refinement(self) -> Refiner:
+        """Return the refinement of the nodes, which has not begun yet."""
+        if self._packed is None:
+            return Refinement(self.size, self.visible, self.silent)
+        return splitting_of(self._packed)
 
     def _grouped(self, size: int, sources: Column, codes: Column, targets: Column) -> Grouped:
         """Return visible steps by source, with those for endless silent activity."""
@@ -149,6 +186,16 @@ class _Columns:
         """Return the silent steps by source."""
         inside = [not code for code in self.codes]
         return Grouped(self.size, list(compress(self.sources, inside)), list(compress(self.targets, inside)))
+
+
+def _merged(steps: _Columns) -> tuple[bytearray, set[int]]:
+    """Merge states; return whether each was merged with the target of its only step, and the nodes of silent cycles."""
+    away, divergent = bytearray(), set[int]()
+    if 0 in steps.codes:
+        away = _contract(steps)
+    if 0 in steps.codes:
+        divergent = _collapse(steps)
+    return away, divergent
 
 
 def _contract(steps: _Columns) -> bytearray:

@@ -7,13 +7,16 @@ equivalent are united until two of them differ (Hopcroft and Karp 1971). Otherwi
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..domain.lts import LTS
 from .assignment import Assignment
 from .classes import Classes, PackedSteps
 from .compact import Compact
 from .deterministic import root_of
 from .graph import Equivalence
-from .refinement import Refinement
+from .machine import Refiner
+from .refuting import Pursuit
 
 
 class Judged:
@@ -35,7 +38,7 @@ class Judged:
         agreed = _agree(graph)
         refinement = None
         if agreed is None:
-            refinement = Refinement(graph.size, graph.visible, graph.silent)
+            refinement = graph.refinement()
             agreed = refinement.run(graph.starts[0], graph.starts[1])
         self.equivalent = agreed
         self._answer: tuple[bool | None] | None = (True,) if agreed else None
@@ -63,7 +66,7 @@ def bisimilar_at_scale(impl: LTS, spec: LTS, equivalence: Equivalence) -> bool:
     return Judged(impl, spec, equivalence).equivalent
 
 
-def _extensible(kind: Equivalence, graph: Compact, unfinished: list[Refinement]) -> bool | None:
+def _extensible(kind: Equivalence, graph: Compact, unfinished: list[Refiner]) -> bool | None:
     """Return whether the first system of `graph` can become equivalent to the second.
 
     Args:
@@ -72,28 +75,37 @@ def _extensible(kind: Equivalence, graph: Compact, unfinished: list[Refinement])
         unfinished: The refinement that found that the two are not equivalent, if there was one. It is taken out, so
             that no other thread goes on with it.
     """
-    if not graph.silent.targets and kind is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
+    if not graph.has_silent and kind is not Equivalence.DIVERGENCE_PRESERVING_BRANCHING:
         determined = _determined(graph)
         if determined is not None:
             return determined
     steps = PackedSteps(graph.visible, graph.silent)
-    try:
+    nodes = steps.reached(graph.starts[1])
+    refinement: Refiner | None = None
+    with suppress(IndexError):  # another thread may have taken it
         refinement = unfinished.pop()
-    except IndexError:
-        refinement = Refinement(graph.size, graph.visible, graph.silent)
-    nodes, block = steps.reached(graph.starts[1]), refinement.block
-    alike = block[:]
+    known = range(graph.size) if refinement is None else refinement.block
+    if Pursuit(steps, known).refutes(graph.starts[0], nodes, graph.starts[1]):
+        return False
+    if refinement is None:
+        refinement = graph.refinement()
+    return _assignable(graph, steps, refinement, nodes)
+
+
+def _assignable(graph: Compact, steps: PackedSteps, refinement: Refiner, nodes: list[int]) -> bool | None:
+    """Return whether a class of the second system can be assigned to each node of the first; its nodes are given."""
+    alike = refinement.block[:]
     refinement.keep(nodes)
     refinement.run()
-    del refinement
+    block = refinement.block
     classes = Classes(steps, block, nodes, alike)
-    start = graph.starts[0]
+    start, first = graph.starts[0], block[graph.starts[1]]
     if classes.silent:
         # A state with one step, a silent one, need not be equivalent to the step's target in an extension.
         visible, silent, start, new = graph.expanded()
         steps = PackedSteps(visible, silent)
         alike += [alike[node] for node in new]
-    return Assignment(steps, classes, alike).exists(start, block[graph.starts[1]])
+    return Assignment(steps, classes, alike).exists(start, first)
 
 
 class _NotDeterministic(Exception):
@@ -172,7 +184,7 @@ class _Deterministic:
 
 def _agree(graph: Compact) -> bool | None:
     """Return whether the two are bisimilar; None if that depends on a silent step or a nondeterministic node."""
-    if graph.silent.targets:
+    if graph.has_silent:
         return None
     first, codes, targets = graph.visible.first, graph.visible.codes, graph.visible.targets
     parent = list(range(graph.size))

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from ..domain.lts import LTS
-from ..domain.transition import State, Transition
+from ..domain.transition import INTERNAL, State, Transition
 from .specified import Specified
 
 MOST_PAIRS: Final = 1_000_000
@@ -48,22 +48,29 @@ class Pairs:
         self._walk(first, specified)
 
     def _walk(self, first: Pair, specified: Specified) -> None:
+        before, classes, steps, inert = self._before, self.classes, self.steps, not specified.strong
         todo = deque([first])
         while todo:
-            state, own = pair = todo.popleft()
-            for action, target in self.steps.get(state, ()):
-                for end in specified.leads(own, action):
+            pair = todo.popleft()
+            state, own = pair
+            moves = specified.moves(own)
+            for action, target in steps.get(state, ()):
+                ends = specified.leads(own, action) if inert and action == INTERNAL else moves.get(action, ())
+                for end in ends:
                     new = target, end
-                    if new in self._before:
+                    if new in before:
                         continue
-                    if len(self._before) >= MOST_PAIRS:
+                    if len(before) >= MOST_PAIRS:
                         self.whole = False
                         return
-                    self._before[new] = pair, action
-                    known = self.classes.setdefault(target, [])
-                    if known and self.conflict is None:
-                        self.conflict = (target, known[0]), new
-                    known.append(end)
+                    before[new] = pair, action
+                    known = classes.get(target)
+                    if known is None:
+                        classes[target] = [end]
+                    else:
+                        if self.conflict is None:
+                            self.conflict = (target, known[0]), new
+                        known.append(end)
                     todo.append(new)
 
     def run(self, state: State, own: int) -> tuple[tuple[Transition, int], ...]:

@@ -86,16 +86,18 @@ class _Assignments:
         own = self._own
         if state in self._endless and (own[state], INTERNAL, own[state]) not in self._allowed:
             return False
-        return all(
-            (own[s], a, own[t]) in self._allowed or (self._inert and a == INTERNAL and own[s] == own[t])
-            for s, a, t in self._settled[state]
-        )
+        for source, action, target in self._settled[state]:
+            step = own[source], action, own[target]
+            if step not in self._allowed and not (self._inert and action == INTERNAL and step[0] == step[2]):
+                return False
+        return True
 
     def _classes(self, state: State) -> list[State]:
         """Return the classes that the step to a state allows."""
         source, action = self._lead[state]
-        ends = list(self._leads.get((self._own[source], action), ()))
-        return [*ends, self._own[source]] if self._inert and action == INTERNAL else ends
+        own = self._own[source]
+        ends = self._leads.get((own, action), ())
+        return [*ends, own] if self._inert and action == INTERNAL else [*ends]
 
 
 def _reached(start: State, steps: Sequence[Step]) -> list[State]:

@@ -64,7 +64,8 @@ class _Side:
     def near(self, state: State) -> list[State]:
         """Return the states whose steps count as those of `state`."""
         if state not in self._near:
-            self._near[state] = [state] if self._strong else [s for s, _ in self._system.silent_tree(state)]
+            alone = self._strong or INTERNAL not in self._system.actions(state)
+            self._near[state] = [state] if alone else [s for s, _ in self._system.silent_tree(state)]
             self.effort += len(self._near[state])
         return self._near[state]
 
@@ -77,7 +78,10 @@ class _Side:
                     if self._strong or action != INTERNAL:
                         targets = self._system.after(here, action)
                         self.effort += len(targets)
-                        found.setdefault(action, {}).update(dict.fromkeys(targets))
+                        if action in found:
+                            found[action].update(dict.fromkeys(targets))
+                        else:
+                            found[action] = dict.fromkeys(targets)
             self._moves[state] = {action: list(targets) for action, targets in found.items()}
         return self._moves[state]
 

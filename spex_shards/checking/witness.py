@@ -23,7 +23,7 @@ from ..domain.transition import INTERNAL
 from .arrays import Grouped, components
 from .formula import TRUE, Diverges, Formula, Not, Silently, Step, WeakStep, conjunction
 from .graph import SILENT, Equivalence, Graph, Steps
-from .refinement import Refinement
+from .machine import refinement_of
 from .rounds import Rounds
 from .satisfaction import Satisfaction
 
@@ -65,7 +65,7 @@ class _Quotient:
     """The classes of a graph as a graph of its own, in which silent steps lead to smaller numbers."""
 
     def __init__(self, graph: Graph) -> None:
-        refinement = Refinement.of(graph)
+        refinement = refinement_of(graph)
         refinement.run()
         numbers: dict[int, int] = {}
         own = [numbers.setdefault(block, len(numbers)) for block in refinement.block]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
+from ..checking.conformance import Result
+from ..checking.relations import RelationResult
 from ..domain.difference import one_line
 from ..drawing.share import shares
 from ..drawing.svg import Shown, Style, drawn, is_followed
@@ -65,7 +67,7 @@ def section(view: View, *, hidden: bool = False, alone: bool = True) -> str:
     """
     name = view.model.specification
     verdict = "" if view.result is None else view.result.verdict.value
-    coverage = "" if view.result is None else f"<small>{escape(str(view.coverage))}</small>"
+    coverage = f"<small>{escape(str(view.coverage))}</small>" if isinstance(view.result, Result) else ""
     steps = [{key: step[key] for key in ("text", "light", "states")} for step in view.steps]
     data = json.dumps(steps).replace("<", "\\u003c")
     sides = "\n".join(_side(view, side) for side in _SIDES if side in view.sides)
@@ -107,6 +109,8 @@ def _side(view: View, side: str) -> str:
     )  # fmt: skip
     lacks = sum(one.kind == "missing" for one in shown)
     note = f"{lacks} of {_steps_of(shown)} not seen (dashed)" if lacks else size if view.result is None else ""
+    if lacks and isinstance(view.result, RelationResult):
+        note = f"{lacks} not seen where the model stops (dashed)"
     return f"""<figure class="side" data-side="{side}">
 <div class="bar"><h3>{_SIDES[side]}</h3><small>{note}</small>{_slider(listed)}
 <button class="out" type="button" aria-label="Zoom out: {_SIDES[side]}">&minus;</button>
@@ -174,19 +178,28 @@ def _broken(text: str) -> str:
 
 def _formula(view: View) -> str:
     """Return the formula, folded away because only experts need it."""
-    explanation = None if view.result is None else view.result.explanation
-    if explanation is None or explanation.formula is None:
+    if view.result is None:
         return ""
-    side = {"impl": "the model", "spec": "the specification"}[explanation.side]
+    if isinstance(view.result, Result):
+        explanation = view.result.explanation
+        formula = None if explanation is None else explanation.formula
+        side = "the specification" if explanation is not None and explanation.side == "spec" else "the model"
+        what = "The shortest experiment that tells the two apart"
+    else:
+        why = view.result.counterexample
+        formula, side = None if why is None else why.formula, "the model"
+        what = "What the model can do and the specification cannot"
+    if formula is None:
+        return ""
     return (
-        "<details><summary>The shortest experiment that tells the two apart, as a formula</summary>"
-        f"<p>Holds in {side} only: <code>{escape(str(explanation.formula))}</code></p></details>"
+        f"<details><summary>{what}, as a formula</summary>"
+        f"<p>Holds in {side} only: <code>{escape(str(formula))}</code></p></details>"
     )
 
 
 def _properties(view: View) -> str:
     """Return the properties of runs that were decided for the model."""
-    decided = () if view.result is None else view.result.properties
+    decided = view.result.properties if isinstance(view.result, Result) else ()
     if not decided:
         return ""
     rows = "".join(

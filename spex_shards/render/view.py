@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..checking.bisimulation import classes
 from ..checking.conformance import Result
+from ..checking.relations import RelationResult
 from ..domain.difference import in_order, shown
 from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
@@ -20,7 +21,9 @@ from ..formats.marks import Mark
 from ..review import Coverage, cover
 from ..review.deviations import Deviating
 from ..review.findings import meaning
+from ..review.refining import MEANING
 from .formats import model_of
+from .refuted import Followed
 from .walk import walk
 
 _ROOT: Final = "root"
@@ -37,8 +40,8 @@ class View:
     Attributes:
         model: The model.
         specification: The class; None if it is unknown: then there is only one drawing.
-        result: The verdict.
-        coverage: How much of the specification the model covers.
+        result: The verdict, or whether a relation holds.
+        coverage: How much of the specification the model covers; not counted for a relation, by which it may do less.
         sides: "spec" and "impl", each with its transitions; the numbers run through both.
         classes: For each side, state → equivalence class; equivalent states of both sides have the same class.
         tints: Class → tint, for classes with two or more states.
@@ -49,7 +52,7 @@ class View:
 
     model: ImplModel
     specification: type[Specification] | None
-    result: Result | None
+    result: Result | RelationResult | None
     coverage: Coverage
     sides: dict[str, list[Shown]]
     classes: dict[str, dict[str, int]]
@@ -62,7 +65,7 @@ class View:
 def view_of(
     model: ImplModel,
     specification: type[Specification] | None = None,
-    result: Result | None = None,
+    result: Result | RelationResult | None = None,
     deviations: list[Deviating] | None = None,
     frequencies: Frequencies | None = None,
 ) -> View:
@@ -71,7 +74,7 @@ def view_of(
     Args:
         model: The model.
         specification: The specification that the model is judged by.
-        result: The verdict; given exactly if `specification` is.
+        result: The verdict, or whether a relation holds; given exactly if `specification` is.
         deviations: The deviations of the model's instances.
         frequencies: How often the model's steps were taken; None: that is not known.
 
@@ -91,6 +94,8 @@ def view_of(
             model=model, specification=None, result=None, coverage=Coverage(), sides=sides, classes=own,
             tints=_tints(own), steps=[], deviations=deviations, frequencies=frequencies,
         )  # fmt: skip
+    if isinstance(result, RelationResult):
+        return _related(model, specification, result, deviations, frequencies)
     coverage = cover(model, specification.declaration, result)
     spec = in_order(model_of(specification).transitions)
     extra = deviating(coverage, result)
@@ -104,6 +109,29 @@ def view_of(
     )  # fmt: skip
 
 
+def _related(
+    model: ImplModel,
+    cls: type[Specification],
+    result: RelationResult,
+    deviations: list[Deviating] | None,
+    frequencies: Frequencies | None,
+) -> View:
+    """Return the view of a model by a relation: what it does not do is marked only where that counts."""
+    why = result.counterexample
+    followed = None if why is None else Followed(why, cls, model.transitions)
+    extra, missing = (frozenset(followed.refused), followed.wanted) if followed else (frozenset(), frozenset())
+    spec = in_order(model_of(cls).transitions)
+    numbered = _numbered([(t, "missing" if t in missing else "plain") for t in spec], 0)
+    impl = [(t, "extra" if t in extra else "shown") for t in in_order(model.transitions)]
+    sides = {"spec": numbered, "impl": _counted(impl, len(numbered), frequencies)}
+    both = _classes(model, cls, cls.equivalence)
+    return View(
+        model=model, specification=cls, result=result, coverage=Coverage(), sides=sides, classes=both,
+        tints=_tints(both), steps=followed.steps(sides) if followed else [], deviations=deviations,
+        frequencies=frequencies,
+    )  # fmt: skip
+
+
 def deviating(coverage: Coverage, result: Result) -> set[Transition]:
     """Return the model's transitions that nothing in the specification matches, and the one that is blamed."""
     extra = set(coverage.unexplained)
@@ -113,11 +141,15 @@ def deviating(coverage: Coverage, result: Result) -> set[Transition]:
     return extra
 
 
-def marks_of(model: ImplModel, specification: type[Specification], result: Result) -> dict[Transition, Mark]:
+def marks_of(
+    model: ImplModel, specification: type[Specification], result: Result | RelationResult
+) -> dict[Transition, Mark]:
     """Return what is marked in a drawing of a model alone, where what is missing has to be drawn beside it.
 
     A specified state stands at the model's state of the same name, or else at the one that stands for it alone.
     """
+    if isinstance(result, RelationResult):
+        return dict(result.told()[1])
     coverage = cover(model, specification.declaration, result)
     own = {state for t in model.transitions for state in (t.source, t.target)}
     called: dict[str, str] = {}
@@ -238,4 +270,6 @@ def headline(view: View) -> str:
     """Return the verdict in one line."""
     if view.result is None:
         return "no specification is known: the model alone"
+    if isinstance(view.result, RelationResult):
+        return f"{view.result.relation}: {view.result.verdict}: {MEANING[view.result.verdict]}"
     return f"{view.result.verdict.value}: {meaning(view.result)}"

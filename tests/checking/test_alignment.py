@@ -15,7 +15,7 @@ import spex_shards as spex
 from spex_shards.checking import alignment as module
 from spex_shards.checking.alignment import Aligner, Alignment, MoveKind, NoCompleteRun
 from spex_shards.checking.runs import RunChecker
-from tests.support.places import LONG
+from tests.support.places import of_length
 
 Steps = tuple[tuple[str, str, str], ...]
 ACTIONS = ("a", "b", spex.INTERNAL)
@@ -103,9 +103,9 @@ def systems(states: str) -> Iterator[Steps]:
 
 
 def test_all_systems_of_two_states_give_the_fewest_edits() -> None:
-    """All 4,096 (a fifth of them in the short form), with all words of up to three actions, in both modes."""
+    """All 4,096 (a share of them unless WHOLE), with all words of up to three actions, in both modes."""
     for number, steps in enumerate(systems("pq")):
-        if LONG or number % 5 == 0:
+        if number % of_length(20, 4, 1) == 0:
             agrees(steps)
 
 
@@ -113,7 +113,7 @@ def test_random_systems_of_three_states_give_the_fewest_edits() -> None:
     """With words of up to four actions, among them one that no specification has."""
     random = Random(5)
     every = [(source, action, target) for source in "pqr" for action in ACTIONS for target in "pqr"]
-    for _ in range(5_000 if LONG else 250):
+    for _ in range(of_length(120, 1_000, 5_000)):
         steps = tuple(random.sample(every, random.randint(1, 8)))
         agrees(steps, [tuple(random.choices("aabbc", k=length)) for length in (0, 1, 2, 3, 4, 4)])
 

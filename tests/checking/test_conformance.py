@@ -236,6 +236,18 @@ def test_what_a_checker_remembers_is_bounded(monkeypatch):
     assert len(checker._known[frozenset([INIT])].verdicts) == 3
 
 
+def test_what_a_state_does_after_a_silent_step_is_not_missing_when_the_model_grows():
+    """So doing it at once makes up for nothing that another state lacks."""
+    checker = ConformanceChecker(LTS("p", [("p", "a", "p")]))
+    before = frozenset([Transition(None, INITIALISATION, "p"), Transition("p", T, "q"), Transition("q", "a", "p")])
+    step = Transition("q", "a", "r")
+    assert checker.judge(before, step) is INCOMPLETE
+    after = before | {step}
+    checker.grow(before, step, after)
+    assert checker.judge(after, Transition("p", "a", "p")) is INCOMPLETE
+    assert checker.judge(after, Transition("r", "a", "p")) is EQUIVALENT
+
+
 STEPS = [Transition(source, action, target) for source in "pqr" for action in ("a", "b", T) for target in "pqr"]
 
 

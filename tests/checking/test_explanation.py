@@ -266,6 +266,7 @@ def test_a_wrong_formula_is_never_shown(monkeypatch):
             _ = explained(LTS("new", [])).formula
 
 
+@pytest.mark.long
 def test_deep_formulas_need_no_recursion():
     """Two thousand modalities: written, compared, hashed, and checked."""
     chain = [(n, "a", n + 1) for n in range(2_000)]

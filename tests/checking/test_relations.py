@@ -20,7 +20,7 @@ from spex_shards.checking.weak import Weak
 from spex_shards.domain.impl_model import ImplModel
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INITIALISATION, INTERNAL
-from tests.support.places import LONG, WHOLE
+from tests.support.places import LONG, WHOLE, of_length
 from tests.support.reference_relations import Plain, conforms, follows, includes
 
 STOPPING = {
@@ -29,7 +29,7 @@ STOPPING = {
     Relation.READY_SIMULATION: "ready",
 }
 INPUTS = frozenset("a")
-PAIRS = 100_000 if WHOLE else 10_000 if LONG else 1_500
+PAIRS = of_length(1_000, 4_000, 100_000)
 """So many pairs of systems are drawn at random."""
 
 
@@ -83,6 +83,7 @@ def test_every_relation_means_what_its_definition_says() -> None:
         check_all(drawn(source, source.randrange(1, 5)), drawn(source, source.randrange(1, 5)))
 
 
+@pytest.mark.long
 def test_looking_at_all_states_at_once_gives_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """And counter-examples that are confirmed: every simulation is decided by sets of simulators."""
     monkeypatch.setattr(simulation, "MOST_ANSWERS", -1)
@@ -98,7 +99,7 @@ def test_every_relation_means_what_its_definition_says_for_all_systems_of_two_st
     """All pairs over one action and silent steps (a part of them in a short run), and over two actions."""
     systems = every_system(2, actions)
     pairs = list(product(systems, systems))
-    for impl, spec in pairs if WHOLE else random.Random(11).sample(pairs, 5_000 if LONG else 1_000):
+    for impl, spec in pairs if WHOLE else random.Random(11).sample(pairs, 2_500 if LONG else 700):
         check_all(impl, spec)
 
 
@@ -112,7 +113,7 @@ def test_all_systems_of_two_states_with_two_actions_and_silent_steps_against_one
     for lts in systems:
         classes.setdefault(minimised(lts), lts)
     pairs = list(product(systems, classes.values()))
-    for lts, other in pairs if WHOLE else random.Random(15).sample(pairs, 3_000):
+    for lts, other in pairs if WHOLE else random.Random(15).sample(pairs, 1_500):
         check_all(lts, other)
         check_all(other, lts)
 
@@ -365,6 +366,7 @@ def test_a_wrong_counterexample_is_never_shown(monkeypatch: pytest.MonkeyPatch) 
             assert result.counterexample
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("relation", [*STOPPING, Relation.TRACE_INCLUSION])
 def test_large_systems_are_no_trouble(relation: Relation) -> None:
     """A grid, a chain of silent steps, and a system where actions lead to several states, with a fault far away."""

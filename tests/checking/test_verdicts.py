@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 from spex_shards.checking import assignment, conformance, extension
 from spex_shards.checking.bisimulation import Equivalence
 from spex_shards.checking.conformance import Verdict, compare
+from spex_shards.checking.large import Judged
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INTERNAL
+from tests.support.places import WHOLE
 from tests.support.reference_bisimulation import reference
 
 BRANCHING, STRONG, PRESERVING = "branching", "strong", "divergence_preserving_branching"
@@ -118,9 +120,7 @@ def extensions(classes):
     ("actions", "equivalence"),
     [
         pytest.param(SILENT, BRANCHING, marks=pytest.mark.long),
-        pytest.param(SILENT, PRESERVING, marks=pytest.mark.long),
-        pytest.param(SILENT, STRONG, marks=pytest.mark.long),
-        pytest.param(VISIBLE, BRANCHING, marks=pytest.mark.long),
+        *([(SILENT, PRESERVING), (SILENT, STRONG), (VISIBLE, BRANCHING)] if WHOLE else []),
     ],
 )
 def test_verdicts_are_the_definitions_on_all_systems_of_two_states(actions, equivalence):
@@ -304,6 +304,7 @@ def test_a_choice_is_revoked_if_it_leaves_no_other(names, monkeypatch):
     assert (result.verdict, result.decided) == (Verdict.VIOLATION, True)
 
 
+@pytest.mark.long
 def test_large_systems_in_which_several_classes_are_possible_are_decided():
     """Thousands of steps from one state by one action; what is seen afterwards decides."""
     lines = 800
@@ -327,3 +328,25 @@ def test_two_threads_may_ask_a_large_result_for_its_verdict():
         result = compare(LTS(0, [*steps, (3, "c", 4)]), LTS(0, steps))
         with ThreadPoolExecutor(2) as pool:
             assert [*pool.map(lambda _, r=result: r.verdict, range(2))] == [Verdict.VIOLATION] * 2
+
+
+def test_a_state_that_nothing_can_follow_is_found_without_a_search_for_classes(monkeypatch):
+    """The difference is looked for where the partition shows that it begins, however long the run to it is."""
+    monkeypatch.setattr("spex_shards.checking.large._assignable", lambda *_: pytest.fail("classes were searched"))
+    steps = [(number, "a", number + 1) for number in range(400)]
+    steps += [(number, "a", number + 500) for number in range(400)]
+    steps += [(number + 500, INTERNAL, number + 1) for number in range(400)]
+    steps += [(number + 500, "b", 400) for number in range(400)]
+    spec = LTS(0, steps)
+    wrong = LTS(0, [*steps, (389, "c", 400)])
+    assert Judged(wrong, spec, Equivalence.BRANCHING).extensible() is False
+    renamed = LTS(0, [(s, "c" if (s, a) == (789, "b") else a, t) for s, a, t in steps])
+    assert Judged(renamed, spec, Equivalence.BRANCHING).extensible() is False
+
+
+def test_a_violation_that_the_specification_can_follow_is_found_all_the_same():
+    """It can follow each state, but no class of it has both steps of one."""
+    spec = LTS(0, [(0, "a", 1), (0, "a", 2), (1, "b", 3), (2, "b", 3), (2, "c", 3), (1, INTERNAL, 4), (4, "d", 3)])
+    impl = LTS(0, [(0, "a", 1), (1, "c", 3), (1, INTERNAL, 4), (4, "d", 3)])
+    judged = Judged(impl, spec, Equivalence.BRANCHING)
+    assert (judged.equivalent, judged.extensible()) == (False, compare(impl, spec).verdict is not Verdict.VIOLATION)

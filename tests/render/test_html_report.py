@@ -391,6 +391,7 @@ def test_a_choice_of_models_shows_one_at_a_time(browser: Any, tmp_path: Path) ->
     assert len(browser.find_elements("css selector", "li[aria-current]")) == 1
 
 
+@pytest.mark.long
 @tagged
 def test_five_hundred_states_can_be_read(browser: Any, tmp_path: Path) -> None:
     """It opens at the cause, with names at a size that can be read; search brings any state into sight."""
@@ -446,6 +447,7 @@ def test_a_report_opens_with_the_cause_in_words_and_drawn(browser: Any, tmp_path
         browser.set_window_size(1300, 950)
 
 
+@pytest.mark.long
 @tagged
 def test_a_slider_keeps_the_most_frequent_share(browser: Any, tmp_path: Path) -> None:
     """By mouse or arrow keys; the numbers and widths are those of all; a step that is not shown brings all back."""

@@ -142,6 +142,7 @@ def test_the_page_opens_from_disk_and_hides_what_is_rare_or_allowed(browser: Any
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != before
 
 
+@pytest.mark.long
 @tagged
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_of_variants_passes_the_checks_of_axe(browser: Any, tmp_path: Path, theme: str) -> None:
