@@ -1,1 +1,1 @@
-"""The benchmarks: `make bench` measures library, floor and peers in the same run, and writes JSON and a plot."""
+"""The benchmarks: `make bench` measures library, floor and peers in one run, and compares them with the targets."""

@@ -3,7 +3,8 @@
 ``../shared/bisim/gen.py`` makes pairs of systems of 14 families, equivalent ones and ones that differ in a single step.
 Measured is what a user calls: ``compare(impl, spec).verdict``. `compare` itself decides only whether the two are
 equivalent; the time until it returns is given as well.
-Each measurement runs in a process of its own; rounds alternate between all of them.
+Each measurement runs in a process of its own; rounds alternate between all of them. ``--other FOLDER`` measures another
+form of the package as well, such as an unpacked compiled wheel, and alternates between the two.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import spex_shards
 from spex_shards.checking.conformance import compare
 from spex_shards.domain.lts import LTS
 from spex_shards.domain.transition import INTERNAL
@@ -89,7 +91,8 @@ def one(family: str, size: int, kind: str, *, explain: bool) -> dict[str, Any]:
         _ = result.explanation
     else:
         _ = result.verdict
-    measured = {
+    measured: dict[str, Any] = {
+        "compiled": spex_shards.compiled,
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "deciding_cpu_s": decided,
@@ -99,18 +102,25 @@ def one(family: str, size: int, kind: str, *, explain: bool) -> dict[str, Any]:
     return measured | {"equivalent": result.equivalent, "verdict": result.verdict, "decided": result.decided}
 
 
-def in_a_process(family: str, size: int, kind: str, *, explain: bool) -> dict[str, Any]:
-    """Measure one comparison in a process of its own."""
+def in_a_process(family: str, size: int, kind: str, *, explain: bool, folder: Path | None = None) -> dict[str, Any]:
+    """Measure one comparison in a process of its own, with the package in a folder, or else this one."""
     arguments = [sys.executable, "-m", "benchmarks.checker", "--one", family, str(size), kind]
+    # The working directory comes first where modules are searched.
+    place = {} if folder is None else {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     done = subprocess.run(
-        [*arguments, *(["--explain"] if explain else [])], stdout=subprocess.PIPE, text=True, check=False
+        [*arguments, *(["--explain"] if explain else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | place,
     )
     return json.loads(done.stdout) if done.returncode == 0 else {"failed": done.returncode}
 
 
 def median(values: list[Any]) -> Any:
     """Return the median of some numbers; the only value if they are no numbers, and all of them if they differ."""
-    if isinstance(values[0], str | bool):
+    if isinstance(values[0], str | bool | None):
         return values[0] if len(set(values)) == 1 else values
     return round(statistics.median(values), 3)
 
@@ -123,20 +133,28 @@ def exponent(points: dict[int, float]) -> float | None:
     return round(statistics.linear_regression(x, y).slope, 2)
 
 
-def measure(sizes: list[int], rounds: int, families: list[str], kinds: list[str], *, explain: bool) -> dict[str, Any]:
-    """Return all figures: medians over rounds."""
-    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+def measure(
+    sizes: list[int], rounds: int, families: list[str], kinds: list[str], *, explain: bool, other: Path | None = None
+) -> list[dict[str, Any]]:
+    """Return all figures: medians over rounds; those of the other form of the package second."""
+    forms = (None,) if other is None else (None, other)
+    runs: list[dict[tuple[str, str, int], list[dict[str, Any]]]] = [defaultdict(list) for _ in forms]
     for size in sizes:
         for number in range(rounds):
             for family in families:
                 for kind in ("broken",) if explain else kinds:
-                    runs[family, kind, size].append(in_a_process(family, size, kind, explain=explain))
-                    last = runs[family, kind, size][-1]
-                    print(
-                        f"{size:,}: round {number + 1} of {rounds}: {family}, {kind}: {last}",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                    for folder, of_form in zip(forms, runs, strict=True):
+                        last = in_a_process(family, size, kind, explain=explain, folder=folder)
+                        of_form[family, kind, size].append(last)
+                        print(
+                            f"{size:,}: round {number + 1} of {rounds}: {family}, {kind}: {last}",
+                            file=sys.stderr,
+                            flush=True,
+                        )
+    return [_medians(of_form) for of_form in runs]
+
+
+def _medians(runs: dict[tuple[str, str, int], list[dict[str, Any]]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for (family, kind, size), all_runs in runs.items():
         good = [run for run in all_runs if "failed" not in run]
@@ -147,6 +165,22 @@ def measure(sizes: list[int], rounds: int, families: list[str], kinds: list[str]
             points = {entry["steps"]: entry["cpu_s"] for entry in by_size.values() if "steps" in entry}
             by_size["exponent"] = exponent(points)
     return found
+
+
+def against_reference(_folder: Path, size: int) -> dict[str, float]:
+    """Return the processor time of every pair of `REFERENCE`, and how many times the reference's it is."""
+    figures: dict[str, float] = {}
+    for family, reference in REFERENCE.items():
+        for kind, seconds in zip(KINDS, reference, strict=True):
+            found = in_a_process(family, size, kind, explain=False)
+            if "failed" in found:
+                raise RuntimeError(f"the pair {family}, {kind} failed: {found['failed']}")
+            figures[f"{family}, {kind}: s"] = found["cpu_s"]
+            figures[f"{family}, {kind}: ratio"] = found["cpu_s"] / seconds
+            print(
+                f"{family}, {kind}: {found['cpu_s']:.1f} s, {found['cpu_s'] / seconds:.2f}", file=sys.stderr, flush=True
+            )
+    return figures | {"worst_ratio": max(value for name, value in figures.items() if name.endswith("ratio"))}
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -190,6 +224,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=sorted(REFERENCE))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which pairs are compared")
     parser.add_argument("--explain", action="store_true", help="explain the broken pairs, not only compare")
+    parser.add_argument("--other", type=Path, help="a folder with another form of the package, to alternate with")
     parser.add_argument("--output", type=Path, default=RESULTS / "checker.json")
     parser.add_argument("--one", nargs=3, metavar=("FAMILY", "SIZE", "KIND"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -199,14 +234,20 @@ def main() -> None:
         family, size, kind = arguments.one
         print(json.dumps(one(family, int(size), kind, explain=arguments.explain)))
         return
-    families = measure(
-        arguments.sizes, arguments.rounds, arguments.families, arguments.kinds, explain=arguments.explain
+    families, *others = measure(
+        arguments.sizes,
+        arguments.rounds,
+        arguments.families,
+        arguments.kinds,
+        explain=arguments.explain,
+        other=arguments.other,
     )
     result = {
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
         "method": "a process for each comparison, rounds alternate, medians; the making of the input is not counted",
         "reference_s_at_1000000": {family: dict(zip(KINDS, pair, strict=True)) for family, pair in REFERENCE.items()},
         "families": families,
+        "families_of_the_other_form": others[0] if others else None,
     }
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,26 +1,33 @@
 """Counters that are incremented and must survive: on the shard runtime, in Redis, and in SQLite.
 
 Each has `increment` (blocking; what it returned is kept), `post_all` (many increments, all kept when it returns),
-`total`, `again` (the same counters, for a forked child), and `servers` (the processes that work for it).
+`total`, and `again` (the same counters, for a forked child).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import redis
-
 from spex_shards import runtime
 
-AT_ONCE = 100
-"""Increments in a pipeline of Redis, and in a transaction of SQLite, where nobody waits for each."""
+from .callers import at_once
+from .lights import AT_ONCE
+from .peers import Missing
+from .peers.redis import client, server
+from .peers.sqlite import SYNCHRONOUS
+from .timing import Figures, blocking, posted
+
+KEYS = [f"counter {number}" for number in range(1000)]
+CALLERS = 4
+CALLS = {"process": 5_000, "disk": 1_000}
+POSTS = {"process": 40_000, "disk": 10_000}
+Opened = Callable[[Path, str], AbstractContextManager["Counters"]]
+"""Opens counters in a folder, with a durability."""
 
 
 class Count(runtime.Service):
@@ -50,8 +57,6 @@ class Counters(Protocol):
 
     def again(self) -> Counters: ...
 
-    def servers(self) -> list[int]: ...
-
 
 class OnShards:
     """Counters of the shard runtime; posted increments are sent one by one, and flushed once."""
@@ -73,13 +78,9 @@ class OnShards:
     def again(self) -> Counters:
         return self
 
-    def servers(self) -> list[int]:
-        own = os.getpid()
-        return [info.pid for info in self._shards.shards() if info.pid not in (None, own)]
-
 
 @contextmanager
-def on_shards(folder: Path, durability: str, shards: int, *, processes: bool = True) -> Iterator[Counters]:
+def on_shards(folder: Path, durability: str, shards: int = 1, *, processes: bool = True) -> Iterator[Counters]:
     """Give counters on so many shards."""
     options: dict[str, Any] = {"shards": shards, "durability": durability, "call_timeout": 60.0}
     with runtime.Shards(Count, data_dir=folder / "data", processes=processes, **options) as running:
@@ -87,14 +88,17 @@ def on_shards(folder: Path, durability: str, shards: int, *, processes: bool = T
 
 
 class InRedis:
-    """INCR over a unix socket, by redis-py; what is posted goes in pipelines without MULTI."""
+    """INCR by redis-py; what is posted goes in pipelines without MULTI."""
 
-    def __init__(self, socket: Path, server: int) -> None:
-        self._socket, self._server = socket, server
-        self._client = redis.Redis(unix_socket_path=str(socket))
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        try:
+            self._client = client(socket, hiredis=True)
+        except Missing:
+            self._client = client(socket, hiredis=False)
 
     def increment(self, key: str) -> int:
-        return self._client.incr(key)  # type: ignore[return-value]
+        return self._client.incr(key)  # type: ignore[no-any-return]
 
     def post_all(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), AT_ONCE):
@@ -104,40 +108,17 @@ class InRedis:
             pipeline.execute()
 
     def total(self) -> int:
-        keys: Any = self._client.keys()
-        values: Any = self._client.mget(keys)
-        return sum(map(int, values))
+        return sum(map(int, self._client.mget(self._client.keys())))
 
     def again(self) -> Counters:
-        return InRedis(self._socket, self._server)
-
-    def servers(self) -> list[int]:
-        return [self._server]
+        return InRedis(self._socket)
 
 
 @contextmanager
-def in_redis(folder: Path, fsync: str) -> Iterator[Counters]:
-    """Give counters in a server of their own, with its append-only file synced as `fsync` says."""
-    socket = folder / "redis"
-    command = [
-        "redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "",
-        "--appendonly", "yes", "--appendfsync", fsync,
-    ]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        waiting, deadline = redis.Redis(unix_socket_path=str(socket)), time.monotonic() + 20
-        while True:
-            with suppress(redis.ConnectionError):
-                waiting.ping()
-                break
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"redis-server does not answer (exit code {server.poll()})")
-            time.sleep(0.02)
-        waiting.close()
-        yield InRedis(socket, server.pid)
-    finally:
-        server.terminate()
-        server.wait(30)
+def in_redis(folder: Path, durability: str) -> Iterator[Counters]:
+    """Give counters in a server of their own."""
+    with server(folder, durability) as socket:
+        yield InRedis(socket)
 
 
 class InSqlite:
@@ -145,11 +126,11 @@ class InSqlite:
 
     _ADD = "insert into counts values (?, 1) on conflict(key) do update set n = n + 1 returning n"
 
-    def __init__(self, path: Path, synchronous: str) -> None:
-        self._path, self._synchronous = path, synchronous
+    def __init__(self, path: Path, durability: str) -> None:
+        self._path, self._durability = path, durability
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=120)
         self._connection.execute("pragma journal_mode=wal")
-        self._connection.execute(f"pragma synchronous={synchronous}")
+        self._connection.execute(f"pragma synchronous={SYNCHRONOUS[durability]}")
         self._connection.execute("create table if not exists counts(key text primary key, n integer) without rowid")
 
     def increment(self, key: str) -> int:
@@ -167,20 +148,66 @@ class InSqlite:
         return self._connection.execute("select sum(n) from counts").fetchone()[0]  # type: ignore[no-any-return]
 
     def again(self) -> Counters:
-        return InSqlite(self._path, self._synchronous)
-
-    def servers(self) -> list[int]:
-        return []
+        return InSqlite(self._path, self._durability)
 
     def close(self) -> None:
         self._connection.close()
 
 
 @contextmanager
-def in_sqlite(folder: Path, synchronous: str) -> Iterator[Counters]:
-    """Give counters in a database file, synced as `synchronous` says."""
-    counters = InSqlite(folder / "counts.db", synchronous)
+def in_sqlite(folder: Path, durability: str) -> Iterator[Counters]:
+    """Give counters in a database file."""
+    counters = InSqlite(folder / "counts.db", durability)
     try:
         yield counters
     finally:
         counters.close()
+
+
+def callers(counters: Counters, calls: int) -> dict[str, float]:
+    """Several processes, each of which waits for each of its own."""
+
+    def begin(caller: int) -> Callable[[], None]:
+        mine = counters.again()
+        mine.increment(KEYS[caller])  # its connection is there
+
+        def work() -> None:
+            for number in range(calls):
+                mine.increment(KEYS[(caller * 251 + number) % len(KEYS)])
+
+        return work
+
+    wall = at_once(CALLERS, begin)
+    return {"callers_per_second": CALLERS * calls / wall}
+
+
+OPENED: dict[str, Opened] = {
+    "runtime": on_shards,
+    "runtime of 2 shards": partial(on_shards, shards=2),
+    "runtime in-process": partial(on_shards, processes=False),
+    "redis": in_redis,
+    "sqlite": in_sqlite,
+}
+
+
+def measured(folder: Path, kind: str, durability: str) -> Figures:
+    """Return the figures of one kind of counters.
+
+    Raises:
+        RuntimeError: Not every increment is counted.
+    """
+    calls, posts = CALLS[durability], POSTS[durability]
+    with OPENED[kind](folder, durability) as counters:
+        for key in KEYS:
+            counters.increment(key)
+        figures = blocking(lambda number: counters.increment(KEYS[number % len(KEYS)]), calls)
+        sent = len(KEYS) + calls + posts
+        if kind != "runtime in-process":  # its shard is in one process, and no other has it
+            each = calls // CALLERS
+            figures |= callers(counters, each)
+            sent += CALLERS * (each + 1)
+        keys = [KEYS[number % len(KEYS)] for number in range(posts)]
+        figures |= posted(lambda: counters.post_all(keys), posts)
+        if counters.total() != sent:
+            raise RuntimeError(f"{kind}: {counters.total()} were counted, and {sent} were sent")
+    return figures

@@ -1,53 +1,60 @@
-"""Measure the floor that the manager is compared with: what the hardware and the libraries allow."""
+"""The floor: what the machine, LMDB and Python take for the least that a step must do, without anything around it."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from multiprocessing.managers import BaseManager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import lmdb
 
-from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import records
 from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.store import Batch
-from spex_shards.runtime.store.opening import StoreOptions, open_store
 
-from .work import Light, placed
+from .lights import ALLOWED, KEYS, Lights, in_portions, on_shards, step
+from .placing import placed
+from .timing import Figures, percentiles, posted
 
-KEY = canonical(("order", 17))
 FRAME = b"x" * 48
-ROW = records.seal([1, 1, 1, 1, time.time_ns() // 1000, None, None, False, "green", None])
-ENTRY = records.seal([time.time_ns() // 1000, "go", "green"])
-CLIENT = records.seal([1, 0, 0])
+MAP_SIZE = 1 << 30
+LOGGED = 176
+"""The bytes that a blocking step adds to the log, by strace."""
+PORTION = 100
 
 
-def ping_pong(calls: int, placement: str) -> list[float]:
-    """Return the seconds of each round trip of 48 bytes, over two pipes, to a forked process that does nothing else."""
-    with placed(placement) as server:
-        return _ping_pong(calls, server)
+def least(folder: Path, calls: int) -> Figures:
+    """Return the times of a bare round trip over pipes, of a step's rows in LMDB (unsynced), and the sum of both.
+
+    The round trip is measured as the scheduler has it, and with both processes on one core and on two.
+    """
+    rows = percentiles(_lmdb_rows(calls, folder))
+    figures = {"rows_p50_us": rows["p50_us"], "rows_p99_us": rows["p99_us"]}
+    for placement in ("free", "apart", "together"):
+        trip = percentiles(_ping_pong(calls, placement))
+        prefix = "" if placement == "free" else f"{placement}_"
+        figures |= {f"{prefix}trip_{name}": trip[name] for name in ("p50_us", "p99_us")}
+        figures[f"{prefix}p50_us"] = trip["p50_us"] + rows["p50_us"]
+    return figures
 
 
-def _ping_pong(calls: int, server: set[int]) -> list[float]:
+def _ping_pong(calls: int, placement: str) -> list[float]:
     (ask_read, ask_write), (answer_read, answer_write) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.sched_setaffinity(0, server)
         os.close(ask_write)
         while data := os.read(ask_read, 64):
             os.write(answer_write, data)
         os._exit(0)
     os.close(ask_read)
     times = []
-    for _ in range(calls):
-        started = time.perf_counter()
-        os.write(ask_write, FRAME)
-        os.read(answer_read, 64)
-        times.append(time.perf_counter() - started)
+    with nullcontext() if placement == "free" else placed(placement):
+        for _ in range(calls):
+            started = time.perf_counter()
+            os.write(ask_write, FRAME)
+            os.read(answer_read, 64)
+            times.append(time.perf_counter() - started)
     os.close(ask_write)
     os.waitpid(child, 0)
     os.close(answer_read)
@@ -55,85 +62,103 @@ def _ping_pong(calls: int, server: set[int]) -> list[float]:
     return times
 
 
-def lmdb_rows(calls: int, folder: Path, *, sync: bool) -> list[float]:
-    """Return the seconds for one transition's reads and writes, as bare LMDB transactions in this process."""
-    environment = lmdb.open(str(folder), map_size=1 << 30, max_dbs=4, sync=sync, metasync=sync)
+def _lmdb_rows(calls: int, folder: Path) -> list[float]:
+    environment = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=4, sync=False, metasync=False)
     instances, history, clients = (environment.open_db(name) for name in (b"instances", b"history", b"clients"))
+    now = time.time_ns() // 1000
+    key, row = canonical(KEYS[0]), records.seal([1, 1, 1, 1, now, None, None, False, "green", None])
+    entry, client = records.seal([now, "go", "green"]), records.seal([1, 0, 0])
     times = []
     for number in range(calls):
         started = time.perf_counter()
         with environment.begin() as view:
-            view.get(KEY, db=instances)
+            view.get(key, db=instances)
         with environment.begin(write=True) as transaction:
-            transaction.put(KEY, ROW, db=instances)
-            transaction.put(b"\0" * 8 + number.to_bytes(8, "big"), ENTRY, db=history)
-            transaction.put(b"c" * 16, CLIENT, db=clients)
+            transaction.put(key, row, db=instances)
+            transaction.put(b"\0" * 8 + number.to_bytes(8, "big"), entry, db=history)
+            transaction.put(b"c" * 16, client, db=clients)
         times.append(time.perf_counter() - started)
     environment.close()
     return times
 
 
-def engine_alone(calls: int, folder: Path, *, sync: bool) -> list[float]:
-    """Return the seconds of each transition in a bare engine: one commit each, no manager, pipe or lock."""
-    store = open_store(folder, StoreOptions("disk" if sync else "process"))
-    engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
-    engine.register(describe(Light)[0], None)
-    engine.init_instance(Light.name, KEY, None, None, 0)
-    times = []
-    for number in range(calls):
-        started = time.perf_counter()
-        engine.transition(KEY, "go", "green", number)
-        engine.batch.commit()
-        times.append(time.perf_counter() - started)
-    store.close()
-    return times
+class Loop:
+    """Lights in LMDB (unsynced), in this process, with the rows that the library has, and a transaction for a portion.
 
-
-class _Peer:
-    """The same rows behind a call of the standard library's manager process."""
-
-    def __init__(self, folder: str) -> None:
-        self._connection = sqlite3.connect(folder + "/peer.db", isolation_level=None, check_same_thread=False)
-        self._connection.execute("pragma journal_mode=wal")
-        self._connection.execute("pragma synchronous=off")
-        self._connection.execute("create table instances(key blob primary key, row blob)")
-        self._connection.execute(
-            "create table history(number integer, seq integer, row blob, primary key(number, seq))"
-        )
-        self._seq = 0
-
-    def transition(self, key: bytes, _action: str, _state: str) -> None:
-        self._seq += 1
-        run = self._connection.execute
-        run("begin")
-        run("select row from instances where key = ?", (key,)).fetchone()
-        run("insert or replace into instances values (?, ?)", (key, ROW))
-        run("insert into history values (1, ?, ?)", (self._seq, ENTRY))
-        run("commit")
-
-
-class _PeerManager(BaseManager):
-    pass
-
-
-_PeerManager.register("Peer", _Peer)
-
-
-def peer_manager(calls: int, folder: Path, placement: str) -> list[float]:
-    """Return the seconds of each call of a peer: `multiprocessing`'s manager process over SQLite (WAL, unsynced).
-
-    The peer validates nothing, judges nothing and is not restarted, and a request in flight when it dies is lost.
+    It reads and checks the light's row, and writes that row and one of its history; nothing else.
     """
-    with _PeerManager() as manager, placed(placement) as server:
-        for thread in Path(f"/proc/{manager._process.pid}/task").iterdir():  # type: ignore[attr-defined]
-            os.sched_setaffinity(int(thread.name), server)
-        peer = manager.Peer(str(folder))  # type: ignore[attr-defined]
-        times = []
-        for _ in range(calls):
-            started = time.perf_counter()
-            peer.transition(KEY, "go", "green")
-            times.append(time.perf_counter() - started)
-    return times
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=4, sync=False, metasync=False)
+        self._instances, self._history = map(self._environment.open_db, (b"instances", b"history"))
+        with self._environment.begin(write=True) as transaction:
+            for number, key in enumerate(KEYS):
+                row = records.seal_flat((1, 1, number, 0, 0, None, None, False, "red", None))
+                transaction.put(canonical(key), row, db=self._instances)
+
+    def post_all(self, steps: Sequence[tuple[str, str, str]]) -> None:
+        instances, history = self._instances, self._history
+        for portion in in_portions(steps):
+            with self._environment.begin(write=True) as transaction:
+                for name, action, state in portion:
+                    key = canonical(name)
+                    row = transaction.get(key, db=instances)
+                    version, spec, number, seq, last, deadline, prune, _, before, kept = records.unseal(row, "a light")
+                    if (before, action, state) not in ALLOWED:
+                        raise ValueError("not allowed")
+                    now, seq = max(last, time.time_ns() // 1000), seq + 1
+                    entry = records.seal_flat((now, action, state))
+                    transaction.put(number.to_bytes(8, "big") + seq.to_bytes(8, "big"), entry, db=history)
+                    moved = (version, spec, number, seq, now, deadline, prune, False, state, kept)
+                    transaction.put(key, records.seal_flat(moved), db=instances)
+
+    def close(self) -> None:
+        self._environment.close()
 
 
-__all__ = ["engine_alone", "lmdb_rows", "peer_manager", "ping_pong"]
+def loop(folder: Path, posts: int) -> Figures:
+    """Return the figures of the bare loop."""
+    lights = Loop(folder)
+    lights.post_all([step(number) for number in range(2 * len(KEYS))])
+    steps = [step(number) for number in range(posts)]
+    figures = posted(lambda: lights.post_all(steps), posts)
+    lights.close()
+    return figures
+
+
+def synced(folder: Path, calls: int) -> Figures:
+    """Return the times of blocking steps with durability "disk", and of bare appends of the same bytes with fdatasync.
+
+    They take turns, because the time of a sync changes with what else the disk does.
+    """
+    path = folder / "file"
+    path.write_bytes(bytes(LOGGED * calls))  # as the library's log, the file has its blocks already
+    file = os.open(path, os.O_WRONLY)
+    os.fsync(file)
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
+    with on_shards(folder, "disk") as lights:
+        for number in range(calls):
+            times["bare" if number // PORTION % 2 else "ours"].append(
+                _append(file, number) if number // PORTION % 2 else _step(lights, number)
+            )
+    os.close(file)
+    return {
+        f"{name}_{figure}": percentiles(found)[figure]
+        for name, found in times.items()
+        for figure in ("p50_us", "p99_us")
+    }
+
+
+def _append(file: int, number: int) -> float:
+    data = number.to_bytes(8, "big") * (LOGGED // 8)
+    started = time.perf_counter()
+    os.write(file, data)
+    os.fdatasync(file)
+    return time.perf_counter() - started
+
+
+def _step(lights: Lights, number: int) -> float:
+    made = number // (2 * PORTION) * PORTION + number % PORTION
+    started = time.perf_counter()
+    lights.step(*step(made))
+    return time.perf_counter() - started

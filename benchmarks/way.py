@@ -6,44 +6,18 @@ Each function counts once.
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import spex_shards as spex
-from spex_shards.engine import ModelSource
-from spex_shards.engine.hosting import SpexHost
-from spex_shards.messages import operations as ops
-from spex_shards.messages.host_options import SpexOptions
-from spex_shards.messages.specifications import describe
-from spex_shards.runtime.data_dir import DataDir
-from spex_shards.runtime.protocol.codec import canonical
-from spex_shards.runtime.protocol.requests import DECLARE
-from spex_shards.runtime.protocol.session import ClientSession, frame
-from spex_shards.runtime.service import NOBODY
-from spex_shards.runtime.shard import open_shard
-from spex_shards.runtime.store.opening import LocalStores
-from spex_shards.runtime.store.port import StoreOptions
-from spex_shards.runtime.system.stream import Descriptor
-from spex_shards.runtime.worker import WorkerOptions, loop
-from spex_shards.runtime.worker.control import SocketControl
-from spex_shards.runtime.worker.logs import LogCapture
+from tests.programs.costs.driven import Light, asked, served
 
 PACKAGE = str(Path(spex.__file__).parent)
-
-
-class Light(spex.Specification):
-    """A traffic light."""
-
-    name = "benchmarks.WayLight"
-    transitions = [("red", "go", "green"), ("green", "stop", "red")]
 
 
 def passed(work: Callable[[], Any]) -> list[str]:
@@ -77,25 +51,11 @@ def client_side(folder: Path) -> list[str]:
 
 def worker_side(folder: Path) -> list[str]:
     """Return the functions that the same transition passes in a worker, which runs in this process."""
-    host = SpexHost(ModelSource(learning_mode=True), SpexOptions(folder, True, None, 0))
-    directory = DataDir(folder / "data")
-    directory.make()
-    shard = open_shard(LocalStores(directory), 0, host, StoreOptions("process"), NOBODY, time.time_ns() // 1000)
-    _, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    capture = LogCapture(logging.WARNING)
-    worker = loop.Worker(shard, SocketControl(control), WorkerOptions(0, 1 << 20, logging.WARNING), capture)
-    requests, replies, events = (os.pipe2(os.O_NONBLOCK) for _ in range(3))
-    streams = [Descriptor(requests[0]), Descriptor(replies[1]), Descriptor(events[1])]
-    worker.clients.attach(b"c" * 16, os.getpid(), True, streams)
-    key, session = canonical(1), ClientSession()
-    os.write(requests[1], session.hello(1) + frame((0, 0, DECLARE.code, 0, describe(Light)[0].plain(), None)))
-    os.write(requests[1], frame((1, 0, ops.INIT.code, 7, Light.name, key, None, None)))
-    worker.turn()
+    worker, requests, _ = served(folder)
     for number in range(2, 22):
-        step = ("go", "green") if number % 2 == 0 else ("stop", "red")
-        os.write(requests[1], frame((number, number - 1, ops.TRANSITION.code, 7, key, *step)))
+        os.write(requests, asked(number, 1))
         worker.turn()
-    os.write(requests[1], frame((22, 21, ops.TRANSITION.code, 7, key, "go", "green")))
+    os.write(requests, asked(22, 1))
     return passed(worker.turn)
 
 
