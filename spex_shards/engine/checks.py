@@ -17,11 +17,13 @@ class Checks:
     """The verdicts of deferred checks, the newest ten thousand.
 
     Attributes:
+        large: If a model and its specification have more transitions than this together, the check is deferred.
         elsewhere: Whether checks can be deferred; if not, each check is made at once.
     """
 
     def __init__(self) -> None:
         self.elsewhere = False
+        self.large = LARGE
         self._verdicts: dict[bytes, Verdict] = {}
 
     def verdict(
@@ -41,7 +43,7 @@ class Checks:
         if not self.elsewhere:
             return work()
         verdict = self._verdicts.get(key)
-        if verdict is None and size <= LARGE:
+        if verdict is None and size <= self.large:
             verdict = soon()
         if verdict is None:
             raise Deferred(key, lambda: work().value)

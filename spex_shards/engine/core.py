@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,10 +28,11 @@ from ..errors import (
 from ..log_fields import about
 from ..messages.specifications import StoredSpecification
 from ..messages.values import Item, instance_of
+from ..runtime.call import Call
 from ..runtime.protocol import codec
-from ..runtime.service import NOBODY, Call, Watch
 from ..runtime.store import Batch
 from ..runtime.system.user_code import in_handler
+from ..runtime.watch import NOBODY, Watch
 from . import handlers
 from .catalogue import Catalogue, Entry
 from .checks import Checks
@@ -80,6 +81,7 @@ class Engine:
         batch: The shard's batch.
         catalogue: The specifications.
         timers: Timeouts, pruning, and work that is done in portions.
+        watch: Notes which handlers the engine calls, and the progress of long work.
         deviations_seen: How many deviations were observed since the start.
 
     Raises:
@@ -96,7 +98,7 @@ class Engine:
             self._batch, self.catalogue, self._instances, self._snapshot, options.prune_interval_us,
             options.silent_before_us, options.watch, now,
         )  # fmt: skip
-        self._watch = options.watch
+        self.watch = self._watch = options.watch
         self._sightings = Sightings(batch) if options.sightings else None
         self.deviations_seen = 0
         self._files, self._learns = source.files, source.learning_mode
@@ -117,6 +119,10 @@ class Engine:
             self._models.specification_changed(entry.name)
             self._batch.on_undo(lambda: self._models.specification_changed(entry.name))
         self.timers.specification_changed(entry, old)
+
+    def keys_to_read(self, identifiers: Iterable[bytes]) -> list[bytes]:
+        """Return the keys of those instances whose rows are not in memory."""
+        return self._instances.unread(identifiers)
 
     def knows(self, name: str) -> StoredSpecification | None:
         """Return a specification as data, or None."""
@@ -321,18 +327,19 @@ class Engine:
     def _observe(
         self, found: Found, entry: Entry, model: Model | None, action: str, target: str, now: int, caller: Call | None
     ) -> SpexError | None:
-        transition = Transition(found.row.state, action, target)
+        step = found.row.state, action, target
         if entry.judges_runs:
             run, deviating = self._follower.step(found, entry, action, target)
             moved = self._instances.append(found, entry, action, target, now, run)
             if deviating is not None:
-                return self._left_specification(deviating, moved, entry, transition, caller)
+                return self._left_specification(deviating, moved, entry, Transition(*step), caller)
         else:
             moved = self._instances.append(found, entry, action, target, now)
         if self._sightings is not None:
-            self._sightings.step(entry.name, transition)
-        if model is None or transition in model.transitions:
+            self._sightings.step(entry.name, Transition(*step))
+        if model is None or step in model.transitions:  # a plain tuple is quicker to make than a `Transition`
             return None
+        transition = Transition(*step)
         if model.learning:
             self._models.learn(model, transition)
             return None

@@ -10,9 +10,10 @@ from ..domain.instance import Instance
 from ..domain.run_property import BROKEN, Phase, RunProperty
 from ..domain.transition import INITIALISATION, Transition
 from ..errors import DeviationFromSpecification, show
-from ..runtime.service import Watch
+from ..runtime.watch import Watch
 from .catalogue import Entry
-from .rows import Found, Instances, RunRow
+from .row_forms import RunRow
+from .rows import Found, Instances
 
 _PORTION: Final = 8192
 """Entries of a history that are read at a time when a run is followed from its start."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
+import inspect
 import logging
 import traceback
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from ..domain.specification import Specification, default_handler
 from ..errors import HandlerError, RemoteTraceback, SpexError, show, words
 from ..log_fields import about_error
 from ..messages.specifications import HandlerReference
+from ..runtime.call import Call
 from ..runtime.protocol.shipping import unship
-from ..runtime.service import Call
 from ..runtime.system.user_code import in_handler
 
 Handler = Callable[[SpexError, Any], Any]
@@ -46,7 +46,7 @@ def ask(handler: Handler, error: SpexError, caller: Call | None) -> SpexError | 
         return word
     if isinstance(word, BaseException):
         return _failure(f"the error handler returned {words(word)}", error, None)
-    if asyncio.iscoroutine(word):
+    if inspect.iscoroutine(word):
         word.close()
     return _failure(f"the error handler must return None or a SpexError, got: {show(word)}", error, None)
 

@@ -10,8 +10,9 @@ from ..formats.model_files import read_models
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import StoredSpecification
 from ..runtime.hosting import check_service
-from ..runtime.service import StoreReader, Watch
+from ..runtime.service import StoreReader
 from ..runtime.store import Batch
+from ..runtime.watch import Watch
 from .core import Engine, EngineOptions
 from .models import ModelSource, stored_acceptances, stored_models
 from .service import SpexService
@@ -46,7 +47,7 @@ class SpexHost:
         engine = Engine(batch, self._source, options, now)
         for specification in self._specifications:
             engine.register(specification, None)
-        return SpexService(engine)
+        return SpexService(engine, takes_code=given.takes_code)
 
 
 def prepare(plain: list[Any], stores: StoreReader) -> SpexHost:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from ..checking.runs import Position
-from ..domain.run_property import Phase
 from ..errors import StoreError
 from ..messages.values import LATEST, PlainInstance
 from ..runtime.protocol import records
 from ..runtime.store import Batch
 from ..runtime.store.keys import u32, u64
 from .catalogue import Catalogue, Entry
+from .row_forms import INSTANCE_VERSION, InstanceRow, RunRow, instance_row, new_row, values_of
 
 MAX_PLAIN_KEY: Final = 490
 """The key of a longer identifier is a digest: LMDB's keys have at most 511 bytes, and indexes put four in front."""
@@ -24,89 +25,8 @@ INLINE_HISTORY: Final = 64
 NUMBERS_AT_ONCE: Final = 1024
 MOST_CACHED: Final = 8192
 """How many instances' rows are cached in memory. No other process writes them, so they are never stale."""
-INSTANCE_VERSION: Final = 1
-WITH_RUN: Final = 2
-"""The version of a row with the position of the instance's run. Rows without one have the form of earlier versions."""
 _PLAIN, _DIGEST = b"\x00", b"\x01"
 _US: Final = timedelta(microseconds=1)
-
-
-class RunRow(NamedTuple):
-    """The run of an instance.
-
-    Attributes:
-        digest: The digest of the specification and properties that it is a run of.
-        position: Where it is in the specification.
-        phases: Where it is in each property.
-    """
-
-    digest: bytes
-    position: Position
-    phases: tuple[Phase, ...] = ()
-
-
-class InstanceRow(NamedTuple):
-    """The small row that each transition of an instance rewrites; its history and meta are in other rows.
-
-    Times are microseconds since the epoch.
-
-    Attributes:
-        version: The form of the row.
-        specification: The number of its specification.
-        number: Identifies the instance's history; never used for another instance.
-        seq: The number of entries in its history.
-        last: The time of the newest entry.
-        deadline: When its transition timeout is due, as in the index of deadlines; None: it has none.
-        prune: When it may be pruned, as in the index of prunable instances; None: it has no such time.
-        reported: Whether the timeout of the newest entry was reported.
-        state: Its current state.
-        identifier: The canonical bytes of its identifier, if the key is only a digest of them.
-        run: The position of its run; None: runs are not judged.
-    """
-
-    version: int
-    specification: int
-    number: int
-    seq: int
-    last: int
-    deadline: int | None
-    prune: int | None
-    reported: bool
-    state: str | None
-    identifier: bytes | None
-    run: RunRow | None = None
-
-
-def instance_row(row: bytes) -> InstanceRow:
-    """Return the instance that a row holds.
-
-    Raises:
-        StoreError: The row is damaged.
-    """
-    values = records.unseal(row, "an instance")
-    if type(values) is not list or (len(values), values[0]) not in ((10, INSTANCE_VERSION), (11, WITH_RUN)):
-        raise StoreError("a damaged row: an instance of an unknown form", row="an instance")
-    return InstanceRow(*values) if len(values) == 10 else _with_run(values)
-
-
-def _with_run(values: list[Any]) -> InstanceRow:
-    try:
-        digest, position, *phases = values[10]
-        run = RunRow(
-            digest,
-            position if type(position) is int else tuple(position),
-            tuple((is_open, count) for is_open, count in (phases[0] if phases else ())),
-        )
-    except (TypeError, ValueError):
-        raise StoreError("a damaged row: a run of an unknown form", row="an instance") from None
-    values[0], values[10] = INSTANCE_VERSION, run
-    return InstanceRow(*values)
-
-
-def row_bytes(row: InstanceRow) -> bytes:
-    """Return the stored form of an instance's row."""
-    run = row.run
-    return records.seal_flat(row[:10] if run is None else (WITH_RUN, *row[1:10], run if run.phases else run[:2]))
 
 
 class Found(NamedTuple):
@@ -114,6 +34,12 @@ class Found(NamedTuple):
 
     key: bytes
     row: InstanceRow
+
+
+_found: Final[Callable[[tuple[Any, ...]], Found]] = partial(tuple.__new__, Found)
+"""Return what is found, of its parts; see `new_row`."""
+_place: Final[Callable[[int, int], bytes]] = struct.Struct(">QQ").pack
+"""Return the key of an entry of a history: the history's number, and the entry's."""
 
 
 def key_of(identifier: bytes) -> bytes:
@@ -173,6 +99,10 @@ class Instances:
                 self._drop_oldest()
             found = self._cache[key] = Found(key, instance_row(row))
         return found
+
+    def unread(self, identifiers: Iterable[bytes]) -> list[bytes]:
+        """Return the keys of those instances, each once, whose rows are not in memory."""
+        return [key for key in dict.fromkeys(map(key_of, identifiers)) if key not in self._cache]
 
     def create(self, entry: Entry, identifier: bytes, meta: bytes | None, state: str | None, now: int) -> Found:
         """Create an instance without history, in `state`, and return it."""
@@ -234,9 +164,9 @@ class Instances:
         key, row = found
         version, specification, number, seq, last, deadline, prune, _, _, kept, _ = row
         now, seq = max(now, last), seq + 1
-        self._batch.put("history", u64(number) + u64(seq), records.seal_flat((now, action, target)))
+        self._batch.put_row("history", _place(number, seq), (now, action, target))
         declaration = entry.declaration
-        moved = InstanceRow(version, specification, number, seq, now, deadline, prune, False, target, kept, run)
+        moved = new_row((version, specification, number, seq, now, deadline, prune, False, target, kept, run))
         if declaration.transition_timeout is not None or deadline is not None:
             moved = self._set_deadline(key, moved, entry, _due(now, declaration.transition_timeout))
         if declaration.prune_timeout is not None or prune is not None:
@@ -341,10 +271,10 @@ class Instances:
         self.earliest[table] = None if first is None else int.from_bytes(first[0][:8], "big")
 
     def _put(self, key: bytes, row: InstanceRow) -> Found:
-        self._batch.put("instances", key, row_bytes(row))
+        self._batch.put_row("instances", key, values_of(row))
         if len(self._cache) >= MOST_CACHED:
             self._drop_oldest()
-        found = self._cache[key] = Found(key, row)
+        found = self._cache[key] = _found((key, row))
         return found
 
     def _drop_oldest(self) -> None:

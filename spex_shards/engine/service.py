@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from ..checking.conformance import Verdict
 from ..domain.instance import Deviation
-from ..errors import SpexError
+from ..errors import OperationFailed, SpexError
 from ..messages import operations as ops
 from ..messages.specifications import StoredSpecification
 from ..messages.values import Item, PlainDeviation, PlainModel
+from ..runtime.call import Call
 from ..runtime.protocol.operations import Operation
 from ..runtime.protocol.records import encode_value
 from ..runtime.protocol.shipping import unship
-from ..runtime.service import Call
 from .core import Engine
+from .many import observe_many
 from .stepping import step
+
+_IDENTIFIER_AT: Final = {
+    ops.INIT: 1, ops.TRANSITION: 0, ops.STEP: 1, ops.MOCK: 1, ops.DELETE: 0, ops.GET: 0, ops.TRANSITION_IF_KNOWN: 0,
+}  # fmt: skip
+"""Operation → which of its arguments is the identifier of the instance that it is about."""
+
+
+def _add_identifier(identifiers: list[bytes], operation: Operation, arguments: Sequence[Any]) -> None:
+    place = _IDENTIFIER_AT.get(operation)
+    if place is not None and len(arguments) > place and type(arguments[place]) is bytes:
+        identifiers.append(arguments[place])
+
+
+_NO_CODE: Final = "and these shards take no code from clients (allow_shipped_code)"
 
 
 class SpexService:
@@ -24,13 +39,15 @@ class SpexService:
 
     Args:
         engine: Carries out the operations.
+        takes_code: Whether clients may send handlers and predicates as code.
     """
 
     next_due: Callable[[], int | None]
     """Returns when `tick` has work: microseconds since the epoch (0: at once), or None if there is none."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, takes_code: bool = True) -> None:
         self.engine = engine
+        self._takes_code = takes_code
         self.next_due = engine.timers.next_due
         self.operations: Mapping[Operation, Callable[..., Any]] = {
             ops.INIT: self._init,
@@ -47,6 +64,7 @@ class SpexService:
             ops.SPECIFICATION: self._specification,
             ops.SIGHTINGS: self._sightings,
             ops.TRANSITION_IF_KNOWN: self._transition_if_known,
+            ops.MANY: self._many,
         }
 
     @property
@@ -79,7 +97,21 @@ class SpexService:
             stored = StoredSpecification.of(arguments[0])
         except (ValueError, TypeError) as error:
             raise ValueError(f"a malformed specification: {error}") from None
+        if arguments[1] is not None and not self._takes_code:
+            raise ValueError(f"the handler of {stored.declaration.name} came as code, {_NO_CODE}")
         self.engine.register(stored, arguments[1])
+
+    def foresee(self, requests: Sequence[tuple[Operation, list[Any]]]) -> Mapping[str, Sequence[bytes]]:
+        """Return the rows of the instances that these requests are about."""
+        identifiers: list[bytes] = []
+        for operation, arguments in requests:
+            if operation is ops.MANY:
+                for one in arguments[0] if arguments and type(arguments[0]) is list else ():
+                    if type(one) in (list, tuple) and one and type(one[0]) is int and one[0] in ops.IN_MANY:
+                        _add_identifier(identifiers, ops.IN_MANY[one[0]], one[1:])
+            else:
+                _add_identifier(identifiers, operation, arguments)
+        return {"instances": self.engine.keys_to_read(identifiers)}
 
     def done(self, key: bytes, result: str) -> None:
         """Remember the verdict of a deferred check."""
@@ -115,6 +147,9 @@ class SpexService:
     ) -> SpexError | None:
         return step(self.engine, name, identifier, initial_state, action, to_state, call)
 
+    def _many(self, observations: Sequence[Any], *, call: Call) -> list[list[Any]] | None:
+        return observe_many(self.engine, observations, call)
+
     def _transition_if_known(self, identifier: bytes, action: str, to_state: str, *, call: Call) -> SpexError | None:
         return self._transition(identifier, action, to_state, call=call) if self.engine.owner(identifier) else None
 
@@ -126,6 +161,8 @@ class SpexService:
 
     def _delete_where(self, predicate: Any, *, call: Call) -> int:  # noqa: ARG002
         # A manager in the same process passes the function itself, not its bytes.
+        if type(predicate) is bytes and not self._takes_code:
+            raise OperationFailed(f"the predicate came as code, {_NO_CODE}", operation="delete_instances")
         return self.engine.delete_instances(unship(predicate) if type(predicate) is bytes else predicate)
 
     def _get(self, identifier: bytes, newest: int, *, call: Call) -> Item:  # noqa: ARG002

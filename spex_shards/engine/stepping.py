@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import IdentifierInUse, SpexError, show
+from ..runtime.call import Call
 from ..runtime.protocol import codec
-from ..runtime.service import Call
 from . import handlers
 from .core import Engine
 

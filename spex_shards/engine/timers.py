@@ -11,9 +11,9 @@ from typing import Any, Final
 from ..domain.instance import Instance
 from ..errors import HandlerError, StoreError, TransitionTimeout, show
 from ..log_fields import about_error
-from ..runtime.service import Watch
 from ..runtime.store import Batch
 from ..runtime.store.keys import u32, u64
+from ..runtime.watch import Watch
 from . import handlers
 from .catalogue import Catalogue, Entry
 from .rows import Found, Instances

@@ -13,15 +13,19 @@ from .system.importing import later as _later
 if TYPE_CHECKING:
     from ..errors import OperationFailed
     from ..errors import ServiceError as Error
+    from .call import Call
+    from .cluster.member import Member
+    from .clusters import Cluster
     from .declared import Service, command, query
     from .rows import Rows
-    from .service import Call
     from .shard_info import ShardInfo, ShardStatus
     from .shards import Shards, connect
 
 __all__ = [
     "Call",
+    "Cluster",
     "Error",
+    "Member",
     "OperationFailed",
     "Rows",
     "Service",
@@ -35,7 +39,9 @@ __all__ = [
 
 _LATER = {
     "Call": ".service",
+    "Cluster": ".clusters",
     "Error": "..errors:ServiceError",
+    "Member": ".cluster.member",
     "OperationFailed": "..errors",
     "Rows": ".rows",
     "Service": ".declared",

@@ -15,10 +15,11 @@ import inspect
 import types
 import typing
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar, Union
 
-from ..errors import ServiceError, show
+from ..errors import ServiceError, SpexError, rebuild, show
 from .protocol.codec import decode
 from .protocol.operations import BYTES, CALL, Operation, checked_by
 from .rows import Rows
@@ -140,6 +141,19 @@ class Declared:
         if not self.operations:
             raise TypeError(f"the service {cls.__qualname__} has no operations: mark methods with command or query")
         self.routing_key = _routing_key(cls)
+
+    @contextmanager
+    def their_errors(self) -> Iterator[None]:
+        """Within a ``with`` block, raise the errors of the service as the classes that it declares."""
+        classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in self.cls.errors}
+        try:
+            yield
+        except SpexError as error:
+            cls = None if type(error) in classes.values() else classes.get(str(error.context.get("class")))
+            if cls is None:
+                raise
+            context = {name: value for name, value in error.context.items() if name != "class"}
+            raise rebuild(cls, str(error), context) from None
 
     def operation(self, name: str, *, keyed: bool) -> OperationOf:
         """Return the operation of that name.

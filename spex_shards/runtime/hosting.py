@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from ..errors import DataDirError, OperationFailed, RemoteTraceback, SpexError, StoreError, words
 from ..log_fields import about
+from .call import Call
 from .declared import Declared, OperationOf, Service, declared
 from .protocol import records
 from .protocol.operations import Operation
 from .protocol.records import encode_value
 from .protocol.shipping import ship, unship
 from .rows import Rows
-from .service import Call, StoreReader, Watch
+from .service import StoreReader
 from .store import Batch
 from .system.importing import importable
 from .system.user_code import in_handler
+from .watch import Watch
 
 HOST: Final = f"{__name__}:prepare"
 SERVICE: Final = b"service"
@@ -47,10 +50,15 @@ def name_of(cls: type[Service]) -> str:
 
 def prepare(reference: list[Any], stores: StoreReader) -> HostOf:  # noqa: ARG001 - hosts are prepared like that
     """Return the host for a service. The class is loaded in each shard: the supervisor imports no application code."""
-    return HostOf(partial(_found, reference), f"{reference[0]}:{reference[1]}")
+    return HostOf(partial(loaded, reference), f"{reference[0]}:{reference[1]}")
 
 
-def _found(reference: list[Any]) -> type[Service]:
+def loaded(reference: list[Any]) -> type[Service]:
+    """Return the class that `reference_to` describes.
+
+    Raises:
+        DataDirError: It cannot be imported, or its bytes cannot be read.
+    """
     module, name, shipped = reference
     try:
         found: Any = unship(shipped) if shipped is not None else importlib.import_module(module)
@@ -128,8 +136,10 @@ class Hosted:
     defers = False
 
     def __init__(self, declared: Declared, batch: Batch) -> None:
-        self._service = in_handler(declared.cls, Rows(batch))
+        self._rows = Rows(batch)
+        self._service = in_handler(declared.cls, self._rows)
         self._batch = batch
+        self._keyed = {operation.wire: operation for operation in declared.operations.values() if operation.keyed}
         self._service._next_tick = 0.0
         self.operations: Mapping[Operation, Callable[..., Any]] = {
             operation.wire: partial(self._carry_out, operation) for operation in declared.operations.values()
@@ -155,6 +165,16 @@ class Hosted:
     def declare(self, arguments: list[Any]) -> None:  # noqa: ARG002
         """Raise `ValueError`: an application's service takes no declarations."""
         raise ValueError("this service takes no declarations")
+
+    def foresee(self, requests: Sequence[tuple[Operation, list[Any]]]) -> Mapping[str, Sequence[bytes]]:
+        """Return the rows under the keys of these calls in the service's first table, which most calls read."""
+        keys: dict[bytes, None] = {}
+        for operation, arguments in requests:
+            found = self._keyed.get(operation)
+            if found is not None:
+                with suppress(ValueError, TypeError, IndexError):  # the call itself reports what is malformed
+                    keys[self._rows.place(found.unpacked(arguments[0])[0])] = None
+        return {"rows": list(keys)}
 
     def done(self, key: bytes, result: str) -> None:
         """Do nothing: an application's service never defers a call."""

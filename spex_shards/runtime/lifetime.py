@@ -106,6 +106,8 @@ class Lifetime:
 
     def _mismatch(self, error: LayoutMismatch) -> LayoutMismatch:
         opens = self.opens_shards.format(error.context["found"])
+        if "place" in error.context:  # a database's number of shards is fixed
+            return LayoutMismatch(f"{error}; open it with {opens}", **error.context)
         change = f"spex-shards reshard {self.directory.path} --to {error.context['wanted']}"
         return LayoutMismatch(f"{error}; open it with {opens}, or change it with: {change}", **error.context)
 

@@ -41,16 +41,16 @@ class Rows(MutableMapping[Any, Any]):
         return Rows(self._batch, name)
 
     def __getitem__(self, key: Any) -> Any:
-        row = self._batch.get("rows", self._key(key))
+        row = self._batch.get("rows", self.place(key))
         if row is None:
             raise KeyError(key)
         return _value(row)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._batch.put("rows", self._key(key), records.seal_flat(encode(value)))
+        self._batch.put("rows", self.place(key), records.seal_flat(encode(value)))
 
     def __delitem__(self, key: Any) -> None:
-        place = self._key(key)
+        place = self.place(key)
         if self._batch.get("rows", place) is None:
             raise KeyError(key)
         self._batch.delete("rows", place)
@@ -69,12 +69,18 @@ class Rows(MutableMapping[Any, Any]):
 
         The table must not be changed while the iterator is in use.
         """
-        start = self._prefix if key is None else self._key(key) + b"\x00"
+        start = self._prefix if key is None else self.place(key) + b"\x00"
         stop = self._prefix + b"\xff" * (MOST_KEY_BYTES + 1)
         for place, row in self._batch.range("rows", start, stop):
             yield identifier_of(place[len(self._prefix) :]), _value(row)
 
-    def _key(self, key: Any) -> bytes:
+    def place(self, key: Any) -> bytes:
+        """Return the key of a row in the shard's store.
+
+        Raises:
+            ValueError: The key is too long.
+            TypeError: It is of a type that keys may not have.
+        """
         place = self._prefix + canonical(key)
         if len(place) > MOST_KEY_BYTES:
             raise ValueError(f"a key must have at most {MOST_KEY_BYTES} bytes with its table's name, got: {len(place)}")

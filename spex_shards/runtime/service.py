@@ -1,55 +1,13 @@
-"""The port between a shard and its service: calls that the service carries out, and work that becomes due by itself."""
+"""The port between a shard and its service: operations that it carries out, and work that becomes due by itself."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .protocol.operations import Operation
-from .protocol.records import encode_value
 from .store import Batch
-
-
-class Call:
-    """A call that a service carries out: who made it, and when.
-
-    Attributes:
-        pid: The calling process.
-        thread: The calling thread (`threading.get_ident`).
-        client_id: The client's unique id, a hex string.
-        now: When the call is carried out, in microseconds since the epoch.
-    """
-
-    __slots__ = ("_messages", "client_id", "now", "pid", "thread")
-
-    def __init__(self, pid: int, thread: int, client_id: str, messages: list[bytes], now: int = 0) -> None:
-        self.pid = pid
-        self.thread = thread
-        self.client_id = client_id
-        self.now = now
-        self._messages = messages
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this very process made the call."""
-        return self.pid == os.getpid()
-
-    def send(self, message: Any) -> None:
-        """Send a message to the calling process, which receives it through `on_message` or `messages`.
-
-        The message is sent when the changes of the call are committed, and only then.
-
-        Args:
-            message: A value of a type that identifiers may have, a list or dict of such values, or a `SpexError`.
-
-        Raises:
-            TypeError: A part of the message cannot be sent.
-        """
-        self._messages.append(encode_value(message))
-
-    def __repr__(self) -> str:
-        return f"Caller(pid={self.pid}, thread={self.thread}, client_id={self.client_id!r})"
+from .watch import Watch
 
 
 class Deferred(BaseException):
@@ -67,30 +25,6 @@ class Deferred(BaseException):
         super().__init__(key)
         self.key = key
         self.work = work
-
-
-class Watch:
-    """Receives notes about timed and long work of a service, and answers questions about it. This one does nothing."""
-
-    def timing(self, key: bytes) -> None:
-        """Note that the work due under `key` is about to run."""
-
-    def clear(self) -> None:
-        """Note that the work has ended."""
-
-    def bump(self) -> None:
-        """Note that long work makes progress."""
-
-    def deaths(self, key: bytes) -> int:  # noqa: ARG002
-        """Return how often the shard has died while running the work due under `key`."""
-        return 0
-
-    def refusal(self, key: bytes) -> str | None:  # noqa: ARG002
-        """Return why the work due under `key` must not run any more, or None if it may."""
-        return None
-
-
-NOBODY = Watch()
 
 
 class Service(Protocol):
@@ -115,6 +49,13 @@ class Service(Protocol):
         Raises:
             ValueError: It is malformed.
             StoreError: It cannot be stored.
+        """
+
+    def foresee(self, requests: Sequence[tuple[Operation, list[Any]]]) -> Mapping[str, Sequence[bytes]]:
+        """Return rows that these requests are going to read, table → keys, for a store that reads them together.
+
+        Args:
+            requests: Operations and their arguments, not checked yet.
         """
 
     def done(self, key: bytes, result: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .service import Host, Service, Watch
+from .service import Host, Service
 from .store import Batch
 from .store.port import ShardStore, StoreOptions, Stores
+from .watch import Watch
 
 
 @dataclass(slots=True, eq=False)

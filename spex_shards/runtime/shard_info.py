@@ -12,6 +12,7 @@ class ShardStatus(StrEnum):
 
     `STARTING` until it is ready for the first time, then `READY`. `RESTARTING` after a death. `FAILED` when it died too
     often and was given up. `STOPPED` when its supervisor has ended it on purpose, as an attached process sees it.
+    `MOVED`, in a cluster, when another process has claimed it.
     """
 
     STARTING = "STARTING"
@@ -19,6 +20,7 @@ class ShardStatus(StrEnum):
     RESTARTING = "RESTARTING"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
+    MOVED = "MOVED"
 
 
 class ShardInfo(NamedTuple):

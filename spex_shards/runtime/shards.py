@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..errors import DataDirError, SpexError
@@ -16,6 +18,9 @@ from .transport import Transport
 
 if TYPE_CHECKING:
     from .client import ClientOptions
+    from .cluster.address import Address
+    from .cluster.member import Member
+    from .clusters import Cluster
     from .declared import Declared, OperationOf, Service
 
 HOST: Final = "spex_shards.runtime.hosting:prepare"
@@ -33,13 +38,23 @@ class Shards(Lifetime):
 
     Args:
         service: A subclass of `Service`; a class that cannot be imported by its name is sent to the shards.
-        data_dir: The directory that holds all state; it belongs to this service alone.
+        data_dir: The directory that holds all state; it belongs to this service alone. None exactly if `cluster` is
+            given.
         shards: The number of shards, 1 to 1024; fixed for a data directory.
+        cluster: Use the shards of a cluster that others run; the options of shards are theirs then, and none may be
+            given here. See ``docs/cluster.md``.
+        member: Be a member of a cluster: run some of its shards here, and let clients of other machines in; needs
+            `store`.
+        store: The URL of a PostgreSQL database that holds the shards' state, ``postgresql://user@host/database``; None:
+            the directory holds it. See ``docs/postgres.md``.
+        namespace: The name of the schema there. Default: the URL's parameter ``namespace``, or "spex_shards".
         processes: False: run one shard in this process and start no other process; `shards` must be 1.
-        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss).
+        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss); with
+            `store` also ``"remote_apply"`` (also the loss of the database's machine, if it has a synchronous replica).
         call_timeout: Seconds that a call waits for its answer.
         max_unacknowledged: The most calls of `post` that may be on their way to a shard.
         max_frame_bytes: The most bytes of one call.
+        spin: Seconds that a call looks for its answer before it sleeps (see docs/performance.md); 0: it sleeps at once.
         max_restarts, max_seconds: A shard that dies more than `max_restarts` times within `max_seconds` is given up,
             and started again after pauses that grow.
         hang_timeout: Seconds without progress after which a shard counts as hung and is killed; None: never.
@@ -58,13 +73,18 @@ class Shards(Lifetime):
         self,
         service: type[Service],
         *,
-        data_dir: str | os.PathLike[str],
+        data_dir: str | os.PathLike[str] | None = None,
         shards: int = 4,
+        cluster: Cluster | None = None,
+        member: Member | None = None,
+        store: str | None = None,
+        namespace: str | None = None,
         processes: bool = True,
         durability: str = "process",
         call_timeout: float = 5.0,
         max_unacknowledged: int = 8192,
         max_frame_bytes: int = 16 * 1024 * 1024,
+        spin: float = 0.000_05,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         hang_timeout: float | None = 30.0,
@@ -73,7 +93,10 @@ class Shards(Lifetime):
     ) -> None:
         most = 1024 if processes else 1
         _rule("shards", shards, f"an integer from 1 to {most}", type(shards) is int and 1 <= shards <= most)
-        _rule("durability", durability, '"process" or "disk"', durability in ("process", "disk"))
+        words = '"process" or "disk"' + (', or "remote_apply"' if store is not None else "")
+        _rule("durability", durability, words, durability in ("process", "disk", *(["remote_apply"] if store else [])))
+        if store is not None or namespace is not None:
+            store = _store_of(store, namespace)
         for name, value in (("max_unacknowledged", max_unacknowledged), ("max_restarts", max_restarts)):
             _rule(name, value, "an integer, at least 1", type(value) is int and value >= 1)
         _rule("max_frame_bytes", max_frame_bytes, "an integer from 4096 to 1073741824", _is_frame(max_frame_bytes))
@@ -82,12 +105,21 @@ class Shards(Lifetime):
             ("hang_timeout", 1.0 if hang_timeout is None else hang_timeout),
         ):  # fmt: skip
             _rule(name, seconds, f"a number of seconds above 0, at most {LONGEST:.0f}", _is_wait(seconds))
+        _rule("spin", spin, "a number of seconds from 0 to 0.01", type(spin) in (int, float) and 0 <= spin <= 0.01)
         _rule("on_message", on_message, "callable, or None", on_message is None or callable(on_message))
         self._options = {name: value for name, value in locals().items() if name in _KEPT}
         self._declared: Declared = _declared(service)
+        if cluster is not None:
+            _check_of_cluster({name: value for name, value in locals().items() if name in _OF_SHARDS})
+        elif data_dir is None:
+            raise ValueError("data_dir must be given: the directory that holds all state")
+        _rule("member", member, "None without store and processes", member is None or (store is not None and processes))
+        if member is not None:
+            member.hosted(shards)
+        self._cluster, self._member = cluster, member
         super().__init__(
-            self._own if processes else self._open_here,
-            data_dir=data_dir,
+            self._join if cluster is not None else self._own if processes else self._open_here,
+            data_dir=data_dir if data_dir is not None else os.curdir,
             shutdown_timeout=shutdown_timeout,
             on_message=on_message,
         )
@@ -114,7 +146,7 @@ class Shards(Lifetime):
         """
         found = self._declared.operation(operation, keyed=True)
         packed = encode([key, *found.bound(arguments, named)])
-        with _TheirErrors(self._declared):
+        with self._declared.their_errors():
             return decode_value(self._open.call(canonical(key), found.wire, (packed,)))
 
     def post(self, key: Any, operation: str, *arguments: Any, **named: Any) -> None:
@@ -194,6 +226,17 @@ class Shards(Lifetime):
         _rule("index", index, f"a shard's, 0 to {count - 1}", type(index) is int and 0 <= index < count)
         self._open.revive(index)
 
+    @property
+    def address(self) -> Address | None:
+        """The address by which clients reach this member of a cluster, once it is started; None: it is none."""
+        return None if self._member is None else self._member.address
+
+    def close(self) -> None:
+        """Let no client of other machines in any more, and close as `Lifetime.close` does."""
+        if self._member is not None:
+            self._member.close()
+        super().close()
+
     # ------------------------------------------------------------------ inside
 
     def _of_all(self, found: OperationOf, arguments: list[Any]) -> list[Any]:
@@ -201,7 +244,7 @@ class Shards(Lifetime):
         return self._answers(found, dict.fromkeys(range(self._open.shard_count), (packed,)))
 
     def _answers(self, found: OperationOf, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
-        with _TheirErrors(self._declared):
+        with self._declared.their_errors():
             answers = self._open.call_shards(found.wire, arguments)
             for answer in answers.values():
                 if isinstance(answer, SpexError):
@@ -212,9 +255,20 @@ class Shards(Lifetime):
         from .client.opening import owned
         from .hosting import reference_to
 
-        options, host = self._options, (HOST, reference_to(self._declared.cls))
+        options, host = {**self._options, "retry_failed": 1.0}, (HOST, reference_to(self._declared.cls))
         of_client = self._client_options(options["shards"])
-        return owned(self.directory, of_client, self.mailbox, host, {**options, "retry_failed": 1.0})
+        member = self._member
+        if member is None:
+            return owned(self.directory, of_client, self.mailbox, host, options)
+        idle = replace(of_client, idle=True)
+        return member.run(
+            self.directory.socket, options["shards"],
+            lambda more: owned(self.directory, idle, self.mailbox, host, {**options, **more}),
+        )  # fmt: skip
+
+    def _join(self) -> Transport:
+        assert self._cluster is not None
+        return self._cluster.client(self._client_options, self.mailbox)
 
     def _attach(self) -> Transport:
         from .client.opening import attached
@@ -228,7 +282,8 @@ class Shards(Lifetime):
         from .client import ClientOptions
 
         options = self._options
-        return ClientOptions(shards, options["call_timeout"], options["max_unacknowledged"], options["max_frame_bytes"])
+        names = ("call_timeout", "max_unacknowledged", "max_frame_bytes", "spin")
+        return ClientOptions(shards, **{name: options[name] for name in names})
 
     def _open_here(self) -> Transport:
         from .hosting import HostOf, reference_to
@@ -239,14 +294,39 @@ class Shards(Lifetime):
         module, name, _ = reference_to(cls)
         host = HostOf(lambda: cls, f"{module}:{name}")
         options = self._options
-        local = LocalOptions(lambda _: host, options["durability"], options["shutdown_timeout"])
+        local = LocalOptions(lambda _: host, options["durability"], options["shutdown_timeout"], options["store"])
         return LocalTransport(self.directory, local, self.mailbox)
 
 
+_OF_SHARDS: Final = (
+    "data_dir", "shards", "member", "store", "namespace", "processes", "durability", "max_restarts", "max_seconds",
+    "hang_timeout",
+)  # fmt: skip
 _KEPT: Final = frozenset({
-    "shards", "durability", "call_timeout", "max_unacknowledged", "max_frame_bytes", "max_restarts", "max_seconds",
-    "hang_timeout", "shutdown_timeout",
+    "shards", "store", "durability", "call_timeout", "max_unacknowledged", "max_frame_bytes", "spin",
+    "max_restarts", "max_seconds", "hang_timeout", "shutdown_timeout",
 })  # fmt: skip
+
+
+def run_partition(
+    service: str, *, hosts: list[int], partitions: int, listen: str, token: str, **options: Any
+) -> Shards:
+    """Return `Shards` that run one shard of a cluster, for an actor that Ray has placed.
+
+    Args:
+        service: The service, as ``module:name``.
+        hosts: The shard.
+        partitions: The number of all shards.
+        listen: The address of the gate.
+        token: The secret of the cluster.
+        **options: Further options of `Shards`.
+    """
+    from .cluster.member import Member
+    from .hosting import loaded
+
+    module, _, name = service.partition(":")
+    member = Member(hosts=hosts, listen=listen, token=token)
+    return Shards(loaded([module, name, None]), shards=partitions, member=member, **options)
 
 
 def connect(
@@ -267,30 +347,29 @@ def connect(
     return shards.start()
 
 
+def _check_of_cluster(given: dict[str, Any]) -> None:
+    parameters = inspect.signature(Shards.__init__).parameters
+    for name, value in given.items():
+        if value != parameters[name].default:
+            raise ValueError(
+                f"{name} is an option of the members that run the shards, and cluster is given: leave it out"
+            )
+
+
 def _declared(service: type[Service]) -> Declared:
     from .declared import declared
 
     return declared(service)
 
 
-class _TheirErrors:
-    """Within a ``with`` block, raises a service's errors as the classes that the service declares."""
+def _store_of(store: Any, namespace: Any) -> str:
+    from .store.postgres.namespace import Namespace
 
-    def __init__(self, declared: Declared) -> None:
-        self._classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in declared.cls.errors}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, SpexError) or type(error) in self._classes.values():
-            return
-        cls = self._classes.get(str(error.context.get("class")))
-        if cls is not None:
-            from ..errors import rebuild
-
-            context = {name: value for name, value in error.context.items() if name != "class"}
-            raise rebuild(cls, str(error), context) from None
+    if store is None:
+        raise ValueError("namespace names a part of the database that the argument store gives, and there is no store")
+    if not isinstance(store, str):
+        raise ValueError(f"store must be a URL like postgresql://user@host/database, got a {type(store).__name__}")
+    return Namespace.of(store, namespace).text
 
 
 def _rule(name: str, value: Any, rule: str, holds: bool) -> None:

@@ -34,6 +34,9 @@ class Transport(Protocol):
             DataDirLocked: This is a forked child, and the transport belongs to its parent.
         """
 
+    def shard_of(self, key: bytes) -> int:
+        """Return the shard of a key, given as canonical bytes."""
+
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:
         """Have the shard of a key carry out an operation; return its plain answer once the changes are durable.
 

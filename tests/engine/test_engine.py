@@ -94,6 +94,7 @@ def test_the_engine_needs_nothing_but_a_store(store: Any) -> None:
     assert (seen.transition, seen.accepted) == (spex.Transition("b", "stop", "c"), True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("known", [None, model(Lenient, ("a", "go", "b"))])
 @pytest.mark.parametrize("action", ["go", "explode"])
 def test_cost_does_not_depend_on_the_length_of_the_history(known: Any, action: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import spex_shards as spex
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine.rows import instance_row
+from spex_shards.engine.row_forms import instance_row
 from spex_shards.messages.specifications import describe
 from spex_shards.messages.values import instance_of
 from spex_shards.runtime.protocol.codec import canonical

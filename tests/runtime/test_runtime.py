@@ -286,6 +286,7 @@ def test_a_service_that_cannot_be_had_in_its_shard_says_why(tmp_path: Path, monk
         shards.call("a", "get")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("example", "said", "logged"),
     [("ledger", "as it must be", "died"), ("rate_limiter", "5 of 8 let through", "nothing is logged")],

@@ -79,7 +79,7 @@ class LoopChannel(BoundedChannel):
         loop: asyncio.AbstractEventLoop,
         call_timeout: float,
     ) -> None:
-        super().__init__(shard, port, max_unacknowledged, max_frame_bytes)
+        super().__init__(shard, port, max_unacknowledged, max_frame_bytes, 0.0)  # a loop has other work to do
         self._loop = loop
         self._timeout = call_timeout
         self._calls: deque[Waiter] = deque()

@@ -33,6 +33,10 @@ class AsyncTransport:
         """The number of shards."""
         return self.client.shard_count
 
+    def shard_of(self, key: bytes) -> int:
+        """Return the shard of a key, given as canonical bytes."""
+        return self.client.shard_of(key)
+
     def channel(self, key: bytes) -> LoopChannel:
         """Return the channel to the shard of a key, given as canonical bytes."""
         return self.client.loop_channels[self.client.channel(key).shard]

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from ...errors import DataDirError, ShardDown
 from ..protocol.control import TO_SUPERVISOR, Attach
@@ -26,6 +27,21 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
     Raises:
         ShardDown: There is no supervisor, or it is another user's.
     """
+    # A supervisor from before versions were negotiated accepts only two fields.
+    whole = TO_SUPERVISOR.plain(Attach(PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL))
+    return reach(path, ["attach", OLDEST_PROTOCOL, client_id] if oldest_only else whole)
+
+
+def reach(path: Path, first: list[Any] | None = None) -> socket.socket:
+    """Return a non-blocking connection to a supervisor, over which a first message was sent.
+
+    Args:
+        path: The supervisor's socket.
+        first: The message; None: none.
+
+    Raises:
+        ShardDown: There is no supervisor, or it is another user's.
+    """
     connection: socket.socket | None = None
     try:
         take_standard_ones()
@@ -34,9 +50,8 @@ def attach_to(path: Path, client_id: bytes, *, oldest_only: bool) -> socket.sock
         with socket_address(path) as address:
             connection.connect(address)
         check_peer(connection, path)
-        # A supervisor from before versions were negotiated accepts only two fields.
-        whole = TO_SUPERVISOR.plain(Attach(PROTOCOL_VERSION, client_id, OLDEST_PROTOCOL))
-        send_message(connection, ["attach", OLDEST_PROTOCOL, client_id] if oldest_only else whole)
+        if first is not None:
+            send_message(connection, first)
     except (OSError, DataDirError) as error:
         if connection is not None:
             connection.close()

@@ -39,6 +39,7 @@ from ..protocol.sent import Sent
 from .line import Line
 from .lines import Lines, Port
 from .pipes import Pipes
+from .spinning import Spin
 
 _FIRST_LOOK: Final = 0.005
 _LAST_LOOK: Final = 1.0
@@ -66,16 +67,18 @@ class Channel:
         port: The client.
         max_unacknowledged: `post` blocks while this many requests are unanswered.
         max_frame_bytes: Most bytes of a request.
+        spin: Seconds that a call looks for its answer before it sleeps.
 
     Attributes:
         lines: The present line, and how it is replaced.
     """
 
-    def __init__(self, shard: int, port: Port, max_unacknowledged: int, max_frame_bytes: int) -> None:
+    def __init__(self, shard: int, port: Port, max_unacknowledged: int, max_frame_bytes: int, spin: float) -> None:
         self.shard = shard
         self._port = port
         self._max_unacknowledged = max_unacknowledged
         self._max_frame_bytes = max_frame_bytes
+        self._spin = Spin(spin)
         self.start_anew()
 
     def start_anew(self) -> None:
@@ -236,7 +239,7 @@ class Channel:
         pause = _FIRST_LOOK
         while True:
             line = self.lines.current
-            turn = line.turn
+            turn, last = line.turn, line.session.last
             if turn.take():
                 if not line.busy and not line.dead:
                     return line
@@ -247,7 +250,8 @@ class Channel:
             elif turn.wait(pause):
                 turn.give()
             else:
-                if turn.is_taken() and turn.is_stuck():
+                # Only if nobody has sent anything meanwhile: to look at the stacks of many threads takes a millisecond.
+                if line.session.last == last and turn.is_taken() and turn.is_stuck():
                     self.lines.leave(line)
                 pause = min(_LAST_LOOK, 2 * pause)
 
@@ -261,7 +265,7 @@ class Channel:
                 return False
             line = self.lines.current
             if line.pipes is not None and line.reading.take():
-                self._lead(line, line.lead, sent, deadline)
+                self._lead(line, line.lead, sent, deadline, self._spin)
             else:
                 pause = self._follow(line, sent, deadline, pause)
         return True
@@ -293,7 +297,7 @@ class Channel:
         if reading.is_taken() and reading.is_mine():  # this call interrupts the leader, which can never wake it
             self.lines.leave(line)
             return pause
-        gate = line.followers.join(sent)
+        gate, answered = line.followers.join(sent), line.session.acknowledged
         try:
             # The leader may have stepped down just before this thread registered, and then has not woken it.
             if sent.done or line.next is not None or (line.pipes is not None and not reading.is_taken()):
@@ -307,7 +311,7 @@ class Channel:
             line.followers.leave(gate)
         if line.pipes is None:
             self._port.want(self.shard)  # again: the thread that set `asked` may have been cut off before it asked
-        elif reading.is_taken() and reading.is_stuck():
+        elif line.session.acknowledged == answered and reading.is_taken() and reading.is_stuck():  # see `_enter`
             self.lines.leave(line)
         return min(_LAST_LOOK, 2 * pause)
 

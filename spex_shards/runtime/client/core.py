@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import threading
@@ -32,7 +31,6 @@ from .mailbox import Mailbox
 from .ownership import Ownership
 from .pipes import close_inherited
 
-logger = logging.getLogger("spex_shards")
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -73,7 +71,8 @@ class Client:
         _clients.add(self)
 
     def _channel_to(self, shard: int) -> BoundedChannel:
-        return BoundedChannel(shard, self, self._options.max_unacknowledged, self._options.max_frame_bytes)
+        o = self._options
+        return BoundedChannel(shard, self, o.max_unacknowledged, o.max_frame_bytes, o.spin)
 
     @property
     def shard_count(self) -> int:
@@ -98,7 +97,7 @@ class Client:
             ShardDown: There is no supervisor, it does not answer, or this process cannot start a thread.
         """
         self._start_threads(patient=self._options.patient)
-        for channel in self.channels:
+        for channel in self.channels if not self._options.idle else ():
             channel.lines.open()
 
     def _start_threads(self, *, patient: bool, waits: bool = True) -> None:
@@ -151,12 +150,15 @@ class Client:
         Raises:
             ValueError: The declaration is larger than a frame may be.
         """
-        notice = self._notice(name, arguments)
         with self._declaring:
-            self._declared[name] = notice
-            self.notices.append(notice)
+            self._declared[name] = self._notice(name, arguments)
+            self.notices.append(self._declared[name])
         for channel in self.channels:  # now: a shard's timeouts may wait for a handler, and no request may follow
             self.blocked(channel.shard)
+
+    def shard_of(self, canonical: bytes) -> int:
+        """Return the shard of an identifier, given as canonical bytes."""
+        return self._table[routing.slot_of(canonical)]
 
     def channel(self, canonical: bytes, *, waits: bool = True) -> BoundedChannel:
         """Return the channel to the shard of an identifier, given as canonical bytes."""
@@ -193,8 +195,7 @@ class Client:
             SpexError: The shard answered with an error, or the request could not be sent.
         """
         channel = self.channel(canonical, waits=False)
-        answer = channel.offer(operation, arguments, within, waits=waits)
-        if answer is not None:
+        if (answer := channel.offer(operation, arguments, within, waits=waits)) is not None:
             self.value_of(channel, answer)
 
     def call_shards(
@@ -379,7 +380,7 @@ class Client:
                     self._is_starting = False
 
     def _forked(self) -> None:
-        # The child has one thread. The copies of the parent's descriptors are closed; its locks may be held for ever.
+        # The child has one thread; the parent's locks may be held for ever.
         self._mailbox.forget()
         self._introducer.forget()
         for channel in self.channels:

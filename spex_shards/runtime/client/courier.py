@@ -18,21 +18,20 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...errors import ManagerClosed, ShardDown
+from ...errors import ManagerClosed, ShardDown, ShardFailed
 from ..protocol import control as say
 from ..protocol.requests import ProtocolError
 from ..protocol.wire import receive_message, send_message
 from ..shard_info import ShardStatus
-from ..system.descriptors import lifted
 from ..system.stream import Descriptor
 from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
+from ..system.wakeup import Wakeup
 from .candidacy import Candidacy
 from .channel import Channel
 from .connection import CONNECT_WITHIN, Connection
@@ -103,9 +102,9 @@ class Courier:
         self._listener = listener
         self._wanted: deque[int] = deque()
         self._asked: set[int] = set()
-        self._wake_fd = lifted(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._wakeup = Wakeup()
         self._poll = select.poll()
-        self._poll.register(self._wake_fd, select.POLLIN)
+        self._poll.register(self._wakeup.descriptor, select.POLLIN)
         self.connection = Connection(path, client_id, self._poll, listener.say, revive, supervisor, candidacy)
         self._questions = Questions()
         self._events = EventPipes(self._poll, listener)
@@ -212,17 +211,11 @@ class Courier:
         `wake` does nothing afterwards.
         """
         self._let_go()
-        descriptor, self._wake_fd = self._wake_fd, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._wakeup.close()
 
     def wake(self) -> None:
         """Have the loop check everything; never blocks."""
-        if self._wake_fd >= 0:
-            # A call that interrupts this one may close it in between: the thread has ended. A negative number is a
-            # ValueError.
-            with suppress(OSError, ValueError):
-                os.eventfd_write(self._wake_fd, 1)
+        self._wakeup.wake()
 
     # ------------------------------------------------------------------ the thread
 
@@ -248,8 +241,8 @@ class Courier:
     def _ready(self, descriptor: int) -> bool:
         """Handle one ready descriptor; return False if the connection was closed."""
         connection = self.connection
-        if descriptor == self._wake_fd:
-            os.eventfd_read(self._wake_fd)
+        if descriptor == self._wakeup.descriptor:
+            self._wakeup.clear()
         elif descriptor in self._events:
             self._events.read(descriptor)
         elif descriptor == connection.supervisor:
@@ -320,6 +313,9 @@ class Courier:
             case say.Failed(shard, pid, exit_text):
                 self._asked.discard(shard)
                 channels[shard].lines.fail(given_up(shard, pid, exit_text, channels[shard].last_request))
+            case say.Moved(shard, why):
+                self._asked.discard(shard)
+                channels[shard].lines.fail(ShardFailed(f"shard {shard} is not run here: {why}", shard=shard))
             case say.Up(shard):
                 channels[shard].lines.revive()
             case say.Revived(shard):

@@ -33,6 +33,7 @@ from ..protocol.session import ClientSession
 from ..system.turns import Inside, Turn, interruption
 from .followers import Followers
 from .pipes import Pipes
+from .spinning import Spin
 
 _POLL_AT_MOST: Final = 1000
 _sending, _leading = Inside(), Inside()
@@ -164,11 +165,15 @@ class Line:
         self.busy = False
 
     @_leading
-    def lead(self, sent: Sent, deadline: float | None) -> None:
+    def lead(self, sent: Sent, deadline: float | None, spin: Spin) -> None:
         """Read replies until a request is answered, the deadline has passed, or the line is unusable.
 
         The caller holds `reading`.
         """
+        pipes = self.pipes
+        # While other threads of this process wait as well, they may need the processor.
+        if pipes is not None and not pipes.output and not self.followers.waiting and spin.finds(pipes.has_replies):
+            self._take_replies(pipes)
         while not (sent.done or self.dead or self.broken):
             wait = float(_POLL_AT_MOST) if deadline is None else (deadline - time.monotonic()) * 1000
             if wait <= 0:
@@ -207,25 +212,28 @@ class Line:
             return
         readable, writable = pipes.wait(milliseconds)
         if readable:
-            self.torn = True
-            try:
-                for reply in pipes.read():
-                    refusal = self.session.receive(reply)
-                    if refusal is not None:
-                        self.refusal, self.broken = refusal, True
-                        break
-                else:
-                    if self.followers.waiting:
-                        self.followers.wake_answered()
-            except (EOFError, OSError, ProtocolError) as error:
-                self._pipe_error(error)
-            self.torn = False
+            self._take_replies(pipes)
         if writable and self.turn.take():
             try:
                 if not self.busy:
                     self.write_output()
             finally:
                 self.turn.give()
+
+    def _take_replies(self, pipes: Pipes) -> None:
+        self.torn = True
+        try:
+            for reply in pipes.read():
+                refusal = self.session.receive(reply)
+                if refusal is not None:
+                    self.refusal, self.broken = refusal, True
+                    break
+            else:
+                if self.followers.waiting:
+                    self.followers.wake_answered()
+        except (EOFError, OSError, ProtocolError) as error:
+            self._pipe_error(error)
+        self.torn = False
 
     def _write(self, pipes: Pipes, data: bytes) -> None:
         before = bool(pipes.output)

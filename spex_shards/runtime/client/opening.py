@@ -43,7 +43,15 @@ def attached(
     Raises:
         ShardDown: There is no supervisor, or this process cannot attach to it.
     """
-    client = make(by_socket(directory.socket, hang_timeout), options, mailbox, ownership)
+    return started(make(by_socket(directory.socket, hang_timeout), options, mailbox, ownership))
+
+
+def started(client: Client) -> Client:
+    """Start a client, and return it; if that fails, nothing of it is left.
+
+    Raises:
+        ShardDown: It cannot reach its shards.
+    """
     try:
         client.start()
     except BaseException:
@@ -97,8 +105,9 @@ def owned(
         client_options: The client's options; they also give the number of shards.
         mailbox: Receives the messages.
         host: The function that creates the `Host`, as ``module:function``, and its first argument.
-        options: The supervisor's options: `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
-            `max_frame_bytes`, `hang_timeout`, `shutdown_timeout`, and `serves` for a server; others are ignored.
+        options: The supervisor's options: `store`, `durability`, `max_restarts`, `max_seconds`, `retry_failed`,
+            `max_frame_bytes`, `hang_timeout`, `shutdown_timeout`, for a server `serves`, and for a member of a cluster
+            `hosts` and `known_as`; others are ignored.
         make: Creates the client.
 
     Raises:
@@ -120,6 +129,7 @@ def _config(
         data_dir=str(directory.path),
         shards=client_options.shards,
         durability=options["durability"],
+        store=options["store"],
         host=host[0],
         host_options=host[1],
         max_restarts=options["max_restarts"],
@@ -132,4 +142,6 @@ def _config(
         embedded=True,
         search_path=search_path(),
         serves=options.get("serves", False),
+        hosts=options.get("hosts"),
+        known_as=options.get("known_as", ""),
     )

@@ -117,6 +117,10 @@ class Pipes:
                 readable = True
         return readable, writable
 
+    def has_replies(self) -> bool:
+        """Return whether there are replies, or the shard's end is closed, or `wake` was called."""
+        return bool(self._poll.poll(0))
+
     def read(self) -> list[Any]:
         """Return the replies that have arrived, without waiting.
 

@@ -116,4 +116,6 @@ class Keeper:
                 order.carry_out()
                 if order.last:
                     return
+            elif not self._orders.empty():
+                continue  # several calls have woken this thread: one look answers them all
             wait = max(0.0, self._tick())

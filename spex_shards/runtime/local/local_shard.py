@@ -6,8 +6,8 @@
 #   and continues in a new one. The interrupted call notices that when it resumes, and is carried out in the new tenure
 #   unless it was already kept.
 # * An exception at any place, also one from a signal handler, is treated like a crash of a shard: the state in memory
-is
-#   dropped and read again from the store. Only errors that this package raises on purpose are undone in memory instead.
+#   is dropped and read again from the store. Only errors that this package raises on purpose are undone in memory
+#   instead.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from typing import Any, Final
 
 from ...errors import CallTimeout, DataDirError, ManagerClosed, SpexError, StoreError
 from ...log_fields import about
+from ..call import Call
 from ..data_dir import DataDir, OwnerLock
 from ..holder import Role
 from ..protocol.operations import Operation
-from ..service import NOBODY, Call, Host, StoreReader
+from ..service import Host, StoreReader
 from ..shard import open_shard, shard_over
-from ..store.logged_store import StoreFull
-from ..store.opening import LocalStores, read_stores
-from ..store.port import StoreOptions
+from ..store.failures import StoreFull
+from ..store.opening import read_stores, stores_of
+from ..store.port import StoreOptions, Stores
 from ..system.turns import interruption
 from ..system.waits import LONGEST_WAIT
+from ..watch import NOBODY
 from .keeper import Keeper
 from .tenure import Tenure
 
@@ -52,13 +54,15 @@ class LocalOptions:
 
     Attributes:
         prepare: Creates the host, once the directory is locked.
-        durability: ``"process"`` or ``"disk"``.
+        durability: As in `StoreOptions`.
+        store: The URL of the database that its store is in; None: it is a folder of the directory.
         shutdown_timeout: Seconds that a running call gets to finish when the shard is closed.
     """
 
     prepare: Callable[[StoreReader], Host]
     durability: str
     shutdown_timeout: float
+    store: str | None = None
 
 
 class LocalShard:
@@ -76,9 +80,12 @@ class LocalShard:
         self._client_id = secrets.token_hex(16)
         self._keeper = Keeper(self._tick)
         self._tenure: Tenure | None = None
+        self._stores: Stores | None = None
         self._keeper_waits = False
         self._complaint = ""
         self._counted: Counter[str] = Counter()
+        self._declarations: dict[str, tuple[Any, ...]] = {}
+        self._must_declare = False
 
     # ------------------------------------------------------------------ life
 
@@ -133,6 +140,10 @@ class LocalShard:
     def counted(self) -> Counter[str]:
         """The service's counters, summed over the tenures that were abandoned."""
         return self._counted
+
+    def will_declare(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Note a declaration that is about to be made; it is made again if a database loses the batch that had it."""
+        self._declarations[name] = arguments
 
     def is_inside(self) -> bool:
         """Return whether this thread is inside another call on this shard, which the current call interrupts."""
@@ -250,10 +261,10 @@ class LocalShard:
         self._directory.make()
         self._lock.acquire()
         try:
-            self._directory.check_layout(1)
-            stores = LocalStores(self._directory)
+            self._stores = stores = stores_of(self._directory, self._options.store, self._options.durability)
+            warnings = stores.begin(1)
             self._host = self._options.prepare(lambda read: read_stores(stores, [0], read))
-            for warning in self._host.warnings:
+            for warning in (*warnings, *self._host.warnings):
                 logger.warning("%s", warning, extra=about("start_warning", shard=0))
             store = StoreOptions(self._options.durability, waits_for_room=False)
             self._tenure = Tenure(open_shard(stores, 0, self._host, store, NOBODY, time.time_ns() // 1000))
@@ -275,8 +286,15 @@ class LocalShard:
             if tenure.busy or tenure.dead:
                 tenure = self._succeed(tenure)
             tenure.close()
-        except StoreError as error:
-            failure = error
+            if self._stores is not None:
+                self._stores.leave()
+        except (StoreError, DataDirError) as error:
+            if not tenure.store.far:
+                if isinstance(error, DataDirError):
+                    raise
+                failure = error
+            else:  # what the database has confirmed is there, and nothing else is left to be written
+                tenure.store.close()
         finally:
             self._tenure = None
             self._lock.release()  # even if the disk failed, the directory is unlocked
@@ -307,13 +325,22 @@ class LocalShard:
         # If no append can be under way, the log stays open and only the service on it is made again. Otherwise a
         # half-done append could still be written behind this one's back: so the log is closed and read again.
         store = tenure.store
-        if not suspended or store.may_be_appending():
-            store = store.reopened()
+        committing = tenure.may_be_committing()
+        if not suspended or committing:
+            store = store.reopened(in_use=committing)
         else:
             tenure.batch.detach()
             store.begin_view()
         tenure.inherited = store.last
+        if store.last < tenure.store.last:
+            text = "the database has lost the newest {} of the batches that it had confirmed, and what they recorded"
+            lost = tenure.store.last - store.last
+            logger.error("%s", text.format(lost), extra=about("batches_lost", shard=0))
+            self._must_declare = True
         fresh = Tenure(shard_over(store, self._host, NOBODY, time.time_ns() // 1000))
+        if self._must_declare:
+            call = Call(os.getpid(), 0, self._client_id, [], time.time_ns() // 1000)
+            self._must_declare = not fresh.declared(list(self._declarations.values()), call)
         self._tenure = fresh
         return fresh
 
@@ -323,10 +350,9 @@ class LocalShard:
         if tenure is None:
             return LONGEST_WAIT
         now = time.time_ns() // 1000
-        due, upkeep = tenure.service.next_due(), tenure.store.next_upkeep
-        wait = min(inf if due is None else (due - now) / 1_000_000, upkeep - time.monotonic())
+        wait = _until(tenure, now)
         if wait > 0 and not tenure.busy:
-            return min(wait, LONGEST_WAIT)
+            return wait
         self._keeper_waits = True
         try:
             if not tenure.turn.wait(_LOOK_AGAIN):
@@ -346,15 +372,21 @@ class LocalShard:
         if tenure.busy or tenure.dead:
             self._succeed(tenure)
             return 0.0
-        due = tenure.tick(now)
+        tenure.tick(now)
         if tenure.store.next_upkeep <= time.monotonic():
             tenure.upkeep()
         self._complaint = ""
-        wait = min(inf if due is None else (due - now) / 1_000_000, tenure.store.next_upkeep - time.monotonic())
-        return min(wait, LONGEST_WAIT)
+        return _until(tenure, now)
 
     def _complain(self, text: str) -> None:
         # Log each problem once, and not at every attempt.
         if text != self._complaint:
             self._complaint = text
             logger.error("%s", text, extra=about("due_work_failed", shard=0))
+
+
+def _until(tenure: Tenure, now: int) -> float:
+    """Return the seconds for which the keeper may sleep."""
+    due, upkeep = tenure.next_look()
+    wait = min(inf if due is None else (due - now) / 1_000_000, upkeep - time.monotonic())
+    return min(wait, LONGEST_WAIT)

@@ -16,13 +16,13 @@ from math import inf
 from typing import Any
 
 from ...errors import SpexError, StoreError
+from ..call import Call
 from ..protocol.operations import STATS, Operation
 from ..protocol.requests import DECLARE
-from ..service import Call
 from ..shard import Shard
 from ..system.turns import Inside, Turn, interruption
 
-_inside = Inside()
+_inside, _committing = Inside(), Inside()
 
 
 class Tenure:
@@ -40,8 +40,7 @@ class Tenure:
 
     def __init__(self, shard: Shard) -> None:
         self.store, self.batch, self.service = shard.store, shard.batch, shard.service
-        self._due: int | None = None
-        self._upkeep = inf
+        self._due = self._upkeep = inf
         self.turn = Turn(self, _inside)
         self.busy = self.dead = False
         self.inherited: int | None = None
@@ -64,18 +63,38 @@ class Tenure:
             value = self._run(operation, arguments, call)
             # Read before the commit: right after it, a call that interrupts this one may commit further batches.
             kept = self.store.last + batch.dirty
-            batch.commit()
+            self._commit()
         except SpexError as error:
             # A signal handler may raise at any place, so the state in memory is not known: no rollback is possible.
             foreign = interruption(error)
             if foreign is not None:
                 raise foreign from None
             batch.rollback(mark)
-            batch.commit()
+            self._commit()
             self.busy = False
             raise
         self.busy = False
         return value, kept
+
+    def declared(self, declarations: list[tuple[Any, ...]], call: Call) -> bool:
+        """Carry declarations out in a tenure that no other thread knows yet; return whether that succeeded.
+
+        If not, the tenure stays `busy`: whoever comes next replaces it, and tries again or gets the store's error.
+        """
+        try:
+            for arguments in declarations:
+                self.carry_out(DECLARE, arguments, call)
+        except SpexError:
+            self.busy = True
+        return not self.busy
+
+    @_committing
+    def _commit(self) -> None:
+        self.batch.commit()
+
+    def may_be_committing(self) -> bool:
+        """Return whether a thread is in the middle of a commit, so that it is unknown whether its batch is kept."""
+        return _committing.anywhere(self)
 
     def _run(self, operation: Operation, arguments: tuple[Any, ...], call: Call) -> Any:
         if operation is DECLARE:
@@ -84,17 +103,22 @@ class Tenure:
             return {**self.service.stats(), "store_size": self.store.size()}
         return self.service.operations[operation](*arguments, call=call)
 
-    def is_due_sooner(self) -> bool:
-        """Return whether the next due time differs from the last call's, or upkeep has become due sooner."""
+    def next_look(self) -> tuple[int | None, float]:
+        """Return when work and upkeep are due next, for the keeper, which sleeps until then."""
+        # A call may change the times while they are read here. Until they are noted, it wakes the keeper in any case.
+        self._due = self._upkeep = inf
         due, upkeep = self.service.next_due(), self.store.next_upkeep
-        if due == self._due and upkeep >= self._upkeep:
-            return False
-        self._due, self._upkeep = due, upkeep
-        return True
+        self._due, self._upkeep = inf if due is None else due, upkeep
+        return due, upkeep
+
+    def is_due_sooner(self) -> bool:
+        """Return whether work or upkeep is due before the keeper looks next."""
+        due = self.service.next_due()
+        return (due is not None and due < self._due) or self.store.next_upkeep < self._upkeep
 
     @_inside
-    def tick(self, now: int) -> int | None:
-        """Do a portion of the work that is due, and commit it; return when the next is due, or None.
+    def tick(self, now: int) -> None:
+        """Do a portion of the work that is due, and commit it.
 
         Raises:
             StoreError: The store failed; nothing was changed.
@@ -106,15 +130,13 @@ class Tenure:
         try:
             if due is not None and due <= now:
                 service.tick(now)
-                batch.commit()
-                due = service.next_due()
+                self._commit()
         except StoreError:
             batch.rollback(mark)
-            batch.commit()  # the batch is empty: this only releases the read view
+            self._commit()  # the batch is empty: this only releases the read view
             self.busy = False
             raise
         self.busy = False
-        return due
 
     @_inside
     def upkeep(self) -> None:
@@ -124,7 +146,6 @@ class Tenure:
             StoreError: The store cannot keep its guarantees any more.
         """
         self.store.upkeep()
-        self._upkeep = self.store.next_upkeep
 
     @_inside
     def make_room(self) -> None:

@@ -118,6 +118,10 @@ class LocalTransport:
                 pid=os.getppid(),
             )
 
+    def shard_of(self, key: bytes) -> int:  # noqa: ARG002 - there is one shard
+        """Return 0."""
+        return 0
+
     def call(self, key: bytes, operation: Operation, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002 - there is one
         """Carry out an operation; return its plain answer once its changes are durable."""
         value = self._carry_out(operation, arguments)
@@ -202,8 +206,9 @@ class LocalTransport:
                 outcomes[shard] = error
         return outcomes
 
-    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:  # noqa: ARG002
+    def declare(self, name: str, arguments: tuple[Any, ...], within: float | None = None) -> None:
         """Give the service a declaration."""
+        self.shard.will_declare(name, arguments)
         if within is None:
             self._carry_out(DECLARE, arguments)
             return

@@ -7,16 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # the URL of the store may contain a password
 class SupervisorConfig:
     """The options of a supervisor; times in seconds.
 
     Attributes:
         host: The function that creates the `Host`, as ``module:function``; importing the module must start nothing.
         host_options: The first argument of that function.
+        store: The URL of the database that the shards' stores are in; None: they are files of the directory.
         embedded: Whether the supervisor ends together with its owner.
         lock: The descriptor of the directory's lock, if the owner has taken it already; else -1.
         serves: Whether its owner runs it for other processes alone.
+        hosts: In a cluster: the shards that this supervisor runs, of all; None: all, and nobody else runs any.
+        known_as: In a cluster: how the database names this supervisor as the owner of its shards.
     """
 
     data_dir: str
@@ -33,8 +36,11 @@ class SupervisorConfig:
     log_level: int
     embedded: bool
     search_path: list[str]
+    store: str | None = None
     lock: int = -1
     serves: bool = False
+    hosts: list[int] | None = None
+    known_as: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Return the plain form, for a frame. Paths become bytes there, because they need not be valid UTF-8."""

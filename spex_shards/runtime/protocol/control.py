@@ -34,7 +34,11 @@ class Attach(NamedTuple):
 
 
 class Open(NamedTuple):
-    """A client asks for a channel to a shard."""
+    """A client asks for a channel to a shard.
+
+    The channel's worker ends (requests, replies, events) may come with the message: then they were made elsewhere, and
+    `Ends` brings none.
+    """
 
     shard: int
 
@@ -93,6 +97,13 @@ class Failed(NamedTuple):
     exit: str | None
 
 
+class Moved(NamedTuple):
+    """The supervisor does not run the shard, or not any more: another process has claimed it. Ask for it elsewhere."""
+
+    shard: int
+    why: str
+
+
 class Up(NamedTuple):
     """A shard that was given up is ready again."""
 
@@ -131,7 +142,15 @@ class Drain(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The worker has opened its shard."""
+    """The worker has opened its shard, under a claim that has this number, or 0."""
+
+    claim: int
+
+
+class Suspected(NamedTuple):
+    """The worker has found in the store what workers of other supervisors died with; carries the plain suspects."""
+
+    suspects: list[Any]
 
 
 class Pong(NamedTuple):
@@ -146,6 +165,12 @@ class BootFailed(NamedTuple):
 
 class NotYet(NamedTuple):
     """The worker lacks a resource to open its shard that may become available later."""
+
+    why: str
+
+
+class Fenced(NamedTuple):
+    """The worker is about to end, because another process has claimed its shard."""
 
     why: str
 
@@ -236,11 +261,14 @@ TO_SUPERVISOR: Final = Vocabulary({"attach": Attach, "open": Open, "revive": Rev
 TO_CLIENT: Final = Vocabulary(
     {
         "attached": Attached, "refused": Refused, "channel": Ends, "down": Down, "failed": Failed, "up": Up,
-        "revived": Revived, "status": Status,
+        "moved": Moved, "revived": Revived, "status": Status,
     }
 )  # fmt: skip
 TO_WORKER: Final = Vocabulary({"channel": Serve, "ping": Ping, "drain": Drain})
 OF_WORKER: Final = Vocabulary(
-    {"ready": Ready, "pong": Pong, "boot failed": BootFailed, "not yet": NotYet, "dying": Dying}
-)
+    {
+        "ready": Ready, "pong": Pong, "boot failed": BootFailed, "not yet": NotYet, "suspected": Suspected,
+        "fenced": Fenced, "dying": Dying,
+    }
+)  # fmt: skip
 TO_OWNER: Final = Vocabulary({"started": Started, "failed": StartFailed, "stopped": Stopped, "died": Died})

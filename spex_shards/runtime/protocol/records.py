@@ -6,14 +6,13 @@ their first entry. Reading checks the checksum, the version and the shape; it ne
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 import xxhash
 
 from ...errors import CLASS_BY_CODE, RemoteTraceback, SpexError, StoreError, code_of, encodable, rebuild, show
-from ..system.turns import times_running
+from ..system.nesting import Nesting, TooDeep
 from . import codec
 
 _ERROR: Final = codec.FIRST_FREE + 1
@@ -23,23 +22,22 @@ _to_plain: dict[type, tuple[int, Callable[[Any], Any]]] = {}
 _of_plain: dict[int, Callable[[Any], Any]] = {}
 
 
-class _Nesting(threading.local):
-    depth = 0
+_nesting: Final = Nesting(MOST_NESTED_ERRORS)
 
-
-_nesting = _Nesting()
+checksum: Final[Callable[[bytes], bytes]] = xxhash.xxh32_digest
+"""Return what follows the payload of a row."""
 
 
 def seal(value: Any) -> bytes:
     """Return the row that stores a plain value."""
     payload = codec.pack(value)
-    return payload + xxhash.xxh32_digest(payload)
+    return payload + checksum(payload)
 
 
 def seal_flat(value: Any) -> bytes:
     """Return the row that stores a plain value without dicts; faster than `seal`."""
     payload = codec.pack_flat(value)
-    return payload + xxhash.xxh32_digest(payload)
+    return payload + checksum(payload)
 
 
 def unseal(row: bytes, what: str) -> Any:
@@ -53,7 +51,7 @@ def unseal(row: bytes, what: str) -> Any:
         StoreError: The row is damaged; names `what`.
     """
     payload = row[:-4]
-    if xxhash.xxh32_digest(payload) != row[-4:]:
+    if checksum(payload) != row[-4:]:
         raise StoreError(f"a damaged row: the checksum of {what} does not match", row=what)
     try:
         return codec.unpack(payload)
@@ -118,17 +116,14 @@ def _text_of(error: SpexError) -> str:
 
 def _context_plain(error: SpexError) -> dict[str, bytes]:
     # An error's context may hold errors, even the error itself: beyond a depth they are sent without their context.
-    if _nesting.depth >= MOST_NESTED_ERRORS:
-        _nesting.depth = times_running(_context_plain) - 1
-    if not isinstance(error.context, dict) or _nesting.depth >= MOST_NESTED_ERRORS:
-        return {}
-    _nesting.depth += 1
     try:
-        return {
-            encodable(key) if type(key) is str else show(key): _sendable(value) for key, value in error.context.items()
-        }
-    finally:
-        _nesting.depth -= 1
+        return _nesting.run(_entries_plain, error.context) if isinstance(error.context, dict) else {}
+    except TooDeep:
+        return {}
+
+
+def _entries_plain(context: dict[Any, Any]) -> dict[str, bytes]:
+    return {encodable(key) if type(key) is str else show(key): _sendable(value) for key, value in context.items()}
 
 
 def error_of(plain: Any) -> SpexError:

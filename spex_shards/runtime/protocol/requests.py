@@ -6,7 +6,7 @@ A request on the wire is ``[number, acknowledged, code, thread, *arguments]``. `
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ...errors import show
 from .operations import COUNT, FLAG, Operation, Operations, checked_by
@@ -40,7 +40,7 @@ NOTICES: Final = {notice.code: notice for notice in (HELLO, DECLARE, SEEN, BYE)}
 """All notices, by code."""
 
 
-class Request(NamedTuple):
+class Request:
     """A request or notice as a shard reads it.
 
     Attributes:
@@ -52,12 +52,17 @@ class Request(NamedTuple):
         arguments: The operation's arguments, not checked yet.
     """
 
-    number: int
-    acknowledged: int
-    operation: Operation
-    nowait: bool
-    thread: int
-    arguments: list[Any]
+    __slots__ = ("acknowledged", "arguments", "nowait", "number", "operation", "thread")
+
+    def __init__(
+        self, number: int, acknowledged: int, operation: Operation, nowait: bool, thread: int, arguments: list[Any]
+    ) -> None:
+        self.number = number
+        self.acknowledged = acknowledged
+        self.operation = operation
+        self.nowait = nowait
+        self.thread = thread
+        self.arguments = arguments
 
 
 class ProtocolError(ValueError):

@@ -38,12 +38,6 @@ def frame(plain: Any) -> bytes:
     return len(payload).to_bytes(LENGTH, "big") + payload
 
 
-def frame_flat(plain: Any) -> bytes:
-    """Return a plain value as a frame, as `frame` does, but faster; the value must contain no dicts."""
-    payload = codec.pack_flat(plain)
-    return len(payload).to_bytes(LENGTH, "big") + payload
-
-
 class _Seen:
     """The numbers of the newest event and report that this client has received, and of the newest report logged."""
 
@@ -169,7 +163,9 @@ class ClientSession:
             sent = window[0]
             if not self._kept and sent.changes and sent.number not in unkept:
                 self._kept = True
-            if sent.answer is not None and not sent.waits and not sent.answer.ok:
+            # An abandoned session may be in the middle of this while its successor gets the same answer again. Only the
+            # first counts the failure; the other finds the request done.
+            if not sent.done and sent.answer is not None and not sent.waits and not sent.answer.ok:
                 self.failures[sent.number] = sent.answer
             sent.done = True
             if sent.late and sent.answer is not None and sent.is_left():
@@ -353,13 +349,14 @@ class ServerSession:
 
     def applied_now(self, number: int, answer: Answer | None, *, remember: bool) -> None:
         """Note that a request was carried out in the current batch, and `remember` its answer (None: plain success)."""
-        self.applied = max(self.applied, number)
+        if number > self.applied:
+            self.applied = number
         if remember and answer is not None:
             self._fresh[number] = answer
 
-    def rows(self) -> tuple[bytes, dict[int, bytes], list[int]]:
+    def rows(self) -> tuple[tuple[int, int, int], dict[int, bytes], list[int]]:
         """Return what the batch must store: the client's row, new answers, and the numbers of answers to delete."""
-        row = records.seal_flat((self.applied, self.events, self.gone))
+        row = self.applied, self.events, self.gone
         answers: dict[int, bytes] = {}
         if self._fresh or self._refused:  # rarely: nearly all requests that change something are plain successes
             answers = {number: records.seal(answer) for number, answer in {**self._refused, **self._fresh}.items()}

@@ -31,6 +31,17 @@ MAX_MESSAGE: Final = 65536
 MAX_DESCRIPTORS: Final = 8
 _LONGEST_PATH: Final = 107
 _HEADER = struct.Struct(">I")
+_SUCCESS: Final = struct.Struct(">IBBQB")
+_SUCCESS_FORM: Final = (_SUCCESS.size - LENGTH, 0x92, 0xCF, 0x90)
+
+
+def success(upto: int) -> bytes:
+    """Return the frame of a reply without answers: all requests up to a number have succeeded.
+
+    Unlike what msgpack makes of it, it has the same length for each number. So `FrameReader` reads it without msgpack.
+    """
+    length, pair, number, nothing = _SUCCESS_FORM
+    return _SUCCESS.pack(length, pair, number, upto, nothing)
 
 
 class FrameReader:
@@ -52,6 +63,10 @@ class FrameReader:
         """
         try:
             if len(data) >= LENGTH and not self._buffer:
+                if len(data) == _SUCCESS.size:
+                    length, pair, number, upto, nothing = _SUCCESS.unpack(data)
+                    if (length, pair, number, nothing) == _SUCCESS_FORM and length <= self._limit:
+                        return [[upto, []]]
                 (length,) = _HEADER.unpack_from(data)
                 if length == len(data) - LENGTH and length <= self._limit:  # nearly always: exactly one frame
                     return [codec.unpack(data[LENGTH:])]

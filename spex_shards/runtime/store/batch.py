@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import StoreError
+from ..protocol.codec import packer
+from ..protocol.records import checksum
 from .overlay import merged
 from .port import Store
 
@@ -41,6 +43,7 @@ class Batch:
         self._store: Any = store
         self._changes: dict[str, dict[bytes, bytes | None]] = {}
         self._undo: list[Any] = []
+        self._pack = packer()
         self.dirty = False
         self.on_rollback: Callable[[], None] | None = None
 
@@ -54,6 +57,16 @@ class Batch:
         found: bytes | None = self._store.get(table, key)
         return found
 
+    def fetch(self, wanted: Mapping[str, Sequence[bytes]]) -> None:
+        """Have the store read together what the batch is going to read: table → keys. Only for a store that is far.
+
+        Raises:
+            StoreError: They cannot be read.
+        """
+        for table, keys in wanted.items():
+            if len(keys) > 1:
+                self._store.get_many(table, keys)
+
     def put(self, table: str, key: bytes, value: bytes | None) -> None:
         """Set `key` to `value`; None deletes it."""
         changes = self._changes.get(table)
@@ -62,6 +75,19 @@ class Batch:
         self._undo.append((changes, key, changes.get(key, _MISSING)))
         changes[key] = value
         self.dirty = True
+
+    def put_row(self, table: str, key: bytes, values: tuple[Any, ...]) -> None:
+        """Set `key` to the row of plain values without dicts: what `records.seal_flat` makes of them.
+
+        A batch has a packer of its own, because nobody else can enter it meanwhile: a call that interrupts one in the
+        middle of a batch gets another batch.
+        """
+        try:
+            payload = self._pack(values)
+        except BaseException:
+            self._pack = packer()
+            raise
+        self.put(table, key, payload + checksum(payload))
 
     def delete(self, table: str, key: bytes) -> None:
         """Delete `key`, if it exists."""

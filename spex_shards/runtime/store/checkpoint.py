@@ -7,11 +7,15 @@ from typing import Any, Final, Protocol
 
 from ...errors import StoreError
 from ..system.helper_process import HelperFailed, HelperProcess
+from .keys import u64
 from .lmdb_store import LmdbStore
 from .port import Changes, Store
+from .recovery import Checkpoint
 
 CHECKPOINT: Final = b"checkpoint"
 """The key, in the base store's table `layout`, of the sequence of the newest batch that the base store holds."""
+FIRST_EPOCH: Final = b"checkpoint epoch"
+"""The key, in the same table, of the lowest epoch of a log file that can have later batches."""
 
 
 class NoHelper(StoreError):
@@ -103,8 +107,13 @@ def together(*changes: Changes) -> dict[str, dict[bytes, Any]]:
     return united
 
 
-def checkpoint_of(base: Store) -> int:
-    """Return the sequence of the newest batch that a base store holds; 0 if it has none."""
-    row = base.get("layout", CHECKPOINT)
+def rows_of(checkpoint: Checkpoint) -> dict[str, dict[bytes, bytes]]:
+    """Return the changes by which a base store names the checkpoint that it holds."""
+    return {"layout": {CHECKPOINT: u64(checkpoint.sequence), FIRST_EPOCH: u64(checkpoint.epoch)}}
+
+
+def checkpoint_of(base: Store) -> Checkpoint:
+    """Return the checkpoint that a base store holds; its sequence is 0 if there was none."""
+    sequence, epoch = base.get("layout", CHECKPOINT) or b"", base.get("layout", FIRST_EPOCH) or b""
     base.release()
-    return 0 if row is None else int.from_bytes(row, "big")
+    return Checkpoint(int.from_bytes(sequence, "big"), int.from_bytes(epoch, "big"))

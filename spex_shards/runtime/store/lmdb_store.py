@@ -6,7 +6,7 @@ import copy
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,8 @@ class LmdbStore:
         DataDirError: The environment cannot be opened, its meta pages are damaged, or another user owns it or can
             write to it.
     """
+
+    far = False
 
     def __init__(self, path: Path, *, sync: bool, map_size: int = FIRST_MAP_SIZE, reading: bool = False) -> None:
         self.path = path
@@ -80,6 +82,10 @@ class LmdbStore:
         except lmdb.Error as error:
             raise StoreError(f"the store could not read: {error}") from error
         return value
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of all `keys`."""
+        return {key: self.get(table, key) for key in keys}
 
     def range(
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False

@@ -19,10 +19,14 @@ Checksums that depend on the file's generation are as in SQLite's write-ahead lo
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import xxhash
+
+from ...errors import StoreError
+from .keys import check_keys
+from .port import Changes
 
 HEADER_BYTES: Final = 64
 RECORD_BYTES: Final = 32
@@ -74,13 +78,41 @@ class Header(NamedTuple):
         return cls(*_HEADER.unpack(packed)[1:])
 
 
-class Record(NamedTuple):
-    """One batch in a file; `end` is the offset of the first byte after it."""
+class Record:
+    """One batch in a file.
 
-    sequence: int
-    synced: int
-    payload: memoryview
-    end: int
+    Attributes:
+        sequence: Its sequence.
+        synced: The highest sequence that was known to be on the disk.
+        payload: The batch.
+        end: The offset of the first byte after it.
+    """
+
+    __slots__ = ("end", "payload", "sequence", "synced")
+
+    def __init__(self, sequence: int, synced: int, payload: memoryview, end: int) -> None:
+        self.sequence = sequence
+        self.synced = synced
+        self.payload = payload
+        self.end = end
+
+
+def pack_batch(changes: Changes, pack: Callable[[Changes], bytes]) -> bytes:
+    """Return the payload of a batch.
+
+    Args:
+        changes: The batch.
+        pack: A function of `codec.packer`.
+
+    Raises:
+        StoreError: The base store refuses a key, so that no checkpoint would ever succeed; or memory is short.
+    """
+    for table, rows in changes.items():
+        check_keys(table, rows)
+    try:
+        return pack(changes)
+    except MemoryError as error:
+        raise StoreError("the store could not keep a batch: there is no memory") from error
 
 
 def pack_record(generation: int, sequence: int, synced: int, payload: bytes) -> bytes:

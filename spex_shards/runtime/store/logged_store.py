@@ -13,8 +13,9 @@ After a crash, the batches in the log that the base store does not have become t
 #
 # * Each committed batch is in the log or in the base store, at any moment. So an old log file is reused only after the
 #   helper process has synced the base store.
-# * The base store names the newest batch that it holds (`CHECKPOINT`), in the same transaction as the changes. So after
-#   a crash it is known which batches of the log it lacks.
+# * The base store names the newest batch that it holds, in the same transaction as the changes, and the epoch of the
+#   log's file that was begun after it. So after a crash it is known which batches of the log it lacks, and which files
+#   can have them.
 # * The frozen overlay does not change while a checkpoint is being written, and stays visible to reads until then. If it
 #   were dropped earlier, reads would see the base store without its rows.
 """
@@ -24,20 +25,22 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from ...errors import StoreError
 from ...log_fields import about
-from ..protocol import codec
-from ..system.turns import Inside
-from .checkpoint import CHECKPOINT, Checkpointer, DirectCheckpoint, NoHelper, checkpoint_of, together
+from ..protocol.codec import packer
+from .checkpoint import Checkpointer, DirectCheckpoint, NoHelper, checkpoint_of, rows_of, together
+from .failures import LogBroken, StoreFull
 from .files import LogFiles
+from .log_format import pack_batch
 from .overlay import MISSING, Overlay
-from .port import MAX_KEY_BYTES, BaseStore, Changes
-from .redo_log import LogBroken, RedoLog
+from .port import BaseStore, Changes
+from .recovery import Checkpoint
+from .redo_log import RedoLog
 from .syncing import SYNC_SECONDS
 
 FULL: Final = 4
@@ -49,11 +52,6 @@ _MOST_FILES: Final = 8
 """Each `reopened` begins another file. When there are more than this many, a checkpoint is written to free them."""
 _RETRY_SECONDS: Final = 1.0
 logger = logging.getLogger("spex_shards")
-_appending = Inside()
-
-
-class StoreFull(StoreError):
-    """The store takes no batch before a checkpoint is written; see `LoggedStore.make_room`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,9 @@ class LoggedStore:
         DataDirError: The log is damaged or cannot be written.
     """
 
+    far = False
+    claim = 0
+
     def __init__(
         self,
         base: BaseStore,
@@ -111,8 +112,9 @@ class LoggedStore:
         self._sync_each = sync_each
         self._log = RedoLog(files, checkpoint_of(base), sync_each=sync_each, generation=generation, clock=clock)
         self._frozen = Overlay(self._log.recovered.changes)
-        self._frozen_upto = self._log.last
+        self._frozen_upto = Checkpoint(self._log.last, self._log.epoch)
         self._current = Overlay()
+        self._pack = packer()  # of its own: nothing else can enter it while a batch is packed
         self._running = False
         self._viewed = True  # whether the base store may have a reading view, which must be released
         self._failure: StoreError | None = None
@@ -124,13 +126,17 @@ class LoggedStore:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
-        value: bytes | None = self._current.changes[table].get(key, MISSING)
+        value: Any = self._current.changes[table].get(key, MISSING)
         if value is MISSING:
             value = self._frozen.changes[table].get(key, MISSING)
             if value is MISSING:
                 self._viewed = True
                 return self._base.get(table, key)
-        return value
+        return value  # type: ignore[no-any-return]
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of all `keys`."""
+        return {key: self.get(table, key) for key in keys}
 
     def range(
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
@@ -159,18 +165,17 @@ class LoggedStore:
         """The sequence of the newest batch that is committed."""
         return self._log.last
 
-    def may_be_appending(self) -> bool:
-        """Return whether a thread is in the middle of `apply`, so that it is unknown whether its batch is committed."""
-        return _appending.anywhere(self)
-
     def begin_view(self) -> None:
         """Read in a new view from now on; a call that is in the middle of reading keeps the old one."""
         self._base = self._base.another_view()
 
-    def reopened(self) -> LoggedStore:
+    def reopened(self, *, in_use: bool) -> LoggedStore:
         """Return a store that continues from the log; this one commits nothing more, even if a thread is in `apply`.
 
         Only for a store that writes its checkpoints itself, and not while it writes one.
+
+        Args:
+            in_use: Whether a thread may be in the middle of `apply`.
 
         Raises:
             DataDirError: The log cannot be read or written.
@@ -178,7 +183,7 @@ class LoggedStore:
         """
         # First disable the log, then read it: a batch that was appended after the read would be committed for the
         # call that appended it, and unknown to the new store.
-        self._log.disable(in_use=self.may_be_appending())
+        self._log.disable(in_use=in_use)
         store = LoggedStore(
             self._base.another_view(),
             self._files,
@@ -193,7 +198,6 @@ class LoggedStore:
             store.make_room()
         return store
 
-    @_appending
     def apply(self, changes: Changes) -> None:
         """Commit all changes, by one append to the log. Blocks if checkpoints are too slow for the writes.
 
@@ -210,7 +214,11 @@ class LoggedStore:
             if not self._waits_for_room:
                 raise StoreFull("the store takes nothing more until a checkpoint is written")
             self.make_room()
-        payload = _payload(changes)
+        try:
+            payload = pack_batch(changes, self._pack)
+        except BaseException:
+            self._pack = packer()
+            raise
         try:
             self._log.append(payload)
             self._current.add(changes)
@@ -278,8 +286,7 @@ class LoggedStore:
         try:
             if not self._frozen:
                 self._freeze()
-            checkpoint = {"layout": {CHECKPOINT: self._frozen_upto.to_bytes(8, "big")}}
-            self._frozen.add(checkpoint)
+            self._frozen.add(rows_of(self._frozen_upto))
             self._checkpointer.start(self._frozen.changes)
         except (OSError, StoreError) as error:
             self._failed(error, now)
@@ -289,7 +296,8 @@ class LoggedStore:
 
     def _freeze(self) -> None:
         self._log.switch()
-        self._frozen, self._frozen_upto, self._current = self._current, self._log.last, Overlay()
+        self._frozen, self._frozen_upto = self._current, Checkpoint(self._log.last, self._log.epoch)
+        self._current = Overlay()
 
     def _look(self, now: float, wait: float = 0) -> None:
         try:
@@ -305,7 +313,7 @@ class LoggedStore:
     def _written(self, now: float) -> None:
         self._failure = None
         self._base.release()
-        self._log.checkpointed(self._frozen_upto)
+        self._log.checkpointed(self._frozen_upto.sequence)
         self._frozen = Overlay()
         self._checkpoint_at = now + self._due.seconds if self._current else inf
 
@@ -365,7 +373,7 @@ class LoggedStore:
             return
         try:
             if self._frozen or self._current:
-                last = {"layout": {CHECKPOINT: self._log.last.to_bytes(8, "big")}}
+                last = rows_of(Checkpoint(self._log.last, self._log.epoch))
                 self._base.apply(together(self._frozen.changes, self._current.changes, last))
         except StoreError as error:
             text = "what the log holds could not be written into the store, and stays in the log: %s"
@@ -375,20 +383,3 @@ class LoggedStore:
             return
         self._log.close()
         self._log.remove()
-
-
-def _payload(changes: Changes) -> bytes:
-    """Return the bytes of a batch for the log.
-
-    Raises:
-        StoreError: The base store refuses a key, so that no checkpoint would ever succeed; or memory is short.
-    """
-    for table, rows in changes.items():
-        for key in rows:
-            if not 0 < len(key) <= MAX_KEY_BYTES:
-                text = f"the store could not keep a batch: a key of {len(key)} bytes in {table}, where 1 to "
-                raise StoreError(f"{text}{MAX_KEY_BYTES} are possible")
-    try:
-        return codec.pack(changes)
-    except MemoryError as error:
-        raise StoreError("the store could not keep a batch: there is no memory") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 
 from .port import TABLES, Changes
@@ -16,6 +16,8 @@ class MemoryStore:
         applied: How many batches were applied.
     """
 
+    far = False
+
     def __init__(self) -> None:
         self.tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self.applied = 0
@@ -24,6 +26,10 @@ class MemoryStore:
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
         return self.tables[table].get(key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of all `keys`."""
+        return {key: self.get(table, key) for key in keys}
 
     def range(
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False

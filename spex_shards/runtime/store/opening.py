@@ -15,6 +15,7 @@ from .files import OsFiles
 from .lmdb_store import LmdbStore
 from .logged_store import LoggedStore
 from .meta_pages import DATA
+from .note import check_own
 from .port import StoreOptions, Stores
 from .view import StoreView
 
@@ -65,6 +66,15 @@ class LocalStores:
     def __init__(self, directory: DataDir) -> None:
         self._directory = directory
 
+    def begin(self, shards: int) -> list[str]:
+        """Record the number of shards in a new directory, or compare it; there are no warnings."""
+        check_own(self._directory)
+        self._directory.check_layout(shards)
+        return []
+
+    def leave(self) -> None:
+        """Do nothing: the directory's lock says who uses it."""
+
     def exists(self, shard: int) -> bool:
         """Return whether a shard has a store."""
         return (self._directory.shard(shard) / DATA).exists()
@@ -76,6 +86,28 @@ class LocalStores:
     def view(self, shard: int) -> StoreView:
         """Open a shard's store for reading."""
         return open_view(self._directory.shard(shard))
+
+
+def stores_of(directory: DataDir, store: str | None, durability: str, joins: str | None = None) -> Stores:
+    """Return the stores of a data directory's shards.
+
+    Args:
+        directory: The data directory.
+        store: The URL of the database that they are in; None: they are files of the directory.
+        durability: As in `StoreOptions`.
+        joins: For a member of a cluster: its name; the database is used together with the other members.
+
+    Raises:
+        ValueError: The URL is malformed.
+    """
+    if store is None:
+        return LocalStores(directory)
+    from .postgres.namespace import Namespace
+    from .postgres.places import PostgresStores
+
+    if joins is not None:
+        return PostgresStores(Namespace.of(store), durability, user=joins, joins=True)
+    return PostgresStores(Namespace.of(store), durability, directory)
 
 
 def read_stores(stores: Stores, shards: Iterable[int], read: Callable[[Batch], Any]) -> list[Any]:

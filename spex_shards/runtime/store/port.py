@@ -41,13 +41,18 @@ class Store(Protocol):
     """Ordered tables of bytes, for one thread at a time.
 
     Attributes:
+        far: Whether a read costs a round trip to another process, so that it pays to call `get_many` for a batch.
         next_upkeep: When `upkeep` must be called, on the clock of `time.monotonic`; infinity: it need not be.
     """
 
+    far: bool
     next_upkeep: float
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of all `keys`; a store that is `far` needs one round trip, and keeps them for the batch."""
 
     def range(
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False
@@ -64,7 +69,11 @@ class Store(Protocol):
         """
 
     def release(self) -> None:
-        """End the reading view of the reads since the last `apply` or `release`."""
+        """End the reading view of the reads since the last `apply` or `release`.
+
+        Raises:
+            StoreLost: What was read must not be answered: another process owns the store.
+        """
 
     def upkeep(self) -> None:
         """Do a short portion of the maintenance that is due. Call it between batches.
@@ -84,21 +93,27 @@ class Store(Protocol):
 
 
 class ShardStore(Store, Protocol):
-    """The store of one shard, for the worker or the manager that runs the shard."""
+    """The store of one shard, for the worker or the manager that runs the shard.
+
+    Attributes:
+        claim: The number of the claim under which it was opened, which grows with each; 0: such stores need none.
+    """
+
+    claim: int
 
     @property
     def last(self) -> int:
         """The sequence of the newest batch that is committed."""
         ...
 
-    def may_be_appending(self) -> bool:
-        """Return whether a thread is in the middle of `apply`, so that it is unknown whether its batch is committed."""
-
     def begin_view(self) -> None:
         """Read in a new view from now on; a call that is in the middle of reading keeps the old one."""
 
-    def reopened(self) -> ShardStore:
+    def reopened(self, *, in_use: bool) -> ShardStore:
         """Return a store that continues with everything that is committed; this one commits nothing more.
+
+        Args:
+            in_use: Whether a thread may be in the middle of `apply`, so that it is unknown whether its batch is kept.
 
         Raises:
             DataDirError: The store cannot be read or written.
@@ -117,21 +132,39 @@ class StoreOptions:
     """How a shard's store is opened.
 
     Attributes:
-        durability: ``"process"`` or ``"disk"``.
+        durability: ``"process"``, ``"disk"``, or for a store in a database ``"remote_apply"``.
         helper_keeps: Descriptors that the helper process for checkpoints does not close; None: no helper process, this
             process writes checkpoints itself.
         waits_for_room: Whether a batch waits while the store is full; otherwise it is refused with `StoreFull`.
         on_wait: Called now and then while a batch waits.
+        resumes: The claim under which its supervisor had the store before: if another owner has claimed it since, it is
+            not taken back. 0: it is taken from whoever has it.
     """
 
     durability: str
     helper_keeps: Sequence[int] | None = None
     waits_for_room: bool = True
     on_wait: Callable[[], None] = lambda: None
+    resumes: int = 0
 
 
 class Stores(Protocol):
     """The stores of all shards, by the shard's index: a data directory today, or a database."""
+
+    def begin(self, shards: int) -> list[str]:
+        """Begin to use the stores, before any is opened; return warnings. Its caller has the directory's lock.
+
+        Args:
+            shards: The number of shards; recorded in a new place, else compared.
+
+        Raises:
+            LayoutMismatch: The place was made for another number of shards.
+            DataDirError: It cannot be used.
+            StoreLost: It cannot be reached.
+        """
+
+    def leave(self) -> None:
+        """Note that the stores are not used any more; all are closed."""
 
     def exists(self, shard: int) -> bool:
         """Return whether a shard has a store."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...errors import DataDirError, show
 from ..protocol import codec
@@ -19,6 +19,18 @@ from .port import TABLES
 
 _TABLES: Final = frozenset(TABLES)
 _ADVICE: Final = "restore the data directory from a backup, or move this file away to go on without what it holds"
+
+
+class Checkpoint(NamedTuple):
+    """What the base store holds.
+
+    Attributes:
+        sequence: The sequence of the newest batch in it; 0: it has none.
+        epoch: Only files of this epoch or a later one can have batches after that one.
+    """
+
+    sequence: int
+    epoch: int
 
 
 @dataclass(slots=True)
@@ -30,6 +42,7 @@ class Recovered:
         epoch: The highest epoch of all files.
         changes: Table → key → value: the union of the batches, in which later ones replace earlier ones.
         used: The files that the batches are in.
+        void: Files of batches after the checkpoint of which none counts; they must not be begun again, see `RedoLog`.
         batches: How many batches there are.
         size: The size of their payloads in bytes.
     """
@@ -38,6 +51,7 @@ class Recovered:
     epoch: int = 0
     changes: dict[str, dict[bytes, bytes | None]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    void: set[str] = field(default_factory=set)
     batches: int = 0
     size: int = 0
 
@@ -49,30 +63,34 @@ class _File:
     header: Header
 
 
-def recover(files: Mapping[str, bytes], checkpoint: int, place: str = "") -> Recovered:
+def recover(files: Mapping[str, bytes], checkpoint: Checkpoint, place: str = "") -> Recovered:
     """Return the batches that follow the checkpoint.
 
     Args:
         files: Names and contents of the log's files.
-        checkpoint: The sequence of the newest batch in the base store.
+        checkpoint: What the base store holds.
         place: The place of the files, for error messages.
 
     Raises:
         DataDirError: A file is damaged: a batch that was on the disk cannot be read any more.
     """
-    found = Recovered(last=checkpoint)
+    found = Recovered(last=checkpoint.sequence)
     begun = sorted(_begun(files, place), key=lambda file: file.header.epoch)
-    found.epoch = max((file.header.epoch for file in begun), default=0)
+    found.epoch = max(checkpoint.epoch, *(file.header.epoch for file in begun), 0)
+    # A power cut may undo that a file was begun again, so that its batches of before are there again. If batches with
+    # the same numbers were written elsewhere since, and are in the base store now, the old ones must not follow them.
+    begun = [file for file in begun if file.header.epoch >= checkpoint.epoch]
     ends: list[tuple[_File, int]] = []
     synced = 0
     limits = [*(file.header.first for file in begun[1:]), None]
     for file, limit in zip(begun, limits, strict=False):
-        if limit is not None and limit <= checkpoint + 1:
+        if limit is not None and limit <= checkpoint.sequence + 1:
             continue  # all its batches are in the base store, and none can say anything about a later one
         end, claimed = _take(found, file, limit, place)
         ends.append((file, end))
         synced = max(synced, claimed, file.header.synced)
     synced = max([synced, *(record.synced for file, end in ends for record in stragglers(file.data, file.header, end))])
+    found.void = {file.name for file in begun} - found.used
     if synced > found.last:
         raise _damaged(found, ends, synced, place)
     return found

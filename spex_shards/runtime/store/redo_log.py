@@ -6,17 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from ...errors import DataDirError, StoreError
+from .failures import LogBroken
 from .files import LogFile, LogFiles, file_name
 from .log_format import HEADER_BYTES, Header, pack_record
-from .recovery import Recovered, recover
+from .recovery import Checkpoint, Recovered, recover
 from .syncing import Syncer
 
 _AHEAD: Final = 512 * 1024
 """How many bytes a file grows at a time if each batch is synced: syncing a file that has grown is slow."""
-
-
-class LogBroken(StoreError):
-    """The log could not be synced. It is unknown which batches are on the disk, so no more requests may be answered."""
 
 
 class RedoLog:
@@ -24,17 +21,19 @@ class RedoLog:
 
     `append` commits a batch. Batches are numbered by consecutive sequences. The log never appends to a file that it
     read at the start: later records may lie behind a gap there, and a new record in the gap would join them to the
-    chain again.
+    chain again. For the same reason it removes files of which nothing counts: begun again, they would have new sectors
+    between old ones, and a power cut could bring the old header back.
 
     Args:
         files: The log's files.
-        checkpoint: The sequence of the newest batch in the base store.
+        checkpoint: What the base store holds.
         sync_each: Whether `append` returns only when the batch is on the disk.
         generation: Returns a random number for each use of a file.
         clock: Returns monotonic seconds.
 
     Attributes:
         last: The sequence of the newest batch.
+        epoch: The epoch of the current file.
         synced: The highest sequence known to be on the disk.
         size: The size of the current file in bytes.
         recovered: The batches that were found at the start.
@@ -46,7 +45,7 @@ class RedoLog:
     def __init__(
         self,
         files: LogFiles,
-        checkpoint: int,
+        checkpoint: Checkpoint,
         *,
         sync_each: bool,
         generation: Callable[[], int],
@@ -57,8 +56,8 @@ class RedoLog:
         self._generation = generation
         self.recovered = read_log(files, checkpoint)
         self.last = self.recovered.last
-        self.synced = checkpoint
-        self._epoch = self.recovered.epoch
+        self.synced = checkpoint.sequence
+        self.epoch = self.recovered.epoch
         self._closed: set[str] = set(self.recovered.used)
         self._file: LogFile | None = None
         self._name = ""
@@ -79,6 +78,8 @@ class RedoLog:
     def _settle(self) -> None:
         # The batches that were read may be only in the operating system's memory. If each batch must be synced, they
         # are synced now, because answers about them may be sent at once; otherwise the thread begins to sync them now.
+        for name in sorted(self.recovered.void):
+            self._files.remove(name)
         for name in sorted(self.recovered.used):
             file = self._files.open(name)
             self._older.append((self.last, file))
@@ -179,7 +180,7 @@ class RedoLog:
             number += 1
         name = file_name(number)
         file = self._files.open(name)
-        header = Header(self._epoch + 1, self._generation(), self.last + 1, self.synced)
+        header = Header(self.epoch + 1, self._generation(), self.last + 1, self.synced)
         try:
             file.write(0, header.pack())
         except OSError:
@@ -190,7 +191,7 @@ class RedoLog:
             self._closed.add(self._name)
         self._file, self._name, self._header = file, name, header
         self._drop_older()
-        self._epoch += 1
+        self.epoch += 1
         self.size, self._allocated = HEADER_BYTES, 0
 
     def checkpointed(self, sequence: int) -> None:
@@ -245,7 +246,7 @@ class RedoLog:
         self._allocated = start
 
 
-def read_log(files: LogFiles, checkpoint: int) -> Recovered:
+def read_log(files: LogFiles, checkpoint: Checkpoint) -> Recovered:
     """Return the batches of a log after a checkpoint; nothing is changed.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 
 from ...errors import StoreError
@@ -27,6 +27,8 @@ class StoreView:
         DataDirError: The log is damaged or cannot be read.
     """
 
+    far = False
+
     def __init__(self, base: Store, files: LogFiles) -> None:
         self._base = base
         self.recovered = read_log(files, checkpoint_of(base))
@@ -37,6 +39,10 @@ class StoreView:
         """Return the value of `key`, or None."""
         value: bytes | None = self._overlay.changes[table].get(key, MISSING)
         return self._base.get(table, key) if value is MISSING else value
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Return the values of all `keys`."""
+        return {key: self.get(table, key) for key in keys}
 
     def range(
         self, table: str, start: bytes, stop: bytes | None, *, reverse: bool = False

@@ -2,7 +2,8 @@
 
 A client sends ``attach`` with its id, then ``open`` for each shard that it needs. It gets three pipe ends per shard,
 and the worker gets the other three. The supervisor closes its own copies as soon as they are sent, so that when either
-side dies, the other reads an end of file.
+side dies, the other reads an end of file. A gate, which lets clients of other machines in, brings the worker's three
+ends of each channel itself.
 """
 
 from __future__ import annotations
@@ -12,22 +13,33 @@ import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from ...errors import DataDirError
-from ..protocol.control import TO_CLIENT, TO_SUPERVISOR, TO_WORKER, Attach, Ends, Message, Serve
+from ..protocol.control import TO_CLIENT, TO_SUPERVISOR, TO_WORKER, Attach, Ends, Message, Open, Serve
 from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
 from ..protocol.wire import peer, pipe, receive_message, send_message, socket_address
+
+ENDS: Final = 3
+"""The number of streams of a channel, and so of its ends on one side."""
 
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """A client's connection; the shards that it still wants channels to, and when it last got one to each shard."""
+    """A client's connection.
+
+    Attributes:
+        wanted: The shards that it still wants channels to.
+        opened: When it last got a channel to each shard.
+        brought: The worker's ends of a channel that it has made itself, by shard.
+    """
 
     connection: socket.socket
     pid: int
     client_id: bytes = b""
     wanted: set[int] = field(default_factory=set)
     opened: dict[int, float] = field(default_factory=dict)
+    brought: dict[int, list[int]] = field(default_factory=dict)
 
     def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
         """Send a message; return False when the client is gone or its socket is full."""
@@ -35,6 +47,16 @@ class Guest:
             return send_message(self.connection, TO_CLIENT.plain(message), descriptors)
         except OSError:
             return False
+
+    def bring(self, shard: int, descriptors: list[int]) -> None:
+        """Take the worker's ends of a channel from the client, in place of those that it has brought before."""
+        self.drop(shard)
+        self.brought[shard] = descriptors
+
+    def drop(self, shard: int) -> None:
+        """Close the ends that the client has brought for a channel to a shard."""
+        for descriptor in self.brought.pop(shard, ()):
+            os.close(descriptor)
 
 
 class Door:
@@ -95,9 +117,14 @@ class Door:
             if received is None:
                 return None
             plain, descriptors = received
-            for descriptor in descriptors:
-                os.close(descriptor)
-            message: Message = TO_SUPERVISOR.read(plain)
+            try:
+                message: Message = TO_SUPERVISOR.read(plain)
+                if isinstance(message, Open) and len(descriptors) == ENDS:
+                    client.bring(message.shard, descriptors[:])
+                    descriptors.clear()
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
         except ProtocolError as error:
             raise EOFError from error
         return message
@@ -112,6 +139,8 @@ class Door:
         """Close a client's connection."""
         self.clients.pop(client.connection.fileno(), None)
         client.connection.close()
+        for shard in list(client.brought):
+            client.drop(shard)
 
     def close(self) -> None:
         """Close the listening socket and all connections, and remove the socket's file."""
@@ -144,19 +173,23 @@ def agree(offer: Attach) -> int:
 def connect(client: Guest, worker: socket.socket, shard: int, generation: int, pid: int, *, owner: bool) -> bool:
     """Create a channel between a client and a worker; return False if the worker's control socket is full.
 
+    If the client has brought the worker's ends itself, those are used.
+
     Raises:
         EOFError: The client is gone or its socket is full.
         OSError: The system gives no pipes, or the worker is gone.
     """
     made: list[int] = []
+    brought = shard in client.brought
     try:
-        for _ in range(3):
+        for _ in range(0 if brought else ENDS):
             made += pipe()
-        requests, replies, events = (made[i : i + 2] for i in (0, 2, 4))
+        theirs = client.brought[shard] if brought else [made[0], made[3], made[5]]
         hers = TO_WORKER.plain(Serve(client.client_id, client.pid, owner))
-        if not send_message(worker, hers, (requests[0], replies[1], events[1])):
+        if not send_message(worker, hers, tuple(theirs)):
             return False
-        if not client.tell(Ends(shard, generation, pid), (requests[1], replies[0], events[0])):
+        client.drop(shard)
+        if not client.tell(Ends(shard, generation, pid), () if brought else (made[1], made[2], made[4])):
             raise EOFError
         return True
     finally:

@@ -34,13 +34,14 @@ from ..protocol.wire import receive_message, send_message
 from ..service import Host
 from ..shard import open_shard
 from ..shard_info import ShardStatus
-from ..store.opening import LocalStores
+from ..store.opening import stores_of
 from ..store.port import StoreOptions
 from ..system.hang import HangWatch
 from ..system.waits import capped
 from ..worker import PageWatch, WorkerOptions
 from ..worker import run as run_worker
 from ..worker.shard_page import ShardPage
+from ..worker.suspects import Suspects
 from .attach import Door, Guest, NoCommonVersion, agree, connect
 from .elsewhere import read_elsewhere
 from .policy import ShardPolicy
@@ -75,7 +76,8 @@ class Supervisor:
         if config.embedded and os.getppid() != self._owner_pid:
             raise EOFError
         self._directory = DataDir(Path(config.data_dir))
-        self._stores = LocalStores(self._directory)
+        joins = None if config.hosts is None else config.known_as
+        self._stores = stores_of(self._directory, config.store, config.durability, joins)
         self._directory.make()
         role = Role.SERVER if config.serves else Role.SHARDS
         self._lock = OwnerLock(self._directory, role=role, application=self._owner_pid)
@@ -83,22 +85,22 @@ class Supervisor:
             self._lock.inherit(config.lock)
         else:
             self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
-        self._directory.check_layout(config.shards)
+        self._warnings = self._stores.begin(config.shards)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._host = self._prepare()
         self._door = Door(self._directory.socket)
-        self._shards = [
-            ShardPolicy(
+        self._shards = {
+            index: ShardPolicy(
                 index,
                 RestartIntensity(config.max_restarts, config.max_seconds),
                 suspects=read_suspects(self._directory.shard(index)),
                 hang=HangWatch(config.hang_timeout),
                 retry=BackOff(config.retry_failed, LONGEST_RETRY),
             )
-            for index in range(config.shards)
-        ]
+            for index in (range(config.shards) if config.hosts is None else sorted(config.hosts))
+        }
         self._workers: dict[int, WorkerProcess] = {}
-        self._pages = [ShardPage() for _ in self._shards]
+        self._pages = {index: ShardPage() for index in self._shards}
         self._epoll = select.epoll()
         self._stopping: float | None = None
         self._door_at: float | None = None
@@ -132,8 +134,9 @@ class Supervisor:
                 self._ready(descriptor)
         self._lock.note_end()
         abnormal = stop_workers(self._workers, self._stopping, lambda index, how: self._shards[index].stopped(how))
-        self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards]))
+        self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards.values()]))
         self._door.close()
+        self._stores.leave()
         with suppress(OSError):
             self._owner.sendall(frame(say.TO_OWNER.plain(say.Stopped(abnormal))))
 
@@ -143,12 +146,13 @@ class Supervisor:
         now = time.monotonic()
         times = [
             t
-            for shard in self._shards
+            for shard in self._shards.values()
             for t in (shard.start_at, shard.give_up_at, shard.hang.next_look, self._door_at)
             if t is not None
         ]
         wait = max(0.0, min(times) - now) if times else inf
-        if any(self._shards[index].status is ShardStatus.READY for c in self._clients() for index in c.wanted):
+        ready = {index for index, shard in self._shards.items() if shard.status is ShardStatus.READY}
+        if any(not ready.isdisjoint(client.wanted) for client in self._clients()):
             return min(wait, _TRY_AGAIN)
         return wait
 
@@ -202,14 +206,16 @@ class Supervisor:
             case say.Attach() if not client.client_id:
                 version = agree(message)
                 client.client_id = message.client_id
-                client.tell(say.Attached(len(shards), os.getpid(), version, self._config.max_frame_bytes))
-            case say.Open(index) if client.client_id and 0 <= index < len(shards):
+                client.tell(say.Attached(self._config.shards, os.getpid(), version, self._config.max_frame_bytes))
+            case say.Open(index) if client.client_id and index in shards:
                 client.wanted.add(index)
-            case say.Revive(index) if client.client_id and 0 <= index < len(shards):
+            case say.Open(index) if client.client_id and self._config.hosts is not None:
+                client.tell(say.Moved(index, "this supervisor does not run it"))
+            case say.Revive(index) if client.client_id and index in shards:
                 shards[index].revive(time.monotonic())
                 client.tell(say.Revived(index))
             case say.AskStatus() if client.client_id:
-                client.tell(say.Status([list(shard.info()) for shard in shards]))
+                client.tell(say.Status([list(shard.info()) for shard in shards.values()]))
             case _:
                 raise EOFError
 
@@ -249,16 +255,21 @@ class Supervisor:
     def _take_word(self, index: int, worker: WorkerProcess, message: say.Message) -> None:
         shard, now = self._shards[index], time.monotonic()
         match message:
-            case say.Ready():
-                if shard.ready(now):
+            case say.Ready(claim):
+                if shard.ready(now, 0 if self._config.hosts is None else claim):
                     self._door.tell_all(say.Up(index))
+            case say.Suspected(plain):
+                with suppress(ValueError):
+                    shard.suspects.merge(Suspects.of(plain))
             case say.Pong():
                 shard.hang.answered(now)
             case say.BootFailed(error):
                 shard.cannot_start(str(error_of(error)))
             case say.NotYet(why):
                 shard.cannot_start_yet(why)
-            case say.Dying(why):
+            case say.Fenced(why) if self._config.hosts is not None:
+                shard.fenced(why)
+            case say.Dying(why) | say.Fenced(why):
                 worker.last_words = why
 
     def _bury(self, index: int, worker: WorkerProcess) -> None:
@@ -280,6 +291,8 @@ class Supervisor:
         self._note_workers()
         self._reap_adopted()
         self._door.tell_all(say.Down(index, generation, pid, shard.last_exit))
+        if shard.moved is not None:
+            self._door.tell_all(say.Moved(index, shard.moved))
 
     # ------------------------------------------------------------------ starting
 
@@ -288,7 +301,7 @@ class Supervisor:
         if self._door_at is not None and self._door_at <= now:
             self._epoll.register(self._door, select.EPOLLIN)
             self._door_at, self._door.full = None, False
-        for shard in self._shards:
+        for shard in self._shards.values():
             if shard.start_at is not None and shard.start_at <= now:
                 self._start(shard, now)
             elif shard.give_up_at is not None and shard.give_up_at <= now and shard.pid is not None:
@@ -331,23 +344,23 @@ class Supervisor:
         self._lock.note([worker.pid for worker in self._workers.values()])
 
     def _be_worker(self, shard: ShardPolicy, control: socket.socket) -> int:
-        config, index = self._config, shard.index
-        watch = PageWatch(index, self._pages[index], shard.suspects)
-        store = StoreOptions(config.durability, helper_keeps=[self._lock.descriptor], on_wait=watch.bump)
+        config, index, kept = self._config, shard.index, [self._lock.descriptor]
+        watch, clustered = PageWatch(index, self._pages[index], shard.suspects), config.hosts is not None
+        store = StoreOptions(config.durability, kept, on_wait=watch.bump, resumes=shard.claim)
         options = WorkerOptions(
-            index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, [self._lock.descriptor]
+            index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, kept, clustered
         )
         return run_worker(
             lambda: open_shard(self._stores, index, self._host, store, watch, time.time_ns() // 1000), control, options
         )
 
     def _announce_start(self) -> None:
-        if not self._announced and all(shard.settled() for shard in self._shards):
+        if not self._announced and all(shard.settled() for shard in self._shards.values()):
             self._announced = True
-            warnings = list(self._host.warnings)
+            warnings = [*self._warnings, *self._host.warnings]
             warnings += [
                 f"shard {shard.index} cannot start: {shard.last_exit}"
-                for shard in self._shards
+                for shard in self._shards.values()
                 if shard.status is not ShardStatus.READY
             ]
             self._owner.sendall(frame(say.TO_OWNER.plain(say.Started(warnings))))
@@ -365,10 +378,14 @@ class Supervisor:
         if shard.status is ShardStatus.FAILED:
             client.wanted.discard(index)
             return client.tell(say.Failed(index, shard.last_pid, shard.last_exit))
+        if shard.moved is not None:
+            client.wanted.discard(index)
+            return client.tell(say.Moved(index, shard.moved))
         worker = self._workers.get(index)
         if shard.status is not ShardStatus.READY or worker is None:
             return True
-        owner = client.pid == self._owner_pid
+        # Log records that no request asked for go to the owner first; in a cluster, to a client behind a gate.
+        owner = client.pid == self._owner_pid if self._config.hosts is None else index in client.brought
         now = time.monotonic()
         if now - client.opened.get(index, -1.0) < _TRY_AGAIN:
             return True  # the last channel did not work, for example because the worker has no descriptors left: pause

@@ -31,6 +31,8 @@ class ShardPolicy:
         unstarted: How many starts in a row failed for lack of a resource that may become available.
         excuse: Why the current process cannot open the shard yet, if it said so.
         refused: Whether the current process said that it cannot open the shard at all.
+        claim: The claim under which it was ready last; a restart does not take it from who has claimed it since.
+        moved: Why the shard is not this supervisor's any more, or None: another process has claimed it.
         retry: The pauses before a shard that was given up is started again.
         attempts: The pauses after starts that failed for lack of a resource.
         suspects: The requests and timers that the shard died with.
@@ -53,6 +55,8 @@ class ShardPolicy:
     ready_at: float = 0.0
     excuse: str | None = None
     refused: bool = False
+    moved: str | None = None
+    claim: int = 0
     retry: BackOff = field(default_factory=lambda: BackOff(None, LONGEST_RETRY))
     attempts: BackOff = field(default_factory=lambda: BackOff(FIRST_DELAY, LONGEST_DELAY))
     suspects: Suspects = field(default_factory=Suspects)
@@ -73,8 +77,9 @@ class ShardPolicy:
         self.unstarted += 1
         self.start_at = now + (self.attempts.next() or 0.0)
 
-    def ready(self, now: float) -> bool:
+    def ready(self, now: float, claim: int = 0) -> bool:
         """Note that the process is ready; return whether clients must be told because the shard had been given up."""
+        self.claim = claim
         self.hang.start(now)
         self.status = ShardStatus.READY
         self.give_up_at = None
@@ -89,6 +94,10 @@ class ShardPolicy:
         self.status = ShardStatus.FAILED
         self.given_up = self.refused = True
         self.last_exit = reason
+
+    def fenced(self, reason: str) -> None:
+        """Note that another process has claimed the shard. It is not claimed back: the two would do so in turns."""
+        self.status, self.moved, self.last_exit = ShardStatus.MOVED, reason, reason
 
     def cannot_start_yet(self, reason: str) -> None:
         """Note that the process lacks a resource that may become available later; the process is ending."""
@@ -107,6 +116,8 @@ class ShardPolicy:
         self.give_up_at = None
         excuse, self.excuse = self.excuse, None
         refused, self.refused = self.refused, False
+        if self.moved is not None:
+            return
         if excuse is not None:
             self.not_started(excuse, now)
             return
@@ -149,9 +160,9 @@ class ShardPolicy:
         self.hang.stop()
 
     def revive(self, now: float) -> None:
-        """Start a shard that was given up, and count its deaths from zero again."""
-        if self.status is ShardStatus.FAILED:
-            self.status = ShardStatus.RESTARTING
+        """Start a shard that was given up or has moved, and count its deaths from zero again."""
+        if self.status in (ShardStatus.FAILED, ShardStatus.MOVED):
+            self.status, self.moved, self.claim = ShardStatus.RESTARTING, None, 0
             self.intensity.forget()
             self.retry.reset()
             self.attempts.reset()
@@ -160,8 +171,9 @@ class ShardPolicy:
                 self.start_at = now
 
     def settled(self) -> bool:
-        """Return whether the shard is ready or given up, or whether its start keeps failing for lack of a resource."""
-        return self.status in (ShardStatus.READY, ShardStatus.FAILED) or self.unstarted >= ATTEMPTS
+        """Return whether the shard is ready, given up or moved, or its start keeps failing for lack of a resource."""
+        settled = (ShardStatus.READY, ShardStatus.FAILED, ShardStatus.MOVED)
+        return self.status in settled or self.unstarted >= ATTEMPTS
 
     def info(self) -> ShardInfo:
         """Return the status that a manager reports."""

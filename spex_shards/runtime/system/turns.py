@@ -17,6 +17,7 @@ all threads. Nothing is recorded when a turn is taken, so there is no moment at 
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 import threading
@@ -31,44 +32,59 @@ from typing import Any, Final, TypeVar
 _PACKAGE: Final = str(Path(__file__).resolve().parents[2]) + "/"
 _COMPILED: Final = "spex_shards/"
 """How the files of compiled modules are called in tracebacks."""
-_MSGPACK: Final = "/site-packages/msgpack/__init__.py"
+_LIBRARIES: Final = re.compile(r"(?:.*/(?:site|dist)-packages/)?(?:msgpack|psycopg|psycopg_binary|psycopg_c)/")
+"""The files of libraries that are called while a turn is held. Those that Cython compiled have relative paths."""
 _STANDARD: Final = sysconfig.get_paths()["stdlib"] + "/"
 _MOMENT: Final = 0.002
-_on_purpose: set[CodeType] = set()
+_REST: Final = 50
+"""After a look at the stacks of all threads, for how many times its processor time nobody looks again."""
+_on_purpose: dict[int, CodeType] = {}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Inside:
-    """Marks the methods that only the holder of a turn runs, and finds them on stacks."""
+    """Marks the methods that only the holder of a turn runs, and finds them on stacks.
+
+    Code is found by its `id`: the hash of a code object is computed from all its constants, each time.
+    """
 
     def __init__(self) -> None:
-        self._codes: set[CodeType] = set()
+        self._codes: dict[int, CodeType] = {}
 
     def __call__(self, method: _Function) -> _Function:
         """Mark a method of the guarded class: a thread that runs it holds the turn."""
-        self._codes.add(method.__code__)
+        self._codes[id(method.__code__)] = method.__code__
         return method
 
     def holds(self, frame: FrameType, guarded: object) -> bool:
         """Return whether `frame` runs a marked method of the object `guarded`."""
-        return frame.f_code in self._codes and frame.f_locals.get("self") is guarded
+        return id(frame.f_code) in self._codes and frame.f_locals.get("self") is guarded
+
+    def on_stack(self, frame: FrameType | None, guarded: object) -> bool:
+        """Return whether a frame or one of its callers runs a marked method of the object `guarded`."""
+        codes = self._codes
+        while frame is not None:
+            if id(frame.f_code) in codes and frame.f_locals.get("self") is guarded:
+                return True
+            frame = frame.f_back
+        return False
 
     def anywhere(self, guarded: object) -> bool:
         """Return whether any thread runs a marked method of the object `guarded`."""
-        return any(self.holds(frame, guarded) for top in sys._current_frames().values() for frame in _stack(top))
+        return any(self.on_stack(top, guarded) for top in sys._current_frames().values())
 
 
 @cache
 def _is_ours(file: str) -> bool:
     """Return whether a file belongs to this package or a library that it calls; a signal handler never does."""
-    if file.startswith((_PACKAGE, _COMPILED, "<frozen ", "msgpack/")) or file.endswith(_MSGPACK):
+    if file.startswith((_PACKAGE, _COMPILED, "<frozen ")) or _LIBRARIES.match(file):
         return True
     return file.startswith(_STANDARD) and "site-packages" not in file and "dist-packages" not in file
 
 
 def calls_user_code(function: _Function) -> _Function:
     """Mark a function that calls the application's code on purpose: that code does not count as an interruption."""
-    _on_purpose.add(function.__code__)
+    _on_purpose[id(function.__code__)] = function.__code__
     return function
 
 
@@ -100,12 +116,13 @@ class Turn:
         is_taken: Returns whether any thread holds the turn.
     """
 
-    __slots__ = ("_guarded", "_inside", "_lock", "give", "is_taken", "take")
+    __slots__ = ("_guarded", "_inside", "_lock", "_rests_until", "give", "is_taken", "take")
 
     def __init__(self, guarded: object, inside: Inside) -> None:
         self._guarded = weakref.ref(guarded)  # `guarded` refers to this turn: no cycle, so that it is freed at once
         self._inside = inside
         self._lock = threading.Lock()
+        self._rests_until = 0.0
         self.take: Callable[[], bool] = partial(self._lock.acquire, False)
         self.give: Callable[[], None] = self._lock.release
         self.is_taken: Callable[[], bool] = self._lock.locked
@@ -116,7 +133,7 @@ class Turn:
 
     def is_mine(self) -> bool:
         """Return whether this very thread holds the turn, in a call that the current one interrupts."""
-        return self._find(sys._getframe(1)) is not None
+        return self._inside.on_stack(sys._getframe(1), self._guarded())
 
     def is_stuck(self) -> bool:
         """Return whether the holder may never release the turn.
@@ -125,8 +142,15 @@ class Turn:
         on top of it. Such code may be short-lived; then the guarded object is abandoned for nothing, which does no
         harm. This looks twice, 2 ms apart: a holder is outside its marked methods just after taking the turn and just
         before releasing it.
+
+        A look costs as much as there are threads, and all of them may wait for this turn. So after a look that has
+        found nothing, the answer is False for a while, whoever asks; a holder that is stuck is still so after that.
         """
+        if time.monotonic() < self._rests_until:
+            return False
+        begun = time.thread_time()
         if not self._looks_stuck():
+            self._rests_until = time.monotonic() + _REST * (time.thread_time() - begun)
             return False
         time.sleep(_MOMENT)
         return self.is_taken() and self._looks_stuck()
@@ -146,7 +170,7 @@ class Turn:
         for frame in _stack(top):
             if self._inside.holds(frame, guarded):
                 return foreign
-            if frame.f_code in _on_purpose:
+            if id(frame.f_code) in _on_purpose:
                 foreign = False
             elif not _is_ours(frame.f_code.co_filename):
                 foreign = True
@@ -174,13 +198,13 @@ def _has_interrupted(error: BaseException) -> bool:
     # The traceback must begin in this package. An exception that the application was already handling when it called
     # begins in the application's own code.
     trace = error.__traceback__
-    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith((_PACKAGE, _COMPILED)):
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
     while trace is not None:
         code = trace.tb_frame.f_code
-        if code in _on_purpose:
+        if id(code) in _on_purpose:
             return False
         if not _is_ours(code.co_filename):
             return True

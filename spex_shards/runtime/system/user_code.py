@@ -12,13 +12,18 @@ from ...errors import HandlerError, SpexError
 from ...log_fields import about_error
 from .turns import calls_user_code, times_running
 
-_running = threading.local()
+
+class _Running(threading.local):
+    depth = 0  # of the class, because each call asks, and `getattr` with a default raises an error inside
+
+
+_running = _Running()
 logger = logging.getLogger("spex_shards")
 
 
 def handler_running() -> bool:
     """Return whether this thread is running the application's code inside a shard."""
-    if not getattr(_running, "depth", 0):
+    if not _running.depth:
         return False
     # The counter may be wrong: a signal handler may have raised between counting and calling. The stack is right.
     _running.depth = times_running(in_handler)
@@ -28,7 +33,7 @@ def handler_running() -> bool:
 @calls_user_code
 def in_handler(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call the application's code; while it runs, calls to shards raise `RuntimeError`."""
-    _running.depth = getattr(_running, "depth", 0) + 1
+    _running.depth += 1
     try:
         return function(*arguments)
     finally:

@@ -21,6 +21,7 @@ from ..protocol.operations import Operations
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..protocol.session import ServerSession
+from ..store import StoreLost
 from ..system.stream import Stream
 from .dispatch import Done
 from .peers import Peer
@@ -88,6 +89,8 @@ class Attachments:
         except ProtocolError as error:
             self.refuse(peer, ShardDown(str(error), maybe_executed=True))
             return
+        except OSError:
+            alive = False  # a connection to another machine is broken, where a pipe would just end
         except MemoryError:
             fits = False  # answer outside this block: the exception keeps the memory in use
         if not fits:
@@ -117,6 +120,9 @@ class Attachments:
             session = self._sessions.get(client_id)
         except StoreError as error:
             peer = Peer(client_id, pid, owner, ServerSession(None, {}), streams, self._limit, self._operations)
+            if isinstance(error, StoreLost):  # this worker ends: the client connects to the next one
+                peer.close()
+                raise
             peer.refuse(error_plain(error))
             peer.flush()
             peer.close()

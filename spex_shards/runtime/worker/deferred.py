@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ...log_fields import about
 from ..service import Deferred, Service
@@ -19,17 +19,17 @@ class DeferredWork:
 
     Args:
         service: Receives the results.
-        keep: Descriptors that helper processes do not close (the lock of the data directory).
+        helper: Does one piece of work at a time, in a process of its own.
 
     Attributes:
         waiting: The work that is not done yet: key → the work, and the clients that wait for it. The first piece is
             the one that is being done.
     """
 
-    def __init__(self, service: Service, keep: Iterable[int]) -> None:
+    def __init__(self, service: Service, helper: HelperProcess) -> None:
         self._service = service
         service.defers = True
-        self._helper = HelperProcess(keep)
+        self._helper = helper
         self.waiting: OrderedDict[bytes, tuple[Callable[[], str], list[Peer]]] = OrderedDict()
 
     @property

@@ -6,35 +6,24 @@ import os
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...errors import RemoteTraceback, SpexError, StoreError, words
+from ..call import Call
 from ..protocol.answers import LOG, MESSAGE, Answer
 from ..protocol.codec import pack
 from ..protocol.operations import STATS, Operation
 from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
-from ..service import Call, Deferred
+from ..service import Deferred
 from ..shard import Shard
 from ..system.user_code import report
 from .logs import LogCapture
 from .peers import Peer
 
-
-class Done(NamedTuple):
-    """An answered request.
-
-    Attributes:
-        peer: The client that sent it.
-        request: The request.
-        answer: Its answer; None: it succeeded, and there is nothing to say.
-        fresh: Whether the current batch carried it out; False: an earlier one did, and the answer was remembered.
-    """
-
-    peer: Peer
-    request: Request
-    answer: Answer | None
-    fresh: bool
+Done = tuple[Peer, Request, Answer | None, bool]
+"""An answered request: the client that sent it; the request; its answer (None: it succeeded, and there is nothing to
+say); and whether the current batch carried it out (else an earlier one did, and the answer was remembered)."""
 
 
 class Dispatcher:

@@ -24,8 +24,8 @@ import logging
 import os
 import select
 import signal
-import time
 from math import inf
+from time import process_time
 from typing import Any, Final
 
 from ...errors import ShardDown, StoreError
@@ -37,7 +37,7 @@ from ..protocol.records import error_plain
 from ..protocol.requests import ProtocolError, Request
 from ..service import Deferred
 from ..shard import Shard
-from ..store import LogBroken
+from ..store import StoreLost
 from .attachments import MAX_UNWRITTEN, Attachments
 from .control import Control
 from .deferred import DeferredWork
@@ -46,7 +46,7 @@ from .logs import LogCapture
 from .memory import most_request_bytes
 from .notices import Notices
 from .options import WorkerOptions
-from .outbox import MOST_KEPT, Outbox
+from .outbox import MOST_KEPT, PATIENCE, Outbox
 from .peers import Peer
 from .sessions import Sessions
 from .shard_page import ShardPage
@@ -78,24 +78,25 @@ class Worker:
 
     def __init__(self, shard: Shard, control: Control, options: WorkerOptions, capture: LogCapture) -> None:
         self._store, self._batch, self._service = shard.store, shard.batch, shard.service
-        self._control = control
+        self._control, around = control, options.surroundings
+        self._monotonic, self._time_ns = around.monotonic, around.time_ns
         self._options = options
         self._capture = capture
         self._dispatcher = Dispatcher(shard, capture, self._stats, most_request_bytes(options.max_frame_bytes))
-        self.sessions = Sessions(self._batch)
-        self.outbox = Outbox(self._batch)
-        self._deferred = DeferredWork(self._service, options.helper_keeps)
-        self._epoll = select.epoll()
+        self.sessions = Sessions(self._batch, around.monotonic)
+        self.outbox = Outbox(self._batch, around.monotonic, PATIENCE if options.clustered else 0.0)
+        self._foresee = self._service.foresee if self._store.far else None
+        self._deferred = DeferredWork(self._service, around.helper(options.helper_keeps))
+        self._epoll = around.poll()
         operations = Operations(self._service.operations)
         self.clients = Attachments(self._epoll, self.sessions, operations, options.max_frame_bytes)
         self._notices = Notices(shard, self.clients, self.sessions, self.outbox, self._dispatcher)
         self._epoll.register(control, select.EPOLLIN)
         if options.owner_pidfd >= 0:
             self._epoll.register(options.owner_pidfd, select.EPOLLIN)
-        self._draining = False
         self._forced_at: float | None = None
         self._not_before = -inf
-        self._complaint = ""
+        self._draining, self._complaint = False, ""
         self._next_due = self._service.next_due()
         self._batches = self._batched = 0
         self._watch = options.watch or PageWatch(options.shard, ShardPage(), Suspects())
@@ -125,7 +126,7 @@ class Worker:
             self._begin_deferred()
         if self._is_due():
             self._by_itself()
-        if self._store.next_upkeep <= time.monotonic():
+        if self._store.next_upkeep <= self._monotonic():
             self._store.upkeep()
 
     def _begin_deferred(self) -> None:
@@ -140,25 +141,25 @@ class Worker:
         if self.clients.waiting and self.clients.ready():
             return 0
         if self._forced_at is not None:
-            return max(0.0, min(self._forced_at - time.monotonic(), 0.1))
-        now = time.monotonic()
-        due = self.sessions.next_sweep - now
+            return max(0.0, min(self._forced_at - self._monotonic(), 0.1))
+        now = self._monotonic()
+        due = min(self.sessions.next_sweep, self.outbox.next_look) - now
         if self._next_due is not None:
-            due = min(due, self._next_due / 1_000_000 - time.time_ns() / 1_000_000_000)
+            due = min(due, self._next_due / 1_000_000 - self._time_ns() / 1_000_000_000)
         wait = min(max(due, self._not_before - now), self._store.next_upkeep - now)
         return max(0.0, min(wait, LONGEST_WAIT))
 
     def _is_due(self) -> bool:
         if self._forced_at is not None:
             return True
-        now = time.monotonic()
+        now = self._monotonic()
         return now >= self._not_before and (
             self._batch.dirty
             or bool(self._capture.outside)
             or bool(self.outbox.reports and self.outbox.waiting)
             or bool(self.sessions.unwritten)
             or self.sessions.next_sweep <= now
-            or (self._next_due is not None and self._next_due <= time.time_ns() // 1000)
+            or (self._next_due is not None and self._next_due <= self._time_ns() // 1000)
         )
 
     def _ready(self, descriptor: int) -> None:
@@ -171,7 +172,7 @@ class Worker:
                 self.clients.go_on(waiting)
         elif descriptor == self._options.owner_pidfd:
             self._epoll.unregister(descriptor)
-            self._forced_at = time.monotonic() + FORCED_BY
+            self._forced_at = self._monotonic() + FORCED_BY
         else:
             self.clients.writable(descriptor)
 
@@ -204,7 +205,9 @@ class Worker:
         work = self.clients.take()
         if not work:
             return
-        now = time.time_ns() // 1000
+        if self._foresee is not None:
+            self._batch.fetch(self._foresee([(request.operation, request.arguments) for _, request in work]))
+        now = self._time_ns() // 1000
         done: list[Done] = []
         later: list[tuple[Peer, Request]] = []
         unwritten = 0
@@ -224,7 +227,7 @@ class Worker:
                 self.clients.park(peer)
                 later.append((peer, request))
             elif len(done) > before and len(work) > 1:  # not for a single answer: it is written next anyway
-                unwritten += size_of(request, done[-1].answer)
+                unwritten += size_of(request, done[-1][2])
             if alone or unwritten > MAX_UNWRITTEN:
                 self._commit(done)
                 done, unwritten = [], 0
@@ -243,7 +246,7 @@ class Worker:
         session = peer.session
         try:
             if not session.receive(request):
-                done.append(Done(peer, request, session.again(request.number), False))
+                done.append((peer, request, session.again(request.number), False))
                 return True
             answer = self._execute(peer, request, now)
         except ProtocolError as error:
@@ -257,7 +260,7 @@ class Worker:
         session.applied_now(request.number, answer, remember=changes)
         if changes:
             self.sessions.unwritten.add(peer.client_id)
-        done.append(Done(peer, request, answer, True))
+        done.append((peer, request, answer, True))
         return True
 
     def _execute(self, peer: Peer, request: Request, now: int) -> Answer | None:
@@ -274,8 +277,8 @@ class Worker:
         If the store refuses the batch, it is rolled back, and each request that changed something gets the error.
 
         Raises:
-            LogBroken: It is not known whether the batch is in the log. No request is answered: the next worker reads
-                the log, and the clients send again what it does not contain.
+            StoreLost: It is not known whether the batch is stored. No request is answered: the next worker reads what
+                is stored, and the clients send again what is not.
         """
         self._watch.clear()
         outside = self._capture.outside
@@ -285,19 +288,16 @@ class Worker:
                 self.outbox.take_unasked(outside)
             self.sessions.write()
             self._batch.commit()
-        except LogBroken:
+        except StoreLost:
             raise
         except (StoreError, MemoryError) as error:
             self._batch.rollback(0)
             self._dispatcher.declare_again()
             outside[:0] = captured[:MOST_KEPT]
             self.outbox.lose(len(captured) - MOST_KEPT)
-            self.clients.answer(
-                self._failed(
-                    done, StoreError(str(error) or "a batch could not be committed: there is no memory for it")
-                )
-            )
-            self._next_due, self._not_before = 0, time.monotonic() + _RETRY_AFTER
+            why = str(error) or "a batch could not be committed: there is no memory for it"
+            self.clients.answer(self._failed(done, StoreError(why)))
+            self._next_due, self._not_before = 0, self._monotonic() + _RETRY_AFTER
             return False
         self._dispatcher.declared.clear()
         self.clients.answer(done)
@@ -316,8 +316,8 @@ class Worker:
                 answer = Answer(request.number, False, plain)
                 peer.session.not_applied(request.number, answer)
             elif fresh:  # a query: it may have read changes of the batch, which do not exist now, so it reads again
-                answer = self._execute(peer, request, time.time_ns() // 1000)
-            failed.append(Done(peer, request, answer, fresh))
+                answer = self._execute(peer, request, self._time_ns() // 1000)
+            failed.append((peer, request, answer, fresh))
         self._watch.clear()
         if not done:  # no client gets the error, because none requested this work
             self._complain(f"due work could not be committed, and will be tried again: {error}")
@@ -325,14 +325,14 @@ class Worker:
 
     def _by_itself(self) -> None:
         """Do a portion of the work that is due, commit it, and send log records to an application."""
-        if self._forced_at is not None and time.monotonic() >= self._forced_at:
+        if self._forced_at is not None and self._monotonic() >= self._forced_at:
             # The owner is dead, and the supervisor has not ended this worker in time. It must be stopped (SIGSTOP), and
             # would keep the directory locked for ever.
             os.kill(os.getppid(), signal.SIGKILL)
             self._draining = True
-        now = time.time_ns() // 1000
+        now = self._time_ns() // 1000
         due = self._next_due is not None and self._next_due <= now
-        done = self._tick(now) if due or self.sessions.next_sweep <= time.monotonic() else True
+        done = self._tick(now) if due or self.sessions.next_sweep <= self._monotonic() else True
         if self._commit([]):
             if done:
                 self._complaint = ""
@@ -349,7 +349,7 @@ class Worker:
             self.outbox.take(logged)  # in the same batch as the reports, so that each is logged exactly if it is kept
         except StoreError as error:
             self._batch.rollback(mark)
-            self._not_before = time.monotonic() + _RETRY_AFTER
+            self._not_before = self._monotonic() + _RETRY_AFTER
             failure = error
         finally:
             self._capture.target = self._capture.outside
@@ -380,8 +380,8 @@ class Worker:
                     break
         # Stalled and parked clients get half a second more. They send their other requests again to the next worker.
         self._epoll.unregister(self._control)
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        while time.monotonic() < deadline and any(peer.stalled or peer.parked for peer in self.clients.all()):
+        deadline = self._monotonic() + _DRAIN_SECONDS
+        while self._monotonic() < deadline and any(peer.stalled or peer.parked for peer in self.clients.all()):
             if self._deferred.waiting:
                 self._begin_deferred()
             for descriptor, _ in self._epoll.poll(0.05):
@@ -394,7 +394,7 @@ class Worker:
         return {
             "batches": self._batches,
             "mean_batch_size": self._batched / self._batches if self._batches else 0.0,
-            "processor_seconds": time.process_time(),
+            "processor_seconds": process_time(),
             "outbox": len(self.outbox.reports),
             **self.clients.stats(),
         }

@@ -6,6 +6,7 @@ from ...errors import ShardDown, SpexError, StoreError
 from ..protocol.requests import BYE, DECLARE, HELLO, Request
 from ..service import Service
 from ..shard import Shard
+from ..store import StoreLost
 from .attachments import Attachments
 from .dispatch import Dispatcher
 from .outbox import Outbox
@@ -39,6 +40,8 @@ class Notices:
         mark = self._batch.mark()
         try:
             self._apply(peer, notice)
+        except StoreLost:
+            raise
         except (ValueError, ShardDown, StoreError) as error:
             self._batch.rollback(mark)
             self._clients.refuse(
@@ -52,6 +55,7 @@ class Notices:
         notice.operation.check(notice.arguments)
         if notice.operation is BYE:
             self._sessions.ended(peer.client_id)
+            self._outbox.left(peer)
             return
         if notice.operation is HELLO:
             version, first, kept, again, events, _ = notice.arguments

@@ -7,14 +7,17 @@
 #   records would be lost with a holder that dies before it logs them.
 # * A client that got record n got all records before n as well, or they had been confirmed. So one that confirms n, at
 #   any time, needs no record up to n; and it drops a record with a number that it has had before.
-# * When the holder dies, all records that it did not confirm go to the next client.
+# * When the holder dies, all records that it did not confirm go to the next client. Where a connection may break while
+#   its client lives (in a cluster), this is done only after `patience` seconds, or once the same client is back: its
+#   first message confirms what it has logged.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Final
 
 from ...errors import StoreError
@@ -37,6 +40,8 @@ NEXT: Final = b"next report"
 """In the table `layout`: the number of the next record."""
 LOST: Final = b"reports lost"
 """In the table `layout`: how many records could not be kept and are not reported as lost yet; no row: none."""
+PATIENCE: Final = 10.0
+"""Seconds for which a client of a cluster whose connection broke may come back, before its reports go to another."""
 AT_ONCE: Final = 32_768
 """Bytes that a client gets before it has to confirm them. They fit into its pipe, so no reply waits behind them."""
 _Row = tuple[int, Any, int]
@@ -48,15 +53,20 @@ class Outbox:
 
     Args:
         batch: The shard's batch.
+        monotonic: The clock.
+        patience: Seconds for which a holder whose connection broke is waited for.
 
     Attributes:
+        next_look: When a holder need not be waited for any more, on that clock; infinity: none is waited for.
         reports: The records, oldest first: number, record, and size of the row in bytes.
         size: The size of all their rows in bytes.
         lost: How many records were dropped for want of room since the last record that says how many.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, monotonic: Callable[[], float], patience: float = 0.0) -> None:
         self._batch = batch
+        self._monotonic, self._patience = monotonic, patience
+        self.next_look = inf
         self.reports = deque(self._read())
         self.size = sum(size for _, _, size in self.reports)
         counter = batch.get("layout", NEXT)
@@ -69,7 +79,24 @@ class Outbox:
     @property
     def waiting(self) -> bool:
         """Whether `deliver` has work: there are records, and no living holder has to confirm earlier ones first."""
-        return bool(self.reports) and (self._holder is None or self._holder.closed)
+        holder = self._holder
+        return bool(self.reports) and (holder is None or (holder.closed and not self._may_come_back()))
+
+    def left(self, peer: Peer) -> None:
+        """Note that a client has said its farewell: it is not waited for."""
+        if peer is self._holder:
+            self._holder, self.next_look = None, inf
+
+    def _may_come_back(self) -> bool:
+        if not self._patience:
+            return False
+        now = self._monotonic()
+        if self.next_look == inf:
+            self.next_look = now + self._patience
+        if now < self.next_look:
+            return True
+        self._holder, self.next_look = None, inf
+        return False
 
     @property
     def full(self) -> bool:
@@ -132,12 +159,14 @@ class Outbox:
                 self._given = number
                 if len(peer.events) >= AT_ONCE:
                     break
-            self._holder = peer
+            self._holder, self.next_look = peer, inf
             return peer
         return None
 
     def seen(self, peer: Peer, number: int) -> None:
         """Delete the records up to `number`: a client confirms that it has logged them."""
+        if self._holder is not None and self._holder.closed and peer.client_id == self._holder.client_id:
+            self._holder, self.next_look = None, inf  # it is back
         if number >= self._next:
             return  # no such record was ever sent from this store: the client means an earlier store of this shard
         self._drop(sum(1 for waiting, _, _ in self.reports if waiting <= number))

@@ -9,8 +9,8 @@ from typing import Any
 from ..protocol.answers import NOT_ANSWERED, Answer, Event
 from ..protocol.operations import Operations
 from ..protocol.requests import Request, read_request
-from ..protocol.session import ServerSession, frame, frame_flat
-from ..protocol.wire import FrameReader
+from ..protocol.session import ServerSession, frame
+from ..protocol.wire import FrameReader, success
 from ..system.stream import Stream
 
 
@@ -99,7 +99,7 @@ class Peer:
         for answer in answers:
             for event in answer.events:
                 self.events += frame(event)
-        self.replies += frame((upto, [answer[:4] for answer in answers])) if answers else frame_flat((upto, ()))
+        self.replies += frame((upto, [answer[:4] for answer in answers])) if answers else success(upto)
 
     def refuse(self, error: list[Any]) -> None:
         """Buffer the error because of which this channel is closed, in place of a reply."""

@@ -8,7 +8,7 @@ would make it forget clients that come back, and it could not tell any more whic
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -37,24 +37,26 @@ class Sessions:
 
     Args:
         batch: The shard's batch.
+        monotonic: Returns seconds on a clock that nobody sets.
 
     Attributes:
         unwritten: The clients whose rows must be written with the current batch.
-        next_sweep: When `sweep` has work, on the clock of `time.monotonic`.
+        next_sweep: When `sweep` has work, on the clock `monotonic`.
 
     Raises:
         StoreError: The store could not be read.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, monotonic: Callable[[], float]) -> None:
         self._batch = batch
+        self._monotonic = monotonic
         self._sessions: dict[bytes, ServerSession] = {}
         self._attached: set[bytes] = set()
         self.unwritten: set[bytes] = set()
         self._written: set[bytes] = set()
         self._ended: set[bytes] = set()
         self._swept: bytes | None = None
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._age_before = int.from_bytes(batch.get("layout", _AGE) or b"", "big")
         self.next_sweep = self._started + _SWEEP_EVERY  # not at the start, before clients had the time to attach
 
@@ -64,7 +66,7 @@ class Sessions:
 
         Of a process that was killed, the time since its last sweep is not counted.
         """
-        return 1 + self._age_before + int((time.monotonic() - self._started) * 1_000_000)
+        return 1 + self._age_before + int((self._monotonic() - self._started) * 1_000_000)
 
     def get(self, client_id: bytes) -> ServerSession:
         """Return the session of a client that attaches, read from its rows if there are any.
@@ -117,7 +119,7 @@ class Sessions:
                 self._delete(client_id)
                 continue
             row, answers, dropped = self._sessions[client_id].rows()
-            self._batch.put("clients", client_id, row)
+            self._batch.put_row("clients", client_id, row)
             for number in dropped:
                 self._batch.delete("answers", client_id + u64(number))
             for number, answer in answers.items():
@@ -147,7 +149,7 @@ class Sessions:
         A client that is not attached, and was never noted as gone, is noted as gone now: it left while no worker ran.
         One call examines a bounded portion; until the last portion, `next_sweep` is now.
         """
-        now = time.monotonic()
+        now = self._monotonic()
         if now < self.next_sweep:
             return
         self._batch.restores(self, "_swept", "next_sweep")

@@ -10,6 +10,8 @@ from .shard_page import Suspect
 DEATHS: Final = 3
 """A request during which this many workers have died is refused."""
 _MOST: Final = 1000
+_MOST_WORDS: Final = 200
+"""So many characters tell how a worker died: 200 suspects must fit into one message to a supervisor."""
 
 
 class Suspects:
@@ -45,11 +47,23 @@ class Suspects:
         return bool(self._deaths)
 
     def died(self, suspect: Suspect, how: str) -> None:
-        """Count a death during the suspect; `how` says how the worker died."""
+        """Count a death during the suspect; `how` says how the worker died, and is cut off where it is very long."""
         count = self._deaths.pop(suspect, (0, ""))[0]
-        self._deaths[suspect] = count + 1, how
+        self._deaths[suspect] = count + 1, how[:_MOST_WORDS]
         if len(self._deaths) > _MOST:
             self._deaths.popitem(last=False)
+
+    def merge(self, other: Suspects) -> bool:
+        """Count at least as many deaths as `other` does; return whether that is news."""
+        news = {key: death for key, death in other._deaths.items() if death[0] > self.deaths(key)}
+        self._deaths |= news
+        while len(self._deaths) > _MOST:
+            self._deaths.popitem(last=False)
+        return bool(news)
+
+    def newest(self, most: int) -> Suspects:
+        """Return the newest of them, `most` at most."""
+        return Suspects.of(self.plain()[-most:])
 
     def deaths(self, suspect: Suspect) -> int:
         """Return how many workers have died during it."""

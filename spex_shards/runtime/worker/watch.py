@@ -6,7 +6,7 @@ import os
 
 from ...errors import PoisonRequest, SpexError
 from ..protocol.requests import Request
-from ..service import Watch
+from ..watch import Watch
 from .shard_page import ShardPage, Suspect
 from .suspects import Suspects
 
@@ -17,7 +17,7 @@ class PageWatch(Watch):
     Args:
         shard: The shard's index.
         page: The shard's page.
-        suspects: The suspects of the shard's earlier workers; they do not change while this worker lives.
+        suspects: The suspects of the shard's earlier workers; they do not change while this worker serves.
 
     Attributes:
         suspicious: Whether there are any suspects.
@@ -25,25 +25,31 @@ class PageWatch(Watch):
 
     def __init__(self, shard: int, page: ShardPage, suspects: Suspects) -> None:
         self._shard = shard
-        self._suspects = suspects
+        self.suspects = suspects
         self.suspicious = bool(suspects)
         self.executing = page.executing
         self.timing = page.timing  # type: ignore[method-assign]
         self.clear = page.clear  # type: ignore[method-assign]
         self.bump = page.bump  # type: ignore[method-assign]
 
+    def merge(self, others: Suspects) -> bool:
+        """Add the suspects of other supervisors; return whether they are news."""
+        is_news = self.suspects.merge(others)
+        self.suspicious = bool(self.suspects)
+        return is_news
+
     def is_suspect(self, who: bytes, number: int) -> bool:
         """Return whether a worker has died while it carried out this request of the client `who`."""
-        return self._suspects.deaths(Suspect(who, number)) > 0
+        return self.suspects.deaths(Suspect(who, number)) > 0
 
     def poison(self, who: bytes, request: Request) -> SpexError | None:
         """Return the error with which to refuse a request that has killed too many workers, or None to carry it out."""
         suspect = Suspect(who, request.number)
-        if not self._suspects.is_poison(suspect):
+        if not self.suspects.is_poison(suspect):
             return None
-        how = self._suspects.how(suspect)
+        how = self.suspects.how(suspect)
         return PoisonRequest(
-            f"shard {self._shard} died {self._suspects.deaths(suspect)} times while it carried out this "
+            f"shard {self._shard} died {self.suspects.deaths(suspect)} times while it carried out this "
             f"{request.operation.name} (the last time: {how}), which is refused now; nothing of it was kept",
             shard=self._shard,
             pid=os.getpid(),
@@ -53,11 +59,11 @@ class PageWatch(Watch):
 
     def deaths(self, key: bytes) -> int:
         """Return how many workers have died while they called the handler of this deadline."""
-        return self._suspects.deaths(Suspect(key, 0)) if self.suspicious else 0
+        return self.suspects.deaths(Suspect(key, 0)) if self.suspicious else 0
 
     def refusal(self, key: bytes) -> str | None:
         """Return why the handler of this deadline must not be called any more, or None if it may be."""
         suspect = Suspect(key, 0)
-        if not self._suspects.is_poison(suspect):
+        if not self.suspects.is_poison(suspect):
             return None
-        return f"the shard died {self._suspects.deaths(suspect)} times (the last time: {self._suspects.how(suspect)})"
+        return f"the shard died {self.suspects.deaths(suspect)} times (the last time: {self.suspects.how(suspect)})"

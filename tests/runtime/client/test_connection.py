@@ -12,8 +12,8 @@ import pytest
 
 from spex_shards.runtime.client import connection as module
 from spex_shards.runtime.client.connection import Connection, Standing
-from spex_shards.runtime.client.courier import Courier
 from spex_shards.runtime.protocol.wire import socket_address
+from spex_shards.runtime.system.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -76,19 +76,34 @@ def test_what_has_ended_is_not_tried_again(connection: Connection) -> None:
     assert (connection.standing, connection.next_look) == (Standing.ENDED, None)
 
 
-def test_a_courier_that_is_closed_while_it_is_being_woken_is_left_alone() -> None:
+def test_a_wakeup_that_is_closed_while_it_is_used_is_left_alone() -> None:
     """A signal handler may close the manager between the look at the descriptor and its use: found by injection."""
     closed_meanwhile = iter([7, -1])
 
-    class Interrupted(Courier):
+    class Interrupted(Wakeup):
         @property
-        def _wake_fd(self) -> int:
+        def descriptor(self) -> int:
             return next(closed_meanwhile)
 
-        @_wake_fd.setter
-        def _wake_fd(self, number: int) -> None:
+        @descriptor.setter
+        def descriptor(self, number: int) -> None:
             pass
 
-    courier = Interrupted.__new__(Interrupted)
-    courier.wake()
+    Interrupted.__new__(Interrupted).wake()
     assert next(closed_meanwhile, None) is None
+
+
+def test_a_wakeup_ends_a_wait_and_does_nothing_once_it_is_closed() -> None:
+    """Waking again and again is like waking once."""
+    wakeup, poll = Wakeup(), select.poll()
+    poll.register(wakeup.descriptor, select.POLLIN)
+    assert poll.poll(0) == []
+    wakeup.wake()
+    wakeup.wake()
+    assert poll.poll(0) == [(wakeup.descriptor, select.POLLIN)]
+    wakeup.clear()
+    assert poll.poll(0) == []
+    wakeup.close()
+    wakeup.close()
+    wakeup.wake()
+    assert wakeup.descriptor == -1

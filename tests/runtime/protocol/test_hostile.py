@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.engine.rows import instance_row
+from spex_shards.engine.row_forms import instance_row
 from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import StoredSpecification, describe
 from spex_shards.messages.values import instance_of
@@ -210,6 +210,7 @@ def test_a_small_frame_takes_little_memory_whatever_it_claims() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_bytes_are_unpickled_where_the_design_says_and_nowhere_else() -> None:
     """These are predicates of `delete_instances` and handlers that cannot be imported; only `shipping` uses dill."""
     importers, callers = set(), []

@@ -66,7 +66,7 @@ class Shard:
     def commit(self, fresh: list[int]) -> None:
         """Commit the batch."""
         row, answers, dropped = self.session.rows()
-        self.row = codec.unpack(row[:-4])
+        self.row = list(row)
         self.answers.update({number: Answer.stored(codec.unpack(row[:-4])) for number, row in answers.items()})
         for gone in dropped:
             self.answers.pop(gone, None)
@@ -143,6 +143,21 @@ def test_answers_are_forgotten_when_the_client_says_that_it_has_them() -> None:
     assert set(shard.answers) == {3}
     client.receive(shard.run(ask(client, ops.TRANSITION, 1, STEP, waits=True).data))
     assert not shard.answers
+
+
+def test_a_failure_is_counted_once_though_an_abandoned_session_and_its_successor_both_get_the_answer() -> None:
+    """The one before is in the middle of a reply when it is abandoned; the other sends the requests again."""
+    client = ClientSession()
+    for _ in range(3):
+        ask(client, ops.TRANSITION, 1, STEP, waits=False)
+    successor = client.successor()
+    error = ["StoreError", "full", {}, None]
+    client.receive([2, [[1, False, error, []], [2, False, error, []]]])
+    assert sorted(client.failures) == [1, 2]
+    client.failures.clear()  # as when they are counted
+    successor.receive([3, [[number, False, error, []] for number in (1, 2, 3)]])
+    assert sorted(successor.failures) == [3]
+    assert successor.oldest is None
 
 
 def test_a_failure_that_nobody_waits_for_is_kept_for_the_next_flush() -> None:

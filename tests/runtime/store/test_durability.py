@@ -17,8 +17,6 @@ from tests.runtime.supervisor.test_processes import stop
 from tests.support.helper_specs import Door
 from tests.support.processes import traced, wait_until
 
-_OPTIONS = dict(LoggedStore.__init__.__kwdefaults__)
-_STORE = dict(lmdb_store.LmdbStore.__init__.__kwdefaults__)
 SYNCS = "trace=fsync,fdatasync,sync_file_range,msync,syncfs"
 
 
@@ -67,6 +65,7 @@ class CountingStore(LoggedStore):
         super().apply(changes)
 
 
+@pytest.mark.pure
 def test_one_observation_is_one_append(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The in-process manager writes once per observation, and not at all for reads."""
     monkeypatch.setattr("spex_shards.runtime.store.opening.LoggedStore", CountingStore)
@@ -134,10 +133,11 @@ def test_a_batch_takes_what_waits(places: dict[str, Path]) -> None:
         assert after["bytes_in"] > before["bytes_in"]
 
 
+@pytest.mark.pure
 def test_the_map_grows_by_itself(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A full map is doubled, and the current checkpoint is written again: no request fails."""
-    monkeypatch.setattr(lmdb_store.LmdbStore.__init__, "__kwdefaults__", {**_STORE, "map_size": 256 * 1024})
-    monkeypatch.setattr(LoggedStore.__init__, "__kwdefaults__", {**_OPTIONS, "due": Due(rows=100)})
+    for cls, changed in ((lmdb_store.LmdbStore, {"map_size": 256 * 1024}), (LoggedStore, {"due": Due(rows=100)})):
+        monkeypatch.setattr(cls.__init__, "__kwdefaults__", {**cls.__init__.__kwdefaults__, **changed})
     with spex.SimpleInstanceManager(**places, learning_mode=True) as manager:
         for number in range(300):
             manager.init_instance(Door, number, meta={"text": "x" * 8000})

@@ -44,11 +44,15 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def store(disk: Disk, tmp_path: Path) -> Iterator[LoggedStore]:
-    """Return a store with durability "process"; `waits` counts how often it reports that it waits."""
-    waits: list[None] = []
-    made: Any = LoggedStore(MemoryStore(), OsFiles(tmp_path), sync_each=False, on_wait=lambda: waits.append(None))
-    made.waits = waits
+def waits() -> list[None]:
+    """Return how often the store has reported that it waits."""
+    return []
+
+
+@pytest.fixture
+def store(disk: Disk, waits: list[None], tmp_path: Path) -> Iterator[LoggedStore]:
+    """Return a store with durability "process"."""
+    made = LoggedStore(MemoryStore(), OsFiles(tmp_path), sync_each=False, on_wait=lambda: waits.append(None))
     yield made
     disk.gate.set()
     made.close()
@@ -80,7 +84,10 @@ def test_what_is_kept_while_a_sync_is_under_way_is_in_the_next(disk: Disk, store
     wait_until(lambda: store._log._syncer.done == store._log.last == 2, "both are on the disk")
 
 
-def test_nothing_more_is_kept_while_the_disk_stalls(disk: Disk, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.pure
+def test_nothing_more_is_kept_while_the_disk_stalls(
+    disk: Disk, store: Any, waits: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So a power loss costs at most the batches of two seconds, however long a sync takes."""
     monkeypatch.setattr(logged_store, "STALLED", 0.2)
     disk.gate.clear()
@@ -92,7 +99,7 @@ def test_nothing_more_is_kept_while_the_disk_stalls(disk: Disk, store: Any, monk
     start = time.monotonic()
     store.upkeep()
     assert time.monotonic() - start > 2
-    assert len(store.waits) >= 2, "it says that it waits, so that nobody takes it for hung"
+    assert len(waits) >= 2, "it says that it waits, so that nobody takes it for hung"
     assert not store._log.dirty
     opened.join()
 

@@ -334,6 +334,7 @@ def test_a_timed_out_call_says_that_it_may_be_applied_and_is_applied_once(places
         assert [entry.action for entry in manager.get_instance(1).history] == ["__initialisation__", "go"]
 
 
+@pytest.mark.long
 def test_more_than_a_pipe_holds_can_be_on_its_way(places: dict[str, Path]) -> None:
     """8,192 unacknowledged requests of 300 bytes are many pipes full, and no deadlock."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=60) as manager:

@@ -169,8 +169,8 @@ def test_a_supervisors_death_that_is_seen_late_is_seen_once(make: Any) -> None:
         return real_owner()
 
     def ready(descriptor: int) -> bool:
-        if descriptor == ours._wake_fd:
-            os.eventfd_read(ours._wake_fd)
+        if descriptor == ours._wakeup.descriptor:
+            ours._wakeup.clear()
             busy.wait(20)  # such as a slow log handler
             return True
         return bool(real_ready(descriptor))

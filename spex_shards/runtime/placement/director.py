@@ -1,0 +1,265 @@
+"""The director: the actor that starts the shards of a cluster, spreads them over its machines, and moves them.
+
+It decides nothing that safety rests on. Which process owns a shard is decided by the database alone: whoever has
+claimed it last. So the director may be gone, be started again, or act on an old picture; the worst that follows is that
+a shard is claimed once more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Final
+
+from ...errors import ShardDown
+from .partition import Partition
+from .session import RAY_NAMESPACE, answer, director_name, imported
+
+_START_WITHIN: Final = 60.0
+_BALANCE_EVERY: Final = 5.0
+_MOST_APART: Final = 1
+"""By how many shards two machines may differ before one is moved."""
+
+
+class Director:
+    """Starts and moves the shards of one namespace.
+
+    Args:
+        name: The name of the database's namespace.
+        shards: The number of shards.
+        member: What makes the member that runs a shard, as ``module:name``.
+        options: Its arguments.
+        token: The secret of the cluster.
+        placing: What each shard's actor needs of Ray, as `num_cpus` and `resources`; by default no processor is
+            reserved.
+    """
+
+    def __init__(
+        self, name: str, shards: int, member: str, options: dict[str, Any], token: bytes, placing: dict[str, Any]
+    ) -> None:
+        self._ray = imported()
+        self._name, self._shards = name, shards
+        self._member, self._options, self._token = member, options, token
+        self._placing = placing
+        self._drained: set[str] = set()
+        self._changing = threading.RLock()
+        self._up = threading.Event()
+        threading.Thread(target=self._balance, name="spex-shards-director", daemon=True).start()
+
+    def token(self) -> bytes:
+        """Return the secret that the gates ask for."""
+        return self._token
+
+    def up(self) -> list[str]:
+        """Start the shards that have no actor; return the addresses of all when they are ready.
+
+        Raises:
+            DataDirError: One could not be started; names it and says why.
+        """
+        with self._changing:
+            actors = self._actors()
+            counts = self._counts()
+            for shard in range(self._shards):
+                if shard not in actors:
+                    node = min(counts, key=lambda node: counts[node])
+                    counts[node] += 1
+                    actors[shard] = self._start(shard, node)
+        waiting = [actor.ready.remote(_START_WITHIN) for actor in actors.values()]
+        found = [answer(self._ray, one, _START_WITHIN + 10) for one in waiting]
+        self._up.set()
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """Return the shards' rows, and the machines with what is known of each."""
+        asked = [(shard, actor.info.remote()) for shard, actor in sorted(self._actors().items())]
+        rows = []
+        for shard, question in asked:
+            try:
+                rows.append(answer(self._ray, question, 2.0))
+            except ShardDown as error:
+                rows.append({"shard": shard, "node": None, "address": None, "status": "RESTARTING", "pid": None,
+                             "why": str(error).splitlines()[0]})  # fmt: skip
+        nodes = [
+            {
+                "node": node["NodeID"], "host": node["NodeManagerAddress"], "alive": node["Alive"],
+                "drained": node["NodeID"] in self._drained,
+                "shards": [row["shard"] for row in rows if row["node"] == node["NodeID"]],
+            }
+            for node in self._ray.nodes()
+        ]  # fmt: skip
+        return {"namespace": self._name, "partitions": self._shards, "shards": rows, "nodes": nodes}
+
+    def drain(self, node: str) -> list[int]:
+        """Move all shards away from a machine, and place none there any more; return which were moved.
+
+        Args:
+            node: Its id, or its address.
+
+        Raises:
+            ShardDown: There is no such machine, or no other one.
+        """
+        found = self._living(node)
+        with self._changing:
+            self._drained |= set(found)
+            if not self._usable():
+                self._drained -= set(found)
+                raise ShardDown(f"no machine is left for the shards of {node}", maybe_executed=False)
+            moved = [row["shard"] for row in self.status()["shards"] if row["node"] in found]
+            counts = self._counts()
+            for shard in moved:
+                emptiest = min(counts, key=lambda node: counts[node])
+                counts[emptiest] += 1
+                self._move(shard, emptiest)
+        return moved
+
+    def move(self, shard: int, node: str) -> bool:
+        """Move a shard to a machine; return whether it was elsewhere.
+
+        Args:
+            shard: The shard.
+            node: The machine's id, or its address; a drained machine is accepted.
+
+        Raises:
+            ShardDown: There is no such shard or no such machine.
+        """
+        found = self._living(node)
+        with self._changing:
+            rows = [row for row in self.status()["shards"] if row["shard"] == shard]
+            if not rows:
+                raise ShardDown(f"the cluster runs no shard {shard}", maybe_executed=False)
+            if rows[0]["node"] in found:
+                return False
+            self._move(shard, found[0])
+        return True
+
+    def resume(self, node: str) -> None:
+        """Place shards on a drained machine again."""
+        self._drained -= {one["NodeID"] for one in self._alive() if _is(one, node)}
+
+    def down(self) -> None:
+        """Stop all shards, after what has arrived is carried out; their state stays in the database."""
+        self._up.clear()
+        with self._changing:
+            actors = self._actors()
+            for stopping in [actor.stop.remote() for actor in actors.values()]:
+                try:
+                    answer(self._ray, stopping)
+                except ShardDown:
+                    continue
+            for actor in actors.values():
+                self._ray.kill(actor, no_restart=True)
+
+    # ------------------------------------------------------------------ inside
+
+    def _alive(self) -> list[dict[str, Any]]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _living(self, node: str) -> list[str]:
+        """Return the ids of the living machines that an id or address means.
+
+        Raises:
+            ShardDown: There is none.
+        """
+        found = [one["NodeID"] for one in self._alive() if _is(one, node)]
+        if not found:
+            raise ShardDown(f"the cluster has no living machine {node}", maybe_executed=False)
+        return found
+
+    def _usable(self) -> list[str]:
+        """Return the machines that shards may be placed on: not drained, and with what a shard needs."""
+        needed = {"CPU": self._placing.get("num_cpus", 0), **self._placing.get("resources", {})}
+        return [
+            node["NodeID"]
+            for node in self._alive()
+            if node["NodeID"] not in self._drained
+            and all(node["Resources"].get(name, 0) >= amount for name, amount in needed.items())
+        ]
+
+    def _actors(self) -> dict[int, Any]:
+        """Return the actor of each shard that has one: the youngest, if a move has not ended yet."""
+        found: dict[int, tuple[int, str]] = {}
+        for one in self._ray.util.list_named_actors(all_namespaces=True):
+            parts = one["name"].split("/")
+            if one["namespace"] == RAY_NAMESPACE and len(parts) == 3 and parts[0] == self._name:
+                shard, number = int(parts[1]), int(parts[2])
+                found[shard] = max(found.get(shard, (0, "")), (number, one["name"]))
+        actors = {}
+        for shard, (_, name) in found.items():
+            try:
+                actors[shard] = self._ray.get_actor(name, namespace=RAY_NAMESPACE)
+            except ValueError:
+                continue  # it has just ended
+        return actors
+
+    def _start(self, shard: int, node: str) -> Any:
+        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        number = time.time_ns()  # grows, so that the youngest actor of a shard is known by its name
+        remote = self._ray.remote(Partition).options(
+            **{"num_cpus": 0, **self._placing},
+            name=f"{self._name}/{shard}/{number}", namespace=RAY_NAMESPACE, lifetime="detached",
+            max_restarts=-1, max_task_retries=0, max_concurrency=4,
+            # Soft: when that machine is gone, Ray starts the actor on another one.
+            scheduling_strategy=affinity(node_id=node, soft=True),
+        )  # fmt: skip
+        options = {**self._options, "token": self._token.decode(), "partitions": self._shards}
+        return remote.remote(shard, self._member, options, self._name)
+
+    def _counts(self) -> dict[str, int]:
+        """Return how many shards each machine has, of those that may get more.
+
+        Raises:
+            ShardDown: There is none.
+        """
+        counts = Counter(row["node"] for row in self.status()["shards"])
+        nodes = {node: counts[node] for node in self._usable()}
+        if not nodes:
+            text = "the cluster has no living machine that is not drained and has what a shard needs"
+            raise ShardDown(text, maybe_executed=False)
+        return nodes
+
+    def _move(self, shard: int, node: str) -> None:
+        """Have another machine claim a shard, and end the actor that had it; calls wait a moment, and none fails."""
+        old = self._actors().get(shard)
+        new = self._start(shard, node)
+        answer(self._ray, new.ready.remote(_START_WITHIN), _START_WITHIN + 10)
+        if old is not None:
+            self._ray.kill(old, no_restart=True)
+
+    def _balance(self) -> None:
+        """Move one shard at a time from the fullest to the emptiest machine, as when one has joined."""
+        while True:
+            time.sleep(_BALANCE_EVERY)
+            if not self._up.is_set():
+                continue
+            try:
+                with self._changing:
+                    self._balance_once()
+            except Exception:  # noqa: S112 - whatever the cluster's state is: the next attempt has another one
+                continue
+
+    def _balance_once(self) -> None:
+        rows = [row for row in self.status()["shards"] if row["node"]]
+        nodes = self._usable()
+        if len(rows) < self._shards or not nodes:
+            return
+        counts = Counter(dict.fromkeys(nodes, 0))
+        counts.update(row["node"] for row in rows)
+        fullest, emptiest = max(counts, key=lambda n: counts[n]), min(nodes, key=lambda n: counts[n])
+        if counts[fullest] - counts[emptiest] > _MOST_APART:
+            self._move(next(row["shard"] for row in rows if row["node"] == fullest), emptiest)
+
+
+def _is(row: dict[str, Any], node: str) -> bool:
+    return node in (row["NodeID"], row["NodeManagerAddress"])
+
+
+def started(
+    ray: Any, name: str, shards: int, member: str, options: dict[str, Any], token: bytes, placing: dict[str, Any]
+) -> Any:
+    """Return the director of a namespace, started if there is none yet."""
+    remote = ray.remote(Director).options(
+        name=director_name(name), namespace=RAY_NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=0,
+        max_restarts=-1, max_concurrency=8,
+    )  # fmt: skip
+    return remote.remote(name, shards, member, options, token, placing)
