@@ -103,10 +103,12 @@ if TYPE_CHECKING:
     from .checking.relabelling import relabelled
     from .checking.relations import Holding, Relation, RelationResult
     from .manager import InstanceManager, ShardedInstanceManager, SimpleInstanceManager, connect
+    from .manager.clustered import ClusterInstanceManager, ClusterMember
+    from .manager.gathering import Pipeline
     from .manager.ledger import Losses
     from .manager.scratch import scratch
-    from .runtime.protocol.codec import Reference
-    from .runtime.service import Call as Caller
+    from .runtime.call import Call as Caller
+    from .runtime.protocol.reference import Reference
     from .runtime.system.form import COMPILED as compiled  # noqa: N811 - a plain name reads better from outside
 
 __version__ = "0.1.0"
@@ -118,6 +120,8 @@ __all__ = [
     "TERMINAL",
     "CallTimeout",
     "Caller",
+    "ClusterInstanceManager",
+    "ClusterMember",
     "Counterexample",
     "DataDirError",
     "DataDirLocked",
@@ -145,6 +149,7 @@ __all__ = [
     "ManagerClosed",
     "OperationFailed",
     "Parting",
+    "Pipeline",
     "PoisonRequest",
     "PredicateError",
     "Reference",
@@ -208,16 +213,19 @@ logging.getLogger("spex_shards").addFilter(_complete)
 # These names are imported when they are first used: they need msgpack, xxhash, the process machinery or the explanation
 # code. So a module that only declares specifications is quick to import.
 _LATER = {
-    "Caller": ".runtime.service:Call",
+    "Caller": ".runtime.call:Call",
     "Counterexample": ".checking.counterexample",
     "Explanation": ".checking.explanation",
     "Holding": ".checking.relations",
     "InstanceManager": ".manager",
     "Losses": ".manager.ledger",
+    "Pipeline": ".manager.gathering",
     "Reference": ".messages.values",
     "Relation": ".checking.relations",
     "RelationResult": ".checking.relations",
     "ShardedInstanceManager": ".manager",
+    "ClusterInstanceManager": ".manager.clustered",
+    "ClusterMember": ".manager.clustered",
     "SimpleInstanceManager": ".manager",
     "compiled": ".runtime.system.form:COMPILED",
     "connect": ".manager",

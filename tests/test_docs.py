@@ -61,6 +61,7 @@ def test_the_readmes_links_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name} → {target}"
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_demo_runs_and_loses_nothing() -> None:

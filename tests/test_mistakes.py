@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
-from spex_shards.manager.options import OPTIONS
+from spex_shards.manager.options import OPTIONS, ManagerOptions
 
 STEPS = [("new", "pay", "paid"), ("paid", "ship", "shipped")]
-OF_MANAGERS = ", ".join(name for name in OPTIONS if name not in ("manager", "connect"))
+OF_MANAGERS = ", ".join(name for name in OPTIONS if name in ManagerOptions.__annotations__)
 OF_TEXT = ", ".join(name for name in OPTIONS if name != "on_message")
 ALLOWED = "allowed are None, bool, int, float, str, bytes, tuple, list, dict, UUID, datetime, Decimal and Enum members"
 
@@ -369,7 +369,7 @@ def test_a_mistake_in_pyproject(line: str, text: str, tmp_path: Path, monkeypatc
         (["reshard", "data", "--to", "0"], "error: --to must be an int from 1 to 1024, got: 0"),
         (
             ["serve", "--durability", "ram"],
-            r"--durability must be ..process.. or ..disk.., got: 'ram'",
+            r"--durability must be ..process.. or ..disk.., or with a store in PostgreSQL ..remote_apply.., got: 'ram'",
         ),
         (
             ["replay", "log.csv"],

@@ -1,8 +1,9 @@
-"""Maintenance of a data directory: `verify`, `backup`, `restore`, and `reshard` (another number of shards)."""
+"""Maintenance of a data directory: `verify`, `backup`, `restore`, `reshard` (another number of shards), `move`."""
 
 from .copies import backup, restore
 from .directory import verify
 from .findings import Finding
+from .relocation import Relocated, move
 from .resharding import Resharded, reshard
 
-__all__ = ["Finding", "Resharded", "backup", "reshard", "restore", "verify"]
+__all__ = ["Finding", "Relocated", "Resharded", "backup", "move", "reshard", "restore", "verify"]

@@ -25,7 +25,10 @@ from ..runtime.protocol.requests import MAX_REPLY_BYTES
 from ..runtime.protocol.session import frame
 from ..runtime.protocol.wire import FrameReader
 from ..runtime.shard_info import describe_exit
+from ..runtime.store.location import Location, Where, is_url, reading
 from ..runtime.store.meta_pages import DATA
+from ..runtime.store.note import check_own
+from ..runtime.store.opening import LocalStores
 from ..runtime.system.forking import close_all_but, fork, prepare
 from .findings import Finding
 from .recorded import recorded_service, routing_for
@@ -38,9 +41,7 @@ TO_ITS_END: Final = "its store can be read to its end"
 _AT_ONCE: Final = 8
 
 
-def verify(
-    path: str | os.PathLike[str], *, service: type[Service] | None = None, progress: Progress | None = None
-) -> list[Finding]:
+def verify(path: Where, *, service: type[Service] | None = None, progress: Progress | None = None) -> list[Finding]:
     """Check every row of every shard against the others; no manager may use the directory, and nothing is changed.
 
     It checks the checksum and form of each row; that each instance lies on the shard that it is routed to, with a
@@ -49,7 +50,8 @@ def verify(
     The content of the redo logs counts as stored. A flipped bit in a place that stores nothing is not found.
 
     Args:
-        path: The data directory; also one that an interrupted `reshard` has left.
+        path: The data directory, also one that an interrupted `reshard` has left; or the URL of a namespace, which may
+            be in use: each shard is checked as it was at one moment.
         service: The class of the service whose name the directory records, with a `routing_key`: then each row must lie
             on the shard that this gives. None: where rows lie is not checked.
         progress: Called now and then.
@@ -63,29 +65,39 @@ def verify(
             `service`, or `service` has no `routing_key`.
         TypeError: `service` is no service.
     """
+    if is_url(path):
+        with reading(path) as place:
+            return _verified(place, Layout(place.shards), [], service, progress)
     directory = DataDir(Path(path).absolute())
     layout = directory.read_layout()
     if layout is None:
         raise no_data_dir(path)
     with OwnerLock(directory, reading=True) as lock:
-        there, findings = _stores(directory, layout)
-        routed_by = None if service is None else routing_for(directory, recorded_service(directory), service)
-        shards = _Shards(directory, _homes(layout), routed_by)
-        for findings_of_one in _Readers(shards, lock.descriptor, progress).read(there):
-            findings += findings_of_one
+        check_own(directory)
+        most = layout.shards if layout.step == DELETING else max(layout.shards, layout.other)
+        place = Location(str(directory.path), most, LocalStores(directory), directory, lock.descriptor)
+        return _verified(place, layout, _missing(directory, layout), service, progress)
+
+
+def _verified(
+    place: Location, layout: Layout, findings: list[Finding], service: type[Service] | None, progress: Progress | None
+) -> list[Finding]:
+    there = [index for index in range(place.shards) if place.stores.exists(index)]
+    recorded = None if service is None else recorded_service(place.stores, layout.shards)
+    routed_by = None if service is None else routing_for(place.shown, recorded, service)
+    for findings_of_one in _Readers(_Shards(place, _homes(layout), routed_by), progress).read(there):
+        findings += findings_of_one
     return sorted(findings, key=lambda finding: finding.shard)
 
 
-def _stores(directory: DataDir, layout: Layout) -> tuple[list[int], list[Finding]]:
-    """Return the shards to read, and findings about stores that are missing."""
-    shards = range(layout.shards if layout.step == DELETING else max(layout.shards, layout.other))
-    there = [index for index in shards if (directory.shard(index) / DATA).exists()]
-    findings = []
-    if there:  # a directory in which nothing was ever stored has no stores at all
-        missing = sorted({*range(layout.shards)} - {*there})
-        rule = "its store is there, as those of other shards are"
-        findings = [Finding(i, "store", "", rule, f"no {directory.shard(i) / 'data.mdb'}") for i in missing]
-    return there, findings
+def _missing(directory: DataDir, layout: Layout) -> list[Finding]:
+    """Return findings about stores that are missing; a directory in which nothing was ever stored has none at all."""
+    there = [index for index in range(layout.shards) if (directory.shard(index) / DATA).exists()]
+    if not there and not any(directory.path.glob(f"shard-*/{DATA}")):
+        return []
+    rule = "its store is there, as those of other shards are"
+    missing = sorted({*range(layout.shards)} - {*there})
+    return [Finding(i, "store", "", rule, f"no {directory.shard(i) / 'data.mdb'}") for i in missing]
 
 
 def _homes(layout: Layout) -> Callable[[bytes], frozenset[int]]:
@@ -100,7 +112,7 @@ def _homes(layout: Layout) -> Callable[[bytes], frozenset[int]]:
 class _Shards:
     """Where shards are, and where what they hold belongs."""
 
-    directory: DataDir
+    place: Location
     homes: Callable[[bytes], frozenset[int]]
     routed_by: Callable[[bytes], bytes] | None
 
@@ -121,9 +133,9 @@ class _Reader:
 class _Readers:
     """The processes that read the shards, at most eight at a time."""
 
-    def __init__(self, shards: _Shards, lock: int, progress: Progress | None) -> None:
+    def __init__(self, shards: _Shards, progress: Progress | None) -> None:
         self._shards = shards
-        self._lock = lock
+        self._lock = shards.place.lock
         self._progress = progress
         self._selector = selectors.DefaultSelector()
         self._running: dict[int, _Reader] = {}
@@ -207,9 +219,13 @@ class _Readers:
             tell("at", table, rows, total)
 
         try:
-            path, homes = self._shards.directory.shard(shard), self._shards.homes
             audit_shard(
-                path, shard, homes, lambda finding: tell("finding", list(finding)), step, self._shards.routed_by
+                self._shards.place,
+                shard,
+                self._shards.homes,
+                lambda finding: tell("finding", list(finding)),
+                step,
+                self._shards.routed_by,
             )
         except Exception as error:
             tell("finding", list(Finding(shard, last[0], "", TO_ITS_END, words(error))))

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ..engine.catalogue import Entry
 from ..engine.following import followed, holds
-from ..engine.rows import MAX_PLAIN_KEY, Found, RunRow, identifier_bytes, instance_row, key_of
+from ..engine.row_forms import RunRow, instance_row
+from ..engine.rows import MAX_PLAIN_KEY, Found, identifier_bytes, key_of
 from ..messages.values import LATEST
 from ..runtime.protocol import codec, records
 from ..runtime.store.keys import u32, u64

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 
 from ..engine.catalogue import Catalogue, Entry
 from ..engine.models import DeviationRow, deviation_row, stored_models
-from ..engine.rows import Found, Instances, identifier_bytes, instance_row, row_bytes
+from ..engine.row_forms import instance_row, row_bytes
+from ..engine.rows import Found, Instances, identifier_bytes
 from ..errors import DataDirError
 from ..runtime.protocol import records
 from ..runtime.store import Store

@@ -15,10 +15,12 @@ from ..runtime.hosting import SERVICE
 from ..runtime.protocol import codec, records
 from ..runtime.rows import named
 from ..runtime.worker.outbox import LOST, NEXT
+from ..runtime.worker.suspect_rows import SUSPECTS
+from ..runtime.worker.suspects import Suspects
 from .contents import TAKEN
 from .reading import Reading, is_time, number, require
 
-_COUNTERS: Final = (b"next instance", NEXT, LOST, b"checkpoint", b"age")
+_COUNTERS: Final = (b"next instance", NEXT, LOST, b"checkpoint", b"checkpoint epoch", b"age")
 
 
 def audit_specifications(reading: Reading) -> None:
@@ -143,5 +145,8 @@ def audit_counters(reading: Reading) -> None:
         if key == SERVICE:
             with reading.row("layout", "service"):
                 require(type(records.unseal(value, "the name of the service")) is str, "no name of a service")
+        elif key == SUSPECTS:
+            with reading.row("layout", "suspects"):
+                Suspects.of(records.unseal(value, "the suspects"))
         elif (key not in _COUNTERS and not key.startswith(TAKEN)) or len(value) != 8:
             reading.report("layout", key.decode(errors="replace"), "it is a counter that is known", value.hex())

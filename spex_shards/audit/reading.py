@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..engine.catalogue import Entry
-from ..engine.rows import Found, identifier_bytes, instance_row
+from ..engine.row_forms import instance_row
+from ..engine.rows import Found, identifier_bytes
 from ..errors import StoreError, show
 from ..messages.values import LATEST
 from ..runtime.protocol import codec

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from ..errors import DataDirError
-from ..runtime.data_dir import DataDir
 from ..runtime.declared import Service
 from ..runtime.hosting import name_of, service_of
 from ..runtime.store import Batch
-from ..runtime.store.meta_pages import DATA
-from ..runtime.store.opening import open_view
+from ..runtime.store.port import Stores
 from .service_rows import RowRouting
 
 
-def recorded_service(directory: DataDir) -> str | None:
-    """Return the name of the service that a directory belongs to; None stands for Spex, or for nothing stored yet.
+def recorded_service(stores: Stores, shards: int) -> str | None:
+    """Return the name of the service that some shards belong to; None stands for Spex, or for nothing stored yet.
 
     Raises:
         DataDirError: A shard's store cannot be opened.
         StoreError: The row with the name is damaged.
     """
-    layout = directory.read_layout()
-    for index in range(layout.shards if layout else 0):
-        path = directory.shard(index)
-        if not (path / DATA).exists():
+    for index in range(shards):
+        if not stores.exists(index):
             continue
-        view = open_view(path)
+        view = stores.view(index)
         try:
             batch = Batch(view)
             name = service_of(batch)
@@ -37,11 +33,11 @@ def recorded_service(directory: DataDir) -> str | None:
     return None
 
 
-def routing_for(directory: DataDir, recorded: str | None, service: type[Service]) -> RowRouting:
+def routing_for(shown: str, recorded: str | None, service: type[Service]) -> RowRouting:
     """Return what says where the rows of a directory belong, by the class that a caller has named.
 
     Args:
-        directory: The directory.
+        shown: The place, for messages.
         recorded: The name of the service that it belongs to; None: Spex.
         service: The class.
 
@@ -52,6 +48,6 @@ def routing_for(directory: DataDir, recorded: str | None, service: type[Service]
     routing = RowRouting(service)
     if recorded != name_of(service):
         owner = "Spex" if recorded is None else f"the service {recorded}"
-        text = f"{directory.path} belongs to {owner}, and not to the service {name_of(service)}"
-        raise DataDirError(text, path=str(directory.path))
+        text = f"{shown} belongs to {owner}, and not to the service {name_of(service)}"
+        raise DataDirError(text, path=shown)
     return routing

@@ -22,6 +22,8 @@ from ..errors import DataDirError, show
 from ..manager.options import OPTIONS
 from ..runtime.data_dir import COPYING, DELETING, DataDir, Layout, OwnerLock, no_data_dir
 from ..runtime.declared import Service
+from ..runtime.store.note import check_own
+from ..runtime.store.opening import LocalStores
 from .change import Change, Progress
 from .contents import Opener
 from .moving import InstanceContents
@@ -79,10 +81,12 @@ def reshard(
     except ValueError:
         raise ValueError(f"the number of shards must be {option.rule}, got: {show(shards)}") from None
     directory = DataDir(Path(path).absolute())
-    if directory.read_layout() is None:
+    layout = directory.read_layout()
+    if layout is None:
         raise no_data_dir(path)
     with OwnerLock(directory):
-        contents = _contents(directory, service)
+        check_own(directory)
+        contents = _contents(directory, layout, service)
         found, layout = _planned(directory, shards)
         if layout.step is None:
             return Resharded(shards, shards, 0)
@@ -99,8 +103,8 @@ def reshard(
         return Resharded(change.before, shards, change.moved)
 
 
-def _contents(directory: DataDir, service: type[Service] | None) -> Opener:
-    recorded = recorded_service(directory)
+def _contents(directory: DataDir, layout: Layout, service: type[Service] | None) -> Opener:
+    recorded = recorded_service(LocalStores(directory), layout.shards)
     if service is None and recorded is not None:
         raise DataDirError(
             f"{directory.path} belongs to the service {recorded}, which alone knows where its rows belong; name it: "
@@ -109,7 +113,7 @@ def _contents(directory: DataDir, service: type[Service] | None) -> Opener:
         )
     if service is None:
         return InstanceContents
-    return partial(RowContents, routing=routing_for(directory, recorded, service))
+    return partial(RowContents, routing=routing_for(str(directory.path), recorded, service))
 
 
 def _planned(directory: DataDir, shards: int) -> tuple[Layout, Layout]:

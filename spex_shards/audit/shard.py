@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from ..errors import DataDirError, StoreError
-from ..runtime.store.opening import open_view
-from ..runtime.store.view import StoreView
+from ..runtime.store import Store
+from ..runtime.store.location import Location
 from . import pages
 from .findings import Finding
 from .instance_rules import audit_indexes, audit_instances
@@ -38,7 +37,7 @@ RULES = (
 
 
 def audit_shard(
-    path: Path,
+    place: Location,
     shard: int,
     homes: Callable[[bytes], frozenset[int]],
     tell: Callable[[Finding], None],
@@ -48,7 +47,7 @@ def audit_shard(
     """Check every row of a shard's store and log against the others.
 
     Args:
-        path: The shard's folder.
+        place: Where its store is.
         shard: Its index.
         homes: Returns the shards that an instance, or a row of a service, with these canonical bytes may lie on.
         tell: Called with each finding.
@@ -56,14 +55,18 @@ def audit_shard(
         routed_by: Returns the canonical bytes that a row of a service is routed by; None if that is not known.
     """
     try:
-        view = open_view(path)
+        view = place.stores.view(shard)
     except DataDirError as error:
         tell(Finding(shard, "store", "", OPENS, str(error)))
         return
     try:
         total = _rows(view)
         step(pages.TABLE, 0, total)  # the pages come first: reading a damaged tree through LMDB may crash this process
-        pages.audit_pages(path, lambda page, rule, value: tell(Finding(shard, pages.TABLE, page, rule, value)))
+        if place.directory is not None:
+            pages.audit_pages(
+                place.directory.shard(shard),
+                lambda page, rule, value: tell(Finding(shard, pages.TABLE, page, rule, value)),
+            )
         reading = Reading(view, shard, homes, tell, lambda table, rows: step(table, rows, total), routed_by)
         for rule in RULES:
             try:
@@ -75,7 +78,7 @@ def audit_shard(
         view.close()
 
 
-def _rows(view: StoreView) -> int:
+def _rows(view: Store) -> int:
     try:
         return view.rows()
     except StoreError:  # the damage is reported when the table is read

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "replay": "replay:replay_log",
     "suggest": "suggest:suggest_tests",
     "serve": "serve:serve",
+    "cluster": "cluster:cluster",
     "top": "top:watch_shards",
     "config": "config:show_options",
     "revive": "revive:revive_shards",
@@ -37,6 +38,7 @@ COMMANDS: Final = {
     "backup": "backup:backup_directory",
     "restore": "backup:restore_directory",
     "reshard": "reshard:reshard_directory",
+    "move": "move:move_shards",
 }
 """Each command's module and function, in the order of the help."""
 

@@ -17,6 +17,7 @@ from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
 from .overrides import chosen_from
 from .relations import HideOption, RelationOption, RenameOption, relation_report, view_from
+from .sources import models_of
 
 if TYPE_CHECKING:
     from ..checking.explanation import Explanation
@@ -29,9 +30,10 @@ MOST_LINES = 10
 
 def check_models(
     path: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="PATH", help="A model file, or a directory of them. Default: the option impl_models_dir."
+            metavar="PATH",
+            help="A model file, a directory of them, or a namespace's URL. Default: the option impl_models_dir.",
         ),
     ] = None,
     specification: Annotated[
@@ -57,8 +59,8 @@ def check_models(
     Exits with 0 when all are equivalent (or the relation holds for all), with 1 when some are not or a file is
     malformed, and with 2 when there is nothing to check or a specification cannot be found.
     """
-    with command(form, "check") as output:
-        options = chosen_from(specifications=specification or None, impl_models_dir=path)
+    with command(form, "check") as output, models_of(path) as folder:
+        options = chosen_from(specifications=specification or None, impl_models_dir=folder)
         named = imported(options["specifications"])
         place = Path(options["impl_models_dir"])
         view = view_from(hide, rename)

@@ -19,7 +19,9 @@ from .overrides import (
     GraceOption,
     LearnOption,
     ModelsDirOption,
+    NamespaceOption,
     ShardsOption,
+    StoreOption,
     typed_options,
 )
 
@@ -29,6 +31,8 @@ def show_options(
     models_dir: ModelsDirOption = None,
     shards: ShardsOption = None,
     durability: DurabilityOption = None,
+    store: StoreOption = None,
+    namespace: NamespaceOption = None,
     learn: LearnOption = False,
     grace: GraceOption = None,
     form: Annotated[Format, typer.Option("--format", help="How to write the options.")] = Format.TEXT,
@@ -39,9 +43,18 @@ def show_options(
     pyproject.toml, or the default. Exits with 0, or with 2 when a value breaks its rule.
     """
     with command(form) as output:
-        typed = typed_options(data_dir, models_dir, shards, durability, learn, grace)
-        chosen = options_with_origins(typed, TYPED)
+        typed = typed_options(data_dir, models_dir, shards, durability, learn, grace, store, namespace)
+        chosen = {name: _hidden(name, one) for name, one in options_with_origins(typed, TYPED).items()}
         output.write("\n".join(_lines(chosen)), {"options": [_plain(name, one) for name, one in chosen.items()]})
+
+
+def _hidden(name: str, one: Chosen) -> Chosen:
+    """Return an option with its value as it may be shown: a store's without its password."""
+    if not OPTIONS[name].secret or one.value is None:
+        return one
+    from ..runtime.store.postgres.namespace import Namespace
+
+    return one._replace(value=Namespace.of(one.value).shown)
 
 
 def _plain(name: str, one: Chosen) -> dict[str, Any]:

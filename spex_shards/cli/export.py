@@ -12,14 +12,13 @@ from ..domain.transition import Transition
 from ..errors import ImplModelError
 from ..formats.model_files import ModelFiles, read_models, write_models
 from ..review.offline import learned_models
+from ..runtime.store.location import is_url, shown
 from .output import command, report
-from .overrides import chosen_from
+from .overrides import PlaceOption, chosen_from, place_from
 
 
 def export_models(
-    data_dir: Annotated[
-        Path | None, typer.Option(help="The data directory, of any number of shards. Default: the option data_dir.")
-    ] = None,
+    data_dir: PlaceOption = None,
     models_dir: Annotated[
         Path | None, typer.Option(help="Where the model files are. Default: the option impl_models_dir.")
     ] = None,
@@ -27,14 +26,16 @@ def export_models(
     """Write the models that the shards of a data directory learned, united, to model files.
 
     A model is united with its existing file, unless the file's learning mode is off: then the file stays as it is. The
-    data directory is only read; no manager may use it.
+    data directory is only read; no manager may use it. A namespace of a database is read as it is at the moment.
     """
     with command() as output:
-        options = chosen_from(data_dir=data_dir, impl_models_dir=models_dir)
+        options = chosen_from(impl_models_dir=models_dir)
         target = Path(options["impl_models_dir"])
-        learned = learned_models(Path(options["data_dir"]))
+        place = place_from(data_dir)
+        learned = learned_models(place)
         if not learned:
-            output.fail(f"the data directory {options['data_dir']} has no models: nothing was learned in it")
+            what = "namespace" if is_url(place) else "data directory"
+            output.fail(f"the {what} {shown(place)} has no models: nothing was learned in it")
         files = read_models(target)
         _refuse_malformed(files, learned)
         for name in [name for name in learned if name in files.models and not files.models[name].learning_mode]:

@@ -18,7 +18,8 @@ from ..errors import ImplModelError
 from ..formats.model_files import read_models, write_models
 from ..manager.options import ENVIRONMENT_PREFIX, UNSET
 from ..manager.settings import options_from
-from ..review.offline import learned_models, shards_of
+from ..review.offline import learned_models
+from ..runtime.store.location import shards_of
 from .output import command, report
 
 NOT_FOUND: Final = 127

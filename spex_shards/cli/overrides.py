@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from ..manager.options import UNSET
-from ..manager.settings import options_from
+from ..manager.settings import options_from, with_store
+from ..runtime.store.location import Where, is_url, shown
 
 DataDirOption = Annotated[Path | None, typer.Option(help="The data directory. Default: the option data_dir.")]
 ModelsDirOption = Annotated[
@@ -20,6 +21,16 @@ ShardsOption = Annotated[
 DurabilityOption = Annotated[
     str | None, typer.Option(help='What an observation survives: "process" or "disk". Default: the option durability.')
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The PostgreSQL database that holds the state, without a password. Default: the option store.",
+    ),
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The schema there. Default: the option namespace.")
+]
 LearnOption = Annotated[bool, typer.Option("--learn", help="Have all models learn.")]
 GraceOption = Annotated[
     float | None,
@@ -27,11 +38,21 @@ GraceOption = Annotated[
         metavar="SECONDS", help="How long shards may take to finish at the end. Default: the option shutdown_timeout."
     ),
 ]
+PlaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data-dir",
+        metavar="PLACE",
+        help="The data directory, or the URL of a namespace of a database. Default: the option store or data_dir.",
+    ),
+]
 TYPED: Final = {
     "distribution_factor": "--shards",
     "data_dir": "--data-dir",
     "impl_models_dir": "--models-dir",
     "durability": "--durability",
+    "store": "--store",
+    "namespace": "--namespace",
     "learning_mode": "--learn",
     "shutdown_timeout": "--grace",
     "specifications": "--specification",
@@ -46,6 +67,8 @@ def typed_options(
     durability: str | None,
     learn: bool,
     grace: float | None,
+    store: str | None = None,
+    namespace: str | None = None,
 ) -> dict[str, Any]:
     """Return the options that were typed, by the names that a manager has for them."""
     named = {
@@ -55,6 +78,8 @@ def typed_options(
         "durability": durability,
         "learning_mode": learn or None,
         "shutdown_timeout": grace,
+        "store": store,
+        "namespace": namespace,
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -69,6 +94,15 @@ def overridden(*typed: Any) -> dict[str, Any]:
     chosen = typed_options(*typed)
     options_from(chosen, TYPED)
     return chosen
+
+
+def place_from(typed: str | None) -> Where:
+    """Return the place that was typed, or the one where a manager without other options would have its shards."""
+    if typed is not None and is_url(typed):
+        shown(typed)  # refuses a malformed one
+        return typed
+    options = with_store(chosen_from(data_dir=None if typed is None else Path(typed)))
+    return Path(options["data_dir"]) if typed is not None or options["store"] is None else str(options["store"])
 
 
 def chosen_from(**options: Any) -> dict[str, Any]:

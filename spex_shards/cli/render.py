@@ -10,6 +10,7 @@ import typer
 
 from ..checking.conformance import Result
 from ..checking.relabelling import Relabelling
+from ..checking.relations import Relation, RelationResult
 from ..domain.frequency import Frequencies
 from ..domain.impl_model import ImplModel
 from ..domain.specification import Specification, registered
@@ -25,8 +26,17 @@ from ..review.taken import taken_in
 from .formats import Case, Outcome, Report, ReportFormat
 from .output import command, imported
 from .overrides import chosen_from
-from .relations import HideOption, RenameOption, view_from
-from .sources import STDOUT, FormatOption, SpecificationsOption, read_directory, read_source, write_each, write_target
+from .relations import HideOption, RelationOption, RenameOption, view_from
+from .sources import (
+    STDOUT,
+    FormatOption,
+    SpecificationsOption,
+    models_of,
+    read_directory,
+    read_source,
+    write_each,
+    write_target,
+)
 
 
 def render_models(
@@ -44,12 +54,16 @@ def render_models(
         Form | None, typer.Option("--to", help="html, svg, dot or mermaid. Default: what the ending of TARGET says.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="A data directory: the report lists its instances' deviations.")
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="A data directory or a namespace's URL: the report lists its instances' deviations."
+        ),
     ] = None,
     names_must_agree: Annotated[
         bool, typer.Option("--names-must-agree", help="HTML: judge by the names of states as well, as check does.")
     ] = False,
     specification: SpecificationsOption = None,
+    relation: RelationOption = None,
     hide: HideOption = None,
     rename: RenameOption = None,
     form: FormatOption = ReportFormat.TEXT,
@@ -58,7 +72,8 @@ def render_models(
 
     Exits with 0, or with 2 when it cannot be done; the verdict does not change the exit code.
     """
-    with command(form, "render") as output:
+    with command(form, "render") as output, models_of(source) as found:
+        source = found or source
         options = chosen_from(specifications=specification or None)
         imported(options["specifications"])
         if target == STDOUT and form_out is None:
@@ -70,8 +85,10 @@ def render_models(
         known = {} if seen or chosen is not Form.HTML else _frequencies(source)
         if seen and data_dir is not None:
             raise ValueError("--hide and --rename cannot be given with --data-dir: its deviations have their own names")
+        if relation is not None and names_must_agree:
+            raise ValueError("--names-must-agree belongs to an equivalence, and --relation is given")
         models = [seen.model(model) for model in _models(source)]
-        shown = _Seen(data_dir, seen, known, names_must_agree)
+        shown = _Seen(data_dir, seen, known, names_must_agree, relation)
         if chosen is not Form.HTML and _is_folder(source, target, models):
             texts = {model.specification: _drawing([model], chosen, shown) for model in models}
             paths = write_each(target, texts, chosen)
@@ -82,12 +99,13 @@ def render_models(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is shown of the models: a data directory, the view, frequencies by specification, and how names count."""
+    """What is shown of the models: a data directory, the view, frequencies by specification, and what is asked."""
 
-    data_dir: Path | None
+    data_dir: str | None
     view: Relabelling
     frequencies: dict[str, Frequencies]
     names_must_agree: bool
+    relation: Relation | None
 
 
 def _is_folder(source: str, target: str, models: list[ImplModel]) -> bool:
@@ -121,11 +139,13 @@ def _drawing(models: list[ImplModel], form: Form, seen: _Seen) -> str:
     return drawn_svg(models[0], marks) if form is Form.SVG else written_as(models[0], form, marks=marks)
 
 
-def _judged(model: ImplModel, seen: _Seen) -> tuple[type[Specification] | None, Result | None]:
+def _judged(model: ImplModel, seen: _Seen) -> tuple[type[Specification] | None, Result | RelationResult | None]:
     declared = registered(model.specification)
     if declared is None:
         return None, None
     cls = seen.view.specification(declared)
+    if seen.relation is not None:
+        return cls, check(model, cls, relation=seen.relation)
     return cls, check(model, cls, names_must_agree=seen.names_must_agree)
 
 
@@ -134,7 +154,7 @@ def _view(model: ImplModel, seen: _Seen) -> View:
     frequencies = seen.frequencies.get(model.specification)
     if seen.data_dir is None:
         return view_of(model, cls, result, frequencies=frequencies)
-    extra = cover(model, cls.declaration, result).unexplained if cls is not None and result is not None else ()
+    extra = cover(model, cls.declaration, result).unexplained if cls is not None and isinstance(result, Result) else ()
     deviations = deviations_in(seen.data_dir, model.specification, extra)
     counted = taken_in(seen.data_dir, model.specification)
     return view_of(model, cls, result, deviations, counted if counted.instances else frequencies)

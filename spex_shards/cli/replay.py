@@ -19,8 +19,9 @@ from ..event_log.replay import Replayed, check_log, replay
 from ..formats.model_files import file_name, write_model
 from ..formats.notebook import counted
 from ..manager import ShardedInstanceManager
-from ..review.offline import held, shards_of
+from ..review.offline import held
 from ..review.sidecar import write_frequencies
+from ..runtime.store.location import shards_of
 from .logs import ActionOption, CaseOption, LogArgument, StateOption, TimestampOption, attributes_of, read_events
 from .output import Format, Output, command, imported
 from .overrides import chosen_from

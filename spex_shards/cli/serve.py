@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,21 @@ import typer
 
 from .. import __version__
 from ..errors import ManagerClosed, ShardDown
+from ..manager.clustered import ClusterMember
 from ..manager.sharded import ShardServer
 from ..runtime.shard_info import ShardStatus
 from ..web.access import token_from
+from .gate_options import (
+    AdvertiseOption,
+    AuthorityOption,
+    CertificateOption,
+    GateTokenFileOption,
+    HostsOption,
+    KeyOption,
+    ListenOption,
+    ShippedOption,
+    member_options,
+)
 from .health import Health
 from .output import UNUSABLE, Output, command
 from .overrides import (
@@ -23,7 +36,9 @@ from .overrides import (
     GraceOption,
     LearnOption,
     ModelsDirOption,
+    NamespaceOption,
     ShardsOption,
+    StoreOption,
     overridden,
 )
 from .readiness import Readiness
@@ -34,6 +49,8 @@ from .watching import Watch, of_shard
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the shards."""
+GONE_AFTER = 60.0
+"""Seconds without an answer of any supervisor after which the server ends: whoever started it may start another."""
 
 
 def serve(
@@ -41,6 +58,8 @@ def serve(
     models_dir: ModelsDirOption = None,
     shards: ShardsOption = None,
     durability: DurabilityOption = None,
+    store: StoreOption = None,
+    namespace: NamespaceOption = None,
     learn: LearnOption = False,
     grace: GraceOption = None,
     log_format: Annotated[
@@ -63,8 +82,19 @@ def serve(
         str | None, typer.Option(metavar="TOKEN", help="What --metrics and --console ask readers for.")
     ] = None,
     token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file that has the token.")] = None,
+    listen: ListenOption = None,
+    advertise: AdvertiseOption = None,
+    hosts: HostsOption = None,
+    gate_token_file: GateTokenFileOption = None,
+    tls_authority: AuthorityOption = None,
+    tls_certificate: CertificateOption = None,
+    tls_key: KeyOption = None,
+    allow_shipped_code: ShippedOption = False,
 ) -> None:
     """Serve a data directory to application processes, which attach with ``spex_shards.connect``.
+
+    With --listen, it is a member of a cluster: it runs some of the shards of a store, also for clients on other
+    machines (``spex_shards.ClusterInstanceManager``).
 
     Runs in the foreground. Its log is on stderr, a JSON object a line. SIGTERM and SIGINT stop it, after the requests
     that have arrived are carried out. Exits with 0 when it was stopped, with 2 when it could not start or its
@@ -72,9 +102,19 @@ def serve(
     """
     log = ServeLog(log_format)
     with command(remarks=log) as output:
-        options = overridden(data_dir, models_dir, shards, durability, learn, grace)
+        options = overridden(data_dir, models_dir, shards, durability, learn, grace, store, namespace)
+        tls = tls_authority, tls_certificate, tls_key
+        member = member_options(listen, advertise, hosts, gate_token_file, tls, allow_shipped_code)
+        if member is not None and (metrics, console) != (None, None):
+            raise ValueError("--metrics and --console show all shards, and a member of a cluster runs only some")
         sites = Sites(metrics, console, token_from(token, token_file))
-        _Server(output, log, ShardServer(**options), ready_file, health, sites).run()
+        manager = ShardServer(**options) if member is None else _member(options, member)
+        _Server(output, log, manager, ready_file, health, sites).run()
+
+
+def _member(options: dict[str, Any], member: dict[str, Any]) -> ClusterMember:
+    shards = options.pop("distribution_factor", None)
+    return ClusterMember(**options, **member, **({} if shards is None else {"partitions": shards}))
 
 
 class _Server:
@@ -124,8 +164,15 @@ class _Server:
 
     def _serve(self) -> int:
         """Serve until a signal comes, or the supervisor is gone for good; return the exit code."""
-        watch = Watch(self._manager)
+        member = self._manager if isinstance(self._manager, ClusterMember) else None
+        watch = Watch(self._manager, counts=member is None)
         shards = watch.shards
+        if member is not None:
+            self._log.say(
+                "listening",
+                address=str(member.address),
+                hosts=member.member.hosted(member.options["distribution_factor"]),
+            )
         self._log.say("ready", data_dir=str(self._manager.data_dir), shards=[of_shard(one) for one in shards])
         self._readiness.ready({"data_dir": str(self._manager.data_dir), "shards": len(shards)})
         if self._health is not None:
@@ -143,12 +190,18 @@ class _Server:
 
     def _look(self, watch: Watch) -> None:
         """Log what happens, until the server ends; end earlier if its supervisor is gone for good."""
-        try:
-            while not self._ended.wait(LOOK_EVERY):
+        silent_since: float | None = None
+        while not self._ended.wait(LOOK_EVERY):
+            try:
                 for change in watch.look():
                     self._log.say(change.event, change.level, **change.facts)
-        except (ManagerClosed, ShardDown):
-            pass
+                silent_since = None
+            except ManagerClosed:
+                return
+            except ShardDown:  # it is being replaced, which may take long on a machine with much to do
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > GONE_AFTER:
+                    return
 
     def _state(self) -> dict[str, Any]:
         shards = self._manager.shards()

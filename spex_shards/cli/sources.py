@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +12,10 @@ import typer
 
 from ..domain.impl_model import ImplModel
 from ..errors import ImplModelError
-from ..formats.model_files import SUFFIX, file_name, read_models, replace_file
+from ..formats.model_files import SUFFIX, file_name, read_models, replace_file, write_models
 from ..render import Form, form_of, model_of, read_as
+from ..review.offline import learned_models
+from ..runtime.store.location import is_url, shown
 from .formats import ReportFormat
 from .output import Output, imported
 
@@ -29,6 +34,27 @@ SpecificationsOption = Annotated[
         metavar="MODULE:NAME", help="A specification to import; may be given often. Default: the option specifications."
     ),
 ]
+
+
+@contextmanager
+def models_of(source: str | None) -> Iterator[str | None]:
+    """Return, within a ``with`` block, a folder with the models of a namespace; anything else is returned as it is.
+
+    Raises:
+        ImplModelError: The namespace has no models.
+    """
+    if source is None or not is_url(source):
+        yield source
+        return
+    learned = learned_models(source)
+    if not learned:
+        raise ImplModelError(f"the namespace {shown(source)} has no models: nothing was learned in it")
+    with tempfile.TemporaryDirectory(prefix="spex-shards-") as folder:
+        found = [
+            ImplModel(specification=name, transitions=model, learning_mode=True) for name, model in learned.items()
+        ]
+        write_models(Path(folder), found)
+        yield folder
 
 
 def read_source(source: str, form: Form | None = None, name: str | None = None) -> ImplModel:

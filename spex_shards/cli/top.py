@@ -1,4 +1,4 @@
-"""The command ``top``: watches the shards of a running data directory."""
+"""The command ``top``: watches running shards, of a data directory or of a cluster."""
 
 from __future__ import annotations
 
@@ -12,20 +12,37 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
+from ..manager import connect
+from .gate_options import AuthorityOption, CertificateOption, GateTokenFileOption, KeyOption
 from .output import Format, Output, Remarks, command
-from .top_source import Source, View
+from .overrides import NamespaceOption
+from .top_source import ANSWER_WITHIN, Source, View
 
 LOOK_EVERY: Final = 1.0
 _QUIT: Final = (b"q", b"Q", b"\x04")
 
 
 def watch_shards(
-    data_dir: Annotated[Path, typer.Argument(metavar="DATA_DIR", help="The data directory; somebody must serve it.")],
+    data_dir: Annotated[
+        Path | None, typer.Argument(metavar="DATA_DIR", help="The data directory; somebody must serve it.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Instead of DATA_DIR: the PostgreSQL database of a cluster.")
+    ] = None,
+    namespace: NamespaceOption = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="How the cluster is found. Default: the option address.")
+    ] = None,
+    gate_token_file: GateTokenFileOption = None,
+    tls_authority: AuthorityOption = None,
+    tls_certificate: CertificateOption = None,
+    tls_key: KeyOption = None,
     once: Annotated[bool, typer.Option("--once", help="Look for one second, write what was seen, and end.")] = False,
     form: Annotated[
         Format, typer.Option("--format", help="With json: an object for each second, or one with --once.")
@@ -35,10 +52,14 @@ def watch_shards(
 
     Attaches to the server as clients do, asks each shard one question a second, and changes nothing. It stays when the
     server ends, and goes on with the next one. q or Ctrl-C ends it, with 0. With --once it exits with 2 when nobody
-    serves the directory.
+    serves the shards. With --store it watches the shards of a cluster.
     """
-    source = Source(data_dir.absolute())
-    with command(form, "top", _Noted(source)) as output:
+    files = {"tls_authority": tls_authority, "tls_certificate": tls_certificate, "tls_key": tls_key}
+    of_cluster = {"namespace": namespace, "address": address, "token_file": gate_token_file, **files}
+    given = {name: value for name, value in of_cluster.items() if value is not None}
+    remarks = _Noted()
+    with command(form, "top", remarks) as output:
+        source = remarks.source = _source_of(data_dir, store, given)
         try:
             if once:
                 _once(output, source, form)
@@ -55,17 +76,38 @@ def watch_shards(
 class _Noted(Remarks):
     """Shows log records as events; on stderr they would break the screen."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    source: Source | None = None
 
     def log(self, record: logging.LogRecord, text: str) -> None:
-        self._source.note(record.levelname.lower(), text.partition("\n")[0])
+        if self.source is not None:
+            self.source.note(record.levelname.lower(), text.partition("\n")[0])
+
+
+def _source_of(data_dir: Path | None, store: str | None, of_cluster: dict[str, Any]) -> Source:
+    if (data_dir is None) == (store is None):
+        raise ValueError("top needs either DATA_DIR or, for a cluster, --store URL")
+    if data_dir is not None:
+        if of_cluster:
+            raise ValueError(f"{min(of_cluster)} is an option of a cluster, which needs --store instead of DATA_DIR")
+        place = data_dir.absolute()
+        return Source(str(place), partial(connect, place, call_timeout=ANSWER_WITHIN))
+    from ..manager.clustered import ClusterInstanceManager
+
+    tls = {name: of_cluster.pop(name) for name in list(of_cluster) if name.startswith("tls_")}
+
+    def manager() -> ClusterInstanceManager:
+        return ClusterInstanceManager(
+            store=store or "", **of_cluster, tls=cast(Any, tls), mode="enforce",
+            call_timeout=ANSWER_WITHIN, takeover_timeout=ANSWER_WITHIN,
+        )  # fmt: skip
+
+    return Source(manager().cluster.place.shown, lambda: manager().start())
 
 
 def plain_of(view: View) -> dict[str, Any]:
     """Return a view as one object for JSON."""
     return {
-        "data_dir": str(view.data_dir),
+        "data_dir": view.place,
         "served": view.why is None,
         "why": view.why,
         "round_trip_ms": None if view.round_trip is None else round(1000 * view.round_trip, 3),
@@ -80,7 +122,7 @@ def _once(output: Output, source: Source, form: Format) -> None:
     time.sleep(LOOK_EVERY)  # a rate needs two looks
     view = source.look()
     if view.why is not None:
-        output.fail(f"nobody serves {view.data_dir}: {view.why}")
+        output.fail(f"nobody serves {view.place}: {view.why}")
     if form is Format.JSON:
         output.write("", plain_of(view))
         return

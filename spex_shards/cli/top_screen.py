@@ -34,7 +34,7 @@ def screen(view: View, height: int, keys: str = "") -> RenderableType:
 
 
 def _headline(view: View, keys: str) -> Text:
-    text = Text.assemble(("spex-shards top ", "bold"), str(view.data_dir), no_wrap=True, overflow="ellipsis")
+    text = Text.assemble(("spex-shards top ", "bold"), view.place, no_wrap=True, overflow="ellipsis")
     if view.why is not None:
         text.append(f": nobody serves it ({view.why})", "bold yellow")
     else:

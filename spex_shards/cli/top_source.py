@@ -1,16 +1,16 @@
-"""Looks at the shards of a running data directory, also while nobody serves it, and across servers."""
+"""Looks at running shards, also while nobody serves them, and across servers."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SpexError
-from ..manager import AttachedInstanceManager, connect
+from ..manager.base import InstanceManager
 from ..runtime.shard_info import ShardInfo, ShardStatus
 from .watching import News, Watch
 
@@ -60,13 +60,14 @@ class View:
     """What is shown at one moment.
 
     Attributes:
-        rows: The shards; empty while nobody serves the directory.
-        why: Why there are none; None: somebody serves it.
+        place: The data directory, or the database of a cluster.
+        rows: The shards; empty while nobody serves them.
+        why: Why there are none; None: somebody serves them.
         round_trip: Seconds until the slowest shard had answered the newest question.
         events: What has happened, the newest last.
     """
 
-    data_dir: Path
+    place: str
     rows: tuple[ShardRow, ...]
     why: str | None
     round_trip: float | None
@@ -83,11 +84,16 @@ class _Counted:
 
 
 class Source:
-    """Attaches to a served directory, and attaches again whenever it has to. It changes nothing there."""
+    """Attaches to served shards, and attaches again whenever it has to. It changes nothing there.
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._manager: AttachedInstanceManager | None = None
+    Args:
+        place: What is watched, as it is shown.
+        attach: Returns a started manager that uses the shards, without serving them.
+    """
+
+    def __init__(self, place: str, attach: Callable[[], InstanceManager]) -> None:
+        self._place, self._attach = place, attach
+        self._manager: InstanceManager | None = None
         self._watch: Watch | None = None
         self._counted: dict[int, _Counted] = {}
         self._events: deque[Happening] = deque(maxlen=MOST_EVENTS)
@@ -97,9 +103,9 @@ class Source:
         """Attach to the server.
 
         Raises:
-            SpexError: Nobody serves the directory.
+            SpexError: Nobody serves the shards.
         """
-        self._manager = connect(self._data_dir, call_timeout=ANSWER_WITHIN)
+        self._manager = self._attach()
         self._watch = Watch(self._manager)
         self._counted = {}
 
@@ -139,7 +145,7 @@ class Source:
         if served != self._was_served and (self._was_served is not None or not served):
             self.note("info" if served else "warning", "served again" if served else f"nobody serves it: {why}")
         self._was_served = served
-        return View(self._data_dir, rows, why, round_trip, tuple(self._events))
+        return View(self._place, rows, why, round_trip, tuple(self._events))
 
     def _row(self, shard: ShardInfo, report: dict[str, Any] | None, now: float) -> ShardRow:
         if report is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,14 +15,16 @@ FOUND = 1
 
 
 def verify_directory(
-    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.")],
+    data_dir: Annotated[
+        str, typer.Argument(metavar="DIR", help="The data directory, or the URL of a namespace of a database.")
+    ],
     form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
     service: ServiceName = None,
 ) -> None:
     """Check every row of a data directory against the others.
 
-    No process may use the directory; nothing is changed. Exits with 0 when all is well, with 1 when something is not,
-    and with 2 when it cannot be checked: it is no data directory, or another process owns it.
+    No process may use the directory; a namespace may be in use. Nothing is changed. Exits with 0 when all is well, with
+    1 when something is not, and with 2 when it cannot be checked: it is no data directory, or another process owns it.
     With --service, each row of a service of your own must lie on the shard that its routing_key gives.
     """
     with command(form) as output:

@@ -23,14 +23,19 @@ class News(NamedTuple):
 class Watch:
     """Looks at a manager's shards and deviations.
 
+    Args:
+        manager: The manager.
+        counts: Whether to look at counters and deviations as well, which every shard must answer for.
+
     Attributes:
         shards: The shards at the last look.
         stats: The counters of each shard at the last look; empty while a shard cannot answer.
         round_trip: Seconds until the slowest shard had answered then; None while one cannot answer.
     """
 
-    def __init__(self, manager: InstanceManager) -> None:
+    def __init__(self, manager: InstanceManager, *, counts: bool = True) -> None:
         self._manager = manager
+        self._counts = counts
         self.shards: list[ShardInfo] = manager.shards()
         self.stats: list[dict[str, Any]] = []
         self.round_trip: float | None = None
@@ -43,7 +48,7 @@ class Watch:
 
     @property
     def _ready(self) -> bool:
-        return all(shard.status is ShardStatus.READY for shard in self.shards)
+        return self._counts and all(shard.status is ShardStatus.READY for shard in self.shards)
 
     def look(self) -> Iterator[News]:
         """Return what has changed since the last look: shards, and deviations that were seen (again).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, Unpack
@@ -18,6 +18,7 @@ from . import readings
 from .arguments import key_of, limit_of, name_or_none
 from .async_lifetime import AsyncLifetime
 from .behind import Behind, BehindAttached, ModelsWanted
+from .gathering import Gathered, entries_of, observed_many
 from .options import ManagerOptions
 from .readings import OfKey, Reading
 from .settings import manager_options, options_from
@@ -165,6 +166,21 @@ class AsyncInstanceManager(AsyncLifetime):
         transport = self._here()
         key, arguments = self._behind.transition_request(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
+
+    async def transition_many(self, transitions: Iterable[tuple[Any, str, str]]) -> None:
+        """Observe many transitions, in order; see `InstanceManager.transition_many`.
+
+        Other tasks run each time that 512 transitions are gathered for a shard.
+        """
+        if not self._behind.is_plain:
+            for identifier, action, to_state in entries_of(transitions):
+                await self.drain(identifier)
+                self.transition_nowait(identifier, action, to_state)
+            await self.flush()
+            return
+        shard_of, request = self._here().shard_of, self._behind.transition_request
+        requests = (request(*entry) for entry in entries_of(transitions))
+        await self._read(observed_many(Gathered(shard_of, self._behind.options["max_frame_bytes"]), requests))
 
     async def step(
         self,

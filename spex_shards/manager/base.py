@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,36 +12,27 @@ from typing import Any, ClassVar
 from ..domain.impl_model import ImplModel
 from ..domain.instance import Deviation, Instance
 from ..domain.specification import OWN_MODES, Specification
-from ..domain.transition import INITIALISATION
 from ..errors import CallTimeout, SpexError
 from ..messages import operations as ops
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import describe
-from ..runtime.lifetime import Life
-from ..runtime.protocol.codec import canonical
 from ..runtime.protocol.shipping import ship
 from ..runtime.shard_info import ShardInfo
 from ..runtime.system.turns import interruption
-from ..runtime.system.user_code import handler_running
 from ..runtime.transport import Transport
 from .arguments import (
-    action_name,
-    initial_state_of,
     key_of,
     limit_of,
-    meta_of,
     name_or_none,
-    specification_of,
-    state_name,
-    wrong_identifier,
 )
-from .observed import Observed
+from .gathering import Pipeline, entries_of
 from .reader import Reader
+from .requesting import Requesting
 from .settings import load_specifications
 from .states import KnownStates
 
 
-class InstanceManager(Observed):
+class InstanceManager(Requesting):
     """Receives observations of instances, stores them, and judges transitions that the models do not have.
 
     All calls check their arguments in the calling thread before anything is sent. A state or action that is neither a
@@ -194,6 +185,26 @@ class InstanceManager(Observed):
         transport, key, arguments = self._transition_arguments(identifier, action, to_state)
         transport.post(key, ops.TRANSITION, arguments)
 
+    def pipeline(self) -> Pipeline:
+        """Return a `Pipeline`, which sends observations many at a time; use it in a ``with`` block."""
+        return Pipeline(self)
+
+    def transition_many(self, transitions: Iterable[tuple[Any, str, str]]) -> None:
+        """Observe many transitions, in order; all are durable when this returns. See `pipeline`.
+
+        Args:
+            transitions: For each, what `transition` takes: (identifier, action, to_state). An iterator is read as the
+                transitions are sent.
+
+        Raises:
+            TypeError, ValueError: An entry breaks a rule; those before it are observed, and none after it.
+            ExceptionGroup: With ``"enforce"``: the errors of single transitions, as `transition` raises them, each with
+                a note that has its number.
+        """
+        with self.pipeline() as pipeline:
+            for identifier, action, to_state in entries_of(transitions):
+                pipeline.transition(identifier, action, to_state)
+
     def flush(self, timeout: float | None = None) -> None:
         """Wait until all observations that threads of this process sent without waiting are applied and durable.
 
@@ -323,16 +334,6 @@ class InstanceManager(Observed):
         transport, key, arguments = self._mock_arguments(specification, identifier, state, meta)
         transport.call(key, ops.MOCK, arguments)
 
-    def _mock_arguments(
-        self, specification: Any, identifier: Any, state: Any, meta: Any
-    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
-        cls = specification_of(specification)
-        key = key_of(identifier)
-        data = meta_of(meta)
-        target = state_name(state)
-        self.check_state(cls, target, "state")
-        return self.transport_for(cls), key, (cls.name, key, data, target)
-
     def delete_instance(self, identifier: Any) -> None:
         """Delete an instance with its history and deadline; do nothing if it does not exist."""
         if OWN_MODES or not self._is_plain:
@@ -368,31 +369,3 @@ class InstanceManager(Observed):
         if not callable(predicate):
             raise TypeError(f"the predicate must be callable, got: {predicate!r}")
         return ship(predicate) if self._open.ships else predicate
-
-    def _init_arguments(
-        self, specification: Any, identifier: Any, meta: Any, initial_state: Any
-    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
-        cls = specification_of(specification)
-        key = key_of(identifier)
-        data = meta_of(meta)
-        state = initial_state_of(cls, initial_state)
-        if state is not None:
-            self.check_state(cls, state, "initial_state")
-        return self.transport_for(cls), key, (cls.name, key, data, state)
-
-    def _transition_arguments(
-        self, identifier: Any, action: Any, to_state: Any
-    ) -> tuple[Transport, bytes, tuple[Any, ...]]:
-        if type(action) is not str or action == INITIALISATION or not action.isascii():
-            action = action_name(action)
-        if type(to_state) is not str or not to_state.isascii():
-            to_state = state_name(to_state)
-        try:
-            key = canonical(identifier)
-        except (TypeError, ValueError) as error:
-            raise wrong_identifier(error, identifier) from None
-        if self._life is not Life.STARTED or handler_running():
-            self._check()
-        transport = self.transport
-        assert transport is not None
-        return transport, key, (key, action, to_state)

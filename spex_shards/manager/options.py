@@ -26,6 +26,9 @@ LONGEST_SECONDS: Final = 30 * 86400
 """The longest wait that is accepted. A larger number is probably meant as milliseconds, or as "no limit"."""
 
 
+LONGEST_SPIN: Final = 0.01
+
+
 class Unset(Enum):
     """The type of `UNSET`."""
 
@@ -56,7 +59,9 @@ class ManagerOptions(ModeOptions, total=False):
     impl_models_dir: str | os.PathLike[str]
     check_transition_timeouts_on_start: bool
     prune_interval: timedelta | float | None
-    durability: Literal["process", "disk"]
+    durability: Literal["process", "disk", "remote_apply"]
+    store: str | None
+    namespace: str | None
     specifications: Iterable[type[Specification] | str]
     learning_mode: bool
     max_restarts: int
@@ -65,15 +70,30 @@ class ManagerOptions(ModeOptions, total=False):
     call_timeout: float | timedelta
     max_unacknowledged: int
     max_frame_bytes: int
+    spin: float | timedelta
     hang_timeout: float | timedelta | None
     shutdown_timeout: float | timedelta
     on_message: Callable[[Any], None] | None
 
 
-class DefaultOptions(ManagerOptions, total=False):
+class ClusterOptions(TypedDict, total=False):
+    """The options about reaching a cluster; see `ClusterInstanceManager`."""
+
+    address: str
+    partitions: int | None
+    token_file: str | os.PathLike[str] | None
+    takeover_timeout: float | timedelta
+    ping: float | timedelta
+    allow_shipped_code: bool
+    tls_authority: str | os.PathLike[str] | None
+    tls_certificate: str | os.PathLike[str] | None
+    tls_key: str | os.PathLike[str] | None
+
+
+class DefaultOptions(ManagerOptions, ClusterOptions, total=False):
     """The options of the default manager; see `spex_shards.configure`."""
 
-    manager: Literal["simple", "sharded"]
+    manager: Literal["simple", "sharded", "cluster"]
     connect: str | os.PathLike[str] | None
 
 
@@ -87,6 +107,7 @@ class Option:
         check: Returns a given value in the form in which it is used; raises ValueError if it breaks the rule.
         parse: Returns the value of a text from the environment; raises ValueError if the text has none.
         environment_first: Whether the environment decides even if an argument is given.
+        secret: Whether a value may contain a password, so that no message shows it.
     """
 
     default: Any
@@ -94,6 +115,7 @@ class Option:
     check: Callable[[Any], Any]
     parse: Callable[[str], Any]
     environment_first: bool = False
+    secret: bool = False
 
 
 class Chosen(NamedTuple):
@@ -195,7 +217,8 @@ def _checked(called: str, option: Option, value: Any, origin: str) -> Any:
     try:
         return option.check(value)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{called} must be {option.rule}, got: {show(value)}{origin}") from None
+        shown = "; it is not shown, because it may contain a password" if option.secret else f", got: {show(value)}"
+        raise ValueError(f"{called} must be {option.rule}{shown}{origin}") from None
 
 
 def _parsed(called: str, option: Option, text: str, origin: str) -> Any:
@@ -247,12 +270,21 @@ def _share(value: Any) -> float:
     return float(value) if type(value) in (int, float) and 0 <= value <= 1 else _refuse(value)
 
 
+def _moment(value: Any) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return float(seconds) if type(seconds) in (int, float) and 0 <= seconds <= LONGEST_SPIN else _refuse(value)
+
+
 def _boolean(value: Any) -> bool:
     return value if type(value) is bool else _refuse(value)
 
 
 def _path(value: Any) -> Path:
     return Path(value) if isinstance(value, (str, os.PathLike)) and os.fspath(value) else _refuse(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value else _refuse(value)
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -267,6 +299,21 @@ def _collection(value: Any) -> tuple[Any, ...]:
 
 def _callable(value: Any) -> Any:
     return value if callable(value) else _refuse(value)
+
+
+def _store(value: Any) -> str:
+    from ..runtime.store.postgres.namespace import Namespace  # only where a store is given
+
+    if not isinstance(value, str):
+        _refuse(value)
+    Namespace.of(value)
+    return str(value)
+
+
+def _namespace(value: Any) -> str:
+    from ..runtime.store.postgres.namespace import is_namespace
+
+    return str(value) if is_namespace(value) else _refuse(value)
 
 
 def _seconds_or_none(text: str) -> float | None:
@@ -293,15 +340,20 @@ _OTHER_WORDS: Final = {
 """What options are called elsewhere, for example on the command line."""
 _SECONDS = "a number of seconds above 0, or a timedelta"
 _WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
+_DURABILITIES = '"process" or "disk", or with a store in PostgreSQL "remote_apply"'
+_URL = "a URL like postgresql://user@host/database, with special characters of a password written like %40"
+_NAMESPACE = "1 to 63 lower-case letters, digits and underscores, beginning with a letter, and not with pg_"
 OPTIONS: Final[dict[str, Option]] = {
-    "manager": Option("simple", '"simple" or "sharded"', _one_of("simple", "sharded"), str),
+    "manager": Option("simple", '"simple", "sharded" or "cluster"', _one_of("simple", "sharded", "cluster"), str),
     "connect": Option(None, "a path, or None", _or_none(_path), str),
     "distribution_factor": Option(4, "an int from 1 to 1024", _integer(1, 1024), int),
     "data_dir": Option("./spex_data", "a path", _path, str),
     "impl_models_dir": Option("./spex_impl_models", "a path", _path, str),
     "check_transition_timeouts_on_start": Option(True, "True or False", _boolean, _boolean_text),
     "prune_interval": Option(timedelta(hours=6), f"{_SECONDS}, or None", _or_none(_duration), _seconds_or_none),
-    "durability": Option("process", '"process" or "disk"', _one_of("process", "disk"), str),
+    "durability": Option("process", _DURABILITIES, _one_of("process", "disk", "remote_apply"), str),
+    "store": Option(None, f"{_URL}, or None", _or_none(_store), str, secret=True),
+    "namespace": Option(None, f"{_NAMESPACE}, or None", _or_none(_namespace), str),
     "specifications": Option((), 'a list of specification classes or "module:Name"', _collection, _words),
     "learning_mode": Option(False, "True or False", _boolean, _boolean_text),
     "max_restarts": Option(3, "an int from 0 to 1000000", _integer(0, 1_000_000), int),
@@ -310,6 +362,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "call_timeout": Option(5.0, _WAIT, _wait, float),
     "max_unacknowledged": Option(8192, "an int from 1 to 1048576", _integer(1, 1 << 20), int),
     "max_frame_bytes": Option(DEFAULT_MAX_FRAME_BYTES, "an int from 4096 to 1073741824", _integer(4096, 1 << 30), int),
+    "spin": Option(0.000_05, f"a number of seconds from 0 to {LONGEST_SPIN}, or a timedelta", _moment, float),
     "hang_timeout": Option(30.0, f"{_WAIT}, or None", _or_none(_wait), _seconds_or_none),
     "shutdown_timeout": Option(5.0, _WAIT, _wait, float),
     "on_message": Option(None, "callable, or None", _or_none(_callable), _not_text),
@@ -317,4 +370,13 @@ OPTIONS: Final[dict[str, Option]] = {
     "observe_timeout": Option(0.05, _WAIT, _wait, float),
     "sample": Option(1.0, "a number from 0 to 1", _share, float),
     "report_interval": Option(60.0, _WAIT, _wait, float),
+    "address": Option("static", '"static", a .toml file with gates, or a Ray cluster\'s address', _text, str),
+    "partitions": Option(None, "an int from 1 to 1024, or None", _or_none(_integer(1, 1024)), int),
+    "token_file": Option(None, "a path, or None", _or_none(_path), str),
+    "takeover_timeout": Option(60.0, _WAIT, _wait, float),
+    "ping": Option(2.0, _WAIT, _wait, float),
+    "allow_shipped_code": Option(False, "True or False", _boolean, _boolean_text),
+    "tls_authority": Option(None, "a path, or None", _or_none(_path), str),
+    "tls_certificate": Option(None, "a path, or None", _or_none(_path), str),
+    "tls_key": Option(None, "a path, or None", _or_none(_path), str),
 }

@@ -20,8 +20,8 @@ from .sharded import AttachedInstanceManager, attach
 
 _STAY: Final = frozenset({
     "manager", "connect", "data_dir", "distribution_factor", "impl_models_dir", "check_transition_timeouts_on_start",
-    "prune_interval", "durability", "specifications", "learning_mode", "max_restarts", "max_seconds", "retry_failed",
-    "hang_timeout", "shutdown_timeout", "on_message",
+    "prune_interval", "durability", "store", "namespace", "specifications", "learning_mode", "max_restarts",
+    "max_seconds", "retry_failed", "hang_timeout", "shutdown_timeout", "on_message",
 })  # fmt: skip
 """Options of the process that serves, or of this process alone; all others go along."""
 _received: dict[Any, SentInstanceManager] = {}

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.specification import Specification, is_specification
-from .options import ENVIRONMENT_PREFIX, OPTIONS, TABLE, Chosen, ManagerOptions, choose, unknown_options
+from .options import (
+    ENVIRONMENT_PREFIX,
+    OPTIONS,
+    TABLE,
+    Chosen,
+    ClusterOptions,
+    ManagerOptions,
+    choose,
+    unknown_options,
+)
 
 
 def options_from(
@@ -58,8 +67,32 @@ def manager_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError("the option connect is for spex_shards.configure: use spex_shards.connect(DIR) instead")
         if "manager" in unknown:
             raise TypeError("the option manager is for spex_shards.configure: a manager's class says what it is")
-        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name not in ("manager", "connect")]))
-    return options_from(arguments)
+        if unknown & ClusterOptions.__annotations__.keys():
+            text = "is an option of clusters: it is for ClusterInstanceManager, and for spex_shards.configure"
+            raise TypeError(f"the option {min(unknown & ClusterOptions.__annotations__.keys())} {text}")
+        raise TypeError(unknown_options(unknown, [name for name in OPTIONS if name in ManagerOptions.__annotations__]))
+    return with_store(options_from(arguments))
+
+
+def with_store(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the namespace in the store's URL; checks what depends on whether there is one.
+
+    Raises:
+        ValueError: The URL and the option name different namespaces, or an option needs a store and there is none.
+    """
+    store, namespace = options["store"], options["namespace"]
+    if store is not None:
+        from ..runtime.store.postgres.namespace import Namespace  # only where a store is given
+
+        return {**options, "store": Namespace.of(store, namespace).text}
+    if namespace is not None:
+        raise ValueError(
+            f"the option namespace={namespace!r} names a part of the database that the option store gives, and there "
+            "is no store: give both"
+        )
+    if options["durability"] == "remote_apply":
+        raise ValueError('the option durability="remote_apply" needs a store in PostgreSQL: give the option store')
+    return options
 
 
 def nearest_table(folder: Path) -> tuple[Path | None, dict[str, Any]]:

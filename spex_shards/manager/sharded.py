@@ -41,7 +41,11 @@ class ShardedInstanceManager(InstanceManager):
         impl_models_dir: The directory that model files are read from. Default ``./spex_impl_models``.
         check_transition_timeouts_on_start: Whether to report timeouts that fell due while no process ran.
         prune_interval: Time between pruning passes; None: only one at the start. Default 6 hours.
-        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss).
+        durability: ``"process"`` (changes survive the death of any process) or ``"disk"`` (also a power loss); with
+            `store` also ``"remote_apply"`` (also the loss of the database's machine, if it has a synchronous replica).
+        store: The URL of a PostgreSQL database that holds the shards' state, ``postgresql://user@host/database``; None:
+            the data directory holds it. See ``docs/postgres.md``.
+        namespace: The name of the schema there. Default: the URL's parameter ``namespace``, or "spex_shards".
         specifications: Classes or ``"module:Name"``. They are imported at once, so that import errors appear early, and
             their stored data is updated at the start.
         learning_mode: Whether every model learns, and missing models are created without asking the handler.
@@ -50,6 +54,8 @@ class ShardedInstanceManager(InstanceManager):
         call_timeout: Seconds that a call waits for its answer.
         max_unacknowledged: The most requests without a waiting caller that may be on their way to a shard.
         max_frame_bytes: The most bytes of one request.
+        spin: Seconds that a call looks for its answer before it sleeps (see docs/performance.md); 0: it sleeps at once.
+            Default 0.000050.
         hang_timeout: Seconds without progress after which a shard counts as hung; None: never.
         shutdown_timeout: Seconds that shards get to finish when the manager closes.
         on_message: Called with each message that a handler sends.
@@ -173,6 +179,7 @@ def client_options(manager: InstanceManager, shards: int) -> ClientOptions:
         call_timeout=options["call_timeout"],
         max_unacknowledged=options["max_unacknowledged"],
         max_frame_bytes=options["max_frame_bytes"],
+        spin=options["spin"],
         declared=[(cls.name, declaration_arguments(cls, ships=True)) for cls in manager.specifications],
         undeclared=undeclared_handlers,
     )

@@ -16,6 +16,12 @@ from .sharded import HOST, AttachedInstanceManager, ShardedInstanceManager, clie
 from .simple import SimpleInstanceManager
 
 CONNECT: Final = f"{ENVIRONMENT_PREFIX}CONNECT"
+_TLS: Final = frozenset({"tls_authority", "tls_certificate", "tls_key"})
+_OF_SHARDS: Final = frozenset({
+    "distribution_factor", "data_dir", "impl_models_dir", "check_transition_timeouts_on_start", "prune_interval",
+    "durability", "learning_mode", "max_restarts", "max_seconds", "retry_failed", "hang_timeout", "shutdown_timeout",
+})  # fmt: skip
+"""Options of the shards, which those decide who run them."""
 
 
 class SharedInstanceManager(ShardedInstanceManager):
@@ -48,13 +54,16 @@ def default_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = options_from(given, mode="observe")
     served = options["connect"]
+    if served is None and options["manager"] == "cluster":
+        _check_of_cluster(given, options)
     # In the environment it is a deployment's decision about a program whose code serves elsewhere: it decides alone.
     if served is None or (given.get("connect", UNSET) is UNSET and CONNECT in os.environ):
         return options
     if options["manager"] != OPTIONS["manager"].default:
+        does = "serves a directory itself" if options["manager"] == "sharded" else "uses a cluster"
         raise ValueError(
-            f'the option connect={str(served)!r} uses what another process serves, and manager="sharded" serves a '
-            "directory itself: give one of them"
+            f"the option connect={str(served)!r} uses what another process serves, and "
+            f'manager="{options["manager"]}" {does}: give one of them'
         )
     if options["data_dir"] not in (Path(OPTIONS["data_dir"].default), served):
         raise ValueError(
@@ -62,6 +71,21 @@ def default_options(given: Mapping[str, Any]) -> dict[str, Any]:
             "leave data_dir out"
         )
     return options
+
+
+def _check_of_cluster(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    if options["store"] is None:
+        raise ValueError(
+            'the option manager="cluster" needs the option store: the URL of the PostgreSQL database with the state'
+        )
+    # If only the environment says that there is a cluster, a program's options of shards are for when there is none.
+    if given.get("manager", UNSET) == "cluster":
+        for name in given.keys() & _OF_SHARDS:
+            if given[name] is not UNSET:
+                raise ValueError(
+                    f'the option {name} is one of the members that run the shards, and manager="cluster" uses shards '
+                    "that others run: leave it out"
+                )
 
 
 def manager_for(given: Mapping[str, Any]) -> InstanceManager:
@@ -72,8 +96,6 @@ def manager_for(given: Mapping[str, Any]) -> InstanceManager:
     """
     options = default_options(given)
     wanted = {name: value for name, value in given.items() if value is not UNSET}
-    for name in ("manager", "connect"):
-        wanted.pop(name, None)
     if options["connect"] is not None:
         return AttachedInstanceManager(
             options["connect"],
@@ -84,6 +106,13 @@ def manager_for(given: Mapping[str, Any]) -> InstanceManager:
             **cast(ModeOptions, {name: options[name] for name in ModeOptions.__annotations__}),
         )
     wanted["mode"] = options["mode"]
+    if options["manager"] == "cluster":
+        from .clustered import ClusterInstanceManager  # only here is it needed
+
+        tls = {name: wanted.pop(name) for name in _TLS & wanted.keys()}
+        of_cluster = {name: value for name, value in wanted.items() if name not in _OF_SHARDS | {"manager", "connect"}}
+        return ClusterInstanceManager(**of_cluster, tls=cast(Any, tls))
+    wanted = {name: value for name, value in wanted.items() if name in ManagerOptions.__annotations__}
     return SharedInstanceManager(**wanted) if options["manager"] == "sharded" else SimpleInstanceManager(**wanted)
 
 

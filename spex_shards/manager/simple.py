@@ -50,6 +50,9 @@ def _open_here(manager: InstanceManager) -> Transport:
 
     options = manager.options
     local = LocalOptions(
-        partial(prepare, manager.spex_options().plain()), options["durability"], options["shutdown_timeout"]
+        partial(prepare, manager.spex_options().plain()),
+        options["durability"],
+        options["shutdown_timeout"],
+        options["store"],
     )
     return LocalTransport(manager.directory, local, manager.mailbox)

@@ -20,6 +20,7 @@ class SpexOptions:
         silent_before_us: Timeouts that fell due before this time are not reported; 0: all are reported.
         specifications: Specifications in their plain form, to be updated in the store before anything else happens.
         sightings: Whether shards note what they see, for a test run.
+        takes_code: Whether clients may send handlers and predicates as code.
     """
 
     impl_models_dir: Path
@@ -28,12 +29,13 @@ class SpexOptions:
     silent_before_us: int
     specifications: Sequence[Any] = ()
     sightings: bool = False
+    takes_code: bool = True
 
     def plain(self) -> list[Any]:
         """Return the plain form. The path becomes bytes there, because it need not be valid UTF-8."""
         place = os.fsencode(self.impl_models_dir)
         told = [self.learning_mode, self.prune_interval_us, self.silent_before_us, list(self.specifications)]
-        return [place, *told, self.sightings]
+        return [place, *told, self.sightings, self.takes_code]
 
     @classmethod
     def of(cls, plain: list[Any]) -> SpexOptions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.transition import INITIALISATION
+from ..errors import show
 from ..runtime.protocol.codec import MAX_CANONICAL_BYTES, canonical, decode, identifier_of
 from ..runtime.protocol.operations import BYTES, COUNT, LIST, Operation, Rule, checked_by, or_none
 
@@ -85,6 +86,21 @@ STEP: Final = Operation("step", 18, changes=True, posts=True, check=_check_step)
 SIGHTINGS: Final = Operation("sightings", 20, changes=True, posts=False, check=checked_by("sightings"))
 """What was seen since this was last asked; it counts as a change, so that an answer on its way is not lost."""
 
+IN_MANY: Final = {INIT.code: INIT, TRANSITION.code: TRANSITION}
+"""The operations that `MANY` may consist of, by number."""
+
+
+def _check_many(arguments: list[Any]) -> None:
+    _many_rules(arguments)
+    for one in arguments[0]:
+        if type(one) not in (list, tuple) or not one or type(one[0]) is not int or one[0] not in IN_MANY:
+            raise ValueError(f"many: an observation must begin with the number of an operation, got: {show(one)}")
+
+
+_many_rules: Final = checked_by("many", LIST)
+MANY: Final = Operation("many", 21, changes=True, posts=False, check=_check_many)
+"""Many observations, which are carried out one after the other."""
+
 TRANSITION_IF_KNOWN: Final = Operation("transition_if_known", 17, changes=True, posts=True, check=_check_transition)
 """A transition that is dropped if there is no such instance: it may be one whose specification is not observed."""
 
@@ -103,4 +119,5 @@ ALL: Final = (
     TRANSITION_IF_KNOWN,
     STEP,
     SIGHTINGS,
+    MANY,
 )

@@ -9,8 +9,8 @@ from ..domain.instance import Instance, TransitionRecord, to_datetime, to_micros
 from ..domain.specification import SpecificationMeta, is_specification, reduce_class, registered
 from ..domain.transition import Transition
 from ..runtime.protocol import codec, shipping
-from ..runtime.protocol.codec import Reference
 from ..runtime.protocol.records import register_value
+from ..runtime.protocol.reference import Reference
 
 __all__ = [
     "LATEST", "Item", "PlainDeviation", "PlainInstance", "PlainModel", "Reference", "instance_of", "instance_plain",

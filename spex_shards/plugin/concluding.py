@@ -151,7 +151,7 @@ def _judge(
         result.failures += _failures(settings, union, [*reviewed, *refined], known)
         result.failures += [f"{cls.name}: no test has shown anything of it" for cls in lacking if settings.complete]
     if settings.report is not None:
-        _write_report(result, settings.report, union, known)
+        _write_report(result, settings.report, union, known, refined)
 
 
 def _cause(one: Reviewed) -> tuple[Transition, ...]:
@@ -198,7 +198,7 @@ def _was_equivalent(one: Reviewed | Refined, union: Union, known: Known) -> bool
     return isinstance(one, Reviewed) and before is not None and check(before, cls).equivalent
 
 
-def _write_report(result: Conclusion, file: Path, union: Union, known: Known) -> None:
+def _write_report(result: Conclusion, file: Path, union: Union, known: Known, refined: Sequence[Refined]) -> None:
     from ..formats.model_files import replace_file
     from ..render.html import report
     from ..render.view import view_of
@@ -206,9 +206,10 @@ def _write_report(result: Conclusion, file: Path, union: Union, known: Known) ->
     if not union.models:
         result.notes.append("the HTML report was not written: there is no model")
         return
-    views = []
+    views, related_to = [], {one.specification: one.result for one in refined}
     for name, model in union.models.items():
         cls = known(name)
-        views.append(view_of(model, cls, None if cls is None else check(model, cls)))
+        judged_as = related_to[name] if refined else None if cls is None else check(model, cls)
+        views.append(view_of(model, cls, judged_as))
     replace_file(file, report(views, "Review of the models that the tests showed").encode())
     result.notes.append(f"the HTML report is in {_from_here(file)}")

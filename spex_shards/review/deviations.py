@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from ..domain.instance import to_datetime
@@ -15,6 +14,7 @@ from ..engine.rows import Found, identifier_bytes
 from ..errors import show
 from ..runtime.protocol import codec
 from ..runtime.store import Batch
+from ..runtime.store.location import Where
 from .offline import open_shards
 from .taken import runs_of
 
@@ -46,11 +46,11 @@ class Deviating:
     made_by: int = 0
 
 
-def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -> list[Deviating]:
+def deviations_in(where: Where, specification: str, extra: Iterable[Transition]) -> list[Deviating]:
     """Return the deviations of a specification's instances, the most frequent first.
 
     Args:
-        path: A data directory, with any number of shards; no manager may run on it.
+        where: A data directory or namespace, with any number of shards; no manager may run on it.
         specification: The specification's name.
         extra: Transitions to look for in addition to those that were counted as deviations.
 
@@ -58,10 +58,10 @@ def deviations_in(path: Path, specification: str, extra: Iterable[Transition]) -
         DataDirLocked, DataDirError, StoreError: As `spex_shards.review.offline.learned_models`.
     """
     found = {transition: Deviating(transition) for transition in extra}
-    for _, batch in open_shards(path):
+    for _, batch in open_shards(where):
         for _, row in batch.range("deviations", b""):
             _count(found, specification, deviation_row(row))
-    for _, batch in open_shards(path):
+    for _, batch in open_shards(where):
         _name_instances(found, specification, batch)
     seen = [one for one in found.values() if one.count or one.made_by]
     return sorted(seen, key=lambda one: (-one.made_by, -one.count, one.transition.action, one.transition.target))

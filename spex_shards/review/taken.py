@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..domain.frequency import Frequencies, frequencies_of
 from ..domain.transition import Transition
 from ..engine.catalogue import Catalogue
 from ..engine.rows import Found, Instances
 from ..runtime.store import Batch
+from ..runtime.store.location import Where
 from .offline import open_shards
 
 
-def taken_in(path: Path, specification: str) -> Frequencies:
+def taken_in(where: Where, specification: str) -> Frequencies:
     """Return by how many instances of a specification each transition was taken.
 
     It walks all histories of all shards. What was pruned is not counted.
 
     Args:
-        path: A data directory; no manager may run on it.
+        where: A data directory or namespace; no manager may run on it.
         specification: The name.
 
     Raises:
         DataDirLocked, DataDirError, StoreError: As `spex_shards.review.offline.learned_models`.
     """
-    return frequencies_of(run for _, batch in open_shards(path) for _, run in runs_of(batch, specification))
+    return frequencies_of(run for _, batch in open_shards(where) for _, run in runs_of(batch, specification))
 
 
 def runs_of(batch: Batch, specification: str) -> Iterator[tuple[Found, set[Transition]]]:

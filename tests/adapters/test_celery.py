@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,6 +45,16 @@ def private() -> None:
 
 
 observe(lambda name: None if name == "private" else TaskLife)
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_before() -> Iterator[None]:
+    """Give the root logger back: Celery sets its level and handlers, for good, when a worker is started."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def test_a_worker_reports_the_lives_of_its_tasks(observed: Any) -> None:

@@ -21,7 +21,7 @@ import spex_shards as spex
 from spex_shards.audit import backup, restore, verify
 from spex_shards.runtime.data_dir import COPYING, DataDir, Layout
 from spex_shards.runtime.holder import start_time
-from spex_shards.runtime.store.checkpoint import CHECKPOINT
+from spex_shards.runtime.store.checkpoint import checkpoint_of
 from spex_shards.runtime.store.copying import copy_shard
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.lmdb_store import LmdbStore
@@ -81,6 +81,7 @@ def _entries(path: Path, shards: int = 3) -> dict[Any, int]:
 # ---------------------------------------------------------------------- of running shards
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("durability", [pytest.param("process", marks=pytest.mark.long), "disk"])
@@ -137,6 +138,7 @@ def writer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Pat
         process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.slow
 def test_copies_of_a_shard_race_with_its_log_files_reuse(writer: tuple[Path, Path], tmp_path: Path) -> None:
@@ -154,6 +156,7 @@ def test_copies_of_a_shard_race_with_its_log_files_reuse(writer: tuple[Path, Pat
         assert before <= newest == len(numbers) <= int(acknowledged.read_bytes()) + 1
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 2**32), sync_each=st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_log_that_was_read_slowly_gives_a_whole_prefix_or_an_error(seed: int, sync_each: bool) -> None:
@@ -188,9 +191,8 @@ def test_a_log_that_was_read_slowly_gives_a_whole_prefix_or_an_error(seed: int, 
         contents[name] = bytes(data)
     go_on(8)
     copy = base.copy()
-    row = copy.get("layout", CHECKPOINT)
     try:
-        found = recover(contents, 0 if row is None else int.from_bytes(row, "big"))
+        found = recover(contents, checkpoint_of(copy))
     except spex.DataDirError:
         return
     copy.apply(found.changes)

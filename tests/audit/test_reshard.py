@@ -31,7 +31,7 @@ from spex_shards.runtime.store.opening import StoreOptions, open_store, open_vie
 from tests.audit.test_verify import run
 from tests.support.contract_specs import Order
 from tests.support.killing import kill_the_command, killed_at
-from tests.support.places import LONG
+from tests.support.places import WHOLE, of_length
 from tests.support.processes import wait_until
 
 SECOND = 1_000_000
@@ -190,9 +190,10 @@ def test_any_numbers_of_shards_one_after_the_other(
         assert verify(path) == []
 
 
+@pytest.mark.long
 def test_it_moves_only_what_must(tmp_path: Path) -> None:
     """From 8 to 9 shards, about a ninth of the instances move; the others keep their numbers."""
-    fill(tmp_path / "data", 8, seed=1, instances=300 if LONG else 100, longest=1)
+    fill(tmp_path / "data", 8, seed=1, instances=of_length(60, 100, 300), longest=1)
     count = len(content(tmp_path / "data", 8)["instances"])
     done = reshard(tmp_path / "data", 9)
     assert 0 < done.moved < count / 4
@@ -213,6 +214,7 @@ def test_a_long_history_moves_in_portions(tmp_path: Path) -> None:
     assert verify(path) == []
 
 
+@pytest.mark.long
 def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
     """The log is that of a crash, on source and target shards."""
     from spex_shards.runtime.store.files import OsFiles
@@ -238,6 +240,7 @@ def test_what_is_in_a_log_only_moves_too(tmp_path: Path) -> None:
     assert verify(path) == []
 
 
+@pytest.mark.long
 def test_timeouts_that_wait_for_a_handler_still_do(tmp_path: Path) -> None:
     """Parked rows stay parked if only a client can supply the handler."""
     path = tmp_path / "data"
@@ -286,18 +289,20 @@ def test_due_times_are_computed_anew_where_two_shards_knew_another_specification
 # ---------------------------------------------------------------------- killed at any point
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("before", "after"), [(2, 3), *(pytest.param(*both, marks=pytest.mark.long) for both in [(3, 2), (3, 1)])]
+    ("before", "after"),
+    [(2, 3), *(pytest.param(*both, marks=pytest.mark.long) for both in [*([(3, 2)] if WHOLE else []), (3, 1)])],
 )
 def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, after: int) -> None:
-    """It is killed before each write, rename and unlink (or a third of them); another run completes it."""
+    """It is killed before each write, rename and unlink (or a share of them); another run completes it."""
     fill(tmp_path / "sound", before, seed=before + after, instances=8)
     expected = content(tmp_path / "sound", before)
     path, step, ended = tmp_path / "data", 0, False
     while not ended:
-        step += 1 if LONG else 3
+        step += of_length(5, 3, 1)
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(tmp_path / "sound", path)
         ended = killed_at(step, partial(reshard, path, after))
@@ -318,13 +323,14 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
     assert step >= 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("before", "after"), [(2, 4), pytest.param(4, 2, marks=pytest.mark.long)])
 def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int, after: int) -> None:
     """Asking for the old number undoes it; after a deletion, the change must be finished first."""
     fill(tmp_path / "sound", before, seed=2, instances=12)
     expected = content(tmp_path / "sound", before)
     undone = refused = 0
-    for step in range(3, 60, 4):
+    for step in range(3, 60, of_length(7, 4, 2)):
         path = tmp_path / f"data-{step}"
         shutil.copytree(tmp_path / "sound", path)
         killed_at(step, partial(reshard, path, after))
@@ -349,11 +355,11 @@ def test_it_can_be_undone_until_something_is_deleted(tmp_path: Path, before: int
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.long
-@pytest.mark.parametrize(("before", "after"), [(2, 5), (5, 2)])
+@pytest.mark.parametrize(("before", "after"), [*([(2, 5)] if WHOLE else []), (5, 2)])
 def test_the_command_is_killed_at_random_instants(tmp_path: Path, before: int, after: int) -> None:
     """The real process is killed in each state of the layout record, and at random instants: clean each time."""
     path = tmp_path / "data"
-    fill(path, before, seed=7, instances=500 if LONG else 60)
+    fill(path, before, seed=7, instances=of_length(60, 100, 500))
     expected = content(path, before)
     kill_the_command(path, ["reshard", path, "--to", after], Random(before))
     assert differences(expected, content(path, after)) == []
@@ -463,6 +469,7 @@ def test_a_client_that_lives_through_it_never_routes_by_the_old_number(tmp_path:
     assert verify(tmp_path / "data") == []
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_managers_find_everything_afterwards(tmp_path: Path, no_process_left: None) -> None:
     """They find instances, models and deviations; the error for the old number names the command."""

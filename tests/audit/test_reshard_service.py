@@ -27,7 +27,7 @@ from spex_shards.runtime.store.opening import StoreOptions, open_store, open_vie
 from spex_shards.runtime.worker.outbox import LOST, NEXT
 from tests.audit.test_verify import run
 from tests.support.killing import kill_the_command, killed_at
-from tests.support.places import LONG, ROOT
+from tests.support.places import ROOT, of_length
 from tests.support.runtime_services import Counter, Journal
 
 NAME = "tests.support.runtime_services:Journal"
@@ -98,7 +98,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @given(before=st.integers(1, 6), after=st.integers(1, 6), further=st.integers(1, 6), seed=st.integers(0, 1 << 30))
-@settings(max_examples=20 if LONG else 6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_all_rows_are_there_afterwards_and_where_the_service_says(
     tmp_path_factory: pytest.TempPathFactory, before: int, after: int, further: int, seed: int
 ) -> None:
@@ -172,6 +172,7 @@ def test_rows_of_megabytes_move_a_few_at_a_time(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- killed at any point
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("before", "after"), [(2, 3), pytest.param(3, 1, marks=pytest.mark.long)])
@@ -181,7 +182,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
     expected = content(tmp_path / "sound", before)
     path, step, ended = tmp_path / "data", 0, False
     while not ended:
-        step += 1 if LONG else 3
+        step += of_length(5, 3, 1)
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(tmp_path / "sound", path)
         ended = killed_at(step, partial(reshard, path, after, service=Journal))
@@ -207,7 +208,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
 def test_the_command_is_killed_at_random_instants(tmp_path: Path) -> None:
     """The real process, by SIGKILL; the rows are exactly those that there were."""
     path = tmp_path / "data"
-    fill(path, 2, seed=7, names=1000 if LONG else 200)
+    fill(path, 2, seed=7, names=of_length(100, 200, 1000))
     expected = content(path, 2)
     kill_the_command(path, ["reshard", path, "--to", 5, "--service", NAME], Random(2))
     assert content(path, 5) == expected

@@ -634,6 +634,7 @@ def test_a_data_directory_that_holds_the_logs_cases_is_refused_before_anything_i
     assert content() == before
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.parametrize("durability", ["process", pytest.param("disk", marks=pytest.mark.long)])
 def test_a_temporary_data_directory_is_removed_at_the_end(project: Path, durability: str, tmp_path: Path) -> None:
@@ -648,6 +649,7 @@ def test_a_temporary_data_directory_is_removed_at_the_end(project: Path, durabil
     assert children() <= before
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_log_records_of_shards_go_to_stderr(project: Path) -> None:
     """A timeout is reported there, and stdout stays one object."""
@@ -683,6 +685,7 @@ def size_of(data_dir: Path) -> int:
     return sum(path.stat().st_size for path in data_dir.glob("shard-*/data.mdb"))
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_replay_leaves_a_consistent_data_directory(project: Path, number: signal.Signals) -> None:
@@ -759,6 +762,7 @@ def _read_terminal(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_replay_survives_workers_killed_from_outside(project: Path) -> None:
     """Nothing is lost, and the restarts are counted."""
@@ -782,6 +786,7 @@ def test_a_replay_survives_workers_killed_from_outside(project: Path) -> None:
     assert stored == expected
 
 
+@pytest.mark.long
 @pytest.mark.shared
 @pytest.mark.process
 @pytest.mark.parametrize(
@@ -835,7 +840,11 @@ DOCS = ROOT / "docs"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "least"),
-    [pytest.param("cli.md", 20, marks=pytest.mark.long), ("review.md", 9), ("testing.md", 9), ("tutorial.md", 4)],
+    [
+        pytest.param("cli.md", 20, marks=pytest.mark.long),
+        *(pytest.param(page, 9, marks=pytest.mark.long) for page in ("review.md", "testing.md")),
+        ("tutorial.md", 4),
+    ],
 )
 def test_the_examples_of_the_documentation_print_what_it_says(tmp_path: Path, page: str, least: int) -> None:
     """Each command of the page runs in order in a folder with its files, and prints that output, except for speeds."""

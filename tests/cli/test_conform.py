@@ -182,6 +182,7 @@ def test_a_terminal_shows_progress_and_is_left_clean(project: Path) -> None:
     assert "aligning" in shown
 
 
+@pytest.mark.long
 @pytest.mark.shared
 def test_a_real_log_is_checked_with_a_report(run: Run, project: Path) -> None:
     """The help desk's most frequent life, complete or not, and the page of it."""

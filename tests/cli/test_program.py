@@ -64,7 +64,7 @@ def test_a_misspelt_command_names_the_nearest_one(run: Run) -> None:
         (("replay", "log.csv", "--learn", "A", *READ_CSV, "--shards", "0"), "--shards must be an int from 1 to 1024"),
         (("reshard", "nowhere", "--to", "0"), "--to must be an int from 1 to 1024, got: 0"),
         (("config", "--grace", "0"), "--grace must be a number of seconds above 0 and at most 2592000 (30 days)"),
-        (("config", "--durability", "dusk"), "--durability must be \"process\" or \"disk\", got: 'dusk'"),
+        (("config", "--durability", "dusk"), "with a store in PostgreSQL \"remote_apply\", got: 'dusk'"),
         (("replay", "nowhere.csv", "--learn", "A"), "nowhere.csv: there is no such file"),
         (("replay", "log.csv", "--learn", "A"), "its columns are case, activity, result, time"),
         (("verify", "nowhere"), "there is no data directory at "),

@@ -236,6 +236,7 @@ def test_convert_refuses_with_one_clear_line(
     assert not list(project.glob("x.*"))
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_an_explanation_is_the_same_in_every_process(project: Path) -> None:
     """The order of a set differs between processes, but the output does not."""

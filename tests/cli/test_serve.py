@@ -19,6 +19,7 @@ from spex_shards.runtime.client import connection
 from tests.support.helper_specs import Door
 from tests.support.places import ROOT
 from tests.support.processes import descendants, is_gone, wait_until
+from tests.support.serving import supervisor_of
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("no_process_left")]
 
@@ -208,3 +209,23 @@ if __name__ == "__main__":
         cwd=ROOT, env={**os.environ, "PYTHONPATH": "."},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("400 True\n", "")
+
+
+@pytest.mark.long
+def test_a_supervisor_that_does_not_answer_for_a_while_does_not_end_the_server(
+    serve: Callable[..., Server], places: dict[str, Path]
+) -> None:
+    """It is stopped for longer than a call waits; when it goes on, so do the shards."""
+    server = serve().ready()
+    with spex.connect(places["data_dir"], call_timeout=6.0) as manager:
+        manager.init_instance(Door, 1)
+        supervisor = supervisor_of(places["data_dir"])
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                with pytest.raises(spex.ShardDown, match="did not answer"):
+                    manager.shards()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        assert len(manager.shards()) == 4
+    assert server.end(signal.SIGTERM) == 0

@@ -212,6 +212,7 @@ def test_what_lies_at_the_path_of_another_is_left_alone(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- the end
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code", "event"), [(signal.SIGTERM, 0, "stopped"), (signal.SIGINT, 130, "interrupted")]
 )

@@ -40,6 +40,7 @@ def address(server: Server, what: str) -> dict[str, Any]:
     return next(said for said in server.of("listening") if said["what"] == what)
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_metrics_tell_of_each_shard_also_while_one_hangs(serve: Callable[..., Server], places: dict[str, Path]) -> None:
@@ -74,6 +75,7 @@ def told(url: str, name: str) -> list[float]:
     return [number for (metric, _), number in sorted(samples(text).items()) if metric == name]
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_other_machines_need_the_token(serve: Callable[..., Server], places: dict[str, Path], tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def watch(places: dict[str, Path]) -> Iterator[Callable[[], Watching]]:
             one.end(one.process.kill)
 
 
+@pytest.mark.long
 def test_it_shows_shards_restarts_and_servers_that_come_and_go(
     serve: Serve, watch: Callable[[], Watching], places: dict[str, Path]
 ) -> None:
@@ -124,7 +125,7 @@ def test_a_script_gets_rates_and_deviations(serve: Serve, places: dict[str, Path
     model = spex.ImplModel(specification=Door.name, transitions=[(None, spex.INITIALISATION, "closed")])
     (places["impl_models_dir"] / "door.spex").write_text(model.serialise())
     serve("--shards", "2", learn=False).ready()
-    source = Source(places["data_dir"])
+    source = Source("here", lambda: spex.connect(places["data_dir"], call_timeout=2))
     source.attach()
     with spex.connect(places["data_dir"], call_timeout=30) as client:
         source.look()
@@ -144,6 +145,7 @@ def test_a_script_gets_rates_and_deviations(serve: Serve, places: dict[str, Path
         assert after.keys() - before.keys() <= {"deviations"}
 
 
+@pytest.mark.long
 def test_once_writes_what_was_seen_and_ends(serve: Serve, places: dict[str, Path]) -> None:
     """As text and as JSON."""
     serve("--shards", "2").ready()
@@ -173,7 +175,7 @@ def test_the_screen_has_room_for_what_has_happened_last() -> None:
     rows = (ShardRow(0, "READY", 1, 0, None, 10.0), ShardRow(1, "FAILED", None, 3, "SIGKILL"))
     events = tuple(Happening(datetime.now(UTC), "warning", f"event {number}") for number in range(50))
     console = Console(width=120, height=20, record=True, file=io.StringIO())
-    console.print(screen(View(Path("data"), rows, None, 0.001, events), 20))
+    console.print(screen(View("data", rows, None, 0.001, events), 20))
     lines = console.export_text().splitlines()
     assert len(lines) <= 20
     assert lines[-1].endswith("event 49")

@@ -58,6 +58,7 @@ def look_for(browser: Any, identifier: str) -> None:
     field.send_keys(identifier + "\ue007")
 
 
+@pytest.mark.long
 @tagged
 def test_it_shows_what_happens_without_being_opened_again(
     browser: Any, manager: tuple[str, spex.InstanceManager]

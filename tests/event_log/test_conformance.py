@@ -201,6 +201,7 @@ def test_the_figures_are_those_of_the_cases_one_by_one(cases: list[list[str]], c
     assert [len(variant.cases) for variant in found.variants] == sorted(frequencies, reverse=True)
 
 
+@pytest.mark.long
 @pytest.mark.shared
 def test_a_real_log_conforms_to_what_its_frequent_variants_show() -> None:
     """The variants of half the help desk's cases are allowed; the others have an edit where they part, or before."""

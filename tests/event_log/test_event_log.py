@@ -317,6 +317,7 @@ def test_a_missing_file_is_an_error_of_the_log(tmp_path: Path) -> None:
         read_log(path, Attributes.of(path))
 
 
+@pytest.mark.long
 def test_progress_tells_how_much_of_the_file_is_read(tmp_path: Path) -> None:
     """It counts bytes on disk, never goes back, and ends at the file's size."""
     path = tmp_path / "log.csv.gz"
@@ -616,6 +617,7 @@ def test_what_is_written_as_csv_is_read_back(
 # Real logs
 
 
+@pytest.mark.long
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("name", "action", "cases", "events"),

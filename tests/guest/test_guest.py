@@ -82,6 +82,7 @@ def test_failures_that_nobody_asks_for_take_a_bounded_room() -> None:
     assert failures.total == 200_000
 
 
+@pytest.mark.long
 def test_observations_that_fail_without_end_cost_no_memory_and_are_told_at_the_flush(places: dict[str, Path]) -> None:
     """After twenty thousand failures the group has the first and newest errors, and one that counts the rest."""
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True, call_timeout=20.0) as manager:

@@ -120,7 +120,11 @@ IGNORED = "for n in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1): signal.sig
 BLOCKED = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
 
 
-@pytest.mark.parametrize("before", [IGNORED, BLOCKED, f"{IGNORED}; {BLOCKED}"], ids=["ignored", "blocked", "both"])
+@pytest.mark.parametrize(
+    "before",
+    [*(pytest.param(one, marks=pytest.mark.long) for one in (IGNORED, BLOCKED)), f"{IGNORED}; {BLOCKED}"],
+    ids=["ignored", "blocked", "both"],
+)
 def test_signals_that_the_application_ignores_or_blocks_are_not_so_in_its_shards(tmp_path: Path, before: str) -> None:
     """With SIGCHLD above all, workers die, checkpoints are written, and the supervisor is killed and replaced."""
     body = """
@@ -237,6 +241,7 @@ assert mine.wait() == 0 and mine.returncode == 0
     run(body, tmp_path, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("before", ["", IGNORED], ids=["default", "ignored"])
 def test_a_directory_is_verified_whatever_becomes_of_children(tmp_path: Path, before: str) -> None:
     """If SIGCHLD is ignored there are no exit statuses, so a reader reports its end itself."""

@@ -117,6 +117,7 @@ class Gunicorn:
         return self.process.wait(40)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "preload",
     [pytest.param(False, marks=pytest.mark.long), True],
@@ -185,6 +186,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "recycle", "kill"),
     [("fork", 0, True), ("forkserver", 30, False), ("spawn", 0, True)],
@@ -209,6 +211,7 @@ def test_workers_of_a_process_pool_observe_shared_instances_exactly(
     check_account(served, acknowledged, unknown)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_hundred_clients_at_once(served: Any) -> None:
     """Forked children of one process, all released at the same moment, get their channels and answers."""
@@ -235,6 +238,7 @@ def test_two_hundred_clients_at_once(served: Any) -> None:
     check_account(served, {f"c{number}" for number in range(count)}, set())
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_threads_call_harms_neither_parent_nor_child(served: Any) -> None:
     """Whatever lock a thread held during the fork, the child's calls and the parent's calls succeed."""

@@ -42,6 +42,7 @@ def test_finalisers_that_observe_in_the_middle_of_observations_lose_nothing(kind
     assert run(kind, "finalisers", tmp_path) >= TIMES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_signal_handler_that_observes_reads_and_flushes_loses_nothing(kind: str, tmp_path: Path) -> None:
     """It runs hundreds of times in the middle of observations."""
@@ -54,6 +55,7 @@ def test_exceptions_out_of_signal_handlers_lose_nothing_that_was_acknowledged(ki
     assert run(kind, "interrupts", tmp_path) >= TIMES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scenario", ENDING)
 def test_a_service_that_is_terminated_ends_in_its_handler_with_everything_kept(

@@ -78,6 +78,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.long
 @needs_root
 @pytest.mark.tool("mount")
 @pytest.mark.parametrize("durability", ["process", "disk"])
@@ -435,6 +436,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_takes_little_memory(places
         manager.close()
 
 
+@pytest.mark.long
 def test_metas_of_a_megabyte_make_the_map_grow_and_no_request_fails(places: dict[str, Path]) -> None:
     """Four threads write 90 MB, and read meanwhile, while the map begins with 64 MB."""
     manager = start(places, call_timeout=60)
@@ -458,6 +460,7 @@ def test_metas_of_a_megabyte_make_the_map_grow_and_no_request_fails(places: dict
         manager.close()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_very_many_instances_of_one_prefix(places: dict[str, Path]) -> None:
     """Identifiers that differ only at their end are each there once, also after a restart."""
@@ -529,6 +532,7 @@ def test_a_shard_that_cannot_be_opened_for_want_of_memory_comes_back_when_there_
         manager.close()
 
 
+@pytest.mark.long
 def test_a_request_larger_than_an_eighth_of_the_memory_is_refused_alone(places: dict[str, Path]) -> None:
     """The error's rule names the limit, which is read when a worker starts."""
     manager = start(places, max_frame_bytes=1 << 30, call_timeout=60)

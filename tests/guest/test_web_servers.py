@@ -161,6 +161,7 @@ GUNICORN = ["gunicorn", f"--workers={WORKERS}", "--bind=unix:{socket}", "--timeo
 FLASK = [*GUNICORN, "examples.web.flask_app:app"]
 
 
+@pytest.mark.long
 def test_flask_on_gunicorn_answers_while_the_serving_worker_is_killed(tmp_path: Path) -> None:
     """The workers start together, one of them serves, and another one takes over from it."""
     with running(tmp_path, FLASK) as (server, visitors):
@@ -187,8 +188,12 @@ def test_a_master_that_has_observed_something_serves_its_workers(tmp_path: Path)
     with running(tmp_path, command) as (server, visitors):
         visitors.acknowledged["first"] = ["new"]
         assert wait_until(lambda: server_of(server.data), "one serves") == server.process.pid
-        workers = descendants(server.process.pid) - descendants(supervisor_of(server.data))
-        in_turn(server, visitors, Server.kill_supervisor, lambda _: os.kill(max(workers), signal.SIGKILL))
+
+        def workers() -> set[int]:
+            supervisor = wait_until(lambda: supervisor_of(server.data), "there is a supervisor")
+            return descendants(server.process.pid) - descendants(supervisor) - {supervisor}
+
+        in_turn(server, visitors, Server.kill_supervisor, lambda _: os.kill(max(workers()), signal.SIGKILL))
         assert server_of(server.data)
 
 
@@ -219,6 +224,7 @@ def test_django_on_gunicorn_goes_on_over_kills_and_restarts(tmp_path: Path) -> N
 def test_fastapi_on_uvicorn_goes_on_over_kills_and_restarts(tmp_path: Path) -> None:
     """Its workers are spawned by multiprocessing."""
     command = ["uvicorn", "--workers=4", "--uds={socket}", "--log-level=warning", "examples.web.fastapi_app:app"]
+    command += ["--timeout-worker-healthcheck=60"]  # else uvicorn gives a restart up when a worker starts in over 5 s
     with running(tmp_path, command) as (server, visitors):
         in_turn(server, visitors, Server.kill_serving, Server.restart, Server.terminate_serving, Server.kill_supervisor)
 

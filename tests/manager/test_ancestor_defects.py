@@ -17,6 +17,7 @@ from tests.support.contract_specs import Lenient, Odd, Order, Strict, Timed, mod
 from tests.support.processes import kill_worker, wait_until
 
 
+@pytest.mark.long
 def test_many_instances_never_overwrite_each_other(manager: Any) -> None:
     """Defect: keys are a 27-bit hash, one collision expected at 16,000 instances."""
     for number in range(17_000):

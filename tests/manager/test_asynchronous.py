@@ -88,6 +88,7 @@ def run(places: dict[str, Path]) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.long
 def test_ten_thousand_calls_wait_at_once_without_a_thread_for_each(run: Callable[..., Any]) -> None:
     """Each gets its answer, and no thread is started for them."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import spex_shards as spex
 from spex_shards.aio import AsyncInstanceManager
 from tests.support.contract_specs import Order
 
@@ -86,12 +87,16 @@ async def chaos(places: dict[str, Path], coroutines: int, observations: int, kil
     async with AsyncInstanceManager(**options, max_restarts=1000, max_unacknowledged=500) as manager:
         observers = [Observer(manager, number, random.Random(seed + number)) for number in range(coroutines)]
         tasks = [asyncio.create_task(observer.observe(observations)) for observer in observers]
+        killed: set[int] = set()
         for _ in range(kills):
             await asyncio.sleep(chance.random() / 10)
-            pid = (await manager.shards())[chance.randrange(3)].pid
-            if pid is not None:
+            index = chance.randrange(3)
+            shard = (await manager.shards())[index]
+            # A shard whose processes are killed three times in a row before they are ready is given up: so only once.
+            if shard.pid is not None and (shard.status is spex.ShardStatus.READY or index not in killed):
+                (killed.discard if shard.status is spex.ShardStatus.READY else killed.add)(index)
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(shard.pid, signal.SIGKILL)
         await asyncio.gather(*tasks)
         await manager.flush()
         histories = {i.identifier: [e.to_state for e in i.history[1:]] for i in await manager.all_instances()}

@@ -57,7 +57,8 @@ def test_each_mode_does_with_a_deviation_what_it_says(places: dict[str, Path]) -
     """Enforce raises, warn warns at the place of the call, observe counts, and off does nothing at all."""
 
     async def main() -> None:
-        async with opened(places) as manager:
+        # The machine may be busy: no call may leave before its answer is there.
+        async with opened(places, observe_timeout=20) as manager:
             with pytest.raises(spex.ImplModelNotFound):
                 await manager.init_instance(Strict, 1)
             manager.mode = "observe"
@@ -72,7 +73,7 @@ def test_each_mode_does_with_a_deviation_what_it_says(places: dict[str, Path]) -
         path = places["impl_models_dir"]
         path.mkdir()
         (path / f"{Strict.name}.spex").write_text(model(Strict, ("a", "go", "b"), learning_mode=False).serialise())
-        async with opened(places, mode="warn") as manager:
+        async with opened(places, mode="warn", observe_timeout=20) as manager:
             await manager.init_instance(Strict, 1)
             with pytest.warns(spex.DeviationWarning) as warned:
                 await manager.transition(1, "leap", "nowhere")

@@ -260,6 +260,24 @@ def test_the_deadlines_of_a_local_handler_wait_until_it_is_there_again(
     assert all(caplog.text.count(f"after: instance {number} of") == 1 for number in range(4))
 
 
+def test_a_deadline_that_waited_for_its_handler_is_reported_although_a_call_had_seen_it_before(
+    make_manager: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is set aside after the last call, and due again, at the same time as then, with the next."""
+    caplog.set_level(logging.WARNING, "spex_shards")
+    later = spex.Specification.define("hostile.Later", [("a", "go", "b")], transition_timeout=0.9)
+    manager = make_manager(learning_mode=True)
+    manager.init_instance(local("before"), 0)
+    manager.close()
+    caplog.clear()
+    monkeypatch.delitem(specification_module._registered, "hostile.LocalTimed")
+    manager = make_manager(learning_mode=True)
+    manager.init_instance(later, 1)
+    wait_until(lambda: "instance 1 of hostile.Later" in caplog.text, "a later deadline has passed")
+    manager.init_instance(local("after"), 2)
+    wait_until(lambda: "after: instance 0 of" in caplog.text, "the deadline is reported", 10.0)
+
+
 def test_a_handler_may_be_any_callable(make_manager: Callable[..., Any]) -> None:
     """It may be a partial, an object, a bound method, or a function that can be imported."""
 

@@ -127,7 +127,8 @@ def test_meta_comes_back_equal_and_of_the_same_types(manager: Any) -> None:
 
 def test_an_identifiers_enum_that_is_not_loaded_is_a_reference(manager: Any) -> None:
     """Stored bytes never cause an import; the reference finds the instance."""
-    from spex_shards.runtime.protocol.codec import Reference, canonical, identifier_of
+    from spex_shards.runtime.protocol.codec import canonical, identifier_of
+    from spex_shards.runtime.protocol.reference import Reference
 
     reference = Reference("enum", ("not_loaded.module", "Colour", "RED"))
     manager.init_instance(Order, reference)
@@ -151,6 +152,7 @@ def test_get_instance_gives_the_newest_entries_oldest_first(manager: Any) -> Non
         manager.get_instance("nobody")
 
 
+@pytest.mark.long
 def test_a_history_longer_than_a_page_is_read_whole(manager: Any) -> None:
     """20,000 entries come in several answers, in order."""
     manager.init_instance_nowait(Order, 1)

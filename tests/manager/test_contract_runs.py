@@ -130,6 +130,7 @@ def test_silent_steps_and_choices_are_followed_as_sets_of_states(make_manager: C
     assert "in b, c or d, the specification allows left (to e) and right (to f)" in str(error)
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
 def test_verdicts_through_kills_are_those_of_an_offline_replay(places: dict[str, Path]) -> None:

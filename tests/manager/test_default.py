@@ -221,7 +221,8 @@ spex.flush()
 print(os.path.exists("elsewhere"), spex.losses().kept)
 """
     with spex.ShardedInstanceManager(**places, distribution_factor=1, learning_mode=True) as served:
-        done = run(body, tmp_path, SPEX_SHARDS_CONNECT=str(places["data_dir"]))
+        where = {"SPEX_SHARDS_CONNECT": str(places["data_dir"]), "SPEX_SHARDS_OBSERVE_TIMEOUT": "20"}
+        done = run(body, tmp_path, **where)
         assert (done.stdout, done.stderr) == ("False 1\n", "")
         assert [one.identifier for one in served.all_instances()] == ["seen"]
 

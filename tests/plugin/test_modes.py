@@ -148,7 +148,10 @@ def test_the_relation_of_the_ini_file_is_asked_for(pytester: pytest.Pytester) ->
     assert result.ret == 0
     assert "plugin.Payment: trace_inclusion: holds" in text_of(result)
     project(pytester, some, WRONG, ini="spex_relation = trace_inclusion")
-    assert run(pytester, "--spex=check").ret == 1
+    assert run(pytester, "--spex=check", "--spex-report", "out.html").ret == 1
+    page = (pytester.path / "out.html").read_text()
+    assert "trace_inclusion: violation: something was seen that is not allowed" in page
+    assert "The implementation does " in page
 
 
 def test_the_report_is_written_in_html(pytester: pytest.Pytester) -> None:

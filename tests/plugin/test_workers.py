@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.places import WHOLE
 from tests.support.plugin_runs import ALL, WRONG, model_text, project, text_of
 
 pytest_plugins = ["pytester"]
@@ -69,7 +70,9 @@ def test_a_check_with_workers_fails_and_names_the_test(pytester: pytest.Pytester
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("arguments", [["-n", "1"], ["-n", "4"], ["-n", "2", "--dist", "loadscope"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [*([["-n", "1"], ["-n", "4"]] if WHOLE else []), ["-n", "2", "--dist", "loadscope"]], ids=" ".join
+)
 def test_the_number_and_kind_of_workers_changes_nothing(pytester: pytest.Pytester, arguments: list[str]) -> None:
     """One worker, more workers than processors, and a distribution by scopes."""
     project(pytester, ALL, MANY)

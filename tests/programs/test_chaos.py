@@ -117,6 +117,7 @@ def check(manager: Any, writers: list[Writer]) -> None:
     assert model.transitions == expected
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_process_left")

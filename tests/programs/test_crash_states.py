@@ -11,11 +11,12 @@ from tests.programs.crash_states.explore import explore
 from tests.programs.crash_states.images import KINDS, Explorer
 from tests.programs.crash_states.load import MODES
 from tests.programs.crash_states.trace import Op, Trace
-from tests.support.places import LONG
+from tests.support.places import of_length
 
-IMAGES = 60 if LONG else 24
+IMAGES = of_length(10, 40, 60)
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.tool("strace")

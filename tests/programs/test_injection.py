@@ -8,11 +8,11 @@ import pytest
 
 from tests.programs.injection.attack import ALL_CALLS, MODES, attack
 from tests.programs.injection.load import KINDS
-from tests.support.places import LONG
+from tests.support.places import of_length
 
 pytestmark = pytest.mark.process
-THINNED = 1 if LONG else 5
-"""In a short run so many times fewer lines are attacked."""
+THINNED = of_length(8, 3, 1)
+"""So many times fewer lines are attacked than in a whole run."""
 OFTEN = ["transition", "transition_nowait", "init_instance"]
 
 
@@ -23,6 +23,7 @@ def test_what_comes_in_the_middle_of_an_observation_loses_nothing(kind: str, mod
     assert attack(kind, OFTEN, [mode], tmp_path, stride=7 * THINNED) > 20 // THINNED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["raise", "nowait", "flush"])
 def test_what_comes_in_the_middle_of_any_other_call_does_no_harm(kind: str, mode: str, tmp_path: Path) -> None:
@@ -31,10 +32,11 @@ def test_what_comes_in_the_middle_of_any_other_call_does_no_harm(kind: str, mode
     assert attack(kind, others, [mode], tmp_path, stride=41 * 2 * THINNED - 41) > 20 // (2 * THINNED)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_manager_closed_in_the_middle_of_a_call_is_closed_with_everything_in_it(kind: str, tmp_path: Path) -> None:
     """As the handler of SIGTERM does it; the call that was interrupted is told, or was in time."""
-    assert attack(kind, OFTEN, ["close"], tmp_path, stride=67 * (THINNED // 2 + 1)) > (2 if LONG else 0)
+    assert attack(kind, OFTEN, ["close"], tmp_path, stride=67 * (THINNED // 2 + 1)) > of_length(0, 1, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

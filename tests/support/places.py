@@ -14,3 +14,8 @@ WHOLE = os.environ.get("TESTS_LENGTH") == "whole"
 """Whether explorations that take many minutes are carried out as a whole."""
 LONG = WHOLE or os.environ.get("TESTS_LENGTH") == "long"
 """Whether expensive explorations are carried out at length, as `.ci/run` wants them."""
+
+
+def of_length(short: int, long: int, whole: int) -> int:
+    """Return the number for this run's length."""
+    return whole if WHOLE else long if LONG else short

@@ -16,15 +16,18 @@ import pytest
 import spex_shards as spex
 
 
-def wait_until(condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
-    """Return the first true value of `condition`; fail if there is none by the deadline."""
+def wait_until(condition: Callable[[], Any], what: str | Callable[[], str], within: float = 60.0) -> Any:
+    """Return the first true value of `condition`; fail if there is none by the deadline.
+
+    `what` says what is waited for; if it is a function, it is called at the deadline and can say how things are then.
+    """
     deadline = time.monotonic() + within
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {within} s in vain until {what}")
+            pytest.fail(f"waited {within} s in vain until {what() if callable(what) else what}")
         time.sleep(0.005)
 
 

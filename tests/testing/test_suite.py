@@ -101,6 +101,7 @@ def test_the_plugin_learns_for_a_project_that_says_where_its_models_are(pytester
     assert not (pytester.path / "spex_data").exists()
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_plugin_does_nothing_for_a_project_that_does_not_ask(pytester: pytest.Pytester) -> None:
     """Without the ini option no manager is started and nothing is written."""

@@ -76,6 +76,12 @@ def observing(manager: spex.InstanceManager) -> None:
     manager.transition(("order", 17), "pay", "paid")
     assert_type(manager.try_transition(18, "pay", "paid"), spex.SpexError | None)
     manager.transition_nowait(18, "ship", "shipped")
+    assert_type(manager.transition_many([(18, "pay", "paid"), (("a", 1), "pay", "paid")]), None)
+    with manager.pipeline() as pipeline:
+        assert_type(pipeline, spex.Pipeline)
+        assert_type(pipeline.init_instance(Order, 20, {"a": 1}, initial_state="new"), None)
+        assert_type(pipeline.transition(20, "pay", "paid"), None)
+        assert_type(pipeline.send(), None)
     manager.flush(timeout=1.5)
     instance = manager.get_instance(18, history_limit=10)
     assert_type(instance, spex.Instance)
@@ -113,15 +119,25 @@ def managers(folder: Path) -> None:
         observing(simple)
     sharded = spex.ShardedInstanceManager(
         distribution_factor=4, data_dir="here", impl_models_dir=folder, check_transition_timeouts_on_start=False,
-        prune_interval=None, durability="disk", specifications=(Order,), learning_mode=True, max_restarts=3,
-        max_seconds=5, retry_failed=None, call_timeout=timedelta(seconds=5), max_unacknowledged=10,
-        max_frame_bytes=1 << 20, hang_timeout=None, shutdown_timeout=1.0, on_message=print,
+        prune_interval=None, durability="disk", store=None, namespace=None, specifications=(Order,),
+        learning_mode=True, max_restarts=3, max_seconds=5, retry_failed=None, call_timeout=timedelta(seconds=5),
+        max_unacknowledged=10, max_frame_bytes=1 << 20, hang_timeout=None, shutdown_timeout=1.0, on_message=print,
     )  # fmt: skip
     assert_type(sharded.start(), spex.ShardedInstanceManager)
     attached: spex.InstanceManager = spex.connect(
         folder, specifications=[Order], call_timeout=5, on_message=print, mode="observe", sample=0.5
     )
     attached.close()
+    with spex.ClusterMember(
+        listen="127.0.0.1:0", advertise=None, hosts="0-3", partitions=4, token_file=folder, store="postgresql:///x",
+        tls={"tls_authority": folder, "tls_certificate": "c.pem"}, learning_mode=True,
+    ) as member:  # fmt: skip
+        assert_type(member, spex.ClusterMember)
+    cluster = spex.ClusterInstanceManager(
+        store="postgresql:///x", namespace=None, address="static", partitions=4, token="t", specifications=[Order],
+        call_timeout=30, takeover_timeout=15.0, ping=2.0, allow_shipped_code=False, on_message=print, mode="warn",
+    )  # fmt: skip
+    assert_type(cluster.start(), spex.ClusterInstanceManager)
     with spex.scratch(distribution_factor=2, learning_mode=True) as manager:
         assert_type(manager, spex.InstanceManager)
 
@@ -215,6 +231,7 @@ async def on_an_event_loop() -> None:
         assert_type(await manager.init_instance(Order, 1, {"by": "ann"}), None)
         assert_type(await manager.try_transition(1, "pay", "paid"), spex.SpexError | None)
         assert_type(manager.transition_nowait(1, "ship", "shipped"), None)
+        assert_type(await manager.transition_many((1, "pay", "paid") for _ in range(2)), None)
         assert_type(await manager.drain(1), None)
         assert_type(await manager.get_instance(1), spex.Instance)
         assert_type([instance async for instance in manager.iter_instances(Order)], list[spex.Instance])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import spex_shards as spex
-from spex_shards.manager.options import OPTIONS, DefaultOptions, ManagerOptions
+from spex_shards.manager.options import OPTIONS, ClusterOptions, DefaultOptions, ManagerOptions
 from tests.support.places import ROOT
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def test_the_typed_file_uses_every_public_name() -> None:
 def test_every_option_is_typed() -> None:
     """The typed dictionaries have the options that are checked at run time, and no others."""
     assert set(DefaultOptions.__annotations__) == set(OPTIONS)
-    assert set(ManagerOptions.__annotations__) == set(OPTIONS) - {"manager", "connect"}
+    assert set(ManagerOptions.__annotations__) == set(OPTIONS) - {"manager", "connect", *ClusterOptions.__annotations__}
 
 
 def test_mypy_accepts_right_uses_and_refuses_each_wrong_one() -> None:

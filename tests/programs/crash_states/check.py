@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from spex_shards.audit.shard import audit_shard
@@ -63,7 +64,9 @@ def _opened(folder: Path, known: dict[bytes, int]) -> list[Any]:
         view = open_view(folder)
         found = digest(view)
         view.close()
-        audit_shard(folder, 0, lambda _: frozenset([0]), lambda one: findings.append(str(one)), lambda *_: None)
+        shard = SimpleNamespace(shard=lambda _: folder)
+        place: Any = SimpleNamespace(directory=shard, stores=SimpleNamespace(view=lambda _: open_view(folder)))
+        audit_shard(place, 0, lambda _: frozenset([0]), lambda one: findings.append(str(one)), lambda *_: None)
         store = LoggedStore(LmdbStore(folder, sync=False), OsFiles(folder), sync_each=False)
         same = digest(store) == found
         store.apply({"jobs": {b"new": b"x"}})

@@ -18,7 +18,7 @@ from spex_shards.messages.specifications import describe
 from spex_shards.runtime.protocol import codec, records
 from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import TABLES, Batch, MemoryStore
-from spex_shards.runtime.store.checkpoint import CHECKPOINT, ForkedCheckpoint
+from spex_shards.runtime.store.checkpoint import CHECKPOINT, FIRST_EPOCH, ForkedCheckpoint
 from spex_shards.runtime.store.files import OsFiles
 from spex_shards.runtime.store.keys import u64
 from spex_shards.runtime.store.lmdb_store import LmdbStore
@@ -75,7 +75,7 @@ def digest(store: Any) -> bytes:
     state = xxhash.xxh3_128()
     for table in TABLES:
         for key, value in store.range(table, b"", None):
-            if (table, key) != ("layout", CHECKPOINT):
+            if table != "layout" or key not in (CHECKPOINT, FIRST_EPOCH):
                 state.update(codec.pack([table, key, value]))
     return state.digest()
 

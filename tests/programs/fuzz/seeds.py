@@ -13,7 +13,7 @@ import xxhash
 
 import spex_shards as spex
 from spex_shards.domain.instance import Instance, TransitionRecord
-from spex_shards.engine.rows import INSTANCE_VERSION
+from spex_shards.engine.row_forms import INSTANCE_VERSION
 from spex_shards.messages import operations as ops
 from spex_shards.messages.specifications import describe
 from spex_shards.messages.values import instance_plain

@@ -47,7 +47,7 @@ class ShardTarget:
             self._engine = Engine(Batch(store), ModelSource(learning_mode=True), EngineOptions(), 0)
             service = SpexService(self._engine)
             self._dispatcher = Dispatcher(RunningShard(store, self._engine.batch, service), self._capture, dict)
-            self._outbox = Outbox(self._engine.batch)
+            self._outbox = Outbox(self._engine.batch, lambda: 0.0)
         self._count += 1
         now = self._count * 1_000_000
         peer = Peer(b"f" * 16, 1, False, ServerSession(None, {}), [Descriptor(-1)] * 3, LIMIT, OPERATIONS)

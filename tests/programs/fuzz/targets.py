@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from spex_shards.domain.impl_model import ImplModel
-from spex_shards.engine.rows import instance_row
+from spex_shards.engine.row_forms import instance_row
 from spex_shards.errors import DataDirError, DeserialisationFailed, StoreError
 from spex_shards.formats import spex_text
 from spex_shards.messages import operations as ops
@@ -28,7 +28,7 @@ from spex_shards.runtime.protocol.session import ClientSession
 from spex_shards.runtime.protocol.wire import FrameReader, receive_message
 from spex_shards.runtime.store.log_format import HEADER_BYTES, Header, pack_record
 from spex_shards.runtime.store.meta_pages import DATA, RECORD, USED_BYTES, MetaPages
-from spex_shards.runtime.store.recovery import recover
+from spex_shards.runtime.store.recovery import Checkpoint, recover
 from spex_shards.runtime.supervisor.attach import NoCommonVersion, agree
 from tests.support.asking import OPERATIONS
 
@@ -205,7 +205,7 @@ def _log(data: bytes) -> bool:
     cut = int.from_bytes(data[:2], "big")
     rest = data[2:]
     try:
-        recover({"log-0": rest[:cut], "log-1": rest[cut:]}, 0)
+        recover({"log-0": rest[:cut], "log-1": rest[cut:]}, Checkpoint(0, 0))
     except DataDirError:
         return False
     return True
@@ -224,7 +224,7 @@ def _log_records(data: bytes) -> bool:
                 parts.append(pack_record(generation << 56, sequence, chunk[1], chunk[2:]))
         files[f"log-{index}"] = b"".join(parts)
     try:
-        found = recover(files, checkpoint)
+        found = recover(files, Checkpoint(checkpoint, 0))
     except DataDirError:
         return False
     if found.last < checkpoint or found.batches != found.last - checkpoint:

@@ -8,14 +8,19 @@ from typing import Any
 from unittest.mock import patch
 
 from spex_shards.engine.models import ModelBook
+from spex_shards.errors import StoreError
 from spex_shards.runtime.protocol.requests import PROTOCOL_VERSION, ProtocolError
 from spex_shards.runtime.protocol.session import ClientSession, ServerSession
 from spex_shards.runtime.store import Batch, LogBroken, recovery
+from spex_shards.runtime.store.postgres.link import Broken, int8
+from spex_shards.runtime.store.postgres.postgres_store import PostgresStore
 from spex_shards.runtime.store.redo_log import RedoLog
 from spex_shards.runtime.worker import loop
 from spex_shards.runtime.worker.outbox import Outbox
 from spex_shards.runtime.worker.sessions import Sessions
 from spex_shards.runtime.worker.suspects import Suspects
+
+from .database import SimServer
 
 _commit = loop.Worker._commit
 _begun = recovery._begun
@@ -147,8 +152,52 @@ BREAKAGES: dict[str, tuple[str, Callable[[], Any]]] = {
 }
 
 
+def _always(*_: Any) -> bool:
+    return True
+
+
+def _only_seq(server: SimServer, values: Any) -> bool:
+    return bool(values[3] == int8(server.owner.seq))
+
+
+def _looked(store: PostgresStore) -> int:
+    while True:
+        with suppress(Broken):
+            store._link.open()
+            return store._look()
+
+
+def _taken_for_kept(store: PostgresStore, error: Any) -> bool:
+    store.last = _looked(store)
+    return True
+
+
+def _taken_for_lost(store: PostgresStore, error: Any) -> bool:
+    store.last = _looked(store)
+    raise StoreError("the connection is lost")
+
+
+OF_TWO_OWNERS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "keep every batch": ("a batch asks neither who owns the shard nor how many there are", lambda: _fits(_always)),
+    "ask nobody's claim": ("a batch asks only how many there are", lambda: _fits(_only_seq)),
+    "take it for kept": (
+        "a batch whose connection broke is taken for kept",
+        lambda: patch.object(PostgresStore, "_was_kept", _taken_for_kept),
+    ),
+    "take it for lost": (
+        "a batch whose connection broke is taken for lost",
+        lambda: patch.object(PostgresStore, "_was_kept", _taken_for_lost),
+    ),
+}
+"""Breakages of a store in PostgreSQL, for worlds with two owners."""
+
+
+def _fits(fits: Callable[..., bool]) -> Any:
+    return patch.object(SimServer, "fits", fits)
+
+
 @contextmanager
 def broken(name: str) -> Iterator[None]:
     """Within a ``with`` block, break the library in one place."""
-    with BREAKAGES[name][1]():
+    with {**BREAKAGES, **OF_TWO_OWNERS}[name][1]():
         yield

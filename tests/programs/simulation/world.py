@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -16,17 +15,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from spex_shards.engine import Engine, EngineOptions, ModelSource
-from spex_shards.engine import checks as engine_checks
 from spex_shards.engine.service import SpexService
 from spex_shards.errors import DataDirError, StoreError
 from spex_shards.runtime.shard import Shard
 from spex_shards.runtime.store import Batch, LogBroken
 from spex_shards.runtime.store.logged_store import Due, LoggedStore
+from spex_shards.runtime.store.postgres import postgres_store, reading
 from spex_shards.runtime.supervisor.policy import ShardPolicy
 from spex_shards.runtime.supervisor.restart import RestartIntensity
-from spex_shards.runtime.worker import PageWatch, WorkerOptions, deferred, loop, sessions
+from spex_shards.runtime.worker import PageWatch, WorkerOptions, loop
 from spex_shards.runtime.worker.logs import LogCapture
 from spex_shards.runtime.worker.shard_page import ShardPage
+from spex_shards.runtime.worker.surroundings import Surroundings
 
 from .checks import check
 from .client import SimClient
@@ -237,20 +237,31 @@ class World:
             return
         capture = LogCapture(logging.WARNING)
         _proxy.capture = capture
-        self.worker = loop.Worker(shard, self.control, WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch), capture)
+        around = Surroundings(
+            monotonic=lambda: self.now,
+            time_ns=lambda: self._microseconds() * 1000,
+            poll=lambda: Poll(self.net, self.control),
+            helper=lambda _keep: SimHelper(self.net, self.random),  # type: ignore[arg-type, return-value]
+        )
+        options = WorkerOptions(0, 1 << 20, logging.WARNING, -1, watch, surroundings=around)
+        self.worker = loop.Worker(shard, self.control, options, capture)
         self.policy.ready(self.now)
 
     def _opened(self, watch: PageWatch) -> Shard:
-        store = LoggedStore(
+        store = self._store()
+        source = ModelSource(files={Noisy.name: NOISY_MODEL}, learning_mode=False)
+        batch = Batch(store)
+        engine = Engine(batch, source, EngineOptions(None, 0, watch), self._microseconds())
+        engine.checks.large = -1
+        batch.commit()
+        return Shard(store, batch, SpexService(engine))
+
+    def _store(self) -> Any:
+        return LoggedStore(
             self.base, self.disk, sync_each=self.durability == "disk", checkpointer=self.helper,
             due=Due(rows=self.random.choice([20, 200]), size=8000, seconds=2),
             generation=lambda: self.random.getrandbits(64), clock=lambda: self.now,
         )  # fmt: skip
-        source = ModelSource(files={Noisy.name: NOISY_MODEL}, learning_mode=False)
-        batch = Batch(store)
-        engine = Engine(batch, source, EngineOptions(None, 0, watch), self._microseconds())
-        batch.commit()
-        return Shard(store, batch, SpexService(engine))
 
     def _executing(self, note: Any) -> Any:
         def executing(who: bytes, number: int) -> None:
@@ -355,13 +366,17 @@ def simulated() -> Iterator[list[World]]:
     def current() -> World:
         return worlds[-1]
 
-    clock = SimpleNamespace(monotonic=lambda: current().now, time_ns=lambda: current()._microseconds() * 1000)
+    def sleep(seconds: float) -> None:
+        current().now += seconds
+
+    clock = SimpleNamespace(
+        monotonic=lambda: current().now, time_ns=lambda: current()._microseconds() * 1000, sleep=sleep
+    )
     seams = [
-        (loop, "select", SimpleNamespace(epoll=lambda: Poll(current().net, current().control), EPOLLIN=select.EPOLLIN)),
-        (loop, "time", clock),
-        (sessions, "time", clock),
-        (deferred, "HelperProcess", lambda _keep: SimHelper(current().net, current().random)),
-        (engine_checks, "LARGE", -1),
+        (postgres_store, "time", clock),
+        (postgres_store, "array", list),
+        (postgres_store, "secrets", SimpleNamespace(token_bytes=lambda count: current().random.randbytes(count))),
+        (reading, "array", list),
     ]
     logger = logging.getLogger("spex_shards")
     before = [(module, name, getattr(module, name)) for module, name, _ in seams], logger.propagate
@@ -378,13 +393,13 @@ def simulated() -> Iterator[list[World]]:
             setattr(module, name, value)
 
 
-def run(worlds: list[World], seed: int, steps: int = 250) -> World:
-    """Run one schedule.
+def run(worlds: list[World], seed: int, kind: Callable[[int], World] = World, steps: int = 250) -> World:
+    """Run one schedule in a world of a kind.
 
     Raises:
         AssertionError: A promise was broken.
     """
-    worlds[:] = [World(seed)]
+    worlds[:] = [kind(seed)]
     world = worlds[-1]
     for _ in range(steps):
         world.step()
