@@ -4,18 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.filled
 DOCS_STAMP := $(VENV)/.filled-for-docs
+CLUSTER_STAMP := $(VENV)/.filled-for-clusters
+BENCH_STAMP := $(VENV)/.filled-for-bench
 COMPILED := build/compiled
+ROUNDS ?= 5
 INPUTS ?= 5000000
 HOURS ?= 1
 # The number of tests at once. It exceeds the cores, because most tests mostly wait for processes.
-AT_ONCE ?= 6
+AT_ONCE ?= 5
 NOT_RUN := $(VENV)/not-run.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: without compiled bytecode, each would compile some 200 modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-compiled wheel check docs format lint types bench fuzz simulate chaos inject soak crash-states explore clean
+.PHONY: demo cluster-demo test test-compiled wheel check docs format lint types bench bench-compare fuzz simulate chaos histories inject soak crash-states explore clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/http_demo.py
+
+# Shards on three nodes of Ray on this machine, one of which is killed; needs Debian's postgresql.
+cluster-demo: $(CLUSTER_STAMP)
+	$(BIN)/python examples/cluster/demo.py
 
 # Two runs: first the tests that need the machine for themselves. The second run reports what neither of them ran.
 test: $(STAMP)
@@ -25,19 +34,19 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m "not alone" -n $(AT_ONCE) --dist worksteal || code=$$?; \
 	exit $$code
 
-# A wheel whose hot modules are compiled by mypyc; it needs a C compiler and Python's headers.
-wheel:
-	$(MAKE) $(STAMP)
-	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+# A wheel whose hot modules are compiled by mypyc; it needs a C compiler and Python's headers. It is built in a copy,
+# because the compiled modules are left beside the source, and Python would prefer them to a source that is newer.
+wheel: $(STAMP)
+	rm -rf $(COMPILED) && mkdir -p $(COMPILED) dist
+	cp -r pyproject.toml README.md LICENSE spex_shards $(COMPILED)
+	cd $(COMPILED) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(CURDIR)/$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	cp $(COMPILED)/dist/*.whl dist
 
-# The tests of everything that has compiled modules below it, over those modules, in a copy.
-test-compiled: $(STAMP)
-	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
-	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(COMPILED) .
-	cp -r pyproject.toml README.md spex_shards tests examples $(COMPILED)
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m zipfile -e *.whl . && ln -sfn $(CURDIR)/../shared ../shared
+# The tests of everything that has compiled modules below it, over those modules.
+test-compiled: wheel
+	cp -r tests examples $(COMPILED) && ln -sfn $(CURDIR)/../shared build/shared
 	cd $(COMPILED) && PYTHONPATH=$(CURDIR)/$(COMPILED) TESTS_COMPILED=1 $(CURDIR)/$(BIN)/python -m pytest \
-		tests/runtime tests/engine tests/manager -m "not alone" -n $(AT_ONCE) --dist worksteal
+		tests/runtime tests/engine tests/manager tests/checking -m "not alone" -n $(AT_ONCE) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -60,8 +69,16 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+# Library, floor and peers in one run, in both forms where there is a C compiler. Debian's redis-server and postgresql
+# are peers as well; what is not installed is left out, and the run says so.
+bench: $(BENCH_STAMP)
+	@if command -v gcc >/dev/null; then $(MAKE) --no-print-directory wheel; \
+	else rm -rf $(COMPILED); echo "only the pure form is measured: there is no C compiler" >&2; fi
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS)
+
+# This checkout beside another revision on the hot path, in alternating rounds: make bench-compare REV=main~5
+bench-compare: $(STAMP)
+	$(BIN)/python -m benchmarks.compare $(REV)
 
 # atheris follows the coverage; if it does not exist for this Python, only mutations are used.
 fuzz: $(STAMP)
@@ -70,6 +87,10 @@ fuzz: $(STAMP)
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.programs.chaos --kills 2000
+
+# Needs Debian's postgresql.
+histories: $(STAMP)
+	$(BIN)/python -m tests.programs.histories --faults 120
 
 inject: $(STAMP)
 	$(BIN)/python -m tests.programs.injection
@@ -96,6 +117,16 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable . $$($(PYTHON) -c 'import tomllib; print(*(tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]))')
 	touch $(STAMP)
+
+$(CLUSTER_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
+	touch $(CLUSTER_STAMP)
+
+# One by one: a peer that does not exist for this Python is left out.
+$(BENCH_STAMP): $(STAMP)
+	@$(PYTHON) -c 'import tomllib; print(*(tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench"]), sep="\n")' | \
+	while read -r package; do $(BIN)/python -m pip install --quiet "$$package" || echo "not installed: $$package" >&2; done
+	touch $(BENCH_STAMP)
 
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet $$($(PYTHON) -c 'import tomllib; print(*(tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"]))')
