@@ -8,6 +8,7 @@ from spex_shards.runtime.store.memory import MemoryStore
 from spex_shards.runtime.system.stream import Descriptor
 from spex_shards.runtime.worker.outbox import Outbox
 from spex_shards.runtime.worker.peers import Peer
+from tests.support.asking import OPERATIONS
 
 
 class Case:
@@ -26,7 +27,7 @@ class Case:
 
 def client(name: bytes) -> Peer:
     """Return a connection of a client that has said hello."""
-    peer = Peer(name, 1, False, ServerSession(None, {}), [Descriptor(-1)] * 3, 1 << 20, {})
+    peer = Peer(name, 1, False, ServerSession(None, {}), [Descriptor(-1)] * 3, 1 << 20, OPERATIONS)
     peer.session.opened = True
     return peer
 
