@@ -19,10 +19,11 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 from .domain.specification import Specification
+from .manager.async_clustered import AsyncClusterInstanceManager
 from .manager.asynchronous import AsyncInstanceManager, attaching
 from .manager.options import ModeOptions
 
-__all__ = ["AsyncInstanceManager", "connect"]
+__all__ = ["AsyncClusterInstanceManager", "AsyncInstanceManager", "connect"]
 
 
 async def connect(

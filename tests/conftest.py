@@ -24,7 +24,7 @@ from spex_shards.runtime.system.form import COMPILED
 
 from .support import postgres as private_postgres
 from .support import ray_nodes
-from .support.cluster_here import ClusterHere
+from .support.cluster_here import ClusterHere, ClusterOnALoop
 from .support.loop_manager import LoopManager
 from .support.places import LONG, SHARED, WHOLE
 from .support.processes import children, wait_until
@@ -54,9 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need files, tools or time that are not available, and report them."""
     import shutil
 
-    items[:] = [item for item in items if not ("[asyncio" in item.name and _name(item) in NOT_ON_A_LOOP)]
+    items[:] = [item for item in items if not ("asyncio" in _kind_of(item) and _name(item) in NOT_ON_A_LOOP)]
     items[:] = [item for item in items if not ("[postgres" in item.name and _name(item) in NOT_IN_A_DATABASE)]
-    items[:] = [item for item in items if not ("[postgres-cluster" in item.name and _name(item) in NOT_IN_A_CLUSTER)]
+    items[:] = [item for item in items if not ("cluster" in _kind_of(item) and _name(item) in NOT_IN_A_CLUSTER)]
     items[:] = [item for item in items if not _is_left_to_the_whole(item)]
     for item in items:
         if any(kind in item.name for kind in ("[asyncio", "[postgres")) and _name(item) not in ALSO_THERE:
@@ -137,6 +137,11 @@ def _is_left_to_the_whole(item: pytest.Item) -> bool:
 
 def _name(item: pytest.Item) -> str:
     return getattr(item, "originalname", item.name)
+
+
+def _kind_of(item: pytest.Item) -> str:
+    """Return the kind of manager that a test of the contract is run over, or a text that names none."""
+    return item.callspec.id if "make_manager" in getattr(item, "fixturenames", ()) else ""  # type: ignore[attr-defined]
 
 
 def _shorten(item: pytest.Item) -> None:
@@ -240,6 +245,7 @@ KINDS = {
     "postgres in-process": (spex.SimpleInstanceManager, {}),
     "postgres 2 shards": (spex.ShardedInstanceManager, {"distribution_factor": 2}),
     "postgres cluster": (ClusterHere, {"distribution_factor": 2}),
+    "postgres asyncio cluster": (ClusterOnALoop, {"distribution_factor": 2}),
 }
 
 

@@ -61,6 +61,11 @@ class Behind(InstanceManager):
         self.observer.mode_changed()
 
     @property
+    def place(self) -> str:
+        """Where its shards are, for messages."""
+        return str(self.data_dir)
+
+    @property
     def _make(self) -> MakeClient:
         assert self.loop is not None
         return partial(LoopClient, self.loop)
@@ -86,7 +91,7 @@ class Behind(InstanceManager):
         """Warn, once, that the asyncio manager `source` was not closed, if that is so."""
         if self._life is Life.STARTED and not self._is_told and os.getpid() == self._pid:
             self._is_told = True
-            text = f"the asyncio manager of {self.data_dir} was not closed: use `async with`, or await its close()"
+            text = f"the asyncio manager of {self.place} was not closed: use `async with`, or await its close()"
             warnings.warn(text, ResourceWarning, source=source, stacklevel=2)
 
     def _at_exit(self) -> None:

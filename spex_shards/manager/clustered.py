@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Unpack, cast
@@ -12,7 +12,8 @@ from ..domain.specification import Specification
 from ..messages.host_options import SpexOptions
 from ..messages.specifications import describe
 from ..runtime.client import ClientOptions
-from ..runtime.client.opening import owned
+from ..runtime.client.core import Client
+from ..runtime.client.opening import MakeClient, owned
 from ..runtime.cluster.address import Address
 from ..runtime.cluster.member import Member
 from ..runtime.cluster.tls import TlsOptions
@@ -29,7 +30,55 @@ _NO_CODE: Final = "allow_shipped_code is False"
 _NEEDS_STORE: Final = "a cluster needs the option store: the URL of the PostgreSQL database with the state"
 
 
-class ClusterInstanceManager(InstanceManager):
+class Clustered(InstanceManager):
+    """What the managers of a cluster's clients have in common: where the shards are, and whether code is sent there.
+
+    Attributes:
+        cluster: Where the shards are.
+        allow_shipped_code: Whether handlers and predicates that the shards cannot import are sent to them as code.
+    """
+
+    opens = False
+    opens_shards = "ClusterInstanceManager(partitions={})"
+    instead = "make another ClusterInstanceManager there"
+    cluster: Cluster
+    allow_shipped_code: bool
+
+    def reach(self, given: Mapping[str, Any], token: str | None) -> dict[str, Any]:
+        """Set where the shards are, and return every option's value; what is not given comes from the environment.
+
+        Raises:
+            ValueError: A value breaks its option's rule.
+        """
+        chosen = options_with_origins(given)
+        options = {name: one.value for name, one in chosen.items()}
+        if chosen["call_timeout"].origin == "default":
+            options["call_timeout"] = _CALL_TIMEOUT
+        if options["store"] is None:
+            raise ValueError(_NEEDS_STORE)
+        self.allow_shipped_code = options["allow_shipped_code"]
+        names = ("store", "namespace", "address", "partitions", "token_file", "takeover_timeout", "ping")
+        files = {name: options[name] for name in TlsOptions.__annotations__}
+        self.cluster = Cluster(**{name: options[name] for name in names}, token=token, tls=cast(TlsOptions, files))
+        return options
+
+    def _will_declare(self, cls: type[Specification]) -> None:
+        self.check_handler(cls)
+        super()._will_declare(cls)
+
+    def check_handler(self, cls: type[Specification]) -> None:
+        """Raise `ValueError` if the handler of a class would have to be sent as code, and that is not allowed."""
+        if not self.allow_shipped_code and describe(cls)[0].handler.kind == "shipped":
+            text = f"the shards cannot import the error handler of {cls.name}, and {_NO_CODE}; put it into a module"
+            raise ValueError(f"{text} that every machine has")
+
+    def _predicate(self, predicate: Any) -> Any:
+        if not self.allow_shipped_code:
+            raise ValueError(f"a predicate is sent to the shards as code, and {_NO_CODE}")
+        return super()._predicate(predicate)
+
+
+class ClusterInstanceManager(Clustered):
     """An instance manager that uses shards which run on other machines, with their state in PostgreSQL.
 
     It has the same calls as the other managers, and the same guarantees. A shard that moves to another machine is found
@@ -68,10 +117,6 @@ class ClusterInstanceManager(InstanceManager):
         ValueError: A value breaks its option's rule.
     """
 
-    opens = False
-    opens_shards = "ClusterInstanceManager(partitions={})"
-    instead = "make another ClusterInstanceManager there"
-
     def __init__(
         self,
         *,
@@ -95,42 +140,19 @@ class ClusterInstanceManager(InstanceManager):
     ) -> None:
         if token is not None and token_file is UNSET:
             token_file = None  # what is given here counts before a file that the environment names
-        chosen = options_with_origins({
+        given = {
             "store": store, "namespace": namespace, "address": address, "partitions": partitions,
             "token_file": token_file, "specifications": specifications, "call_timeout": call_timeout,
             "max_unacknowledged": max_unacknowledged, "max_frame_bytes": max_frame_bytes, "spin": spin,
             "takeover_timeout": takeover_timeout, "ping": ping,
             "allow_shipped_code": allow_shipped_code, "on_message": on_message, **(tls or {}), **modes,
-        })  # fmt: skip
-        options = {name: one.value for name, one in chosen.items()}
-        if chosen["call_timeout"].origin == "default":
-            options["call_timeout"] = _CALL_TIMEOUT
-        if options["store"] is None:
-            raise ValueError(_NEEDS_STORE)
-        self.allow_shipped_code = options["allow_shipped_code"]
-        names = ("store", "namespace", "address", "partitions", "token_file", "takeover_timeout", "ping")
-        files = {name: options[name] for name in TlsOptions.__annotations__}
-        self.cluster = Cluster(**{name: options[name] for name in names}, token=token, tls=cast(TlsOptions, files))
-        super().__init__(_join, options)
-
-    def _will_declare(self, cls: type[Specification]) -> None:
-        self.check_handler(cls)
-        super()._will_declare(cls)
-
-    def check_handler(self, cls: type[Specification]) -> None:
-        """Raise `ValueError` if the handler of a class would have to be sent as code, and that is not allowed."""
-        if not self.allow_shipped_code and describe(cls)[0].handler.kind == "shipped":
-            text = f"the shards cannot import the error handler of {cls.name}, and {_NO_CODE}; put it into a module"
-            raise ValueError(f"{text} that every machine has")
-
-    def _predicate(self, predicate: Any) -> Any:
-        if not self.allow_shipped_code:
-            raise ValueError(f"a predicate is sent to the shards as code, and {_NO_CODE}")
-        return super()._predicate(predicate)
+        }  # fmt: skip
+        super().__init__(join, self.reach(given, token))
 
 
-def _join(manager: InstanceManager) -> Transport:
-    assert isinstance(manager, ClusterInstanceManager)
+def join(manager: InstanceManager, *, make: MakeClient = Client) -> Transport:
+    """Return a client that is attached to the shards of a cluster; `make` creates it."""
+    assert isinstance(manager, Clustered)
 
     def options_for(shards: int) -> ClientOptions:
         options = client_options(manager, shards)
@@ -139,7 +161,7 @@ def _join(manager: InstanceManager) -> Transport:
     if not manager.allow_shipped_code:
         for cls in manager.specifications:
             manager.check_handler(cls)
-    return manager.cluster.client(options_for, manager.mailbox)
+    return manager.cluster.client(options_for, manager.mailbox, make)
 
 
 class ClusterMember(ShardServer):

@@ -12,7 +12,7 @@ from ..errors import DataDirError, LayoutMismatch, show
 from .client import ClientOptions
 from .client.core import Client
 from .client.mailbox import Mailbox
-from .client.opening import started
+from .client.opening import MakeClient, started
 from .cluster.address import Address
 from .cluster.connecting import Access
 from .cluster.directory import Directory, FileDirectory, OwnersDirectory
@@ -23,7 +23,7 @@ from .store.location import shards_of
 from .store.postgres.namespace import Namespace
 
 STATIC: Final = "static"
-_LONGEST: Final = 3600
+_LONGEST: Final = 30 * 86400
 
 
 class Cluster:
@@ -74,12 +74,15 @@ class Cluster:
         self._access = Access(token_from(token, token_file), context, min(3.0, 2 * ping))
         self._patience = Patience(ping, takeover_timeout)
 
-    def client(self, options_for: Callable[[int], ClientOptions], mailbox: Mailbox) -> Client:
+    def client(
+        self, options_for: Callable[[int], ClientOptions], mailbox: Mailbox, make: MakeClient = Client
+    ) -> Client:
         """Return a started client of the shards.
 
         Args:
             options_for: Gets the number of shards, and returns the client's options.
             mailbox: Receives the messages.
+            make: Creates the client.
 
         Raises:
             DataDirError: The database has no such namespace, or cannot be reached.
@@ -99,7 +102,7 @@ class Cluster:
 
             access = replace(access, token=token_of(self._address, self.place.name))
         introduce = by_directory(self._directory, access, self._patience)
-        return started(Client(introduce, options_for(shards), mailbox))
+        return started(make(introduce, options_for(shards), mailbox, None))
 
     def _is_ray(self) -> bool:
         return self._address != STATIC and not self._address.endswith(".toml")

@@ -53,7 +53,11 @@ class LoopManager:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._thread: LoopThread | None = None
-        self.inner = AsyncInstanceManager(**options)
+        self.inner = self._make(**options)
+
+    @staticmethod
+    def _make(**options: Any) -> AsyncInstanceManager:
+        return AsyncInstanceManager(**options)
 
     def start(self) -> Self:
         """Start the loop and the manager."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import spex_shards as spex
-from spex_shards.aio import AsyncInstanceManager, connect
+from spex_shards.aio import AsyncClusterInstanceManager, AsyncInstanceManager, connect
 from spex_shards.checking.properties import Property, PropertyResult
 
 
@@ -238,4 +238,6 @@ async def on_an_event_loop() -> None:
         assert_type([message async for message in manager.messages(timeout=None)], list[Any])
     async with await connect("spex_data", call_timeout=timedelta(seconds=1), mode="warn") as attached:
         assert_type(attached, AsyncInstanceManager)
+    async with AsyncClusterInstanceManager(store="postgresql://db/app", token="secret", ping=1) as cluster:
+        assert_type(cluster, AsyncClusterInstanceManager)
         assert_type(await attached.shards(), list[spex.ShardInfo])

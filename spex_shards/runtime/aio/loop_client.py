@@ -70,7 +70,7 @@ class LoopClient(Client):
         if self.is_forked:
             raise RuntimeError(
                 f"this asyncio manager belongs to process {self._pid}, and this is its forked child: "
-                "make another in the child, with await spex_shards.aio.connect(data_dir)"
+                "make another in the child (for a data directory: await spex_shards.aio.connect(data_dir))"
             )
 
     def blocked(self, shard: int) -> None:
