@@ -29,6 +29,7 @@ from spex_shards.runtime.store.postgres.namespace import Namespace
 from tests.support.deadly_specs import Deadly, write_models
 from tests.support.places import ROOT
 from tests.support.processes import descendants, wait_until
+from tests.support.serving import supervisor_of
 from tests.support.writers import Loop, Writers
 
 pytestmark = [pytest.mark.postgres]
@@ -135,6 +136,7 @@ def test_a_connection_that_breaks_while_its_first_messages_are_sent_is_made_agai
 OF_A_PROGRAM = """
 import sys
 import spex_shards as spex
+from tests.support.serving import supervisor_of
 from tests.support.writers import Loop
 
 if "code" in sys.argv:
@@ -229,6 +231,29 @@ def test_a_shard_that_another_member_claims_is_followed_there(
     assert [shard.status for shard in second.shards()] == [ShardStatus.MOVED]
     assert [shard.pid for shard in manager.shards()] == [shard.pid for shard in third.shards()]
     assert "has claimed the shard" in (first.shards()[0].last_exit or "")
+
+
+def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_a_shard_where_it_was_moved(
+    members: Callable[..., Any], attach: Callable[..., Any]
+) -> None:
+    """It goes on with the shards that nobody else has claimed, and takes the others back only when it is told to."""
+    first = members()
+    manager = attach()
+    writers = Writers(manager, 4)
+    writers.wait(10)
+    second = members("1")
+    wait_until(lambda: first.shards()[1].status is ShardStatus.MOVED, "the first has lost a shard")
+    before = first.shards()[0].pid
+    os.kill(supervisor_of(first.data_dir), signal.SIGKILL)
+    wait_until(lambda: first.shards()[0].pid not in (None, before), "another supervisor has started a worker")
+    wait_until(lambda: first.shards()[0].status is ShardStatus.READY, "its worker is ready")
+    wait_until(lambda: first.shards()[1].status is ShardStatus.MOVED, "it does not take the other shard")
+    writers.wait(10)
+    assert (second.shards()[0].status, second.shards()[0].restarts) == (ShardStatus.READY, 0)
+    first.revive(1)
+    writers.wait(10)
+    assert [shard.pid for shard in manager.shards()] == [shard.pid for shard in first.shards()]
+    writers.check()
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...log_fields import about
 from ..protocol.config import SupervisorConfig
@@ -63,6 +64,7 @@ class Ownership:
         owner = self._owner
         if owner is not None and owner.pidfd >= 0:
             say(f"the supervisor (pid {owner.pid}) died: {owner.reap()}; another is started", "supervisor_died")
+        self._config = replace(self._config, resumes=True)
         return self._start()
 
     def end(self, timeout: float | None = None) -> None:

@@ -20,6 +20,8 @@ class SupervisorConfig:
         serves: Whether its owner runs it for other processes alone.
         hosts: In a cluster: the shards that this supervisor runs, of all; None: all, and nobody else runs any.
         known_as: In a cluster: how the database names this supervisor as the owner of its shards.
+        resumes: In a cluster: whether it takes the place of a supervisor that died, so that a shard which another
+            member has claimed since stays there.
     """
 
     data_dir: str
@@ -41,6 +43,17 @@ class SupervisorConfig:
     serves: bool = False
     hosts: list[int] | None = None
     known_as: str = ""
+    resumes: bool = False
+
+    @property
+    def joins(self) -> str | None:
+        """In a cluster: the name as an owner; else None."""
+        return None if self.hosts is None else self.known_as
+
+    @property
+    def claim(self) -> int:
+        """What a shard's first store here resumes; see `StoreOptions`."""
+        return -1 if self.resumes and self.hosts is not None else 0
 
     def plain(self) -> dict[str, Any]:
         """Return the plain form, for a frame. Paths become bytes there, because they need not be valid UTF-8."""

@@ -138,7 +138,7 @@ class StoreOptions:
         waits_for_room: Whether a batch waits while the store is full; otherwise it is refused with `StoreFull`.
         on_wait: Called now and then while a batch waits.
         resumes: The claim under which its supervisor had the store before: if another owner has claimed it since, it is
-            not taken back. 0: it is taken from whoever has it.
+            not taken back. 0: it is taken from whoever has it. -1: there was a claim, and its number is not known.
     """
 
     durability: str

@@ -76,8 +76,7 @@ class Supervisor:
         if config.embedded and os.getppid() != self._owner_pid:
             raise EOFError
         self._directory = DataDir(Path(config.data_dir))
-        joins = None if config.hosts is None else config.known_as
-        self._stores = stores_of(self._directory, config.store, config.durability, joins)
+        self._stores = stores_of(self._directory, config.store, config.durability, config.joins)
         self._directory.make()
         role = Role.SERVER if config.serves else Role.SHARDS
         self._lock = OwnerLock(self._directory, role=role, application=self._owner_pid)
@@ -96,6 +95,7 @@ class Supervisor:
                 suspects=read_suspects(self._directory.shard(index)),
                 hang=HangWatch(config.hang_timeout),
                 retry=BackOff(config.retry_failed, LONGEST_RETRY),
+                claim=config.claim,
             )
             for index in (range(config.shards) if config.hosts is None else sorted(config.hosts))
         }

@@ -62,8 +62,9 @@ class Statements:
         self.claim = (
             f"UPDATE {self._in}.owners SET epoch = epoch + 1, claim = $3::bytea, term = $2::bigint, owner = $4::text,"
             f" since = now() WHERE shard = $1::int AND term <= $2"
-            f" AND ($6::bigint = 0 OR epoch <= $6::bigint OR owner = $4::text) AND EXISTS (SELECT FROM {self._in}.place"
-            f" WHERE term = $2 AND cluster = $5::uuid) RETURNING epoch, seq, {synced}"
+            f" AND ($6::bigint = 0 OR epoch <= greatest($6, 0) OR owner = $4::text)"
+            f" AND EXISTS (SELECT FROM {self._in}.place WHERE term = $2 AND cluster = $5::uuid)"
+            f" RETURNING epoch, seq, {synced}"
         )
         self.look = f"SELECT epoch, claim, seq, owner FROM {self._in}.owners WHERE shard = $1::int FOR UPDATE"
         self.confirm = (
