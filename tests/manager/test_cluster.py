@@ -277,7 +277,7 @@ def test_a_shard_that_was_moved_away_comes_back_when_it_is_revived(
 @pytest.mark.long
 def test_workers_that_are_killed_lose_nothing(members: Callable[..., Any], attach: Callable[..., Any]) -> None:
     """Their supervisor restarts them, and clients connect again by themselves."""
-    members()
+    members(max_restarts=100)
     manager = attach()
     writers = Writers(manager, 4)
     for _ in range(4):

@@ -61,7 +61,11 @@ class Writers:
             lambda: f"each of {self.acknowledged} is at {wanted}",
             self._patience,
         )
-        assert not self._failed
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._failed:
+            raise AssertionError(f"a writer has failed: {self._failed[0]!r}") from self._failed[0]
 
     def check(self) -> None:
         """Stop, and check that each history has exactly what was acknowledged."""
@@ -69,7 +73,7 @@ class Writers:
         for thread in self._threads:
             thread.join(2 * self._patience)
         self._manager.flush(60)
-        assert not self._failed
+        self._raise()
         # A writer's last call has returned, so stored is acknowledged: nothing was lost or applied twice.
         stored = [len(self._manager.get_instance(number).history) - 1 for number in range(len(self.acknowledged))]
         assert stored == self.acknowledged

@@ -128,7 +128,7 @@ class Gate:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         for writer in list(self._writers):
-            writer.transport.abort()
+            _abort(writer)
         server.close()
         await _turns()
 
@@ -160,7 +160,7 @@ class Gate:
             writer.write(frame(handshake.sorry(str(error))))
             writer.close()
         except (OSError, EOFError, TimeoutError):
-            writer.transport.abort()
+            _abort(writer)
         else:
             if isinstance(said, _Session):
                 self.keep(said.serve())
@@ -239,7 +239,7 @@ class _Session:
             asyncio.get_running_loop().remove_reader(self._supervisor)
             self._supervisor.close()
         for _, writer in self.streams.values():
-            writer.transport.abort()
+            _abort(writer)
         self.streams.clear()
         self._writer.close()
         self.ended()
@@ -290,10 +290,16 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """Close a connection at once."""
+    with suppress(AttributeError):  # from Python 3.11.2, for a TLS connection that was closed twice
+        writer.transport.abort()
+
+
 def _taken_over(writer: asyncio.StreamWriter) -> int:
     """Return a connection's descriptor, which asyncio does not use any more."""
     descriptor = os.dup(writer.get_extra_info("socket").fileno())
-    writer.transport.abort()  # closes asyncio's own copy; the connection lives on in the duplicate
+    _abort(writer)  # closes asyncio's own copy; the connection lives on in the duplicate
     return descriptor
 
 
