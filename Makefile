@@ -36,15 +36,18 @@ test: $(STAMP)
 
 # A wheel whose hot modules are compiled by mypyc; it needs a C compiler and Python's headers. It is built in a copy,
 # because the compiled modules are left beside the source, and Python would prefer them to a source that is newer.
-wheel: $(STAMP)
+wheel: $(COMPILED)/.built
+
+$(COMPILED)/.built: $(STAMP) README.md LICENSE $(shell find spex_shards -name '*.py')
 	rm -rf $(COMPILED) && mkdir -p $(COMPILED) dist
 	cp -r pyproject.toml README.md LICENSE spex_shards $(COMPILED)
 	cd $(COMPILED) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(CURDIR)/$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	cp $(COMPILED)/dist/*.whl dist
+	touch $@
 
 # The tests of everything that has compiled modules below it, over those modules.
 test-compiled: wheel
-	cp -r tests examples $(COMPILED) && ln -sfn $(CURDIR)/../shared build/shared
+	rm -rf $(COMPILED)/tests $(COMPILED)/examples && cp -r tests examples $(COMPILED) && ln -sfn $(CURDIR)/../shared build/shared
 	cd $(COMPILED) && PYTHONPATH=$(CURDIR)/$(COMPILED) TESTS_COMPILED=1 $(CURDIR)/$(BIN)/python -m pytest \
 		tests/runtime tests/engine tests/manager tests/checking -m "not alone" -n $(AT_ONCE) --dist worksteal
 

@@ -182,7 +182,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
     expected = content(tmp_path / "sound", before)
     path, step, ended = tmp_path / "data", 0, False
     while not ended:
-        step += of_length(5, 3, 1)
+        step += of_length(5, 4, 1)
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(tmp_path / "sound", path)
         ended = killed_at(step, partial(reshard, path, after, service=Journal))
@@ -208,7 +208,7 @@ def test_it_is_killed_at_every_step_and_goes_on(tmp_path: Path, before: int, aft
 def test_the_command_is_killed_at_random_instants(tmp_path: Path) -> None:
     """The real process, by SIGKILL; the rows are exactly those that there were."""
     path = tmp_path / "data"
-    fill(path, 2, seed=7, names=of_length(100, 200, 1000))
+    fill(path, 2, seed=7, names=of_length(100, 120, 1000))
     expected = content(path, 2)
     kill_the_command(path, ["reshard", path, "--to", 5, "--service", NAME], Random(2))
     assert content(path, 5) == expected

@@ -29,7 +29,7 @@ STOPPING = {
     Relation.READY_SIMULATION: "ready",
 }
 INPUTS = frozenset("a")
-PAIRS = of_length(1_000, 4_000, 100_000)
+PAIRS = of_length(1_000, 2_500, 100_000)
 """So many pairs of systems are drawn at random."""
 
 
@@ -99,7 +99,7 @@ def test_every_relation_means_what_its_definition_says_for_all_systems_of_two_st
     """All pairs over one action and silent steps (a part of them in a short run), and over two actions."""
     systems = every_system(2, actions)
     pairs = list(product(systems, systems))
-    for impl, spec in pairs if WHOLE else random.Random(11).sample(pairs, 2_500 if LONG else 700):
+    for impl, spec in pairs if WHOLE else random.Random(11).sample(pairs, 1_500 if LONG else 700):
         check_all(impl, spec)
 
 
@@ -370,7 +370,7 @@ def test_a_wrong_counterexample_is_never_shown(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("relation", [*STOPPING, Relation.TRACE_INCLUSION])
 def test_large_systems_are_no_trouble(relation: Relation) -> None:
     """A grid, a chain of silent steps, and a system where actions lead to several states, with a fault far away."""
-    size, side = (10_000, 70) if LONG else (2_500, 35)
+    size, side = of_length(2_500, 5_000, 10_000), of_length(35, 50, 70)
     grid = [((x * side + y), "r", (x + 1) * side + y) for x in range(side - 1) for y in range(side)]
     grid += [((x * side + y), "d", x * side + y + 1) for x in range(side) for y in range(side - 1)]
     chain = [(n, INTERNAL if n % 3 else "go", n + 1) for n in range(size)]

@@ -16,7 +16,7 @@ from spex_shards.runtime.protocol.codec import canonical
 from spex_shards.runtime.store import Batch, MemoryStore
 from spex_shards.runtime.store.lmdb_store import LmdbStore
 from tests.support.contract_specs import Lenient, Order, Strict, model
-from tests.support.places import LONG
+from tests.support.places import of_length
 
 SECOND = 1_000_000
 ONE = canonical(1)
@@ -105,7 +105,7 @@ def test_cost_does_not_depend_on_the_length_of_the_history(known: Any, action: s
         engine.transition(ONE, action, "b", number)
     engine.batch.commit()
     costs = []
-    for target in (200, 10_000 if LONG else 2_000):
+    for target in (200, of_length(2_000, 5_000, 10_000)):
         while engine.get_instance(ONE, 0).seq < target:
             for _ in range(500):
                 engine.transition(ONE, action, "b", 7)
