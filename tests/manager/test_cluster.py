@@ -26,6 +26,7 @@ from spex_shards.manager.clustered import ClusterInstanceManager, ClusterMember
 from spex_shards.runtime.cluster.way import Way
 from spex_shards.runtime.shard_info import ShardStatus
 from spex_shards.runtime.store.postgres.namespace import Namespace
+from tests.support.cluster_here import TOKEN
 from tests.support.deadly_specs import Deadly, write_models
 from tests.support.places import ROOT
 from tests.support.processes import descendants, wait_until
@@ -33,22 +34,6 @@ from tests.support.serving import supervisor_of
 from tests.support.writers import Loop, Writers
 
 pytestmark = [pytest.mark.postgres]
-TOKEN = "a token of the tests"
-
-
-@pytest.fixture
-def members(store_url: str, tmp_path: Path, no_process_left: None) -> Iterator[Callable[..., ClusterMember]]:
-    """Return a function that starts a member; all are closed at the end."""
-    with ExitStack() as stack:
-
-        def start(hosts: Any = None, **options: Any) -> ClusterMember:
-            place = tmp_path / f"member-{random.getrandbits(40):x}"
-            given = {"store": store_url, "partitions": 2, "learning_mode": True, "token": TOKEN, **options}
-            member = ClusterMember(data_dir=place, impl_models_dir=tmp_path / "models", hosts=hosts, **given).start()
-            stack.callback(member.close)
-            return member
-
-        yield start
 
 
 @pytest.fixture
