@@ -156,7 +156,7 @@ def test_with_tls_coroutines_send_and_read_large_values(
 
 
 def test_code_is_not_sent_to_a_cluster_unless_that_is_allowed(
-    members: Callable[..., ClusterMember], store_url: str
+    members: Callable[..., ClusterMember], store_url: str, specifications_as_before: None
 ) -> None:
     """As with the blocking manager."""
 

@@ -31,14 +31,17 @@ def missing() -> str | None:
 
 
 class RayNodes:
-    """A cluster; `stop` ends all of it. Addresses of nodes are used once.
+    """A cluster; `stop` ends all of it. Addresses of nodes are used once, but for the head's.
+
+    Args:
+        redis: The address of the Redis server in which the head keeps what it knows; None: it keeps it in its memory.
 
     Attributes:
         address: The head's address.
         environment: Variables that processes need which connect with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redis: str | None = None) -> None:
         # Ray's sockets are in this folder, and the path of a socket must be short.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -47,18 +50,24 @@ class RayNodes:
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_DISABLE_USAGE_STATS": "1",
             "RAY_raylet_start_wait_time_s": "120",
         }  # fmt: skip
+        if redis is not None:
+            self.environment["RAY_REDIS_ADDRESS"] = redis
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._gone: set[str] = set()
-        port = self.address.rpartition(":")[2]
-        self._start(
-            _HEAD, "--head", f"--port={port}", f"--temp-dir={self._folder}", f"--system-config={_HEALTH}",
-            "--include-dashboard=false",
-        )  # fmt: skip
+        self.start_head()
 
     @property
     def hosts(self) -> list[str]:
         """The addresses of the nodes that run, without the head."""
         return [host for host in list(self._nodes)[1:] if host not in self._gone]
+
+    def start_head(self) -> None:
+        """Start the head, also again after it was killed."""
+        port = self.address.rpartition(":")[2]
+        self._start(
+            _HEAD, "--head", f"--port={port}", f"--temp-dir={self._folder}", f"--system-config={_HEALTH}",
+            "--include-dashboard=false",
+        )  # fmt: skip
 
     def fill(self, count: int) -> None:
         """Start nodes until that many run besides the head; each is there when this returns."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Final
 
 from ...errors import ShardDown
 from .partition import Partition
-from .session import RAY_NAMESPACE, answer, director_name, imported
+from .session import RAY_NAMESPACE, actor_name, answer, director_name, imported, note, noted, youngest
 
 _START_WITHIN: Final = 60.0
 _BALANCE_EVERY: Final = 5.0
@@ -42,9 +43,10 @@ class Director:
         self._name, self._shards = name, shards
         self._member, self._options, self._token = member, options, token
         self._placing = placing
-        self._drained: set[str] = set()
         self._changing = threading.RLock()
-        self._up = threading.Event()
+        known = noted(self._ray, director_name(name)) or [False, []]  # Ray has started it anew
+        self._is_up: bool = known[0]
+        self._drained: set[str] = set(known[1])
         threading.Thread(target=self._balance, name="spex-shards-director", daemon=True).start()
 
     def token(self) -> bytes:
@@ -67,7 +69,8 @@ class Director:
                     actors[shard] = self._start(shard, node)
         waiting = [actor.ready.remote(_START_WITHIN) for actor in actors.values()]
         found = [answer(self._ray, one, _START_WITHIN + 10) for one in waiting]
-        self._up.set()
+        self._is_up = True
+        self._note()
         return found
 
     def status(self) -> dict[str, Any]:
@@ -105,26 +108,24 @@ class Director:
             if not self._usable():
                 self._drained -= set(found)
                 raise ShardDown(f"no machine is left for the shards of {node}", maybe_executed=False)
-            moved = [row["shard"] for row in self.status()["shards"] if row["node"] in found]
-            counts = self._counts()
-            for shard in moved:
-                emptiest = min(counts, key=lambda node: counts[node])
-                counts[emptiest] += 1
-                self._move(shard, emptiest)
-        return moved
+            self._note()
+            return self._leave(found)
 
     def move(self, shard: int, node: str) -> bool:
         """Move a shard to a machine; return whether it was elsewhere.
 
         Args:
             shard: The shard.
-            node: The machine's id, or its address; a drained machine is accepted.
+            node: The machine's id, or its address.
 
         Raises:
-            ShardDown: There is no such shard or no such machine.
+            ShardDown: There is no such shard or no such machine, or the machine is drained.
         """
         found = self._living(node)
         with self._changing:
+            if found[0] in self._drained:
+                text = f"the machine {node} is drained: have it take shards again first, by spex-shards cluster resume"
+                raise ShardDown(text, maybe_executed=False)
             rows = [row for row in self.status()["shards"] if row["shard"] == shard]
             if not rows:
                 raise ShardDown(f"the cluster runs no shard {shard}", maybe_executed=False)
@@ -135,12 +136,16 @@ class Director:
 
     def resume(self, node: str) -> None:
         """Place shards on a drained machine again."""
-        self._drained -= {one["NodeID"] for one in self._alive() if _is(one, node)}
+        with self._changing:
+            self._drained -= {one["NodeID"] for one in self._alive() if _is(one, node)}
+            self._note()
 
     def down(self) -> None:
         """Stop all shards, after what has arrived is carried out; their state stays in the database."""
-        self._up.clear()
         with self._changing:
+            self._is_up = False
+            self._drained.clear()
+            self._note()
             actors = self._actors()
             for stopping in [actor.stop.remote() for actor in actors.values()]:
                 try:
@@ -151,6 +156,9 @@ class Director:
                 self._ray.kill(actor, no_restart=True)
 
     # ------------------------------------------------------------------ inside
+
+    def _note(self) -> None:
+        note(self._ray, director_name(self._name), (self._is_up, sorted(self._drained)))
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -178,14 +186,8 @@ class Director:
 
     def _actors(self) -> dict[int, Any]:
         """Return the actor of each shard that has one: the youngest, if a move has not ended yet."""
-        found: dict[int, tuple[int, str]] = {}
-        for one in self._ray.util.list_named_actors(all_namespaces=True):
-            parts = one["name"].split("/")
-            if one["namespace"] == RAY_NAMESPACE and len(parts) == 3 and parts[0] == self._name:
-                shard, number = int(parts[1]), int(parts[2])
-                found[shard] = max(found.get(shard, (0, "")), (number, one["name"]))
         actors = {}
-        for shard, (_, name) in found.items():
+        for shard, (_, name) in youngest(self._ray, self._name).items():
             try:
                 actors[shard] = self._ray.get_actor(name, namespace=RAY_NAMESPACE)
             except ValueError:
@@ -194,10 +196,9 @@ class Director:
 
     def _start(self, shard: int, node: str) -> Any:
         affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        number = time.time_ns()  # grows, so that the youngest actor of a shard is known by its name
         remote = self._ray.remote(Partition).options(
             **{"num_cpus": 0, **self._placing},
-            name=f"{self._name}/{shard}/{number}", namespace=RAY_NAMESPACE, lifetime="detached",
+            name=actor_name(self._name, shard, time.time_ns()), namespace=RAY_NAMESPACE, lifetime="detached",
             max_restarts=-1, max_task_retries=0, max_concurrency=4,
             # Soft: when that machine is gone, Ray starts the actor on another one.
             scheduling_strategy=affinity(node_id=node, soft=True),
@@ -226,15 +227,24 @@ class Director:
         if old is not None:
             self._ray.kill(old, no_restart=True)
 
+    def _leave(self, machines: Collection[str]) -> list[int]:
+        """Move all shards away from some machines; return which were there."""
+        moved = [row["shard"] for row in self.status()["shards"] if row["node"] in machines]
+        counts = self._counts()
+        for shard in moved:
+            emptiest = min(counts, key=lambda node: counts[node])
+            counts[emptiest] += 1
+            self._move(shard, emptiest)
+        return moved
+
     def _balance(self) -> None:
         """Move one shard at a time from the fullest to the emptiest machine, as when one has joined."""
         while True:
             time.sleep(_BALANCE_EVERY)
-            if not self._up.is_set():
-                continue
             try:
                 with self._changing:
-                    self._balance_once()
+                    if self._is_up:
+                        self._balance_once()
             except Exception:  # noqa: S112 - whatever the cluster's state is: the next attempt has another one
                 continue
 
@@ -242,6 +252,8 @@ class Director:
         rows = [row for row in self.status()["shards"] if row["node"]]
         nodes = self._usable()
         if len(rows) < self._shards or not nodes:
+            return
+        if self._leave(self._drained):  # Ray may have started an actor again there
             return
         counts = Counter(dict.fromkeys(nodes, 0))
         counts.update(row["node"] for row in rows)

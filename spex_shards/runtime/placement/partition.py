@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from ...errors import DataDirError, SpexError, words
 from ..shard_info import ShardStatus
-from .session import imported
+from .session import imported, youngest
 
 _AGAIN: Final = 0.5
 _LOOK_EVERY: Final = 1.0
+_KILLED_WITHIN: Final = 10.0
 logger = logging.getLogger("spex_shards")
 
 
@@ -82,6 +83,8 @@ class Partition:
             shutil.rmtree(member.data_dir, ignore_errors=True)
 
     def _run(self) -> None:
+        if self._is_superseded():
+            self._end_for_good()
         while not self._stopping.is_set():
             folder = scratch(f"{self._name}-{self._shard}")
             try:
@@ -108,7 +111,28 @@ class Partition:
             if moved:
                 member.close()
                 shutil.rmtree(member.data_dir, ignore_errors=True)
+                if self._is_superseded():
+                    self._end_for_good()
                 os._exit(0)
+
+    def _is_superseded(self) -> bool:
+        """Return whether the shard has a younger actor, because it was moved.
+
+        This one may have ended before the director could end it. Ray starts it again then, and it would take the shard
+        back.
+        """
+        own = int(self._ray.get_runtime_context().get_actor_name().rpartition("/")[2])
+        try:
+            return youngest(self._ray, self._name).get(self._shard, (own, ""))[0] > own
+        except Exception as error:  # Ray's head cannot say: the database decides, as ever
+            logger.warning("the actors of shard %d are not known: %s", self._shard, error)
+            return False
+
+    def _end_for_good(self) -> None:
+        """End this process, and do not have it started again."""
+        self._ray.kill(self._ray.get_runtime_context().current_actor, no_restart=True)
+        time.sleep(_KILLED_WITHIN)
+        os._exit(0)
 
 
 def scratch(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -110,6 +111,33 @@ def director_of(ray: Any, name: str) -> Any:
 def director_name(name: str) -> str:
     """Return the name of the director's actor."""
     return f"director of {name}"
+
+
+def actor_name(name: str, shard: int, number: int) -> str:
+    """Return the name of a shard's actor; of two actors of a shard, the one with the greater number is the younger."""
+    return f"{name}/{shard}/{number}"
+
+
+def youngest(ray: Any, name: str) -> dict[int, tuple[int, str]]:
+    """Return for each shard of a cluster that has actors the number and the name of the youngest."""
+    found: dict[int, tuple[int, str]] = {}
+    for one in ray.util.list_named_actors(all_namespaces=True):
+        parts = one["name"].split("/")
+        if one["namespace"] == RAY_NAMESPACE and len(parts) == 3 and parts[0] == name:
+            shard, number = int(parts[1]), int(parts[2])
+            found[shard] = max(found.get(shard, (0, "")), (number, one["name"]))
+    return found
+
+
+def note(ray: Any, name: str, value: Any) -> None:
+    """Have Ray's head remember a value under a name: for as long as Ray remembers its detached actors."""
+    ray.experimental.internal_kv._internal_kv_put(name, json.dumps(value), overwrite=True, namespace=RAY_NAMESPACE)
+
+
+def noted(ray: Any, name: str) -> Any:
+    """Return the value under a name; None: there is none."""
+    found = ray.experimental.internal_kv._internal_kv_get(name, namespace=RAY_NAMESPACE)
+    return None if found is None else json.loads(found)
 
 
 def answer(ray: Any, question: Any, within: float = ANSWER) -> Any:

@@ -48,8 +48,8 @@ class Cluster:
         return json.loads(done.stdout) if done.returncode in (0, 1) and done.stdout else None
 
     def placed(self) -> dict[str, list[int]]:
-        """Return the shards that are ready, by the host that they are on."""
-        status = self.status()
+        """Return the shards that are ready, by the host that they are on; wait for a director if there is none."""
+        status = wait_until(self.status, "a director answers", 120.0)
         ready = {row["shard"] for row in status["shards"] if row["status"] == "READY"}
         return {node["host"]: sorted(ready & {*node["shards"]}) for node in status["nodes"] if node["alive"]}
 
@@ -94,8 +94,7 @@ def test_a_cluster_from_its_start_to_its_end(cluster: Cluster) -> None:
         writers.wait(10)
         wait_until(lambda: cluster.placed()[first] == [], lambda: f"{first} has none: {cluster.status()}")
 
-        actor = random.choice(actors(cluster))
-        os.kill(actor, signal.SIGKILL)
+        os.kill(random.choice(actors(cluster)), signal.SIGKILL)
         writers.wait(10)
 
         cluster.do("resume", first)
@@ -121,13 +120,13 @@ def test_a_cluster_from_its_start_to_its_end(cluster: Cluster) -> None:
     cluster.do("down")
 
 
-def actors(cluster: Cluster) -> list[int]:
-    """Return the processes of the actors that run shards."""
+def actors(cluster: Cluster, kind: bytes = b"Partition") -> list[int]:
+    """Return the processes of the actors that run shards, or of the director: those that are not on the head first."""
     found = []
-    for host in cluster.nodes.hosts:
+    for host in [*cluster.nodes.hosts, "127.0.0.1"]:
         for pid in cluster.nodes.pids(host):
             with suppress(OSError):
-                if b"Partition" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if kind in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
     return found
 
@@ -203,6 +202,24 @@ def test_a_program_keeps_its_handler_of_sigterm(cluster: Cluster) -> None:
         assert not ray.is_initialized()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.skipif(not WHOLE, reason="is left to the whole run (TESTS_LENGTH=whole)")
+def test_a_director_that_ray_starts_again_knows_what_was_drained(cluster: Cluster) -> None:
+    """It goes on spreading the shards, and none stays on the drained machine."""
+    cluster.do("up", "--partitions", str(PARTITIONS))
+    drained = cluster.nodes.hosts[0]
+    cluster.do("drain", drained)
+    os.kill(actors(cluster, b"Director")[0], signal.SIGKILL)
+    wait_until(cluster.status, "there is a director again", 120.0)
+    assert [node["host"] for node in cluster.status()["nodes"] if node["drained"]] == [drained]
+    refused = cluster.run("move", drained, "--shard", "0")
+    assert (refused.returncode, "is drained" in refused.stderr) == (2, True)
+    cluster.nodes.kill(cluster.nodes.hosts[1])
+    everything = list(range(PARTITIONS))  # Ray may start actors again on the drained machine; then they leave it
+    wait_until(lambda: everything in cluster.placed().values(), "the only other machine has all shards", 120.0)
+    cluster.do("resume", drained)
+    wait_until(lambda: cluster.placed()[drained], "it has a shard again", 120.0)
 
 
 @pytest.mark.skipif(not WHOLE, reason="is left to the whole run (TESTS_LENGTH=whole)")
