@@ -155,13 +155,17 @@ def join(manager: InstanceManager, *, make: MakeClient = Client) -> Transport:
     assert isinstance(manager, Clustered)
 
     def options_for(shards: int) -> ClientOptions:
-        options = client_options(manager, shards)
-        return options if manager.allow_shipped_code else replace(options, undeclared=lambda _: ())
+        return _with_code(manager.allow_shipped_code, client_options(manager, shards))
 
     if not manager.allow_shipped_code:
         for cls in manager.specifications:
             manager.check_handler(cls)
     return manager.cluster.client(options_for, manager.mailbox, make)
+
+
+def _with_code(allowed: bool, options: ClientOptions) -> ClientOptions:
+    """Return options of a client; if code is not allowed, it sends no handlers that only this process has."""
+    return options if allowed else replace(options, undeclared=lambda _: ())
 
 
 class ClusterMember(ShardServer):
@@ -228,7 +232,7 @@ class ClusterMember(ShardServer):
 def _run(manager: InstanceManager) -> Transport:
     assert isinstance(manager, ClusterMember)
     shards = manager.options["distribution_factor"]
-    of_client = replace(client_options(manager, shards), idle=True)
+    of_client = replace(_with_code(manager.allow_shipped_code, client_options(manager, shards)), idle=True)
     host = HOST, manager.spex_options().plain()
     return manager.member.run(
         manager.directory.socket,

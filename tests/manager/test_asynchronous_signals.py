@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.contract_specs import Order
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("no_process_left")]
 PACKAGE = spex.__path__[0] + "/"
+CHANNEL = PACKAGE + "runtime/aio/loop_channel.py"
 
 
 class Cut(Exception):
@@ -120,6 +122,39 @@ def test_an_exception_of_a_signal_handler_leaves_the_channels_whole(places: dict
 
     asyncio.run(main())
     assert cut > 5
+
+
+def test_a_look_that_is_cut_off_before_it_has_begun_is_made_up_for(places: dict[str, Path]) -> None:
+    """A callback has taken answers from the pipe, and is cut off before it wakes anybody; so is the look after that."""
+    to_cut = ["_settle", "_expire"]
+
+    def trace(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and to_cut and frame.f_code.co_name == to_cut[0] and frame.f_code.co_filename == CHANNEL:
+            to_cut.pop(0)
+            raise Cut
+
+    async def main() -> None:
+        def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            cuts.append(is_cut(context))
+            sys.settrace(trace if to_cut else before)  # Python has switched it off, because it has raised
+
+        asyncio.get_running_loop().set_exception_handler(note)
+        cuts: list[bool] = []
+        before = sys.gettrace()
+        async with opened(places) as manager, asyncio.timeout(60):
+            await manager.init_instance(Order, 1)
+            call = asyncio.ensure_future(manager.transition(1, "pay", "paid"))
+            await asyncio.sleep(0)  # it is sent
+            try:
+                sys.settrace(trace)
+                await call
+            finally:
+                sys.settrace(before)
+            assert steps(await manager.get_instance(1)) == [("pay", "paid")]
+        assert cuts == [True, True]
+
+    asyncio.run(main())
+    assert not to_cut
 
 
 def is_cut(context: dict[str, Any]) -> bool:

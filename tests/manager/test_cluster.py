@@ -241,6 +241,26 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_a_shard_where
     writers.check()
 
 
+def test_a_member_sends_its_shards_no_handlers_that_only_its_program_has(
+    members: Callable[..., Any], specifications_as_before: None
+) -> None:
+    """They would refuse them, and the call for which they were sent would fail."""
+
+    class OfTheProgram(spex.Specification):
+        name = "OfTheProgram"
+        transitions = [("a", "go", "b")]
+
+        @classmethod
+        def error_handler(cls, error: spex.SpexError, caller: Any) -> None:
+            """Accept everything."""
+
+    first = members(partitions=1)
+    members(partitions=1)
+    wait_until(lambda: first.shards()[0].status is ShardStatus.MOVED, "the first has lost it")
+    first.revive(0)
+    assert first.shards()[0].status is ShardStatus.READY
+
+
 @pytest.mark.long
 def test_a_shard_that_was_moved_away_comes_back_when_it_is_revived(
     members: Callable[..., Any], attach: Callable[..., Any]

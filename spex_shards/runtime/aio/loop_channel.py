@@ -18,6 +18,8 @@
 # * Nothing here waits: no lock, no full pipe.
 # * An exception out of a signal handler may cut off a call or a callback of the loop. What is taken from a queue is
 #   taken last, and the channel is looked at every second while coroutines wait. So each of them goes on in the end.
+#   Such an exception may also hit a look before it has done anything. So looks are scheduled in pairs, and the second
+#   one is called off only after the next pair is scheduled.
 """
 
 from __future__ import annotations
@@ -86,10 +88,11 @@ class LoopChannel(BoundedChannel):
         self._left_alone: deque[Sent] = deque()
         self._rooms: deque[Waiter] = deque()
         self._flushes: list[Waiter] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._looks: tuple[asyncio.TimerHandle, ...] = ()
         self._pipes: Pipes | None = None
         self._reads = self._writes = -1
-        self._is_writing = self._told = self._detached = False
+        self._is_writing = self._detached = False
+        self._told = -math.inf  # when the loop was told to look, which it has not done yet
 
     # ------------------------------------------------------------------ calls
 
@@ -104,7 +107,7 @@ class LoopChannel(BoundedChannel):
             return future
         now = self._loop.time()
         self._calls.append(Waiter(future, now + self._timeout, sent))
-        if self._timer is None or self._timer.when() <= now:
+        if not self._looks or self._looks[0].when() <= now:
             self._look_by(now + self._timeout)
         return future
 
@@ -202,20 +205,21 @@ class LoopChannel(BoundedChannel):
 
     def tell(self) -> None:
         """Have the loop look at the channel soon. Any thread may call this at any moment; it never blocks."""
-        if self._told or self._loop.is_closed():
+        now = self._loop.time()
+        if now < self._told + _LOOK_EVERY or self._loop.is_closed():
             return
         try:
-            self._told = True
+            self._told = now
             self._loop.call_soon_threadsafe(self.look)
         except RuntimeError:
             pass  # the loop was closed in between
         except BaseException:  # a signal handler has raised
-            self._told = False
+            self._told = -math.inf
             raise
 
     def look(self) -> None:
         """Write what is left to write, watch the present line's pipes, and wake whoever can go on."""
-        self._told = False  # before looking: what changes from here on is told again
+        self._told = -math.inf  # before looking: what changes from here on is told again
         if not self._detached:
             if self.pump() is None:
                 self._loop.call_later(_AGAIN, self.tell)
@@ -226,13 +230,11 @@ class LoopChannel(BoundedChannel):
         """Take everything off the loop. Coroutines that wait get their answers by `tell`."""
         self._detached = True
         self._unwatch()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._rest()
 
     def disown(self) -> None:
         """In a forked child: never touch the loop, whose descriptors are shared with the parent."""
-        self._told = self._detached = True
+        self._told, self._detached = math.inf, True
 
     def _watch(self) -> None:
         pipes = self.lines.current.pipes
@@ -315,27 +317,35 @@ class LoopChannel(BoundedChannel):
             self._rooms.popleft()
 
     def _look_by(self, deadline: float) -> None:
+        """See to it that the channel is looked at until a time of the loop, and within a second."""
         now = self._loop.time()
         at = min(deadline, now + _LOOK_EVERY)
-        if self._timer is not None:
-            if now < self._timer.when() <= at:
-                return
-            self._timer.cancel()
-        if not self._detached:
-            self._timer = self._loop.call_at(at, self._expire)
+        before = self._looks
+        if self._detached or (before and now < before[0].when() <= at):
+            return
+        look, again = self._expire, at + _LOOK_EVERY
+        self._looks = self._loop.call_at(at, look), self._loop.call_at(again, look)
+        for one in before:
+            one.cancel()
 
     def _expire(self) -> None:
         """Give up what has waited too long, and mend what an exception out of a signal handler has cut off."""
-        self._timer = None
-        try:
-            self._mend()
-            self._read_what_is_there()  # if the loop itself was held up, answers may lie in the pipe
-            self._give_up_late_ones(self._loop.time())
-            self._settle()
-        finally:
-            heads = [queue[0].deadline for queue in (self._calls, self._rooms, self._flushes) if queue]
-            if heads:
-                self._look_by(min(heads))
+        self._look_by(self._loop.time() + _LOOK_EVERY)
+        self._mend()
+        self._read_what_is_there()  # if the loop itself was held up, answers may lie in the pipe
+        self._give_up_late_ones(self._loop.time())
+        self._settle()
+        heads = [queue[0].deadline for queue in (self._calls, self._rooms, self._flushes) if queue]
+        if heads:
+            self._look_by(min(heads))
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Look at the channel no more until a coroutine waits."""
+        looks, self._looks = self._looks, ()
+        for look in looks:
+            look.cancel()
 
     def _give_up_late_ones(self, now: float) -> None:
         while self._rooms and self._rooms[0].deadline <= now:
@@ -354,7 +364,7 @@ class LoopChannel(BoundedChannel):
 
         Only the loop's thread uses lines, and this is called by the loop itself. So nobody is in the middle of a call.
         """
-        self._told = False
+        self._told = -math.inf
         line = self.lines.current
         if line.busy or line.torn or line.turn.is_taken() or line.reading.is_taken():
             self.lines.leave(line)
