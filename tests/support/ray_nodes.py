@@ -50,8 +50,7 @@ class RayNodes:
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_DISABLE_USAGE_STATS": "1",
             "RAY_raylet_start_wait_time_s": "120",
         }  # fmt: skip
-        if redis is not None:
-            self.environment["RAY_REDIS_ADDRESS"] = redis
+        self._redis = {} if redis is None else {"RAY_REDIS_ADDRESS": redis}
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._gone: set[str] = set()
         self.start_head()
@@ -64,6 +63,10 @@ class RayNodes:
     def start_head(self) -> None:
         """Start the head, also again after it was killed."""
         port = self.address.rpartition(":")[2]
+        if _HEAD in self._nodes:
+            self._nodes[_HEAD].wait(10)
+        # Ray takes the other nodes' processes, which are on the same machine here, for a head that runs already.
+        (self._folder / "ray_current_cluster").unlink(missing_ok=True)
         self._start(
             _HEAD, "--head", f"--port={port}", f"--temp-dir={self._folder}", f"--system-config={_HEALTH}",
             "--include-dashboard=false",
@@ -92,7 +95,8 @@ class RayNodes:
             # In the foreground (--block), in a process group of its own: so that all of the node can be signalled.
             self._nodes[host] = subprocess.Popen(
                 [*command, f"--object-store-memory={_MEMORY}", "--block", *options], stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, **self.environment, **(self._redis if host == _HEAD else {})},
             )  # fmt: skip
 
     def output(self, host: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -52,6 +53,10 @@ class Cluster:
         status = wait_until(self.status, "a director answers", 120.0)
         ready = {row["shard"] for row in status["shards"] if row["status"] == "READY"}
         return {node["host"]: sorted(ready & {*node["shards"]}) for node in status["nodes"] if node["alive"]}
+
+    def places(self) -> list[str]:
+        """Return the hosts on which shards are ready; none if that is not known."""
+        return [host for host, shards in self.placed().items() if shards] if self.status() else []
 
     def manager(self) -> spex.ClusterInstanceManager:
         """Return a manager, which is not started, that asks Ray for the token."""
@@ -249,3 +254,55 @@ def test_a_head_that_is_lost_takes_the_placement_with_it_and_no_data(store_url: 
         writers.wait(10)
         writers.check()
         fresh.do("down")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """Return the address of a Redis server, which syncs each write."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--dir", str(tmp_path), "--save", "", "--appendonly", "yes"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    try:
+        wait_until(answers, "Redis answers")
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.tool("redis-server")
+@pytest.mark.skipif(not WHOLE, reason="is left to the whole run (TESTS_LENGTH=whole)")
+def test_a_head_with_redis_behind_it_comes_back_and_places_shards_again(
+    store_url: str, redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards of other machines go on meanwhile; those of the head's machine wait, and are started somewhere."""
+    nodes = ray_nodes.RayNodes(redis)
+    try:
+        for name, value in nodes.environment.items():
+            monkeypatch.setenv(name, value)
+        cluster = Cluster(nodes, store_url)
+        nodes.fill(1)
+        cluster.do("up", "--partitions", "2", "--learn")
+        there = nodes.hosts[0]
+        wait_until(lambda: there in cluster.places(), "each machine has a shard", 120.0)
+        options: dict[str, Any] = {"ping": 0.5, "call_timeout": 180.0, "takeover_timeout": 180.0}
+        with spex.ClusterInstanceManager(store=store_url, address=nodes.address, **options) as manager:
+            writers = Writers(manager, 4, posts=200, patience=240.0)
+            writers.wait(10)
+            nodes.kill("127.0.0.1")
+            nodes.start_head()
+            writers.wait(10)
+            wait_until(lambda: there in cluster.places(), "the head knows the other machine", 120.0)
+            os.kill(random.choice(actors(cluster)), signal.SIGKILL)
+            writers.wait(10)
+            writers.check()
+        cluster.do("down")
+    finally:
+        nodes.stop()
