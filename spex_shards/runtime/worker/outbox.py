@@ -74,6 +74,7 @@ class Outbox:
         lost = batch.get("layout", LOST)
         self.lost = 0 if lost is None else int.from_bytes(lost, "big")
         self._holder: Peer | None = None
+        self._back: Peer | None = None
         self._given = 0
 
     @property
@@ -86,6 +87,8 @@ class Outbox:
         """Note that a client has said its farewell: it is not waited for."""
         if peer is self._holder:
             self._holder, self.next_look = None, inf
+        if peer is self._back:
+            self._back = None
 
     def _may_come_back(self) -> bool:
         if not self._patience:
@@ -151,7 +154,10 @@ class Outbox:
         Returns:
             That client, now the holder, whose events must be written; None: no client can take any.
         """
-        for peer in peers:
+        # A client that is back may have read them before, and not logged them yet: it knows them by their numbers, and
+        # logs them once, where another one would log them again.
+        back = self._back if self._back is not None and not self._back.closed else None
+        for peer in peers if back is None else (back,):
             if peer.closed or peer.stalled or peer.events or not peer.session.opened:
                 continue
             for number, record, _ in self.reports:
@@ -159,14 +165,14 @@ class Outbox:
                 self._given = number
                 if len(peer.events) >= AT_ONCE:
                     break
-            self._holder, self.next_look = peer, inf
+            self._holder, self._back, self.next_look = peer, None, inf
             return peer
         return None
 
     def seen(self, peer: Peer, number: int) -> None:
         """Delete the records up to `number`: a client confirms that it has logged them."""
         if self._holder is not None and self._holder.closed and peer.client_id == self._holder.client_id:
-            self._holder, self.next_look = None, inf  # it is back
+            self._holder, self._back, self.next_look = None, peer, inf
         if number >= self._next:
             return  # no such record was ever sent from this store: the client means an earlier store of this shard
         self._drop(sum(1 for waiting, _, _ in self.reports if waiting <= number))

@@ -61,7 +61,28 @@ def test_a_client_that_comes_back_without_it_gets_it_again() -> None:
     assert case.deliver(case.other) is None
     back = client(b"first")
     case.outbox.seen(back, 0)
-    assert case.deliver(back, case.other) is back
+    back.stalled = True
+    assert case.deliver(case.other, back) is None, (
+        "it may have read it and not logged it yet: another would log it, too"
+    )
+    back.stalled = False
+    assert case.deliver(case.other, back) is back
+
+
+def test_a_client_that_came_back_and_is_gone_again_is_not_waited_for_twice() -> None:
+    """It has got nothing since; nor is one that says its farewell."""
+    for farewell in (False, True):
+        case = Case(10.0)
+        case.deliver(case.first)
+        case.first.closed = True
+        case.first.session.opened = False
+        back = client(b"first")
+        case.outbox.seen(back, 0)
+        if farewell:
+            case.outbox.left(back)
+        else:
+            back.closed = True
+        assert case.deliver(case.other, back) is case.other
 
 
 def test_after_a_while_another_client_gets_it() -> None:
