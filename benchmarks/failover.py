@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,7 +73,9 @@ class Measured:
             self._longest[index] = max(self._longest[index], time.perf_counter() - at)
             self._count[index] += 1
 
-    def run(self, events: list[tuple[str, Callable[[], object]]], note: Callable[[str, float], None]) -> None:
+    def run(
+        self, events: list[tuple[str, Callable[[], Callable[[], object]]]], note: Callable[[str, float], None]
+    ) -> None:
         """Make each event under writers, and note the longest wait."""
         with spex.ClusterInstanceManager(
             store=self._url, address=self._nodes.address, ping=0.5, call_timeout=WITHIN
@@ -84,7 +87,8 @@ class Measured:
             ]
             for writer in writers:
                 writer.start()
-            for what, happens in events:
+            for what, prepared in events:
+                happens = prepared()
                 self._longest = [0.0] * PARTITIONS
                 happens()
                 time.sleep(2)
@@ -99,6 +103,17 @@ class Measured:
         before = list(self._count)
         wait_until(
             lambda: all(now > was + 20 for now, was in zip(self._count, before, strict=True)), "all go on", WITHIN
+        )
+
+    def victim(self) -> str:
+        """Return a node with a shard, which is not the head, once all shards are ready."""
+        wait_until(lambda: sum(map(len, self.placed().values())) == PARTITIONS, "all shards are ready", WITHIN)
+        return wait_until(
+            lambda: next(
+                (host for host, shards in self.placed().items() if shards and host in self._nodes.hosts), None
+            ),
+            "a node has a shard",
+            WITHIN,
         )
 
 
@@ -146,27 +161,31 @@ def one_round(nodes: RayNodes, url: str, note: Callable[[str, float], None]) -> 
     nodes.fill(NODES)
     measured = Measured(nodes, url)
     measured.do("up", "--partitions", str(PARTITIONS), "--learn")
-    first, second, third = nodes.hosts[:NODES]
+    first, second, _ = nodes.hosts[:NODES]
     wait_until(lambda: all(measured.placed().values()), "each node has a shard", WITHIN)
     time.sleep(3)
     for name, value in memory(nodes).items():
         note(f"{name}, MiB", value)
     shard = str(measured.placed()[first][0])
 
-    def hang() -> None:
-        nodes.give_up(third)
-        nodes.signal(third, signal.SIGSTOP)
+    hung: list[str] = []
 
-    events: list[tuple[str, Callable[[], object]]] = [
-        ("moved", lambda: measured.do("move", second, "--shard", shard)),
-        ("drained", lambda: measured.do("drain", second)),
-        ("actor killed", lambda: os.kill(actor_on(nodes, first), signal.SIGKILL)),
-        ("node killed", lambda: nodes.kill(first)),
-        ("node hangs", hang),
+    def hang(node: str) -> None:
+        hung.append(node)
+        nodes.give_up(node)
+        nodes.signal(node, signal.SIGSTOP)
+
+    # Each chooses the node first, and returns what is measured.
+    events: list[tuple[str, Callable[[], Callable[[], object]]]] = [
+        ("moved", lambda: lambda: measured.do("move", second, "--shard", shard)),
+        ("drained", lambda: lambda: measured.do("drain", second)),
+        ("actor killed", lambda: partial(os.kill, actor_on(nodes, measured.victim()), signal.SIGKILL)),
+        ("node killed", lambda: partial(nodes.kill, measured.victim())),
+        ("node hangs", lambda: partial(hang, measured.victim())),
     ]
     measured.run(events, note)
     measured.do("down")
-    nodes.signal(third, signal.SIGKILL)
+    nodes.signal(hung[0], signal.SIGKILL)
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from ..protocol.wire import FrameReader
 from .connecting import Joined
 
 _SOON, _LATEST = 0.05, 1.0
+_SLOWER: Final = 1.25
+"""How much longer each pause is than the one before; so calls wait a quarter longer than the shard is away, at most."""
 _STEADY: Final = 2.0
 """Seconds that a way must have been open for the next loss to be followed by an attempt at once."""
 
@@ -102,7 +104,7 @@ class Way:
         self.standing, self.why = Standing.WAITING, why
         self.lost_at = now if self.lost_at is None else self.lost_at
         self.again_at = now + self._pause
-        self._pause = min(_LATEST, max(_SOON, 2 * self._pause))
+        self._pause = min(_LATEST, max(_SOON, _SLOWER * self._pause))
 
     # ------------------------------------------------------------------ the control connection
 
