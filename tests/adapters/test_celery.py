@@ -57,6 +57,7 @@ def root_logger_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
 
 
+@pytest.mark.long
 def test_a_worker_reports_the_lives_of_its_tasks(observed: Any) -> None:
     """From being sent to the end; the model is a part of `TaskLife`."""
     with start_worker(app, perform_ping_check=False, loglevel="CRITICAL", shutdown_timeout=30):

@@ -99,6 +99,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @given(before=st.integers(1, 6), after=st.integers(1, 6), further=st.integers(1, 6), seed=st.integers(0, 1 << 30))
 @settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.long
 def test_all_rows_are_there_afterwards_and_where_the_service_says(
     tmp_path_factory: pytest.TempPathFactory, before: int, after: int, further: int, seed: int
 ) -> None:

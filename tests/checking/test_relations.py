@@ -95,6 +95,7 @@ def test_looking_at_all_states_at_once_gives_the_same_answers(monkeypatch: pytes
 @pytest.mark.parametrize(
     "actions", [["a", INTERNAL], pytest.param(["a", "b"], marks=pytest.mark.long)], ids=["silent", "visible"]
 )
+@pytest.mark.long
 def test_every_relation_means_what_its_definition_says_for_all_systems_of_two_states(actions: list[str]) -> None:
     """All pairs over one action and silent steps (a part of them in a short run), and over two actions."""
     systems = every_system(2, actions)

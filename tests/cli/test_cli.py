@@ -732,6 +732,7 @@ def test_an_interrupted_reading_exits_with_130_too(project: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_terminal_gets_a_progress_bar_that_is_removed(project: Path) -> None:
     """The bar is on stderr; stdout has only the result."""
     big_log(project / "log.csv", events=30_000)

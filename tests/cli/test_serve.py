@@ -106,6 +106,7 @@ def test_it_says_that_it_is_ready_and_stops_gracefully(
         assert len(manager.all_instances()) == 500
 
 
+@pytest.mark.long
 def test_an_attached_process_sees_that_the_shards_were_stopped_on_purpose(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def test_who_asks_for_the_status_while_the_server_stops_is_answered(
         assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.long
 def test_clients_attach_by_themselves_to_the_one_that_follows(
     serve: Callable[..., Server], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ def stop(pid: int) -> bool:
 
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
+@pytest.mark.long
 def test_a_shard_that_is_told_to_stop_does_not_wait_for_a_check_for_ever(
     places: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:

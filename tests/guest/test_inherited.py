@@ -125,6 +125,7 @@ BLOCKED = "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
     [*(pytest.param(one, marks=pytest.mark.long) for one in (IGNORED, BLOCKED)), f"{IGNORED}; {BLOCKED}"],
     ids=["ignored", "blocked", "both"],
 )
+@pytest.mark.long
 def test_signals_that_the_application_ignores_or_blocks_are_not_so_in_its_shards(tmp_path: Path, before: str) -> None:
     """With SIGCHLD above all, workers die, checkpoints are written, and the supervisor is killed and replaced."""
     body = """
@@ -216,6 +217,7 @@ with make(distribution_factor=1) as manager:
     [pytest.param("", marks=pytest.mark.long), "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"],
     ids=["default", "ignored"],
 )
+@pytest.mark.long
 def test_an_application_that_inherits_orphans_reaps_those_of_its_shards_and_no_other(
     tmp_path: Path, before: str
 ) -> None:

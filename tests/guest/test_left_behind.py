@@ -19,6 +19,7 @@ def descriptors() -> int:
 
 @pytest.mark.process
 @pytest.mark.usefixtures("no_process_left")
+@pytest.mark.long
 def test_a_dead_shards_pipes_are_closed_without_the_collector(places: dict[str, Path]) -> None:
     """After ten deaths there are as many descriptors as before, even if the collector never runs."""
     with spex.ShardedInstanceManager(

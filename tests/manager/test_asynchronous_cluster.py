@@ -88,6 +88,7 @@ def test_a_worker_is_killed_and_a_shard_moves_under_coroutines(
     assert verify(store_url) == []
 
 
+@pytest.mark.long
 def test_a_call_that_is_cancelled_while_its_shard_is_nowhere_is_applied_once_it_is_somewhere(
     members: Callable[..., ClusterMember], store_url: str
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_call_that_is_cancelled_while_its_shard_is_nowhere_is_applied_once_it_
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_nowhere_or_refuses_is_told_at_the_start(
     members: Callable[..., ClusterMember], store_url: str
 ) -> None:
@@ -155,6 +157,7 @@ def test_with_tls_coroutines_send_and_read_large_values(
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_code_is_not_sent_to_a_cluster_unless_that_is_allowed(
     members: Callable[..., ClusterMember], store_url: str, specifications_as_before: None
 ) -> None:
@@ -191,6 +194,7 @@ def test_options_are_checked_before_anything_is_connected(store_url: str) -> Non
         AsyncClusterInstanceManager(store=store_url, on_message=_coroutine)
 
 
+@pytest.mark.long
 def test_who_forgets_to_close_one_is_told_which(members: Callable[..., ClusterMember], store_url: str) -> None:
     """By the database and the namespace, and without a password."""
 

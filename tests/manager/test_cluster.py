@@ -218,6 +218,7 @@ def test_a_shard_that_another_member_claims_is_followed_there(
     assert "has claimed the shard" in (first.shards()[0].last_exit or "")
 
 
+@pytest.mark.long
 def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_a_shard_where_it_was_moved(
     members: Callable[..., Any], attach: Callable[..., Any]
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_a_shard_where
     writers.check()
 
 
+@pytest.mark.long
 def test_a_member_sends_its_shards_no_handlers_that_only_its_program_has(
     members: Callable[..., Any], specifications_as_before: None
 ) -> None:

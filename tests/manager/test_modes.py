@@ -482,6 +482,7 @@ print(spex.losses().kept)
 
 
 @pytest.mark.process
+@pytest.mark.long
 def test_a_directory_that_another_process_has_costs_observations_and_nothing_else(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:

@@ -149,6 +149,7 @@ def test_an_operation_that_calls_its_own_shards_is_an_error(tmp_path: Path) -> N
             shards.call("a", "again")
 
 
+@pytest.mark.long
 def test_a_killed_shard_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     """After 100 kills while four threads post and call, the sums are exact."""
     threads, each, kills = 4, 1500, 100

@@ -294,6 +294,7 @@ def test_nobody_is_hung_without_a_timeout() -> None:
     assert watch.look(1e9, 0, waits_for_disk=False) is None
 
 
+@pytest.mark.long
 def test_a_long_delete_is_not_hung(start: Callable[..., spex.ShardedInstanceManager]) -> None:
     """It takes several times the timeout, and makes progress from instance to instance."""
     manager = start(hang_timeout=1.0, learning_mode=True)
