@@ -253,7 +253,8 @@ class Director:
         nodes = self._usable()
         if len(rows) < self._shards or not nodes:
             return
-        if self._leave(self._drained):  # Ray may have started an actor again there
+        if any(row["node"] in self._drained for row in rows):  # Ray has started an actor again there
+            self._leave(self._drained)
             return
         counts = Counter(dict.fromkeys(nodes, 0))
         counts.update(row["node"] for row in rows)
