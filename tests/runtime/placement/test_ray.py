@@ -103,7 +103,8 @@ def test_a_cluster_from_its_start_to_its_end(cluster: Cluster) -> None:
         writers.wait(10)
 
         cluster.do("resume", first)
-        wait_until(lambda: sum(map(len, cluster.placed().values())) == PARTITIONS, "all shards are ready", 120.0)
+        # Before that, the director may move the very shard that is looked at.
+        wait_until(lambda: sorted(map(len, cluster.placed().values())) == [1, 1, 1], "each has one again", 120.0)
         source, shard = next((host, shards[0]) for host, shards in cluster.placed().items() if shards)
         target = second if source != second else first
         assert cluster.do("move", source, "--shard", str(shard)) == {"moved": False, "shard": shard, "node": source}
