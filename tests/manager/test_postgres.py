@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 import spex_shards as spex
+from spex_shards.manager import SharedInstanceManager
 from spex_shards.runtime import Shards
 from tests.support.contract_specs import Order
 from tests.support.places import LONG
 from tests.support.postgres import Server, server
 from tests.support.processes import descendants, wait_until
 from tests.support.runtime_services import Counter as CounterService
+from tests.support.serving import supervisor_of
 from tests.support.writers import Writers
 
 pytestmark = [pytest.mark.postgres, pytest.mark.process]
@@ -138,6 +140,31 @@ def test_the_manager_that_is_started_last_has_the_namespace(
             with pytest.raises(spex.ShardFailed, match="another manager has taken the namespace over"):
                 first.revive(0)
             assert len(second.get_instance(1).history) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [spex.ShardedInstanceManager, SharedInstanceManager])
+def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_the_namespace_to_who_has_it_now(
+    kind: Any, tmp_path: Path, store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls of the manager that has lost it fail, and say who has it; the other manager is not disturbed."""
+    options: dict[str, Any] = {
+        "impl_models_dir": tmp_path / "models", "distribution_factor": 1, "store": store_url, "learning_mode": True,
+        "call_timeout": 5.0,
+    }  # fmt: skip
+    with kind(**options, data_dir=tmp_path / "one") as first:
+        first.init_instance(Loop, 1)
+        os.kill(supervisor_of(tmp_path / "one"), signal.SIGKILL)
+        first.transition(1, "go", "on")  # nobody has it: another supervisor goes on
+        with spex.ShardedInstanceManager(**options, data_dir=tmp_path / "two") as second:
+            worker = second.shards()[0].pid
+            os.kill(supervisor_of(tmp_path / "one"), signal.SIGKILL)
+            with pytest.raises((spex.ShardDown, spex.CallTimeout)):
+                first.transition(1, "go", "on")
+            wait_until(lambda: f"was taken over by {tmp_path / 'two'}" in caplog.text, "it says who has it")
+            second.transition(1, "go", "on")
+            assert [shard.pid for shard in second.shards()] == [worker]
+            assert len(second.get_instance(1).history) == 3
 
 
 def test_a_directory_belongs_to_one_namespace_or_has_its_own_shards(places: dict[str, Path], store_url: str) -> None:

@@ -53,8 +53,11 @@ class Candidacy(Ownership):
         """
         self._directory.check_layout(self._config.shards, write=False)
 
-    def stand(self) -> int:
+    def stand(self, *, resumes: bool) -> int:
         """Start a supervisor, and return its pidfd.
+
+        Args:
+            resumes: As in `SupervisorConfig`.
 
         Raises:
             DataDirLocked: Another process serves the directory, or is about to.
@@ -64,7 +67,7 @@ class Candidacy(Ownership):
         self.check()
         self._lock.take()
         try:
-            self._owner = SupervisorOwner(replace(self._config, lock=self._lock.descriptor))
+            self._owner = SupervisorOwner(replace(self._config, lock=self._lock.descriptor, resumes=resumes))
         finally:
             self._lock.drop()
         self._warn()

@@ -243,7 +243,7 @@ class Connection:
             self.supervisor_died()
         self._cannot_start = True
         try:
-            self.supervisor = candidacy.stand()
+            self.supervisor = candidacy.stand(resumes=self.decided.is_set())
         except DataDirLocked:
             self._cannot_start = False
             raise

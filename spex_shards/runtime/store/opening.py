@@ -66,7 +66,7 @@ class LocalStores:
     def __init__(self, directory: DataDir) -> None:
         self._directory = directory
 
-    def begin(self, shards: int) -> list[str]:
+    def begin(self, shards: int, *, resumes: bool = False) -> list[str]:  # noqa: ARG002 - the lock says who uses it
         """Record the number of shards in a new directory, or compare it; there are no warnings."""
         check_own(self._directory)
         self._directory.check_layout(shards)

@@ -151,15 +151,17 @@ class StoreOptions:
 class Stores(Protocol):
     """The stores of all shards, by the shard's index: a data directory today, or a database."""
 
-    def begin(self, shards: int) -> list[str]:
+    def begin(self, shards: int, *, resumes: bool = False) -> list[str]:
         """Begin to use the stores, before any is opened; return warnings. Its caller has the directory's lock.
 
         Args:
             shards: The number of shards; recorded in a new place, else compared.
+            resumes: Whether the caller goes on for one that has used them before: then it does not take them from
+                another that has begun to use them since.
 
         Raises:
             LayoutMismatch: The place was made for another number of shards.
-            DataDirError: It cannot be used.
+            DataDirError: It cannot be used, or another uses it since.
             StoreLost: It cannot be reached.
         """
 

@@ -84,7 +84,7 @@ class Supervisor:
             self._lock.inherit(config.lock)
         else:
             self._lock.acquire(watched=[owner.fileno(), *([self._owner_pidfd] if config.embedded else [])])
-        self._warnings = self._stores.begin(config.shards)
+        self._warnings = self._stores.begin(config.shards, resumes=config.resumes)
         self._forker = Forker([self._lock.descriptor, self._owner_pidfd], self)
         self._host = self._prepare()
         self._door = Door(self._directory.socket)

@@ -194,9 +194,12 @@ def test_the_manager_that_began_last_has_the_namespace(store_url: str) -> None:
         owner.apply({TABLE: {b"k": b"2"}})
     with pytest.raises(spex.DataDirError, match="another manager has taken the namespace over"):
         first.open(0, OPTIONS)
+    with pytest.raises(spex.DataDirError, match="was taken over by two, which is left to use it"):
+        first.begin(1, resumes=True)
     assert taken.get(TABLE, b"k") == b"1"
+    assert second.begin(1, resumes=True) == []
     second.leave()
-    assert second.begin(1) == []
+    assert first.begin(1, resumes=True) == []
     owner.close()
     taken.close()
 

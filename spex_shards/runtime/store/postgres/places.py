@@ -104,13 +104,17 @@ class PostgresStores:
         with self._session(writes=False) as session:
             return self._read(session.connection)
 
-    def begin(self, shards: int) -> list[str]:
+    def begin(self, shards: int, *, resumes: bool = False) -> list[str]:
         """Begin a term, and create the namespace if there is none; return a warning if another manager has not left it.
+
+        Args:
+            shards: The number of shards.
+            resumes: Whether to leave the namespace to whoever has begun a term since this user had one.
 
         Raises:
             LayoutMismatch: It was made for another number of shards.
             StoreLost: The server cannot be reached.
-            DataDirError: It cannot be used, or the data directory belongs to other stores.
+            DataDirError: It cannot be used, is left to another, or the data directory belongs to other stores.
         """
         with self._session() as session:
             connection = session.connection
@@ -122,7 +126,7 @@ class PostgresStores:
             if self._directory is not None:
                 check_elsewhere(self._directory, self.namespace.shown, found.cluster.bytes)
                 self._directory.check_layout(shards)
-            held = self._begun(connection)
+            held = self._begun(connection, resumes=resumes)
         if not held:
             return []
         return [f"{self.namespace.shown} is taken over from {held}, which can store nothing there any more"]
@@ -246,7 +250,7 @@ class PostgresStores:
         assert found is not None
         return found
 
-    def _begun(self, connection: Connection[Any]) -> str:
+    def _begun(self, connection: Connection[Any], *, resumes: bool = False) -> str:
         """Begin a term, or join the present one if it is a cluster's; return who began the one before, or nothing."""
         psycopg = imported()
         holder = CLUSTER if self._joins else self._user
@@ -255,11 +259,15 @@ class PostgresStores:
                 f'UPDATE "{self.namespace.name}".place p SET holder = %s,'
                 " term = p.term + CASE WHEN %s AND old.holder = %s THEN 0 ELSE 1 END"
                 f' FROM (SELECT holder FROM "{self.namespace.name}".place FOR UPDATE) old'
-                " RETURNING p.term, p.cluster, old.holder".encode(), (holder, self._joins, holder)
+                " WHERE NOT %s OR old.holder IN ('', %s)"
+                " RETURNING p.term, p.cluster, old.holder".encode(), (holder, self._joins, holder, resumes, holder)
             ).fetchone()  # fmt: skip
         except psycopg.Error as error:
             raise self._refused(error) from None
-        assert row is not None
+        if row is None:
+            now, shown = self._read(connection), self.namespace.shown
+            text = f"{shown} was taken over by {now.holder if now else 'another manager'}, which is left to use it: "
+            raise DataDirError(f"{text}to take it back, start a new manager", place=shown)
         self._term, self._cluster = row[0], row[1].bytes
         return "" if row[2] == holder else str(row[2])
 
