@@ -200,7 +200,7 @@ class Assignment:
         after = self._able(node, allowed) if before is None else self._both(before, allowed)
         if after is None:
             return False
-        if after is not before:
+        if after is not before and after != before:  # a number that passed through compiled code is another object
             self._set(node, after)
         return True
 

@@ -36,6 +36,14 @@ class ShardInfo(NamedTuple):
     last_exit: str | None
 
 
+def is_status_row(row: object) -> bool:
+    """Return whether what a connection has brought has the form of a `ShardInfo`."""
+    match row:
+        case [int(), int() | None, str(status), int(), str() | None]:
+            return status in ShardStatus.__members__
+    return False
+
+
 def describe_exit(wait_status: int, sender: str = "the supervisor") -> str:
     """Return a description of how a process ended, from its wait status.
 

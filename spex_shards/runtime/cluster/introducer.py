@@ -29,7 +29,7 @@ from ..client.ownership import Ownership
 from ..client.pump import Pump
 from ..protocol import control as say
 from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION, ProtocolError
-from ..shard_info import ShardStatus
+from ..shard_info import ShardStatus, is_status_row
 from ..system.threads import Helper
 from ..system.waits import capped, milliseconds
 from ..system.wakeup import Wakeup
@@ -269,8 +269,8 @@ class ClusterIntroducer:
 
     def _tell(self, way: Way) -> None:
         """Answer the calls that have waited long enough for a shard that is nowhere."""
-        way.told = True
         if way.standing is not Standing.ASKING:  # else its supervisor is there, and says how the shard is
+            way.told = True
             text = f"shard {way.shard} could not be reached for {self._patience.takeover:g} s: {way.why}"
             self._channels[way.shard].lines.fail(ShardDown(text, shard=way.shard, maybe_executed=True))
 
@@ -318,6 +318,7 @@ class ClusterIntroducer:
                 lines.break_if(generation, exit_text)
             case say.Failed(index, pid, exit_text) if index == shard:
                 lines.fail(given_up(shard, pid, exit_text, self._channels[shard].last_request))
+                way.failed()
             case say.Moved(index, why) if index == shard:
                 self._lost(way, why)
             case say.Up(index) if index == shard:
@@ -325,6 +326,8 @@ class ClusterIntroducer:
             case say.Revived(index) if index == shard:
                 lines.revive()
                 self._polls.revived(shard)
+            case say.Status(rows) if not all(map(is_status_row, rows)):
+                raise ProtocolError("a malformed status row")
             case say.Status(rows) if rows and all(row[2] == ShardStatus.STOPPED for row in rows):
                 self._lost(way, "its supervisor has stopped")
             case say.Status(rows):

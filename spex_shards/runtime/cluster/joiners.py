@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ...errors import SpexError
+from ..system.queues import taken_from
 from ..system.threads import Helper
 from .address import Address
 from .connecting import Access, Joined, join, text_of
@@ -65,8 +66,7 @@ class Joiners:
 
     def taken(self) -> Iterator[tuple[int, Joined | None, str]]:
         """Iterate over what was done: the shard, and its connections, or None and why there are none."""
-        while self._done:
-            yield self._done.popleft()
+        return taken_from(self._done)
 
     @property
     def is_stopped(self) -> bool:
@@ -84,8 +84,7 @@ class Joiners:
         self._close_done()
 
     def _close_done(self) -> None:
-        while self._done:
-            joined = self._done.popleft()[1]
+        for _, joined, _ in taken_from(self._done):
             if joined is not None:
                 joined.close()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..client.questions import Question
 from ..protocol.control import AskStatus, Revive
 from ..shard_info import ShardStatus
+from ..system.queues import taken_from
 from .way import Way
 
 
@@ -47,8 +47,7 @@ class Polls:
 
     def send(self, ways: Sequence[Way], lost: Callable[[Way, str], None]) -> None:
         """Send the queued questions to the supervisors that are connected."""
-        while self._new:
-            question, shards = self._new.popleft()
+        for question, shards in taken_from(self._new):
             if isinstance(question.of, Revive):
                 way = ways[question.of.shard]
                 if way.joined is None:  # whoever gets the shard next starts it
@@ -89,11 +88,10 @@ class Polls:
 
     def end(self) -> None:
         """Tell whoever waits that no answer will come."""
-        waiting: list[Question] = []
-        with suppress(IndexError):
-            while True:
-                waiting.append(self._new.popleft()[0])
-        waiting += [poll.question for poll in self._open] + [question for _, question in self._revivals]
+        waiting = [question for question, _ in taken_from(self._new)]
+        # Copies: the introducer may be changing both.
+        waiting += [poll.question for poll in list(self._open)]
+        waiting += [question for _, question in list(self._revivals)]
         for question in waiting:
             question.ended = not question.answered.is_set()
             question.answered.set()

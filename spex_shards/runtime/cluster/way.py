@@ -88,6 +88,13 @@ class Way:
         self.standing, self.lost_at, self.told, self.why = Standing.OPEN, None, False, ""
         self._opened_at = monotonic()
 
+    def failed(self) -> None:
+        """Note that the shard was given up: the supervisor forgets who has asked for a channel.
+
+        The streams are spent, so whoever needs the shard once it is started again opens new connections.
+        """
+        self.standing, self.lost_at, self.told = Standing.IDLE, None, False
+
     def drop(self) -> None:
         """Close the connections that are no line's."""
         joined, self.joined = self.joined, None
