@@ -12,8 +12,9 @@ well as a pipe does. Only with TLS the gate stays in between, because the worker
 # Guarantees:
 #
 # * Nobody gets further than the handshake without a proof of the token. Until then, a connection costs a bounded number
-#   of bytes and seconds.
+#   of bytes and seconds; without TLS, there is a bounded number of them.
 # * The gate runs on a thread of its own, and calls no code of the application.
+# * A forked child has none of its connections: the other side sees the end of each when the parent closes it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Coroutine
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
@@ -44,6 +45,9 @@ from .address import Address
 from .tcp import set_up
 
 _HELLO_WITHIN: Final = 5.0
+_START_WITHIN: Final = 30.0
+_MOST_UNPROVED: Final = 256
+"""The most connections in the middle of the handshake; the process's descriptors are the application's as well."""
 _CHUNK: Final = 65536
 _FULL: Final = 0.01
 """Seconds before another attempt to send to a supervisor whose socket is full."""
@@ -51,6 +55,7 @@ _TURNS: Final = 4
 """So many turns of its loop does asyncio need at most to set up an encrypted connection, or to close an aborted one."""
 logger = logging.getLogger("spex_shards")
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_gates: WeakSet[Gate] = WeakSet()
 
 
 class Gate:
@@ -76,44 +81,87 @@ class Gate:
         self._sessions: dict[bytes, _Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+        self._unproved = 0
         try:
-            self._listener = socket.create_server((address.host, address.port), backlog=256)
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            self._listener = socket.create_server((address.host, address.port), family=family, backlog=256)
         except OSError as error:
             raise DataDirError(f"the gate cannot listen at {address}: {error}", address=str(address)) from error
         self.address = Address(address.host, self._listener.getsockname()[1])
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
         self._thread = Helper(self._run, "spex-shards-gate")
         self._ready = threading.Event()
+        self._closing = self._inherited = False
+        self._failure: Exception | None = None
+        _gates.add(self)
 
     def start(self) -> None:
-        """Start to let clients in."""
-        self._thread.start()
-        self._ready.wait(_HELLO_WITHIN)
+        """Start to let clients in.
+
+        Raises:
+            DataDirError: The system does not let it.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system gives no thread
+            self._failure = error
+        else:
+            if not self._ready.wait(_START_WITHIN):
+                self._failure = TimeoutError(f"its thread has not started within {_START_WITHIN:g} s")
+        if self._failure is not None:
+            text = f"the gate at {self.address} can let nobody in: {self._failure}"
+            raise DataDirError(text, address=str(self.address)) from self._failure
 
     def close(self) -> None:
-        """Let nobody in any more, and close all connections but those that a worker has. It may be called again."""
+        """Let nobody in any more, and close all connections but those that a worker has. It may be called again.
+
+        In a forked child it does nothing: the gate is the parent's.
+        """
+        if self._inherited:
+            return
+        # The thread sets its loop and then looks at the flag; so one of the two sides sees what the other has set.
+        self._closing = True
         if self._thread.is_running:
+            loop = self._loop
             with suppress(RuntimeError):  # the loop has just ended
-                if self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._stop)
+                if loop is not None:
+                    loop.call_soon_threadsafe(self._stopped.set)
             self._thread.wait()
         self._listener.close()
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's descriptors, without touching what its loop watches."""
+        self._inherited = True
+        self._listener.close()
+        for session in list(self._sessions.values()):
+            session.forget()
+        with Path(os.devnull).open("rb") as nothing:
+            for writer in list(self._writers):
+                # Asyncio has the descriptor in several objects, one of which may close it later: so it stays in use.
+                with suppress(OSError):
+                    os.dup2(nothing.fileno(), writer.get_extra_info("socket").fileno(), inheritable=False)
 
     # ------------------------------------------------------------------ on the gate's thread
 
     def _run(self) -> None:
-        # Not the application's kind of loop: how it stops accepting connections must be known (see below).
-        self._loop = loop = asyncio.SelectorEventLoop()
         try:
-            loop.run_until_complete(self._serve())
+            # Not the application's kind of loop: how it stops accepting connections must be known (see below).
+            self._loop = loop = asyncio.SelectorEventLoop()
+            with closing(loop):
+                loop.run_until_complete(self._serve())
+        except Exception as error:  # no descriptor is left, for example
+            if self._ready.is_set():
+                logger.error("the gate lets nobody in any more: %s", words(error), extra=about("gate_failed"))
+            self._failure = error
         finally:
-            self._ready.set()  # also if it could not listen: `start` must not wait for ever
-            loop.close()
+            self._ready.set()
 
     async def _serve(self) -> None:
-        self._stopped = asyncio.Event()
+        if self._closing:
+            return
         server = await asyncio.start_server(
-            self._come_in, sock=self._listener, limit=_CHUNK,
+            self._accept, sock=self._listener, limit=_CHUNK,
             ssl=self._tls, ssl_handshake_timeout=None if self._tls is None else _HELLO_WITHIN,
         )  # fmt: skip
         self._ready.set()
@@ -132,9 +180,6 @@ class Gate:
         server.close()
         await _turns()
 
-    def _stop(self) -> None:
-        self._stopped.set()
-
     def know(self, writer: asyncio.StreamWriter) -> None:
         """Have a connection closed at the latest when the gate is."""
         self._writers.add(writer)
@@ -150,10 +195,18 @@ class Gate:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the gate lost a client: %s", words(error), exc_info=error, extra=about("gate_failed"))
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: asyncio's own callback of such a task logs a traceback when the closing gate cancels it.
+        self.keep(self._come_in(reader, writer))
+
     async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.know(writer)
-        set_up(writer.get_extra_info("socket"))
+        if self._unproved >= _MOST_UNPROVED:
+            _abort(writer)
+            return
+        self._unproved += 1
         try:
+            set_up(writer.get_extra_info("socket"))
             async with asyncio.timeout(_HELLO_WITHIN):
                 said = await self._greeted(reader, writer)
         except (handshake.Refusal, ProtocolError, ShardDown) as error:
@@ -164,6 +217,8 @@ class Gate:
         else:
             if isinstance(said, _Session):
                 self.keep(said.serve())
+        finally:
+            self._unproved -= 1
 
     async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Session | None:
         """Shake hands with a client; return its session if this is its control connection."""
@@ -244,6 +299,10 @@ class _Session:
         self._writer.close()
         self.ended()
 
+    def forget(self) -> None:
+        """In a forked child: close the connection to the supervisor; those of asyncio are the gate's to let go of."""
+        self._supervisor.close()
+
     async def _to_supervisor(self, plain: Any) -> None:
         if type(plain) is not list or not plain or not TO_SUPERVISOR.knows(plain):
             raise ProtocolError("a malformed message")
@@ -251,7 +310,7 @@ class _Session:
         if isinstance(TO_SUPERVISOR.read(plain), Open):
             if len(self.streams) != len(handshake.STREAMS):
                 raise ProtocolError("a channel without its streams")
-            descriptors = await self._ends()
+            descriptors = tuple(await self._ends())
         try:
             while not send_message(self._supervisor, plain, descriptors):
                 await asyncio.sleep(_FULL)
@@ -259,20 +318,36 @@ class _Session:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    async def _ends(self) -> tuple[int, ...]:
+    async def _ends(self) -> list[int]:
         """Return the worker's ends of the channel, which are the gate's to close."""
-        streams = [self.streams.pop(purpose) for purpose in handshake.STREAMS]
-        if not self._gate.encrypts:
-            return tuple(_taken_over(writer) for _, writer in streams)
-        ends = []
-        for stream in streams:
-            ours, theirs = socket.socketpair()
-            theirs.setblocking(False)
-            ends.append(theirs.detach())
+        ends: list[int] = []
+        try:
+            # A stream stays in `streams`, where it is closed with the session, until its end is made.
+            for purpose in handshake.STREAMS:
+                stream = self.streams[purpose]
+                if self._gate.encrypts:
+                    await self._relayed(stream, ends)
+                else:
+                    ends.append(_taken_over(stream[1]))
+                self.streams.pop(purpose, None)  # the session may have been closed meanwhile
+        except BaseException:
+            for end in ends:
+                os.close(end)
+            raise
+        return ends
+
+    async def _relayed(self, stream: _Streams, ends: list[int]) -> None:
+        """Pass a stream's bytes on to the worker, whose end is added to `ends`."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        ends.append(theirs.detach())
+        try:
             reader, writer = await asyncio.open_connection(sock=ours)
-            self._gate.know(writer)
-            self._gate.keep(_relay(stream, (reader, writer)))
-        return tuple(ends)
+        except BaseException:
+            ours.close()
+            raise
+        self._gate.know(writer)
+        self._gate.keep(_relay(stream, (reader, writer)))
 
     def _from_supervisor(self) -> None:
         try:
@@ -283,6 +358,14 @@ class _Session:
                 self._writer.write(frame(plain))
         except (OSError, EOFError, ProtocolError):
             self.close()
+
+
+def _after_fork_in_child() -> None:
+    for gate in list(_gates):
+        gate.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 async def _turns() -> None:

@@ -225,7 +225,7 @@ def test_a_namespace_that_was_made_again_is_another_one(
 class AssumesKept(PostgresStore):
     """A store that takes every batch for committed whose connection broke: a control."""
 
-    def _was_kept(self, error: Any) -> bool:
+    def _was_kept(self, *, possible: bool) -> bool:
         self._link.open()
         self.last = self._look()
         return True
@@ -234,7 +234,7 @@ class AssumesKept(PostgresStore):
 class AssumesLost(PostgresStore):
     """A store that takes every batch for lost whose connection broke: a control."""
 
-    def _was_kept(self, error: Any) -> bool:
+    def _was_kept(self, *, possible: bool) -> bool:
         self._link.open()
         self.last = self._look()
         raise spex.StoreError("it is said to be lost")
@@ -384,6 +384,51 @@ def test_a_commit_with_a_warning_is_followed_by_another(stores: PostgresStores, 
     store.apply({"history": {b"k": b"x"}})
     assert store.last == 3
     assert sql('SELECT seq FROM "NS".owners') == [(3,)]
+    store.close()
+
+
+def test_commits_follow_until_one_draws_no_warning(stores: PostgresStores, sql: Callable[..., list[Any]]) -> None:
+    """An operator may cut several waits off; a batch that no replica has confirmed is not acknowledged."""
+    store = stores.open(0, OPTIONS)
+    body = "BEGIN IF NEW.seq < 4 THEN RAISE WARNING ''cut''; END IF; RETURN NEW; END"
+    sql(f"CREATE FUNCTION \"NS\".warns() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    sql('CREATE TRIGGER warns BEFORE UPDATE ON "NS".owners FOR EACH ROW EXECUTE FUNCTION "NS".warns()')
+    store.apply({TABLE: {b"k": b"x"}})
+    assert store.last == 4
+    assert sql('SELECT seq FROM "NS".owners') == [(4,)]
+    store.close()
+
+
+def test_a_batch_is_not_taken_for_kept_that_cannot_be(stores: PostgresStores, sql: Callable[..., list[Any]]) -> None:
+    """Nothing was lost on the way, and yet the store has one batch more than its owner knows of."""
+    store = stores.open(0, OPTIONS)
+    sql('UPDATE "NS".owners SET seq = seq + 1')
+    with pytest.raises(StoreLost, match="the store has 1 batches, where this owner had 0"):
+        store.apply({TABLE: {b"k": b"x"}})
+    assert sql('SELECT count(*) FROM "NS".t_instances') == [(0,)]
+    store.close()
+
+
+def test_a_store_is_lost_if_the_server_does_not_say_what_became_of_a_batch(
+    proxied: tuple[Proxy, PostgresStores], sql: Callable[..., list[Any]]
+) -> None:
+    """The batch is kept, and its owner must neither say that it is not, nor go on with the number that it knows."""
+    proxy, stores = proxied
+    store: Any = stores.open(0, OPTIONS)
+    opens = store._open
+
+    def refusing(deadline: float) -> None:
+        sql('ALTER TABLE "NS".owners RENAME TO hidden')
+        opens(deadline)
+
+    store._open = refusing
+    proxy.cut(1, "after")
+    with pytest.raises(StoreLost, match="what became of a batch cannot be found out: PostgreSQL refused a statement"):
+        store.apply({TABLE: {b"k": b"x"}})
+    sql('ALTER TABLE "NS".hidden RENAME TO owners')
+    assert sql('SELECT count(*) FROM "NS".t_instances') == [(1,)]
+    with pytest.raises(StoreLost, match="cannot be found out"):
+        store.apply({TABLE: {b"l": b"x"}})
     store.close()
 
 

@@ -209,19 +209,23 @@ class PostgresStore:
         self._fetched.clear()
         self._check()
         statement, values = self._statement(changes)
+        taken = broke = False
         while True:
             try:
-                result = self._link.run(statement, values)
-            except Broken as error:
-                if self._was_kept(error):
+                taken = bool(self._link.run(statement, values).ntuples)
+            except Broken:
+                broke = True
+            except StoreError as error:
+                if broke:  # what was sent before may still arrive
+                    raise self._lose(f"what became of a batch cannot be found out: {error}") from error
+                raise
+            else:
+                if taken and not self._link.warned:
+                    self.last += 1
                     return
-                continue
             finally:
                 self._leave_if_succeeded()
-            if result.ntuples and not self._link.warned:
-                self.last += 1
-                return
-            if self._was_kept(None):
+            if self._was_kept(possible=taken or broke):
                 return
 
     def _statement(self, changes: Changes) -> tuple[str, list[bytes | None]]:
@@ -243,18 +247,17 @@ class PostgresStore:
         statement = self._statements.batch(tuple(puts), tuple(deletes))
         return statement, [*self._owned, int8(self.last), *put_values, *delete_values]
 
-    def _was_kept(self, error: Broken | None) -> bool:
+    def _was_kept(self, *, possible: bool) -> bool:
         """Find out whether the batch after the last one is committed; then it certainly lasts.
 
         Args:
-            error: How the connection was lost; None: it is there, and the batch's statement changed nothing, or drew a
-                warning.
+            possible: Whether it may be: its statement has said so, or a connection was lost after it was sent.
 
         Raises:
             StoreLost: It cannot be known, or the shard is not owned any more.
         """
         deadline = time.monotonic() + self._link.wait.patience
-        kept = False
+        kept, connected = False, True
         while True:
             batches = self._batches_at_end()
             if batches is not None:
@@ -262,23 +265,33 @@ class PostgresStore:
                     return True
                 raise StoreError("the batch was left behind by a call that interrupted it")
             try:
-                if error is not None:
+                if not connected:
                     self._open(deadline)
-                    error = None
+                    connected = True
                 seq = self._look()
                 if self._batches_at_end() is not None:
                     continue
                 if seq == self.last and not kept:
                     return False
-                if seq <= self.last:
+                if seq <= self.last or not possible:
                     raise self._lose(f"the store has {seq} batches, where this owner had {self.last + kept}")
                 kept = True
-                if self._link.run(self._statements.batch((), ()), [*self._owned, int8(seq)]).ntuples:
+                if self._covers(seq):
                     self.last = seq + 1
                     return True
+                self._give_up_at(deadline, Broken("no replica has confirmed the batch"))
             except Broken as broken:
-                error = broken
+                connected = False
                 self._give_up_at(deadline, broken)
+            except StoreLost:
+                raise
+            except (StoreError, DataDirError) as error:  # not of the batch: what became of that is still not known
+                raise self._lose(f"what became of a batch cannot be found out: {error}") from error
+
+    def _covers(self, seq: int) -> bool:
+        """Commit one batch more than `seq`, without rows; return whether that lasts, and so all batches before it."""
+        made = self._link.run(self._statements.batch((), ()), [*self._owned, int8(seq)]).ntuples
+        return bool(made) and not self._link.warned
 
     def _look(self) -> int:
         """Return how many batches the shard has; wait for a statement of a lost connection that is being executed.
@@ -307,7 +320,7 @@ class PostgresStore:
     def _batches_at_end(self) -> int | None:
         """Return how many batches there were when another store of this process took this one's place; None: none has.
 
-        That store has read what is committed, also by a statement of this one.
+        That store has read what is committed, also by a statement of this one. It may be set at any moment.
         """
         return self._succeeded
 
