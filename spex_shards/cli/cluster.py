@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from ..manager.options import Chosen
 from ..runtime.cluster.token import token_from
 from ..runtime.placement.director import started
 from ..runtime.placement.session import answer, director_of, session
@@ -16,10 +18,22 @@ from ..runtime.store.location import shards_of
 from ..runtime.store.postgres.namespace import Namespace
 from .gate_options import GateTokenFileOption, ShippedOption
 from .output import Format, Output, command
-from .overrides import DurabilityOption, LearnOption, ModelsDirOption, NamespaceOption, StoreOption, chosen_from
+from .overrides import DurabilityOption, LearnOption, ModelsDirOption, NamespaceOption, StoreOption, chosen_with_origins
 
 _MEMBER: Final = "spex_shards.manager.clustered:ClusterMember"
 _OF_SERVICE: Final = "spex_shards.runtime.shards:run_partition"
+_SHOWN: Final = {
+    "durability": "--durability",
+    "token": "--gate-token-file",
+    "num_cpus": "--cpus",
+    "resources": "--resource",
+    "impl_models_dir": "--models-dir",
+    "learning_mode": "--learn",
+    "allow_shipped_code": "--allow-shipped-code",
+    "member": "--service",
+    "service": "--service",
+}
+"""What was typed for each value that a director makes its members of."""
 _PARTITIONS: Final = 4
 _WITHIN: Final = 180.0
 
@@ -80,27 +94,27 @@ def cluster(
             raise ValueError(f"cluster {action} {'needs' if node is None else 'takes no'} NODE")
         if (shard is None) == (action is Action.MOVE):
             raise ValueError(f"cluster {action} {'needs' if shard is None else 'takes no'} --shard")
-        options = chosen_from(store=store, namespace=namespace, impl_models_dir=models_dir, durability=durability)
-        if options["store"] is None:
+        options = chosen_with_origins(
+            store=store, namespace=namespace, impl_models_dir=models_dir, durability=durability,
+            learning_mode=learn or None,
+        )  # fmt: skip
+        if options["store"].value is None:
             raise ValueError("a cluster needs --store: the URL of the PostgreSQL database with the state")
-        place = Namespace.of(options["store"], options["namespace"])
+        place = Namespace.of(options["store"].value, options["namespace"].value)
         with session(address) as ray:
             if action is Action.UP:
-                count = _shards(place, partitions)
-                made_by = _MEMBER
-                member: dict[str, Any] = {"store": place.text, "durability": durability or "disk"}
-                if service is not None:
-                    made_by, member = _OF_SERVICE, {**member, "service": _named(service)}
-                else:
-                    models = str(Path(options["impl_models_dir"]).absolute())
-                    member |= {
-                        "learning_mode": learn,
-                        "impl_models_dir": models,
-                        "allow_shipped_code": allow_shipped_code,
-                    }
-                token = token_from(None, gate_token_file) or secrets.token_urlsafe(32).encode()
-                placing = {"num_cpus": cpus, "resources": _resources(resource or [])}
-                _up(output, ray, started(ray, place.name, count, made_by, member, token, placing), place)
+                made = {"num_cpus": cpus, "resources": _resources(resource or []), "store": place.text}
+                asked = {name for name in ("num_cpus", "resources") if made[name]}
+                made |= _durable(options["durability"], asked)
+                made |= _token(options, gate_token_file, asked)
+                made |= _of_spex(options, allow_shipped_code, asked) if service is None else _of_service(service, asked)
+                director = started(ray, place.name, _shards(place, partitions), made)
+                answered = answer(ray, director.adopt.remote(made, sorted(asked)), _WITHIN)
+                different = sorted({_SHOWN[name] for name in answered})
+                if different:
+                    text = f"the shards of {place.shown} run with another {' and '.join(different)}"
+                    raise ValueError(f"{text}: stop them first, by spex-shards cluster down")
+                _up(output, ray, director, place)
                 return
             director = director_of(ray, place.name)
             if action is Action.MOVE:
@@ -124,11 +138,44 @@ def _resources(given: list[str]) -> dict[str, float]:
     return found
 
 
-def _named(service: str) -> str:
+# Each of the following returns a part of what a director makes its members of, and adds to `asked` what somebody has
+# asked for: it is refused where shards run otherwise, while a default is not.
+
+
+def _durable(durability: Chosen, asked: set[str]) -> dict[str, Any]:
+    if durability.origin == "default":
+        return {"durability": "disk"}
+    asked.add("durability")
+    return {"durability": durability.value}
+
+
+def _token(options: Mapping[str, Chosen], file: Path | None, asked: set[str]) -> dict[str, Any]:
+    if file is None:
+        token = token_from(options["token"].value, options["token_file"].value)
+    else:
+        token = token_from(None, file)
+    if not token:
+        return {"token": secrets.token_urlsafe(32)}
+    asked.add("token")
+    return {"token": token.decode()}
+
+
+def _of_spex(options: Mapping[str, Chosen], takes_code: bool, asked: set[str]) -> dict[str, Any]:
+    asked |= {name for name in ("impl_models_dir", "learning_mode") if options[name].origin != "default"}
+    if takes_code:
+        asked.add("allow_shipped_code")
+    return {
+        "member": _MEMBER, "impl_models_dir": str(Path(options["impl_models_dir"].value).absolute()),
+        "learning_mode": options["learning_mode"].value, "allow_shipped_code": takes_code,
+    }  # fmt: skip
+
+
+def _of_service(service: str, asked: set[str]) -> dict[str, Any]:
     module, colon, name = service.partition(":")
     if not module or not colon or not name:
         raise ValueError(f'--service must name a class as "module:Name", got: {service!r}')
-    return service
+    asked |= {"member", "service"}
+    return {"member": _OF_SERVICE, "service": service}
 
 
 def _shards(place: Namespace, asked: int | None) -> int:

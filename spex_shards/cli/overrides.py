@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ..manager.options import UNSET
-from ..manager.settings import options_from, with_store
+from ..manager.options import UNSET, Chosen
+from ..manager.settings import options_from, options_with_origins, with_store
 from ..runtime.store.location import Where, is_url, shown
 
 DataDirOption = Annotated[Path | None, typer.Option(help="The data directory. Default: the option data_dir.")]
@@ -19,7 +19,10 @@ ShardsOption = Annotated[
     int | None, typer.Option(help="The number of shards. Default: the option distribution_factor.")
 ]
 DurabilityOption = Annotated[
-    str | None, typer.Option(help='What an observation survives: "process" or "disk". Default: the option durability.')
+    str | None,
+    typer.Option(
+        help='What an observation survives: "process", "disk", "remote_apply". Default: the option durability.'
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -103,6 +106,11 @@ def place_from(typed: str | None) -> Where:
         return typed
     options = with_store(chosen_from(data_dir=None if typed is None else Path(typed)))
     return Path(options["data_dir"]) if typed is not None or options["store"] is None else str(options["store"])
+
+
+def chosen_with_origins(**options: Any) -> dict[str, Chosen]:
+    """Return every option's value as `chosen_from` does, and where it is from."""
+    return options_with_origins({name: UNSET if value is None else value for name, value in options.items()}, TYPED)
 
 
 def chosen_from(**options: Any) -> dict[str, Any]:

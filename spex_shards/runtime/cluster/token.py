@@ -13,9 +13,13 @@ def token_of(text: str | bytes) -> bytes:
     """Return a token from the text of a file or an option, without surrounding space.
 
     Raises:
-        ValueError: It has fewer than 16 characters, and could be guessed.
+        ValueError: It is no text, or has fewer than 16 characters, and could be guessed.
     """
     token = (text.encode() if isinstance(text, str) else text).strip()
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        raise ValueError("a token must be text in UTF-8, as openssl rand -hex 32 makes it") from None
     if len(token) < _LEAST:
         raise ValueError(f"a token must have at least {_LEAST} characters, got one with {len(token)}")
     return token

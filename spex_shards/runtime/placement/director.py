@@ -7,20 +7,27 @@ a shard is claimed once more.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection
 from typing import Any, Final
 
-from ...errors import ShardDown
+from ...errors import ShardDown, words
+from ...log_fields import about
+from ..shard_info import ShardStatus
 from .partition import Partition
-from .session import RAY_NAMESPACE, actor_name, answer, director_name, imported, note, noted, youngest
+from .session import RAY_NAMESPACE, actor_name, actors_of, answer, director_name, imported, note, noted
 
 _START_WITHIN: Final = 60.0
 _BALANCE_EVERY: Final = 5.0
 _MOST_APART: Final = 1
 """By how many shards two machines may differ before one is moved."""
+_OF_ACTORS: Final = ("member", "num_cpus", "resources")
+_LEFT_ALONE: Final = 300.0
+"""Seconds in which no shard is moved, to spread them, to a machine on which one could not be started."""
+logger = logging.getLogger("spex_shards")
 
 
 class Director:
@@ -29,39 +36,56 @@ class Director:
     Args:
         name: The name of the database's namespace.
         shards: The number of shards.
-        member: What makes the member that runs a shard, as ``module:name``.
-        options: Its arguments.
-        token: The secret of the cluster.
-        placing: What each shard's actor needs of Ray, as `num_cpus` and `resources`; by default no processor is
-            reserved.
+        made: How shards are run: `member`, what makes the member that runs one, as ``module:name``; `num_cpus` and
+            `resources`, what its actor needs of Ray; and the member's arguments, among them `token`.
     """
 
-    def __init__(
-        self, name: str, shards: int, member: str, options: dict[str, Any], token: bytes, placing: dict[str, Any]
-    ) -> None:
+    def __init__(self, name: str, shards: int, made: dict[str, Any]) -> None:
         self._ray = imported()
         self._name, self._shards = name, shards
-        self._member, self._options, self._token = member, options, token
-        self._placing = placing
         self._changing = threading.RLock()
-        known = noted(self._ray, director_name(name)) or [False, []]  # Ray has started it anew
+        self._unfit_until: dict[str, float] = {}
+        known = noted(self._ray, director_name(name)) or [False, [], made]  # Ray has started it anew
         self._is_up: bool = known[0]
         self._drained: set[str] = set(known[1])
+        self._made: dict[str, Any] = known[2]
         threading.Thread(target=self._balance, name="spex-shards-director", daemon=True).start()
 
     def token(self) -> bytes:
         """Return the secret that the gates ask for."""
-        return self._token
+        return str(self._made["token"]).encode()
+
+    def adopt(self, made: dict[str, Any], typed: list[str]) -> list[str]:
+        """Run shards otherwise from now on, if none runs; return the typed values that running ones do not have.
+
+        Args:
+            made: As for the director.
+            typed: The names of those that somebody has asked for; the others are defaults, and change nothing.
+        """
+        with self._changing:
+            different = [name for name in typed if self._made.get(name) != made[name]]
+            if different and self._all_actors():
+                return different
+            # Another member has other arguments.
+            other = made["member"] != self._made["member"]
+            self._made = made if other else self._made | {name: made[name] for name in typed}
+            self._note()
+            return []
 
     def up(self) -> list[str]:
         """Start the shards that have no actor; return the addresses of all when they are ready.
+
+        A shard that was claimed by a process which Ray does not know is taken back.
 
         Raises:
             DataDirError: One could not be started; names it and says why.
         """
         with self._changing:
-            actors = self._actors()
             counts = self._counts()
+            for row in self.status()["shards"]:
+                if row["status"] == ShardStatus.MOVED:
+                    self._move(row["shard"], min(counts, key=lambda node: counts[node]))
+            actors = self._actors()
             for shard in range(self._shards):
                 if shard not in actors:
                     node = min(counts, key=lambda node: counts[node])
@@ -146,19 +170,19 @@ class Director:
             self._is_up = False
             self._drained.clear()
             self._note()
-            actors = self._actors()
-            for stopping in [actor.stop.remote() for actor in actors.values()]:
+            actors = [actor for several in self._all_actors().values() for actor in several]
+            for stopping in [actor.stop.remote() for actor in actors]:
                 try:
                     answer(self._ray, stopping)
                 except ShardDown:
                     continue
-            for actor in actors.values():
+            for actor in actors:
                 self._ray.kill(actor, no_restart=True)
 
     # ------------------------------------------------------------------ inside
 
     def _note(self) -> None:
-        note(self._ray, director_name(self._name), (self._is_up, sorted(self._drained)))
+        note(self._ray, director_name(self._name), (self._is_up, sorted(self._drained), self._made))
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -176,7 +200,7 @@ class Director:
 
     def _usable(self) -> list[str]:
         """Return the machines that shards may be placed on: not drained, and with what a shard needs."""
-        needed = {"CPU": self._placing.get("num_cpus", 0), **self._placing.get("resources", {})}
+        needed = {"CPU": self._made["num_cpus"], **self._made["resources"]}
         return [
             node["NodeID"]
             for node in self._alive()
@@ -186,25 +210,30 @@ class Director:
 
     def _actors(self) -> dict[int, Any]:
         """Return the actor of each shard that has one: the youngest, if a move has not ended yet."""
-        actors = {}
-        for shard, (_, name) in youngest(self._ray, self._name).items():
-            try:
-                actors[shard] = self._ray.get_actor(name, namespace=RAY_NAMESPACE)
-            except ValueError:
-                continue  # it has just ended
-        return actors
+        return {shard: actors[-1] for shard, actors in self._all_actors().items()}
+
+    def _all_actors(self) -> dict[int, list[Any]]:
+        """Return the actors of each shard that has any, the youngest last."""
+        found: dict[int, list[Any]] = {}
+        for shard, actors in actors_of(self._ray, self._name).items():
+            for _, name in actors:
+                try:
+                    found.setdefault(shard, []).append(self._ray.get_actor(name, namespace=RAY_NAMESPACE))
+                except ValueError:
+                    continue  # it has just ended
+        return found
 
     def _start(self, shard: int, node: str) -> Any:
         affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         remote = self._ray.remote(Partition).options(
-            **{"num_cpus": 0, **self._placing},
+            num_cpus=self._made["num_cpus"], resources=self._made["resources"],
             name=actor_name(self._name, shard, time.time_ns()), namespace=RAY_NAMESPACE, lifetime="detached",
             max_restarts=-1, max_task_retries=0, max_concurrency=4,
             # Soft: when that machine is gone, Ray starts the actor on another one.
             scheduling_strategy=affinity(node_id=node, soft=True),
         )  # fmt: skip
-        options = {**self._options, "token": self._token.decode(), "partitions": self._shards}
-        return remote.remote(shard, self._member, options, self._name)
+        options = {name: value for name, value in self._made.items() if name not in _OF_ACTORS}
+        return remote.remote(shard, self._made["member"], {**options, "partitions": self._shards}, self._name)
 
     def _counts(self) -> dict[str, int]:
         """Return how many shards each machine has, of those that may get more.
@@ -220,16 +249,28 @@ class Director:
         return nodes
 
     def _move(self, shard: int, node: str) -> None:
-        """Have another machine claim a shard, and end the actor that had it; calls wait a moment, and none fails."""
-        old = self._actors().get(shard)
+        """Have another machine claim a shard, and end the actors that had it; calls wait a moment, and none fails.
+
+        If the shard cannot be started there, it stays where it is.
+        """
+        before = self._all_actors().get(shard, [])
         new = self._start(shard, node)
-        answer(self._ray, new.ready.remote(_START_WITHIN), _START_WITHIN + 10)
-        if old is not None:
+        try:
+            answer(self._ray, new.ready.remote(_START_WITHIN), _START_WITHIN + 10)
+        except BaseException:
+            # Else the one that has the shard would take itself for replaced, and others would ask the wrong one.
+            self._ray.kill(new, no_restart=True)
+            self._unfit_until[node] = time.monotonic() + _LEFT_ALONE
+            raise
+        for old in before:
             self._ray.kill(old, no_restart=True)
 
     def _leave(self, machines: Collection[str]) -> list[int]:
-        """Move all shards away from some machines; return which were there."""
-        moved = [row["shard"] for row in self.status()["shards"] if row["node"] in machines]
+        """Move all shards away from some machines; return which were there.
+
+        A shard that a process has which Ray does not know is left to it.
+        """
+        moved = [row["shard"] for row in self.status()["shards"] if _is_run_on(row, machines)]
         counts = self._counts()
         for shard in moved:
             emptiest = min(counts, key=lambda node: counts[node])
@@ -245,34 +286,38 @@ class Director:
                 with self._changing:
                     if self._is_up:
                         self._balance_once()
-            except Exception:  # noqa: S112 - whatever the cluster's state is: the next attempt has another one
-                continue
+            except Exception as error:  # whatever the cluster's state is: the next attempt has another one
+                logger.warning("the shards could not be spread: %s", words(error), extra=about("not_spread"))
 
     def _balance_once(self) -> None:
         rows = [row for row in self.status()["shards"] if row["node"]]
-        nodes = self._usable()
+        now = time.monotonic()
+        nodes = [node for node in self._usable() if self._unfit_until.get(node, now) <= now]
         if len(rows) < self._shards or not nodes:
             return
-        if any(row["node"] in self._drained for row in rows):  # Ray has started an actor again there
+        if any(_is_run_on(row, self._drained) for row in rows):  # Ray has started an actor again there
             self._leave(self._drained)
             return
         counts = Counter(dict.fromkeys(nodes, 0))
         counts.update(row["node"] for row in rows)
         fullest, emptiest = max(counts, key=lambda n: counts[n]), min(nodes, key=lambda n: counts[n])
         if counts[fullest] - counts[emptiest] > _MOST_APART:
-            self._move(next(row["shard"] for row in rows if row["node"] == fullest), emptiest)
+            for shard in [row["shard"] for row in rows if _is_run_on(row, [fullest])][:1]:
+                self._move(shard, emptiest)
+
+
+def _is_run_on(row: dict[str, Any], machines: Collection[str]) -> bool:
+    return row["node"] in machines and row["status"] != ShardStatus.MOVED
 
 
 def _is(row: dict[str, Any], node: str) -> bool:
     return node in (row["NodeID"], row["NodeManagerAddress"])
 
 
-def started(
-    ray: Any, name: str, shards: int, member: str, options: dict[str, Any], token: bytes, placing: dict[str, Any]
-) -> Any:
+def started(ray: Any, name: str, shards: int, made: dict[str, Any]) -> Any:
     """Return the director of a namespace, started if there is none yet."""
     remote = ray.remote(Director).options(
         name=director_name(name), namespace=RAY_NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=0,
         max_restarts=-1, max_concurrency=8,
     )  # fmt: skip
-    return remote.remote(name, shards, member, options, token, placing)
+    return remote.remote(name, shards, made)

@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ...errors import DataDirError, SpexError, words
+from ...errors import DataDirError, ShardDown, SpexError, words
 from ..shard_info import ShardStatus
-from .session import imported, youngest
+from .session import RAY_NAMESPACE, actors_of, answer, imported
 
 _AGAIN: Final = 0.5
 _LOOK_EVERY: Final = 1.0
 _KILLED_WITHIN: Final = 10.0
+_SAID_WITHIN: Final = 5.0
 logger = logging.getLogger("spex_shards")
 
 
@@ -102,18 +103,35 @@ class Partition:
             return
 
     def _watch(self, member: Any) -> None:
-        """End the process when another one has the shard: this actor was taken for dead, or is being moved."""
+        """End the process when another one has the shard because this one was taken for dead, or is being moved.
+
+        Whoever else has claimed the shard was told to by somebody, and keeps it until the director says otherwise.
+        """
         while not self._stopping.wait(_LOOK_EVERY):
             try:
                 moved = any(shard.status is ShardStatus.MOVED for shard in member.shards())
             except SpexError:
                 continue  # its supervisor is being replaced
-            if moved:
-                member.close()
-                shutil.rmtree(member.data_dir, ignore_errors=True)
-                if self._is_superseded():
-                    self._end_for_good()
-                os._exit(0)
+            if not moved:
+                continue
+            superseded = self._is_superseded()
+            if not superseded and self._is_current(member):
+                self._why = "another process has claimed the shard, which Ray does not know"
+                continue
+            member.close()
+            shutil.rmtree(member.data_dir, ignore_errors=True)
+            if superseded:
+                self._end_for_good()
+            os._exit(0)
+
+    def _is_current(self, member: Any) -> bool:
+        """Return whether Ray takes this process for the actor, or cannot say; else it has started the actor again."""
+        try:
+            actor = self._ray.get_actor(self._ray.get_runtime_context().get_actor_name(), namespace=RAY_NAMESPACE)
+            found = answer(self._ray, actor.info.remote(), _SAID_WITHIN)
+        except (ShardDown, ValueError):
+            return True
+        return bool(found["address"] == str(member.address))
 
     def _is_superseded(self) -> bool:
         """Return whether the shard has a younger actor, because it was moved.
@@ -123,7 +141,7 @@ class Partition:
         """
         own = int(self._ray.get_runtime_context().get_actor_name().rpartition("/")[2])
         try:
-            return youngest(self._ray, self._name).get(self._shard, (own, ""))[0] > own
+            return any(number > own for number, _ in actors_of(self._ray, self._name).get(self._shard, ()))
         except Exception as error:  # Ray's head cannot say: the database decides, as ever
             logger.warning("the actors of shard %d are not known: %s", self._shard, error)
             return False

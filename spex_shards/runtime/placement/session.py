@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -17,6 +18,15 @@ RAY_NAMESPACE: Final = "spex_shards"
 """The namespace of all actors; not to be confused with a namespace of the database."""
 ANSWER: Final = 30.0
 _REACHED_WITHIN: Final = 5.0
+_one_at_a_time = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def imported() -> Any:
@@ -47,21 +57,23 @@ def session(address: str) -> Iterator[Any]:
         ShardDown: Ray is not installed, or the cluster cannot be reached.
     """
     ray = imported()
-    if ray.is_initialized():
-        yield ray
-        return
-    _check_reachable(address)
-    try:
-        with _handlers_kept():
-            ray.init(address=address, namespace=RAY_NAMESPACE, log_to_driver=False, configure_logging=False)
-    except Exception as error:  # Ray raises many kinds, ConnectionError and RuntimeError among them
-        text = f"the Ray cluster at {address} cannot be reached: {error}"
-        raise ShardDown(text, maybe_executed=False) from error
-    try:
-        yield ray
-    finally:
-        with _handlers_kept():
-            ray.shutdown()
+    # One block at a time: the first of two that overlap would close the connection that the second is using.
+    with _one_at_a_time:
+        if ray.is_initialized():
+            yield ray
+            return
+        _check_reachable(address)
+        try:
+            with _handlers_kept():
+                ray.init(address=address, namespace=RAY_NAMESPACE, log_to_driver=False, configure_logging=False)
+        except Exception as error:  # Ray raises many kinds, ConnectionError and RuntimeError among them
+            text = f"the Ray cluster at {address} cannot be reached: {error}"
+            raise ShardDown(text, maybe_executed=False) from error
+        try:
+            yield ray
+        finally:
+            with _handlers_kept():
+                ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
@@ -118,15 +130,14 @@ def actor_name(name: str, shard: int, number: int) -> str:
     return f"{name}/{shard}/{number}"
 
 
-def youngest(ray: Any, name: str) -> dict[int, tuple[int, str]]:
-    """Return for each shard of a cluster that has actors the number and the name of the youngest."""
-    found: dict[int, tuple[int, str]] = {}
+def actors_of(ray: Any, name: str) -> dict[int, list[tuple[int, str]]]:
+    """Return for each shard of a cluster that has actors their numbers and names, the youngest last."""
+    found: dict[int, list[tuple[int, str]]] = {}
     for one in ray.util.list_named_actors(all_namespaces=True):
         parts = one["name"].split("/")
         if one["namespace"] == RAY_NAMESPACE and len(parts) == 3 and parts[0] == name:
-            shard, number = int(parts[1]), int(parts[2])
-            found[shard] = max(found.get(shard, (0, "")), (number, one["name"]))
-    return found
+            found.setdefault(int(parts[1]), []).append((int(parts[2]), one["name"]))
+    return {shard: sorted(actors) for shard, actors in found.items()}
 
 
 def note(ray: Any, name: str, value: Any) -> None:

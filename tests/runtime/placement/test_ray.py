@@ -17,6 +17,8 @@ import pytest
 
 import spex_shards as spex
 from spex_shards import runtime
+from spex_shards.manager.clustered import ClusterMember
+from spex_shards.runtime.shard_info import ShardStatus
 from tests.support import ray_nodes
 from tests.support.places import WHOLE
 from tests.support.processes import wait_until
@@ -47,6 +49,11 @@ class Cluster:
         """Return the status, whatever it is."""
         done = self.run("status", "--format", "json")
         return json.loads(done.stdout) if done.returncode in (0, 1) and done.stdout else None
+
+    def statuses(self) -> list[str]:
+        """Return the status of each shard; none if that is not known."""
+        found = self.status()
+        return [row["status"] for row in found["shards"]] if found else []
 
     def placed(self) -> dict[str, list[int]]:
         """Return the shards that are ready, by the host that they are on; wait for a director if there is none."""
@@ -152,6 +159,31 @@ def test_a_node_that_hangs_is_replaced_and_refused_when_it_goes_on(cluster: Clus
         writers.check()
 
 
+def test_a_shard_that_a_process_claims_which_ray_does_not_know_stays_there_until_the_next_order(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A member that was started by hand, say; two that take a shard from each other for ever would serve nobody."""
+    secret = tmp_path / "token"
+    secret.write_text("not to be guessed by anybody")
+    cluster.do("up", "--partitions", "2", "--learn", "--gate-token-file", str(secret))
+    options: dict[str, Any] = {"partitions": 2, "learning_mode": True, "impl_models_dir": tmp_path}
+    member = ClusterMember(store=cluster.url, data_dir=tmp_path / "member", token_file=secret, **options)
+    with cluster.manager() as manager:
+        writers = Writers(manager, 4, posts=200, patience=120.0)
+        writers.wait(10)
+        with member:
+            wait_until(lambda: cluster.statuses() == ["MOVED"] * 2, "both are lost", 60.0)
+            writers.wait(10)
+            for _ in range(3):
+                assert cluster.statuses() == ["MOVED"] * 2
+            assert [(shard.status, shard.restarts) for shard in member.shards()] == [(ShardStatus.READY, 0)] * 2
+            assert "which Ray does not know" in cluster.status()["shards"][0]["why"]
+            cluster.do("up")
+            wait_until(lambda: cluster.statuses() == ["READY"] * 2, "both are back", 60.0)
+        writers.wait(10)
+        writers.check()
+
+
 def test_what_cannot_be_done_is_said(cluster: Cluster, store_url: str) -> None:
     """Before there is a cluster, with wrong options, and for machines that are not there."""
     cases: list[tuple[list[str], str]] = [
@@ -177,10 +209,14 @@ def test_what_cannot_be_done_is_said(cluster: Cluster, store_url: str) -> None:
         (["move", "10.9.9.9", "--shard", "0"], "the cluster has no living machine 10.9.9.9"),
         (["move", cluster.nodes.hosts[0], "--shard", "9"], "the cluster runs no shard 9"),
         (["up", "--partitions", "2"], "was made for 1 shards, not --partitions 2"),
+        (["up", "--learn", "--durability", "process"], "run with another --durability and --learn: stop them first"),
     ]:
         done = cluster.run(*arguments)
         assert done.returncode == 2
         assert says in " ".join(done.stderr.split())
+    cluster.do("up", "--durability", "disk")
+    cluster.do("down")
+    cluster.do("up", "--learn", "--durability", "process")
 
 
 def test_a_service_of_the_application_is_placed_as_well(cluster: Cluster) -> None:
