@@ -96,7 +96,7 @@ def cluster(
             raise ValueError(f"cluster {action} {'needs' if shard is None else 'takes no'} --shard")
         options = chosen_with_origins(
             store=store, namespace=namespace, impl_models_dir=models_dir, durability=durability,
-            learning_mode=learn or None,
+            learning_mode=learn or None, token_file=gate_token_file, allow_shipped_code=allow_shipped_code or None,
         )  # fmt: skip
         if options["store"].value is None:
             raise ValueError("a cluster needs --store: the URL of the PostgreSQL database with the state")
@@ -106,8 +106,8 @@ def cluster(
                 made = {"num_cpus": cpus, "resources": _resources(resource or []), "store": place.text}
                 asked = {name for name in ("num_cpus", "resources") if made[name]}
                 made |= _durable(options["durability"], asked)
-                made |= _token(options, gate_token_file, asked)
-                made |= _of_spex(options, allow_shipped_code, asked) if service is None else _of_service(service, asked)
+                made |= _token(options["token_file"].value, asked)
+                made |= _of_spex(options, asked) if service is None else _of_service(service, asked)
                 director = started(ray, place.name, _shards(place, partitions), made)
                 answered = answer(ray, director.adopt.remote(made, sorted(asked)), _WITHIN)
                 different = sorted({_SHOWN[name] for name in answered})
@@ -149,25 +149,19 @@ def _durable(durability: Chosen, asked: set[str]) -> dict[str, Any]:
     return {"durability": durability.value}
 
 
-def _token(options: Mapping[str, Chosen], file: Path | None, asked: set[str]) -> dict[str, Any]:
-    if file is None:
-        token = token_from(options["token"].value, options["token_file"].value)
-    else:
-        token = token_from(None, file)
+def _token(file: str | None, asked: set[str]) -> dict[str, Any]:
+    token = token_from(None, file)
     if not token:
         return {"token": secrets.token_urlsafe(32)}
     asked.add("token")
     return {"token": token.decode()}
 
 
-def _of_spex(options: Mapping[str, Chosen], takes_code: bool, asked: set[str]) -> dict[str, Any]:
-    asked |= {name for name in ("impl_models_dir", "learning_mode") if options[name].origin != "default"}
-    if takes_code:
-        asked.add("allow_shipped_code")
-    return {
-        "member": _MEMBER, "impl_models_dir": str(Path(options["impl_models_dir"].value).absolute()),
-        "learning_mode": options["learning_mode"].value, "allow_shipped_code": takes_code,
-    }  # fmt: skip
+def _of_spex(options: Mapping[str, Chosen], asked: set[str]) -> dict[str, Any]:
+    names = ("impl_models_dir", "learning_mode", "allow_shipped_code")
+    asked |= {name for name in names if options[name].origin != "default"}
+    made = {name: options[name].value for name in names}
+    return {**made, "member": _MEMBER, "impl_models_dir": str(Path(made["impl_models_dir"]).absolute())}
 
 
 def _of_service(service: str, asked: set[str]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ TYPED: Final = {
     "learning_mode": "--learn",
     "shutdown_timeout": "--grace",
     "specifications": "--specification",
+    "token_file": "--gate-token-file",
+    "allow_shipped_code": "--allow-shipped-code",
 }
 """What each option is called on the command line; errors name what was typed."""
 

@@ -63,12 +63,9 @@ class Director:
             typed: The names of those that somebody has asked for; the others are defaults, and change nothing.
         """
         with self._changing:
-            different = [name for name in typed if self._made.get(name) != made[name]]
-            if different and self._all_actors():
-                return different
-            # Another member has other arguments.
-            other = made["member"] != self._made["member"]
-            self._made = made if other else self._made | {name: made[name] for name in typed}
+            if self._all_actors():
+                return [name for name in typed if self._made.get(name) != made[name]]
+            self._made = made
             self._note()
             return []
 
@@ -169,7 +166,7 @@ class Director:
         with self._changing:
             self._is_up = False
             self._drained.clear()
-            self._note()
+            note(self._ray, director_name(self._name), None)
             actors = [actor for several in self._all_actors().values() for actor in several]
             for stopping in [actor.stop.remote() for actor in actors]:
                 try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from ...errors import ShardDown
+from ...errors import ShardDown, SpexError
 from ..cluster.address import Address
 
 RAY_NAMESPACE: Final = "spex_shards"
@@ -162,7 +162,8 @@ def answer(ray: Any, question: Any, within: float = ANSWER) -> Any:
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
         raise ShardDown(f"an actor of the cluster does not answer: {error}", maybe_executed=True) from error
     except ray.exceptions.RayTaskError as error:
-        raise error.as_instanceof_cause() from None
+        # Ray's own form of it has the actor's traceback in its text.
+        raise error.cause if isinstance(error.cause, SpexError) else error.as_instanceof_cause() from None
 
 
 def token_of(address: str, name: str) -> bytes:

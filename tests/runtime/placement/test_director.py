@@ -9,7 +9,7 @@ import pytest
 
 import spex_shards as spex
 from spex_shards.runtime.placement import director
-from spex_shards.runtime.placement.session import RAY_NAMESPACE, director_name
+from spex_shards.runtime.placement.session import RAY_NAMESPACE
 from tests.support.processes import wait_until
 
 MADE = {"member": "here:Member", "num_cpus": 0, "resources": {}, "token": "t" * 20}
@@ -140,13 +140,16 @@ def test_all_actors_of_a_shard_end_with_the_cluster(ray: Ray) -> None:
 
 def test_a_director_that_is_started_again_knows_how_shards_are_run(ray: Ray) -> None:
     """As somebody has asked for since it was first started; values that nobody asked for change nothing."""
-    one = run(1)
-    assert one.adopt({**MADE, "durability": "process"}, ["durability"]) == ["durability"]
-    one.down()
-    assert one.adopt({**MADE, "durability": "process", "token": "n" * 20, "num_cpus": 4}, ["durability", "token"]) == []
-    assert director_name("orders") in ray.noted
+    one = director.Director("orders", 1, MADE)
+    other = {**MADE, "durability": "process", "token": "n" * 20}
+    assert one.adopt(other, ["durability"]) == []
+    one.up()
     again = director.Director("orders", 1, MADE)
-    assert again.token() == b"n" * 20
-    assert (again._made["durability"], again._made["num_cpus"]) == ("process", 0)
-    assert again.adopt({"member": "other:Member", "num_cpus": 1, "resources": {}, "token": "o" * 20}, ["member"]) == []
-    assert "durability" not in again._made
+    assert (again.token(), again._made) == (b"n" * 20, other)
+    assert again.adopt(MADE, []) == []
+    assert again.adopt({**other, "durability": "disk", "num_cpus": 2}, ["durability", "num_cpus"]) == [
+        "durability", "num_cpus",
+    ]  # fmt: skip
+    assert again._made == other
+    again.down()
+    assert director.Director("orders", 1, MADE)._made == MADE
