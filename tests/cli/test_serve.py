@@ -221,7 +221,7 @@ def test_a_supervisor_that_does_not_answer_for_a_while_does_not_end_the_server(
     server = serve().ready()
     with spex.connect(places["data_dir"], call_timeout=6.0) as manager:
         manager.init_instance(Door, 1)
-        supervisor = supervisor_of(places["data_dir"])
+        supervisor = wait_until(lambda: supervisor_of(places["data_dir"]), "a supervisor runs")
         os.kill(supervisor, signal.SIGSTOP)
         try:
             for _ in range(2):

@@ -30,7 +30,7 @@ from tests.support.cluster_here import TOKEN
 from tests.support.deadly_specs import Deadly, write_models
 from tests.support.places import ROOT
 from tests.support.processes import descendants, wait_until
-from tests.support.serving import supervisor_of
+from tests.support.serving import kill_supervisor
 from tests.support.writers import Loop, Writers
 
 pytestmark = [pytest.mark.postgres]
@@ -121,7 +121,6 @@ def test_a_connection_that_breaks_while_its_first_messages_are_sent_is_made_agai
 OF_A_PROGRAM = """
 import sys
 import spex_shards as spex
-from tests.support.serving import supervisor_of
 from tests.support.writers import Loop
 
 if "code" in sys.argv:
@@ -230,7 +229,7 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_a_shard_where
     second = members("1")
     wait_until(lambda: first.shards()[1].status is ShardStatus.MOVED, "the first has lost a shard")
     before = first.shards()[0].pid
-    os.kill(supervisor_of(first.data_dir), signal.SIGKILL)
+    kill_supervisor(first.data_dir)
     wait_until(lambda: first.shards()[0].pid not in (None, before), "another supervisor has started a worker")
     wait_until(lambda: first.shards()[0].status is ShardStatus.READY, "its worker is ready")
     wait_until(lambda: first.shards()[1].status is ShardStatus.MOVED, "it does not take the other shard")

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.support.places import LONG
 from tests.support.postgres import Server, server
 from tests.support.processes import descendants, wait_until
 from tests.support.runtime_services import Counter as CounterService
-from tests.support.serving import supervisor_of
+from tests.support.serving import kill_supervisor
 from tests.support.writers import Writers
 
 pytestmark = [pytest.mark.postgres, pytest.mark.process]
@@ -154,14 +155,22 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_the_namespace
     }  # fmt: skip
     with kind(**options, data_dir=tmp_path / "one") as first:
         first.init_instance(Loop, 1)
-        os.kill(supervisor_of(tmp_path / "one"), signal.SIGKILL)
+        kill_supervisor(tmp_path / "one")
         first.transition(1, "go", "on")  # nobody has it: another supervisor goes on
         with spex.ShardedInstanceManager(**options, data_dir=tmp_path / "two") as second:
             worker = second.shards()[0].pid
-            os.kill(supervisor_of(tmp_path / "one"), signal.SIGKILL)
+            kill_supervisor(tmp_path / "one")
             with pytest.raises((spex.ShardDown, spex.CallTimeout)):
                 first.transition(1, "go", "on")
             wait_until(lambda: f"was taken over by {tmp_path / 'two'}" in caplog.text, "it says who has it")
+            child = os.fork()
+            if not child:
+                code = 1
+                with suppress(spex.ShardError):  # a child continues its parent's work, and takes nothing back either
+                    first.transition(1, "go", "on")
+                    code = 2
+                os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
             second.transition(1, "go", "on")
             assert [shard.pid for shard in second.shards()] == [worker]
             assert len(second.get_instance(1).history) == 3

@@ -78,7 +78,7 @@ def test_whoever_serves_is_killed_and_every_history_is_exact(tmp_path: Path) -> 
             wait_until(lambda seen=seen: equals.acknowledged() > seen + 20, "all go on")
             time.sleep(random.uniform(0, 0.1))  # at any moment
             if kill % 4 == 3:
-                supervisor = supervisor_of(equals.data)
+                supervisor = wait_until(lambda: supervisor_of(equals.data), "a supervisor runs")
                 os.kill(supervisor, signal.SIGKILL)
                 wait_until(lambda pid=supervisor: supervisor_of(equals.data) not in (0, pid), "there is another")
             else:
@@ -142,7 +142,7 @@ def test_a_candidate_without_a_call_takes_over_as_well(places: dict[str, Path]) 
 def test_a_supervisor_without_a_sign_of_life_is_replaced(places: dict[str, Path]) -> None:
     """By the process that serves, as an owner does."""
     with shared(places, hang_timeout=0.5) as manager, shared(places) as other:
-        stopped = supervisor_of(places["data_dir"])
+        stopped = wait_until(lambda: supervisor_of(places["data_dir"]), "a supervisor runs")
         os.kill(stopped, signal.SIGSTOP)
         wait_until(lambda: supervisor_of(places["data_dir"]) not in (0, stopped), "there is another")
         for client in (manager, other):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 from spex_shards.runtime.holder import start_time
+from tests.support.processes import wait_until
 
 
 def supervisor_of(data_dir: Path) -> int:
@@ -26,3 +29,8 @@ def server_of(data_dir: Path) -> int:
         return int(Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1]) if supervisor else 0
     except (OSError, IndexError):
         return 0
+
+
+def kill_supervisor(data_dir: Path) -> None:
+    """Kill the supervisor that runs on a directory; wait for one that has workers."""
+    os.kill(wait_until(lambda: supervisor_of(data_dir), f"a supervisor runs on {data_dir}"), signal.SIGKILL)

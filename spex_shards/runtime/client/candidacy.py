@@ -25,6 +25,10 @@ class Candidacy(Ownership):
         directory: The data directory.
         config: The options of each supervisor that this process starts.
         shutdown_timeout: Seconds that shards get to finish at the end.
+
+    Attributes:
+        was_served: Whether a supervisor has served this process, or the one that it was forked from. Then the next one
+            continues that one's work, and leaves a database that another manager has taken meanwhile.
     """
 
     def __init__(self, directory: DataDir, config: SupervisorConfig, shutdown_timeout: float) -> None:
@@ -34,6 +38,7 @@ class Candidacy(Ownership):
         self._pid = os.getpid()
         self._owner: SupervisorOwner | None = None
         self._lock = OwnerLock(directory, role=Role.SHARDS)
+        self.was_served = False
 
     @property
     def is_serving(self) -> bool:
@@ -53,11 +58,8 @@ class Candidacy(Ownership):
         """
         self._directory.check_layout(self._config.shards, write=False)
 
-    def stand(self, *, resumes: bool) -> int:
+    def stand(self) -> int:
         """Start a supervisor, and return its pidfd.
-
-        Args:
-            resumes: As in `SupervisorConfig`.
 
         Raises:
             DataDirLocked: Another process serves the directory, or is about to.
@@ -67,7 +69,8 @@ class Candidacy(Ownership):
         self.check()
         self._lock.take()
         try:
-            self._owner = SupervisorOwner(replace(self._config, lock=self._lock.descriptor, resumes=resumes))
+            config = replace(self._config, lock=self._lock.descriptor, resumes=self.was_served)
+            self._owner = SupervisorOwner(config)
         finally:
             self._lock.drop()
         self._warn()
@@ -88,4 +91,6 @@ class Candidacy(Ownership):
         """In a forked child: let go of the parent's supervisor and lock, and return the child's own candidacy."""
         super().in_child()
         self._lock.drop()
-        return Candidacy(self._directory, self._config, self._shutdown_timeout)
+        heir = Candidacy(self._directory, self._config, self._shutdown_timeout)
+        heir.was_served = self.was_served
+        return heir

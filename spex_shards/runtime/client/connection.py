@@ -151,6 +151,8 @@ class Connection:
     def attached(self) -> None:
         """Note that the supervisor has attached this process."""
         self.standing, self.refusal = Standing.ATTACHED, None
+        if self._candidacy is not None:
+            self._candidacy.was_served = True
         self.decided.set()
 
     def refused(self, oldest: int, newest: int) -> ShardDown:
@@ -243,7 +245,7 @@ class Connection:
             self.supervisor_died()
         self._cannot_start = True
         try:
-            self.supervisor = candidacy.stand(resumes=self.decided.is_set())
+            self.supervisor = candidacy.stand()
         except DataDirLocked:
             self._cannot_start = False
             raise
