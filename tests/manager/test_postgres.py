@@ -155,8 +155,8 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_the_namespace
     }  # fmt: skip
     with kind(**options, data_dir=tmp_path / "one") as first:
         first.init_instance(Loop, 1)
-        kill_supervisor(tmp_path / "one")
-        first.transition(1, "go", "on")  # nobody has it: another supervisor goes on
+        kill_supervisor(tmp_path / "one")  # nobody else has it: another supervisor goes on
+        first.transition(1, "go", "on")
         with spex.ShardedInstanceManager(**options, data_dir=tmp_path / "two") as second:
             worker = second.shards()[0].pid
             kill_supervisor(tmp_path / "one")

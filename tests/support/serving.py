@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spex_shards.runtime.holder import start_time
-from tests.support.processes import wait_until
+from tests.support.processes import descendants, is_gone, wait_until
 
 
 def supervisor_of(data_dir: Path) -> int:
@@ -32,5 +32,8 @@ def server_of(data_dir: Path) -> int:
 
 
 def kill_supervisor(data_dir: Path) -> None:
-    """Kill the supervisor that runs on a directory; wait for one that has workers."""
-    os.kill(wait_until(lambda: supervisor_of(data_dir), f"a supervisor runs on {data_dir}"), signal.SIGKILL)
+    """Wait for a supervisor that has workers on a directory, and kill it; return when all of them are gone."""
+    supervisor = wait_until(lambda: supervisor_of(data_dir), f"a supervisor runs on {data_dir}")
+    everybody = [supervisor, *descendants(supervisor)]
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: all(map(is_gone, everybody)), "it and its workers are gone")

@@ -136,7 +136,8 @@ class Supervisor:
         abnormal = stop_workers(self._workers, self._stopping, lambda index, how: self._shards[index].stopped(how))
         self._door.tell_all(say.Status([list(shard.info()) for shard in self._shards.values()]))
         self._door.close()
-        self._stores.leave()
+        if os.getppid() == self._owner_pid:  # else this process is to end soon, and a database may not answer
+            self._stores.leave()
         with suppress(OSError):
             self._owner.sendall(frame(say.TO_OWNER.plain(say.Stopped(abnormal))))
 
@@ -381,13 +382,12 @@ class Supervisor:
         if shard.moved is not None:
             client.wanted.discard(index)
             return client.tell(say.Moved(index, shard.moved))
-        worker = self._workers.get(index)
+        worker, now = self._workers.get(index), time.monotonic()
         if shard.status is not ShardStatus.READY or worker is None:
             return True
         # Log records that no request asked for go to the owner first; in a cluster, to a client behind a gate.
         owner = client.pid == self._owner_pid if self._config.hosts is None else index in client.brought
-        now = time.monotonic()
-        if now - client.opened.get(index, -1.0) < _TRY_AGAIN:
+        if now < client.opened.get(index, -1.0) + _TRY_AGAIN:
             return True  # the last channel did not work, for example because the worker has no descriptors left: pause
         try:
             if connect(client, worker.control, index, shard.generation, worker.pid, owner=owner):

@@ -204,6 +204,27 @@ def test_the_manager_that_began_last_has_the_namespace(store_url: str) -> None:
     taken.close()
 
 
+def test_a_namespace_that_is_locked_is_not_waited_for_without_end(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a session that is idle in a transaction; a manager that starts would hang, and one that ends as well."""
+    import psycopg
+
+    stores = namespace(store_url)
+    monkeypatch.setattr(places, "_ANSWER", 0.2)
+    monkeypatch.setattr(places, "_TO_LEAVE", 0.2)
+    address = Namespace.of(store_url)
+    with psycopg.connect(address.url) as holding:
+        holding.execute(f'SELECT FROM "{address.name}".place FOR UPDATE'.encode())
+        with pytest.raises(StoreLost, match=r"does not answer at .*: the server gave no answer within 0\.2 s"):
+            namespace(store_url)
+        stores.leave()
+        holding.rollback()
+    row = stores.look()
+    assert row is not None
+    assert row.holder
+
+
 def test_a_namespace_that_was_made_again_is_another_one(
     stores: PostgresStores, store_url: str, sql: Callable[..., list[Any]]
 ) -> None:

@@ -193,7 +193,7 @@ class Link:
 
         Raises:
             Broken: The connection was lost, or a call on it was cut off; it is not known whether it was executed.
-            StoreError: The server refused the statement; nothing was changed.
+            StoreError: The server refused the statement, and nothing was changed; `sqlstate` in its context says why.
         """
         connection = self._connection
         if connection is None or self._busy:
@@ -263,7 +263,7 @@ class Link:
         # Of class 57 ("operator intervention") and 08 (connection), and without a state: ask what became of it.
         if not state or state[:2] in ("57", "08", "25"):
             raise Broken(text or "the connection was lost")
-        raise StoreError(f"PostgreSQL refused a statement: {text} (SQLSTATE {state})")
+        raise StoreError(f"PostgreSQL refused a statement: {text} (SQLSTATE {state})", sqlstate=state)
 
 
 def imported() -> Any:

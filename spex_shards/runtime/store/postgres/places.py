@@ -6,21 +6,20 @@ import os
 import socket
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from ....errors import DataDirError, LayoutMismatch, SpexError
+from ....errors import DataDirError, LayoutMismatch, SpexError, StoreError
 from ...data_dir import DataDir
 from ...protocol.routing import HASH_NAME
+from ..failures import StoreLost
 from ..note import check_elsewhere, check_not_own, unusable
 from ..port import TABLES, StoreOptions
-from .link import Link, Wait, imported
+from .link import Broken, Link, Wait, imported, int8, number
 from .namespace import Namespace
 from .postgres_store import Claimant, PostgresStore
 from .snapshot import SnapshotStore
 from .statements import VERSION, Statements, schema
-
-if TYPE_CHECKING:
-    from psycopg import Connection
 
 COMMITS: Final = {"disk": "on", "process": "off", "remote_apply": "remote_apply"}
 """Durability → the setting ``synchronous_commit`` of the connections that write."""
@@ -32,6 +31,9 @@ _PATIENCE_HERE: Final = 5.0
 _LOOKS: Final = 5.0
 _TO_START: Final = 5.0
 _TO_LEAVE: Final = 0.5
+_ANSWER: Final = 10.0
+_NO_TABLE: Final = ("42P01", "3F000")
+_NO_COLUMN: Final = "42703"
 _LOCK: Final = 0x53504558  # of the advisory lock under which schemas are created: "SPEX"
 
 
@@ -102,7 +104,7 @@ class PostgresStores:
             DataDirError: It refuses, or the namespace belongs to another version.
         """
         with self._session(writes=False) as session:
-            return self._read(session.connection)
+            return self._read(session)
 
     def begin(self, shards: int, *, resumes: bool = False) -> list[str]:
         """Begin a term, and create the namespace if there is none; return a warning if another manager has not left it.
@@ -117,16 +119,15 @@ class PostgresStores:
             DataDirError: It cannot be used, is left to another, or the data directory belongs to other stores.
         """
         with self._session() as session:
-            connection = session.connection
-            found = self._read(connection)
+            found = self._read(session)
             if found is None and self._directory is not None:
                 check_not_own(self._directory, self.namespace.shown)
-            found = found or self._created(connection, shards, READY)
+            found = found or self._created(session, shards, READY)
             self.check(found, shards)
             if self._directory is not None:
                 check_elsewhere(self._directory, self.namespace.shown, found.cluster.bytes)
                 self._directory.check_layout(shards)
-            held = self._begun(connection, resumes=resumes)
+            held = self._begun(session, resumes=resumes)
         if not held:
             return []
         return [f"{self.namespace.shown} is taken over from {held}, which can store nothing there any more"]
@@ -138,23 +139,19 @@ class PostgresStores:
             StoreLost: The server cannot be reached.
             DataDirError: It refuses, or there is no such namespace.
         """
-        psycopg = imported()
         with self._session(writes=False) as session:
             text = f"SELECT shard, owner FROM \"{self.namespace.name}\".owners WHERE owner <> ''"
-            try:
-                return dict(session.connection.execute(text.encode()).fetchall())
-            except psycopg.Error as error:
-                raise self._refused(error) from None
+            return {number(shard): _text(owner) for shard, owner in self._rows(session, text)}
 
     def make(self, shards: int, state: str, other: str) -> NamespaceRow:
         """Create the namespace in a state that is not ready, for a move into it; return what it says of itself."""
         with self._session() as session:
-            return self._read(session.connection) or self._created(session.connection, shards, state, other)
+            return self._read(session) or self._created(session, shards, state, other)
 
     def take(self) -> str:
         """Begin a term whatever the namespace's state is, as `begin` does."""
         with self._session() as session:
-            return self._begun(session.connection)
+            return self._begun(session)
 
     def leave(self) -> None:
         """Note that nobody uses the namespace any more, if the term is still this one's and the server answers.
@@ -163,9 +160,9 @@ class PostgresStores:
         """
         if self._joins:
             return
-        text = f'UPDATE "{self.namespace.name}".place SET holder = %s WHERE term = %s'
-        with suppress(SpexError, imported().Error), _Session(self._link("spex_shards", _TO_LEAVE)) as session:
-            session.connection.execute(text.encode(), ("", self._term))
+        text = f'UPDATE "{self.namespace.name}".place SET holder = $1::text WHERE term = $2::bigint'
+        with suppress(SpexError), _Session(self._link("spex_shards", _TO_LEAVE, answer=_TO_LEAVE)) as session:
+            self._rows(session, text, b"", int8(self._term))
 
     def mark(self, state: str, other: str = "") -> None:
         """Set the namespace's state."""
@@ -200,34 +197,53 @@ class PostgresStores:
             raise LayoutMismatch(text, found=place.shards, wanted=shards, place=shown)
 
     def _session(self, *, writes: bool = True) -> _Session:
-        link = Link(self.namespace, "spex_shards", "on", Wait(_TO_START), writes=writes)  # whatever batches wait for
-        return _Session(link)
+        wait = Wait(_TO_START, answer=_ANSWER)
+        return _Session(Link(self.namespace, "spex_shards", "on", wait, writes=writes))  # whatever batches wait for
+
+    def _rows(self, session: Link, statement: str, *values: bytes) -> list[tuple[bytes, ...]]:
+        """Execute a statement, and return its rows, none of which has a NULL.
+
+        Raises:
+            StoreLost: The server does not answer in time.
+            StoreError: It refuses the statement.
+        """
+        try:
+            result = session.run(statement, values)
+        except Broken as error:
+            shown = self.namespace.shown
+            raise StoreLost(f"PostgreSQL does not answer at {shown}: {error}", place=shown) from None
+        columns = range(result.nfields)
+        return [tuple(result.get_value(row, column) or b"" for column in columns) for row in range(result.ntuples)]
 
     def _link(self, name: str, patience: float, **options: Any) -> Link:
         writes = options.pop("writes", True)
         return Link(self.namespace, name, self._commits, Wait(patience, **options), writes=writes)
 
-    def _read(self, connection: Connection[Any]) -> NamespaceRow | None:
-        psycopg = imported()
+    def _read(self, session: Link) -> NamespaceRow | None:
+        shown, state = self.namespace.shown, ""
+        rows: list[tuple[bytes, ...]] = []
         try:
-            row = connection.execute(
-                "SELECT version, cluster, shards, hash, term, holder, state, other"
-                f' FROM "{self.namespace.name}".place'.encode()
-            ).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            return None
-        except psycopg.errors.UndefinedColumn:
-            row = (0,)
-        except psycopg.Error as error:
-            raise self._refused(error) from None
-        if row is None or row[0] != VERSION:
-            found = "no known version" if not row or not row[0] else f"version {row[0]}"
-            text = f"{self.namespace.shown} has tables of {found}, and this version reads version {VERSION}; "
-            raise DataDirError(f"{text}open it with the version that wrote it", place=self.namespace.shown)
-        return NamespaceRow(*row)
+            text = "SELECT version, cluster, shards, hash, term, holder, state, other"
+            rows = self._rows(session, f'{text} FROM "{self.namespace.name}".place')
+        except StoreLost:
+            raise
+        except StoreError as error:
+            state = str(error.context["sqlstate"])
+            if state in _NO_TABLE:
+                return None
+            if state != _NO_COLUMN:
+                raise self._refused(error) from None
+        if not rows or number(rows[0][0]) != VERSION:
+            found = f"version {number(rows[0][0])}" if rows else "no known version"
+            text = f"{shown} has tables of {found}, and this version reads version {VERSION}; "
+            raise DataDirError(f"{text}open it with the version that wrote it", place=shown)
+        version, cluster, shards, hashed, term, *texts = rows[0]
+        return NamespaceRow(
+            number(version), UUID(bytes=cluster), number(shards), _text(hashed), number(term), *map(_text, texts)
+        )
 
-    def _created(self, connection: Connection[Any], shards: int, state: str, other: str = "") -> NamespaceRow:
-        psycopg, schema_name = imported(), self.namespace.name
+    def _created(self, session: Link, shards: int, state: str, other: str = "") -> NamespaceRow:
+        psycopg, schema_name, connection = imported(), self.namespace.name, session.connection
         try:
             with connection.transaction():
                 connection.execute(b"SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema_name))
@@ -246,30 +262,32 @@ class PostgresStores:
                     )  # fmt: skip
         except psycopg.Error as error:
             raise self._refused(error) from None
-        found = self._read(connection)
+        found = self._read(session)
         assert found is not None
         return found
 
-    def _begun(self, connection: Connection[Any], *, resumes: bool = False) -> str:
+    def _begun(self, session: Link, *, resumes: bool = False) -> str:
         """Begin a term, or join the present one if it is a cluster's; return who began the one before, or nothing."""
-        psycopg = imported()
         holder = CLUSTER if self._joins else self._user
+        statement = (
+            f'UPDATE "{self.namespace.name}".place p SET holder = $1::text,'
+            " term = p.term + CASE WHEN $2::boolean AND old.holder = $1 THEN 0 ELSE 1 END"
+            f' FROM (SELECT holder FROM "{self.namespace.name}".place FOR UPDATE) old'
+            " WHERE NOT $3::boolean OR old.holder IN ('', $1) RETURNING p.term, p.cluster, old.holder"
+        )
         try:
-            row = connection.execute(
-                f'UPDATE "{self.namespace.name}".place p SET holder = %s,'
-                " term = p.term + CASE WHEN %s AND old.holder = %s THEN 0 ELSE 1 END"
-                f' FROM (SELECT holder FROM "{self.namespace.name}".place FOR UPDATE) old'
-                " WHERE NOT %s OR old.holder IN ('', %s)"
-                " RETURNING p.term, p.cluster, old.holder".encode(), (holder, self._joins, holder, resumes, holder)
-            ).fetchone()  # fmt: skip
-        except psycopg.Error as error:
+            rows = self._rows(session, statement, holder.encode(), _boolean(self._joins), _boolean(resumes))
+        except StoreLost:
+            raise
+        except StoreError as error:
             raise self._refused(error) from None
-        if row is None:
-            now, shown = self._read(connection), self.namespace.shown
+        if not rows:
+            now, shown = self._read(session), self.namespace.shown
             text = f"{shown} was taken over by {now.holder if now else 'another manager'}, which is left to use it: "
             raise DataDirError(f"{text}to take it back, start a new manager", place=shown)
-        self._term, self._cluster = row[0], row[1].bytes
-        return "" if row[2] == holder else str(row[2])
+        term, self._cluster, before = rows[0]
+        self._term = number(term)
+        return "" if _text(before) == holder else _text(before)
 
     def _refused(self, error: Exception) -> DataDirError:
         shown = self.namespace.shown
@@ -299,6 +317,14 @@ class PostgresStores:
         """Open a shard's store as it is now, for reading; what is written later is not seen."""
         link = self._link(f"spex_shards reads {self.namespace.name} {shard}", _TO_START, writes=False)
         return SnapshotStore(link, self._statements, shard)
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+def _boolean(value: bool) -> bytes:
+    return b"\x01" if value else b"\x00"
 
 
 class _Session:
