@@ -48,6 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--spex") is None and not (
         config.getoption("--spex-models-dir") or config.getini("spex_models_dir")
     ):
+        for option in ("--spex-complete", "--spex-frozen", "--spex-report"):
+            if config.getoption(option):
+                text = f"{option} does nothing where no models are: set spex_models_dir in pytest's options, or give"
+                raise pytest.UsageError(f"{text} --spex-models-dir, or --spex=check")
         return
     from .plugin.settings import settings_of
 

@@ -248,6 +248,26 @@ def test_a_mistake_in_an_option(mistake: Callable[[], object], text: str) -> Non
     assert told(mistake) == text
 
 
+@pytest.mark.parametrize(
+    ("mistake", "text"),
+    [
+        (lambda: spex.compare(STEPS, Order), f"a system must be an LTS or a Specification class, got: {STEPS!r}"),
+        (lambda: spex.parting("Order", ["pay"]), "a run is judged by a Specification class, got: 'Order'"),
+        (
+            lambda: spex.parting(Order, "pay"),
+            "a run must be an instance, or its actions in order, got the str 'pay'",
+        ),
+        (
+            lambda: spex.properties.never("ship").of_run("ship"),
+            "a run must be actions in their order, got the str 'ship'",
+        ),
+    ],
+)
+def test_a_mistake_in_a_question_to_the_checker(mistake: Callable[[], object], text: str) -> None:
+    """Found before anything is computed."""
+    assert told(mistake) == text
+
+
 @pytest.mark.usefixtures("specifications_as_before")
 @pytest.mark.parametrize(("mistake", "text"), [row[1:] for row in CALLS], ids=[row[0] for row in CALLS])
 def test_a_mistake_in_a_call(mistake: Callable[[Any], object], text: str) -> None:
@@ -364,7 +384,7 @@ def test_a_mistake_in_pyproject(line: str, text: str, tmp_path: Path, monkeypatc
         ),
         (
             ["verify", "nowhere"],
-            "error: there is no data directory at nowhere; give a manager's data_dir",
+            "error: there is no data directory at nowhere; give the directory that a manager was started with",
         ),
         (["reshard", "data", "--to", "0"], "error: --to must be an int from 1 to 1024, got: 0"),
         (
@@ -375,6 +395,21 @@ def test_a_mistake_in_pyproject(line: str, text: str, tmp_path: Path, monkeypatc
             ["replay", "log.csv"],
             "error: give either --specification MODULE:NAME (to check) or --learn NAME (to learn a model)",
         ),
+        (
+            ["check", "of_a_manager"],
+            (
+                "error: there is no model in of_a_manager: no file there ends in .spex; it is a data directory: write "
+                "its models first, by spex-shards export --data-dir of_a_manager"
+            ),
+        ),
+        (
+            ["replay", "log.csv", "--learn", "shop:Order"],
+            "error: --learn must be the name that a specification has, with a dot as in shop.Order, got: 'shop:Order'",
+        ),
+        (["init", "-o", "gone/new.py"], "error: gone/new.py: No such file or directory"),
+        (["learn", "--models", "log.csv", "--", "true"], "error: --models must be a directory, got: {here}/log.csv"),
+        (["top", "postgresql://h/db", "--once"], r"it must be a directory, and postgresql://h/db"),
+        (["backup", "postgresql://h/db", "to"], r"it must be a directory, and postgresql://h/db"),
         (["serve", "--shards", "0"], r'"message": "--shards must be an int from 1 to 1024, got: 0"'),
         (["chek"], r"No such command 'chek'"),
     ],
@@ -384,9 +419,12 @@ def test_a_mistake_on_the_command_line(
 ) -> None:
     """One line on stderr, and the exit code 2."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "of_a_manager").mkdir()
+    (tmp_path / "of_a_manager" / "layout").touch()
+    (tmp_path / "log.csv").touch()
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     if text.startswith("error: "):
-        assert err == f"{text}\n"
+        assert err == f"{text}\n".replace("{here}", str(tmp_path))
     else:  # the command line's library says it, in words of its version
         assert re.search(text, err)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, overload
 
 from ..domain.lts import LTS
 from ..domain.ports import inputs_among, port
+from ..domain.specification import Specification
 from .conformance import Result
 from .conformance import compare as compare_by_equivalence
 from .graph import Equivalence
+from .systems import system_of
 
 if TYPE_CHECKING:
     from .relations import RelationResult
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 @overload
 def compare(
-    impl: LTS,
-    spec: LTS,
+    impl: LTS | type[Specification],
+    spec: LTS | type[Specification],
     equivalence: str = ...,
     *,
     relation: None = None,
@@ -27,8 +29,8 @@ def compare(
 ) -> Result: ...
 @overload
 def compare(
-    impl: LTS,
-    spec: LTS,
+    impl: LTS | type[Specification],
+    spec: LTS | type[Specification],
     *,
     relation: str,
     hide: Iterable[str] = (),
@@ -37,8 +39,8 @@ def compare(
     outputs: Iterable[str] | None = None,
 ) -> RelationResult: ...
 def compare(
-    impl: LTS,
-    spec: LTS,
+    impl: LTS | type[Specification],
+    spec: LTS | type[Specification],
     equivalence: str | None = None,
     *,
     relation: str | None = None,
@@ -50,7 +52,7 @@ def compare(
     """Judge one system by another: by an equivalence, or by a relation that allows it to do less.
 
     Args:
-        impl: The system that may grow.
+        impl: The system that may grow: an `LTS`, or a specification that stands for what it declares.
         spec: The system that it is judged by.
         equivalence: An `Equivalence`, or its value; by default branching bisimilarity.
         relation: A `Relation`, or its value, instead of an equivalence.
@@ -64,10 +66,12 @@ def compare(
         A `Result` for an equivalence, a `RelationResult` for a relation.
 
     Raises:
-        TypeError: `hide` is not a collection of actions, or `rename` is not a mapping of actions.
+        TypeError: `impl` or `spec` is no system, `hide` is not a collection of actions, or `rename` is not a mapping of
+            actions.
         ValueError: There is no such equivalence or relation, or both were given. An action is reserved, or both hidden
             and renamed, or both an input and an output. Inputs or outputs are given without ioco, or missing with it.
     """
+    impl, spec = system_of(impl), system_of(spec)
     if hide or rename is not None:
         from .relabelling import Relabelling
 

@@ -68,7 +68,12 @@ class Property(RunProperty):
 
         Returns:
             VIOLATION if the run breaks the property; INCOMPLETE if it still owes an action; else HOLDS.
+
+        Raises:
+            TypeError: `actions` is one text.
         """
+        if isinstance(actions, str):
+            raise TypeError(f"a run must be actions in their order, got the str {actions!r}")
         phase = self.start
         for action in actions:
             phase = self.after_action(phase, action)

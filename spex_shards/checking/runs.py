@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from ..domain.instance import Instance
 from ..domain.lts import LTS
-from ..domain.specification import Specification
+from ..domain.specification import Specification, is_specification
 from ..domain.transition import INITIALISATION, INTERNAL, Transition
 
 Position = int | tuple[int, ...]
@@ -171,8 +171,12 @@ def parting(specification: type[Specification], run: Instance | Iterable[str]) -
 
     Raises:
         ValueError: The instance's history does not begin with its initialisation: it is incomplete, or was mocked.
-        TypeError: An action is not a `str`.
+        TypeError: `specification` is none, `run` is one text, or an action is not a `str`.
     """
+    if not is_specification(specification):
+        raise TypeError(f"a run is judged by a Specification class, got: {specification!r}")
+    if isinstance(run, str):
+        raise TypeError(f"a run must be an instance, or its actions in order, got the str {run!r}")
     if isinstance(run, Instance):
         if not run.history or run.history[0].action != INITIALISATION:
             raise ValueError(f"the history of {run.identifier!r} must begin with its initialisation, to be a run")

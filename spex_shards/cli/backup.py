@@ -10,12 +10,14 @@ import typer
 from ..audit import backup, restore
 from ..audit.copies import MODELS
 from .output import command
-from .overrides import chosen_from
+from .overrides import chosen_from, directory
 from .progress import bar
 
 
 def backup_directory(
-    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; shards may be running on it.")],
+    data_dir: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=directory, help="The data directory; shards may be running on it.")
+    ],
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="Where the backup is to be: a new directory.")],
     models_dir: Annotated[
         Path | None, typer.Option(help="Whose model files are copied too. Default: the option impl_models_dir.")

@@ -17,7 +17,7 @@ from .formats import Case, Outcome, Report, ReportFormat
 from .output import UNUSABLE, command, imported
 from .overrides import chosen_from
 from .relations import HideOption, RelationOption, RenameOption, relation_report, view_from
-from .sources import models_of
+from .sources import models_of, no_model_in
 
 if TYPE_CHECKING:
     from ..checking.explanation import Explanation
@@ -70,7 +70,7 @@ def check_models(
         refined = [] if relation is None else refine(place, relation, view)
         judged: list[Reviewed | Refined] = [*reviewed, *refined]
         if not judged:
-            output.fail(f"there is no model in {place}: no file there ends in .spex")
+            output.fail(no_model_in(place))
         lacking = without_model(named if place.is_dir() else (), [one.specification for one in judged])
         report = report_of(reviewed, lacking) if relation is None else relation_report(refined, lacking, relation)
         output.report(report)
@@ -214,6 +214,8 @@ def _summary(reviewed: list[Reviewed]) -> str:
     more = f"; {counted(broken, 'model')} {'breaks' if broken == 1 else 'break'} a property" if broken else ""
     if failed:
         return f"{failed} of {total} {'model is' if total == 1 else 'models are'} not equivalent{more}"
+    if not total:
+        return "no model was checked"
     return ("the only model is equivalent" if total == 1 else f"all {total} models are equivalent") + more
 
 

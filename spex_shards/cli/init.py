@@ -30,9 +30,9 @@ Report what happens where it happens, for example with a decorator:
     def handle(order_id): ...
 
 or with a call: spex_shards.transition(identifier, {action}, {state}).
-Let a test run teach the model, and check it:
+Let the tests teach the model (each test has instances of its own), and check it:
 
-    $ spex-shards learn -- pytest
+    $ pytest --spex=update
     $ spex-shards check --specification {module}:{cls}
 """
 

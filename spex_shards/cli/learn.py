@@ -18,7 +18,7 @@ from ..errors import ImplModelError
 from ..formats.model_files import read_models, write_models
 from ..manager.options import ENVIRONMENT_PREFIX, UNSET
 from ..manager.settings import options_from
-from ..review.offline import learned_models
+from ..review.offline import has_instances, learned_models
 from ..runtime.store.location import shards_of
 from .output import command, report
 
@@ -52,6 +52,10 @@ def learn_models(
     """
     with command() as output:
         folder = Path(options_from({"impl_models_dir": models_dir or UNSET})["impl_models_dir"]).absolute()
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"{'--models' if models_dir else 'the option impl_models_dir'} must be a directory, got: {folder}"
+            )
         program = shutil.which(arguments[0])
         if program is None:
             output.fail(f"there is no command {arguments[0]!r}: write it after --, as in spex-shards learn -- python "
@@ -59,8 +63,14 @@ def learn_models(
         with tempfile.TemporaryDirectory(prefix="spex-shards-", ignore_cleanup_errors=True) as temporary:
             data_dir = Path(temporary) / "data"
             status = _run(program, arguments, environment_for(data_dir, folder, os.environ))
-            learned = learned_models(data_dir) if shards_of(data_dir) is not None else {}
-            _save(folder, {name: steps for name, steps in learned.items() if steps})
+            there = shards_of(data_dir) is not None
+            learned = {name: steps for name, steps in learned_models(data_dir).items() if steps} if there else {}
+            if learned:
+                _save(folder, learned)
+            else:
+                new = "the models have all that the command reported"
+                none = "no module-level call of the command reported anything"
+                report(f"nothing was learned: {new if there and has_instances(data_dir) else none}")
     raise typer.Exit(status)
 
 
@@ -98,9 +108,6 @@ def _run(program: str, arguments: list[str], environment: Mapping[str, str]) -> 
 
 
 def _save(folder: Path, learned: Mapping[str, frozenset[Transition]]) -> None:
-    if not learned:
-        report("nothing was learned: no module-level call of the command reported anything")
-        return
     files = read_models(folder)
     for name in learned:
         if name in files.malformed:

@@ -29,5 +29,5 @@ def move_shards(
         with bar("moving", 1, counts=False) as step:
             done = move(source, target, progress=step.of, interrupted=lambda: bool(interruption))
         shards = f"{done.shards} {'shard' if done.shards == 1 else 'shards'}"
-        what = f"{done.rows} rows moved and compared" if done.rows else "was moved already"
+        what = f"{done.rows} rows moved and compared" if done.rows else "moved already"
         output.write(f"{names[0]} → {names[1]}: {shards}, {what}")

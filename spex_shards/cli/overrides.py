@@ -11,6 +11,14 @@ from ..manager.options import UNSET, Chosen
 from ..manager.settings import options_from, options_with_origins, with_store
 from ..runtime.store.location import Where, is_url, shown
 
+
+def directory(text: str) -> Path:
+    """Return the directory that was typed; click names the argument in the error."""
+    if is_url(text):
+        raise typer.BadParameter(f"it must be a directory, and {shown(text)} is the URL of a database")
+    return Path(text)
+
+
 DataDirOption = Annotated[Path | None, typer.Option(help="The data directory. Default: the option data_dir.")]
 ModelsDirOption = Annotated[
     Path | None, typer.Option(help="Where model files are read from. Default: the option impl_models_dir.")

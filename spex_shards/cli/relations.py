@@ -108,6 +108,9 @@ def _plain_counterexample(result: RelationResult) -> dict[str, Any] | None:
 
 def _summary(refined: list[Refined], relation: Relation) -> str:
     total, failed = len(refined), sum(not one.holds for one in refined)
+    undecided = sum(one.unknown for one in refined)
+    if undecided:
+        return f"{relation} is not decided for {undecided} of {total} {'model' if total == 1 else 'models'}"
     if failed:
         return f"{relation} does not hold for {failed} of {total} {'model' if total == 1 else 'models'}"
     return f"{relation} holds for the only model" if total == 1 else f"{relation} holds for all {total} models"

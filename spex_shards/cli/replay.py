@@ -100,6 +100,9 @@ def _specification(specification: str | None, learn: str | None) -> type[Specifi
         raise ValueError("give either --specification MODULE:NAME (to check) or --learn NAME (to learn a model)")
     if specification is not None:
         return imported([specification])[0]
+    if ":" in str(learn):
+        name = str(learn).replace(":", ".")
+        raise ValueError(f"--learn must be the name that a specification has, with a dot as in {name}, got: {learn!r}")
     file_name(str(learn))
     return Specification.define(str(learn), ())
 

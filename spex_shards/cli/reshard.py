@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 
 from ..audit import reshard
+from ..formats.notebook import counted
 from ..manager.settings import options_from
 from .output import command
+from .overrides import directory
 from .progress import Interruption, bar
 from .services import ServiceName, service_named
 
 
 def reshard_directory(
-    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; nothing may run on it.")],
+    data_dir: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=directory, help="The data directory; nothing may run on it.")
+    ],
     to: Annotated[int, typer.Option("--to", metavar="M", help="The number of shards that it is to have.")],
     service: ServiceName = None,
 ) -> None:
@@ -35,4 +39,5 @@ def reshard_directory(
         if done.before == done.after:
             output.write(f"{data_dir} has {shards} already")
         else:
-            output.write(f"{data_dir}: {done.before} → {shards}, {done.moved} {'rows' if cls else 'instances'} moved")
+            moved = counted(done.moved, "row" if cls else "instance")
+            output.write(f"{data_dir}: {done.before} → {shards}, {moved} moved")

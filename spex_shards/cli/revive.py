@@ -11,6 +11,7 @@ from ..errors import SpexError
 from ..manager import AttachedInstanceManager, connect
 from ..runtime.shard_info import ShardStatus
 from .output import Format, Output, command
+from .overrides import directory
 
 STILL_FAILED = 1
 _WITHIN = 60.0
@@ -18,7 +19,9 @@ _WITHIN = 60.0
 
 
 def revive_shards(
-    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory; its shards must be running.")],
+    data_dir: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=directory, help="The data directory; its shards must be running.")
+    ],
     index: Annotated[
         int | None, typer.Argument(metavar="INDEX", help="The shard's. Default: all that were given up.")
     ] = None,

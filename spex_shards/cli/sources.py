@@ -102,8 +102,16 @@ def read_directory(directory: Path, form: Form = Form.SPEX) -> list[ImplModel]:
                 raise ImplModelError(f"two files of {directory} are models of {model.specification}, {path} is one")
     if not found:
         ending = SUFFIX if form is Form.SPEX else f".{form}"
-        raise ImplModelError(f"there is no model in {directory}: no file there ends in {ending}")
+        raise ImplModelError(no_model_in(directory, ending))
     return [model for _, model in sorted(found.items())]
+
+
+def no_model_in(directory: Path, ending: str = SUFFIX) -> str:
+    """Return the text of the error that a directory has no model files."""
+    text = f"there is no model in {directory}: no file there ends in {ending}"
+    if (directory / "layout").is_file():
+        text += f"; it is a data directory: write its models first, by spex-shards export --data-dir {directory}"
+    return text
 
 
 def _has_form(path: Path, form: Form) -> bool:

@@ -21,7 +21,7 @@ import typer
 from ..manager import connect
 from .gate_options import AuthorityOption, CertificateOption, GateTokenFileOption, KeyOption
 from .output import Format, Output, Remarks, command
-from .overrides import NamespaceOption
+from .overrides import NamespaceOption, directory
 from .top_source import ANSWER_WITHIN, Source, View
 
 LOOK_EVERY: Final = 1.0
@@ -30,7 +30,8 @@ _QUIT: Final = (b"q", b"Q", b"\x04")
 
 def watch_shards(
     data_dir: Annotated[
-        Path | None, typer.Argument(metavar="DATA_DIR", help="The data directory; somebody must serve it.")
+        Path | None,
+        typer.Argument(metavar="DATA_DIR", parser=directory, help="The data directory; somebody must serve it."),
     ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="Instead of DATA_DIR: the PostgreSQL database of a cluster.")
@@ -148,7 +149,7 @@ def _text(view: View) -> str:
 
 def _live(source: Source) -> None:
     if not sys.__stdout__ or not sys.__stdout__.isatty():
-        raise ValueError("top draws on a terminal, and stdout is none; give --once, or --format json")
+        raise ValueError("top draws on a terminal, and stdout is not one; give --once, or --format json")
     from rich.console import Console
     from rich.live import Live
 

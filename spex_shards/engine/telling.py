@@ -129,8 +129,9 @@ def _by_name(outline: Outline, source: str, action: str, target: str) -> str:
         return f"In the specification {one_line(action)} leads from {one_line(source)} to {_listed(targets, 'or')}."
     deed = "a silent step" if action == INTERNAL else one_line(action)
     allowed = _listed(outline.allowed(source))
-    rest = f"only {allowed}" if allowed else "and nothing else"
-    return f"The specification does not allow {deed} in {one_line(source)}, {rest}."
+    if not allowed:
+        return f"In {one_line(source)} the specification allows nothing, so {deed} is not allowed."
+    return f"The specification does not allow {deed} in {one_line(source)}, only {allowed}."
 
 
 def _listed(names: Iterable[str], word: str = "and") -> str:

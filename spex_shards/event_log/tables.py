@@ -62,10 +62,15 @@ def read_jsonl(path: Path, stream: BinaryIO, attributes: Attributes, collector: 
         try:
             values = decode(line)
         except (ValueError, RecursionError) as error:
-            raise LogError(f"{path}: line {number}: a line must be a JSON object, got: {error}") from error
+            raise LogError(f"{path}: line {number}: the line is not JSON: {_of(error)}") from error
         if not isinstance(values, dict):
-            raise LogError(f"{path}: line {number}: a line must be a JSON object, got: {shown(values)}")
+            raise LogError(f"{path}: line {number}: a line must be a JSON object, got: {shown(line.strip())}")
         _add(path, number, values, attributes, collector)
+
+
+def _of(error: Exception) -> str:
+    """Return why a line is not JSON; the decoder's own text counts lines within it."""
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _add(path: Path, line: int, values: Mapping[str, Any], attributes: Attributes, collector: Collector) -> None:

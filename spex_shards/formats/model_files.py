@@ -13,7 +13,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -232,11 +232,7 @@ def _write(directory: Path, model: ImplModel, places: dict[str, Path]) -> Path:
         content = model.serialise().encode()
     except ValueError as error:
         raise ImplModelError(f"the model of {model.specification!r} cannot be written: {error}") from error
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        error.add_note(f"while writing {path}")
-        raise
+    replace_file(path, content)
     return path
 
 
@@ -244,7 +240,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Replace a file's content atomically and durably: it always has either the old or the new content.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: It cannot be written; names the file.
     """
     # If the temporary file is left behind, it is not read as a model: it is hidden and does not end in .spex.
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -254,6 +250,10 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # not that of the other file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

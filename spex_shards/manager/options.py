@@ -170,8 +170,8 @@ def choose(
         variable = ENVIRONMENT_PREFIX + name.upper()
         called = f"the option {name}"
         if name in given and not (option.environment_first and variable in environment):
-            if typed is not None and name in typed:  # on a command line there is no timedelta
-                called, option = typed[name], replace(option, rule=option.rule.replace(", or a timedelta", ""))
+            if typed is not None and name in typed:
+                called, option = typed[name], replace(option, rule=_typed_rule(option.rule))
             chosen[name] = Chosen(_checked(called, option, *given[name]), "argument", "")
         elif variable in environment:
             origin = f" (from the environment variable {variable})"
@@ -183,6 +183,11 @@ def choose(
         else:
             chosen[name] = Chosen(_checked(called, option, option.default, " (the default)"), "default", "")
     return chosen
+
+
+def _typed_rule(rule: str) -> str:
+    """Return a rule without what cannot be typed."""
+    return rule.replace(", or a timedelta", "").removesuffix(", or None")
 
 
 def unknown_options(unknown: Iterable[str], known: Iterable[str]) -> str:
@@ -341,8 +346,11 @@ _OTHER_WORDS: Final = {
 _SECONDS = "a number of seconds above 0, or a timedelta"
 _WAIT = f"a number of seconds above 0 and at most {LONGEST_SECONDS} (30 days), or a timedelta"
 _DURABILITIES = '"process" or "disk", or with a store in PostgreSQL "remote_apply"'
-_URL = "a URL like postgresql://user@host/database, with special characters of a password written like %40"
 _NAMESPACE = "1 to 63 lower-case letters, digits and underscores, beginning with a letter, and not with pg_"
+_URL = (
+    "a URL like postgresql://user@host/database, with special characters of a password written like %40, and with "
+    f"{_NAMESPACE} as its namespace"
+)
 OPTIONS: Final[dict[str, Option]] = {
     "manager": Option("simple", '"simple", "sharded" or "cluster"', _one_of("simple", "sharded", "cluster"), str),
     "connect": Option(None, "a path, or None", _or_none(_path), str),

@@ -23,6 +23,9 @@ def mock_marked(item: pytest.Item, manager: InstanceManager) -> None:
         TypeError, ValueError: The arguments of a marker are wrong; names the marker.
     """
     for marker in reversed(list(item.iter_markers(MARKER))):
+        unknown = sorted(marker.kwargs.keys() - {"specification", "identifier", "state", "meta"})
+        if unknown:
+            raise TypeError(f"the marker {MARKER} has no argument {unknown[0]!r}: it takes state and meta")
         _mock(manager, *marker.args, **marker.kwargs)
 
 

@@ -29,6 +29,15 @@ def learned_models(where: Where) -> dict[str, frozenset[Transition]]:
     }
 
 
+def has_instances(where: Where) -> bool:
+    """Return whether a data directory or namespace has any instance.
+
+    Raises:
+        DataDirLocked, DataDirError: See `learned_models`.
+    """
+    return any(True for _, batch in open_shards(where) for _ in batch.range("instances", b"", None))
+
+
 def held(where: Where, identifiers: Iterable[Any]) -> list[Any]:
     """Return those of `identifiers` that have an instance in a data directory or namespace.
 

@@ -100,8 +100,9 @@ class DataDir:
             take_for_oneself(self.path)
             make_private(self.socket.parent)
         except OSError as error:
+            what = "used" if self.path.exists() else "made"
             raise DataDirError(
-                f"the data directory {self.path} cannot be made: {error.strerror}", path=str(self.path)
+                f"the data directory {self.path} cannot be {what}: {error.strerror}", path=str(self.path)
             ) from error
 
     def shards(self) -> int | None:
@@ -368,9 +369,9 @@ class OwnerLock:
 
 def no_data_dir(path: str | os.PathLike[str]) -> DataDirError:
     """Return the error that a folder is no data directory."""
-    text = f"{path} is no data directory: it has no layout record; give a manager's data_dir"
+    text = f"{path} is no data directory: it has no layout record; give the directory that a manager was started with"
     if not Path(path).exists():
-        text = f"there is no data directory at {path}; give a manager's data_dir"
+        text = f"there is no data directory at {path}; give the directory that a manager was started with"
     return DataDirError(text, path=str(path))
 
 

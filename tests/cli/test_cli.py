@@ -464,7 +464,9 @@ def test_export_writes_nothing_over_a_malformed_file(run: Callable[..., Done], p
 def test_export_of_what_is_in_use_or_is_nothing_exits_with_2(run: Callable[..., Done], project: Path) -> None:
     """Each error is one clear line, and nothing is created."""
     done = run("export", "--data-dir", "gone", "--models-dir", "models")
-    assert done == Done(2, "", "error: there is no data directory at gone; give a manager's data_dir\n")
+    assert done == Done(
+        2, "", "error: there is no data directory at gone; give the directory that a manager was started with\n"
+    )
     with spex.SimpleInstanceManager(data_dir=project / "data", impl_models_dir=project / "none"):
         done = run("export", "--data-dir", "data", "--models-dir", "models")
     path = project / "data"

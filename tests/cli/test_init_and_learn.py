@@ -128,6 +128,12 @@ def test_learn_unites_with_the_models_that_there_are(run: Callable[..., Done], w
     assert {step.action for step in spex.ImplModel.deserialise(file.read_text()).transitions} >= {"ship"}
 
 
+def test_learn_says_that_nothing_was_new(run: Callable[..., Done], written: Path) -> None:
+    """A second run of the same command adds nothing, though it has reported something."""
+    for said in ("learned: ", "nothing was learned: the models have all that the command reported\n"):
+        assert run("learn", "--models", "models", "--", sys.executable, "app.py").err.startswith(said)
+
+
 def test_learn_without_anything_to_learn_or_to_run(run: Callable[..., Done], project: Path) -> None:
     """The first writes no file; the second says how commands are written."""
     done = run("learn", "--models", "models", "--", sys.executable, "-c", "pass")

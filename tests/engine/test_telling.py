@@ -42,7 +42,12 @@ def test_a_specified_step_that_the_model_lacks_is_told_to_be_specified():
     ("transition", "verdict", "before", "words"),
     [
         (("paid", "ship", "paid"), VIOLATION, INCOMPLETE, "In the specification ship leads from paid to shipped."),
-        (("shipped", "pay", "x"), VIOLATION, INCOMPLETE, "does not allow pay in shipped, and nothing else."),
+        (
+            ("shipped", "pay", "x"),
+            VIOLATION,
+            INCOMPLETE,
+            "In shipped the specification allows nothing, so pay is not allowed.",
+        ),
         (("new", INTERNAL, "x"), VIOLATION, INCOMPLETE, "does not allow a silent step in new, only pay."),
         (("p", "refund", "x"), VIOLATION, INCOMPLETE, "The specification has no action refund."),
         (("p", "ship", "x"), VIOLATION, INCOMPLETE, "The specification does not allow the step there."),

@@ -484,9 +484,12 @@ JSONL_ERRORS = {
     "time": ({"case": "a", "action": "b", "time": "x"}, "line 1, case 'a': the timestamp 'time' must be an ISO 8601"),
     "boolean time": ({"case": "a", "action": "b", "time": True}, "line 1, case 'a': the timestamp 'time' must be"),
     "not a number": ('{"case": NaN}', "line 1: the attribute 'case' must have a text"),
-    "no object": ("[1]", "line 1: a line must be a JSON object, got: ['1']"),
-    "no JSON": ("{'case': 1}", "line 1: a line must be a JSON object, got: Expecting property name"),
-    "too deep": ("[" * 100_000, "line 1: a line must be a JSON object, got: "),
+    "no object": ("[1]", "line 1: a line must be a JSON object, got: '[1]'"),
+    "no JSON": (
+        "{'case': 1}",
+        "line 1: the line is not JSON: Expecting property name enclosed in double quotes at column 2",
+    ),
+    "too deep": ("[" * 100_000, "line 1: the line is not JSON: "),
     "surrogate": ('{"case": "\\ud800"}', r"line 1: the attribute 'case' must be valid Unicode, got: '\ud800'"),
 }
 

@@ -177,7 +177,7 @@ def test_a_directory_is_read_offline_whatever_its_number_of_shards(make_manager:
 def test_a_place_without_a_layout_is_no_data_directory(tmp_path: Path) -> None:
     """Nothing is created there."""
     assert shards_of(tmp_path / "nothing") is None
-    with pytest.raises(spex.DataDirError, match=r"there is no data directory at .*nothing; give a m"):
+    with pytest.raises(spex.DataDirError, match=r"there is no data directory at .*nothing; give the directory"):
         learned_models(tmp_path / "nothing")
     assert not list(tmp_path.iterdir())
 

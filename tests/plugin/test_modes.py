@@ -271,3 +271,19 @@ def test_a_model_file_that_cannot_be_read_fails_a_check_and_stays_as_it_is(pytes
     assert result.ret == 1
     assert f"spex: broken: {broken}: line 2: the learning mode must be true or false" in text_of(result)
     assert broken.read_text() == "Specification: broken\nLearning mode: perhaps\n"
+
+
+@pytest.mark.parametrize("option", ["--spex-complete", "--spex-frozen", "--spex-report=r.html"])
+def test_an_option_that_would_do_nothing_is_refused(pytester: pytest.Pytester, option: str) -> None:
+    """A build that is configured so would pass for ever."""
+    pytester.makepyfile("def test_something(): pass")
+    done = run(pytester, option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*{option.partition('=')[0]} does nothing where no models are: set spex_models_dir*"])
+    assert run(pytester, option, "--spex=off").ret == 0
+
+
+def test_a_misspelt_argument_of_a_marker_is_named(pytester: pytest.Pytester) -> None:
+    """With those that there are."""
+    project(pytester, "@pytest.mark.spex_instance(Payment, 7, stat='authorised')\ndef test_it(): pass\n")
+    run(pytester).stdout.fnmatch_lines(["*the marker spex_instance has no argument 'stat': it takes state and meta*"])

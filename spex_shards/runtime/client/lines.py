@@ -296,8 +296,9 @@ class Lines:
 def given_up(shard: int, pid: int | None, exit_text: str | None, last: str) -> ShardFailed:
     """Return the error of a shard that the supervisor has given up."""
     return ShardFailed(
-        f"shard {shard} died too often and was given up (last process: pid {pid}, {exit_text}; last request: {last}); "
-        f"it is tried again automatically (see retry_failed); to try now, remove the cause and call revive({shard})",
+        f"shard {shard} was given up, because it died too often or cannot be started (last process: pid {pid}, "
+        f"{exit_text}; last request: {last}); the option retry_failed says when it is tried again; to try now, remove "
+        f"the cause and call revive({shard})",
         shard=shard,
         pid=pid,
         exit=exit_text,

@@ -35,13 +35,13 @@ from weakref import WeakSet
 from ...errors import DataDirError, ShardDown, words
 from ...log_fields import about
 from ..client.attaching import reach
-from ..protocol.control import TO_SUPERVISOR, Open
 from ..protocol.requests import ProtocolError
 from ..protocol.session import frame
-from ..protocol.wire import MAX_MESSAGE, FrameReader, receive_message, send_message
+from ..protocol.wire import FrameReader
 from ..system.threads import Helper
 from . import handshake
 from .address import Address
+from .passage import Passage, abort
 from .tcp import set_up
 
 _HELLO_WITHIN: Final = 5.0
@@ -49,12 +49,9 @@ _START_WITHIN: Final = 30.0
 _MOST_UNPROVED: Final = 256
 """The most connections in the middle of the handshake; the process's descriptors are the application's as well."""
 _CHUNK: Final = 65536
-_FULL: Final = 0.01
-"""Seconds before another attempt to send to a supervisor whose socket is full."""
 _TURNS: Final = 4
 """So many turns of its loop does asyncio need at most to set up an encrypted connection, or to close an aborted one."""
 logger = logging.getLogger("spex_shards")
-_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _gates: WeakSet[Gate] = WeakSet()
 
 
@@ -78,7 +75,7 @@ class Gate:
         self._supervisor = supervisor
         self._token = token
         self._tls = tls
-        self._sessions: dict[bytes, _Session] = {}
+        self._passages: dict[bytes, Passage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._unproved = 0
@@ -134,8 +131,8 @@ class Gate:
         """In a forked child: let go of the parent's descriptors, without touching what its loop watches."""
         self._inherited = True
         self._listener.close()
-        for session in list(self._sessions.values()):
-            session.forget()
+        for passage in list(self._passages.values()):
+            passage.forget()
         with Path(os.devnull).open("rb") as nothing:
             for writer in list(self._writers):
                 # Asyncio has the descriptor in several objects, one of which may close it later: so it stays in use.
@@ -169,14 +166,14 @@ class Gate:
         # A connection that asyncio has accepted and not set up yet stays open for ever if the server is closed first.
         asyncio.get_running_loop().remove_reader(self._listener)
         await _turns()
-        for session in list(self._sessions.values()):
-            session.close()
+        for passage in list(self._passages.values()):
+            passage.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}  # also asyncio's own, in the middle of a TLS handshake
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         for writer in list(self._writers):
-            _abort(writer)
+            abort(writer)
         server.close()
         await _turns()
 
@@ -202,7 +199,7 @@ class Gate:
     async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.know(writer)
         if self._unproved >= _MOST_UNPROVED:
-            _abort(writer)
+            abort(writer)
             return
         self._unproved += 1
         try:
@@ -213,15 +210,15 @@ class Gate:
             writer.write(frame(handshake.sorry(str(error))))
             writer.close()
         except (OSError, EOFError, TimeoutError):
-            _abort(writer)
+            abort(writer)
         else:
-            if isinstance(said, _Session):
+            if isinstance(said, Passage):
                 self.keep(said.serve())
         finally:
             self._unproved -= 1
 
-    async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Session | None:
-        """Shake hands with a client; return its session if this is its control connection."""
+    async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Passage | None:
+        """Shake hands with a client; return its passage if this is its control connection."""
         challenge = handshake.challenge()
         writer.write(frame(handshake.plain(challenge)))
         header = await reader.readexactly(4)
@@ -231,133 +228,23 @@ class Gate:
         [given] = FrameReader(handshake.LONGEST).feed(header + await reader.readexactly(size))
         hello = handshake.checked_hello(self._token, challenge, given)
         if hello.purpose != handshake.CONTROL:
-            session = self._sessions.get(hello.ticket)
-            if session is None or session.shard != hello.shard or hello.purpose in session.streams:
+            passage = self._passages.get(hello.ticket)
+            if passage is None or passage.shard != hello.shard or hello.purpose in passage.streams:
                 raise handshake.Refusal("its ticket is not known here")
-            session.streams[hello.purpose] = reader, writer
+            passage.streams[hello.purpose] = reader, writer
             writer.write(frame(handshake.plain(handshake.welcome(self._token, challenge, hello))))
             return None
         ticket = secrets.token_bytes(16)
-        session = _Session(self, hello.shard, reader, writer, reach(self._supervisor))
-        self._sessions[ticket] = session
-        session.ended = lambda: self._sessions.pop(ticket, None)
+        passage = Passage(self, hello.shard, reader, writer, reach(self._supervisor))
+        self._passages[ticket] = passage
+        passage.ended = lambda: self._passages.pop(ticket, None)
         writer.write(frame(handshake.plain(handshake.welcome(self._token, challenge, hello, ticket))))
-        return session
+        return passage
 
     @property
     def encrypts(self) -> bool:
         """Whether connections are encrypted, so that their bytes must pass through the gate."""
         return self._tls is not None
-
-
-class _Session:
-    """A client's control connection for one shard, with the streams of its channel until that is open.
-
-    Args:
-        gate: The gate.
-        shard: The shard.
-        reader, writer: The control connection.
-        supervisor: The connection to the supervisor.
-    """
-
-    def __init__(
-        self,
-        gate: Gate,
-        shard: int,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        supervisor: socket.socket,
-    ) -> None:
-        self._gate, self.shard = gate, shard
-        self._reader, self._writer = reader, writer
-        self._supervisor = supervisor
-        self.streams: dict[str, _Streams] = {}
-        self.ended: Any = lambda: None
-
-    async def serve(self) -> None:
-        """Pass messages on in both directions until one side is gone."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._supervisor, self._from_supervisor)
-        frames = FrameReader(MAX_MESSAGE)
-        try:
-            while data := await self._reader.read(_CHUNK):
-                for plain in frames.feed(data):
-                    await self._to_supervisor(plain)
-        except (OSError, EOFError, ProtocolError):
-            pass
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Close both connections, and the streams that no worker has taken over. It may be called again."""
-        if self._supervisor.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._supervisor)
-            self._supervisor.close()
-        for _, writer in self.streams.values():
-            _abort(writer)
-        self.streams.clear()
-        self._writer.close()
-        self.ended()
-
-    def forget(self) -> None:
-        """In a forked child: close the connection to the supervisor; those of asyncio are the gate's to let go of."""
-        self._supervisor.close()
-
-    async def _to_supervisor(self, plain: Any) -> None:
-        if type(plain) is not list or not plain or not TO_SUPERVISOR.knows(plain):
-            raise ProtocolError("a malformed message")
-        descriptors: tuple[int, ...] = ()
-        if isinstance(TO_SUPERVISOR.read(plain), Open):
-            if len(self.streams) != len(handshake.STREAMS):
-                raise ProtocolError("a channel without its streams")
-            descriptors = tuple(await self._ends())
-        try:
-            while not send_message(self._supervisor, plain, descriptors):
-                await asyncio.sleep(_FULL)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    async def _ends(self) -> list[int]:
-        """Return the worker's ends of the channel, which are the gate's to close."""
-        ends: list[int] = []
-        try:
-            # A stream stays in `streams`, where it is closed with the session, until its end is made.
-            for purpose in handshake.STREAMS:
-                stream = self.streams[purpose]
-                if self._gate.encrypts:
-                    await self._relayed(stream, ends)
-                else:
-                    ends.append(_taken_over(stream[1]))
-                self.streams.pop(purpose, None)  # the session may have been closed meanwhile
-        except BaseException:
-            for end in ends:
-                os.close(end)
-            raise
-        return ends
-
-    async def _relayed(self, stream: _Streams, ends: list[int]) -> None:
-        """Pass a stream's bytes on to the worker, whose end is added to `ends`."""
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        ends.append(theirs.detach())
-        try:
-            reader, writer = await asyncio.open_connection(sock=ours)
-        except BaseException:
-            ours.close()
-            raise
-        self._gate.know(writer)
-        self._gate.keep(_relay(stream, (reader, writer)))
-
-    def _from_supervisor(self) -> None:
-        try:
-            while (received := receive_message(self._supervisor)) is not None:
-                plain, descriptors = received
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                self._writer.write(frame(plain))
-        except (OSError, EOFError, ProtocolError):
-            self.close()
 
 
 def _after_fork_in_child() -> None:
@@ -371,38 +258,6 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 async def _turns() -> None:
     for _ in range(_TURNS):
         await asyncio.sleep(0)
-
-
-def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close a connection at once."""
-    with suppress(AttributeError):  # from Python 3.11.2, for a TLS connection that was closed twice
-        writer.transport.abort()
-
-
-def _taken_over(writer: asyncio.StreamWriter) -> int:
-    """Return a connection's descriptor, which asyncio does not use any more."""
-    descriptor = os.dup(writer.get_extra_info("socket").fileno())
-    _abort(writer)  # closes asyncio's own copy; the connection lives on in the duplicate
-    return descriptor
-
-
-async def _relay(one: _Streams, other: _Streams) -> None:
-    """Pass bytes on between two connections in both directions until either ends; close both then."""
-
-    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(_CHUNK):
-            sink.write(data)
-            await sink.drain()
-
-    ways = [asyncio.ensure_future(pass_on(one[0], other[1])), asyncio.ensure_future(pass_on(other[0], one[1]))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for _, writer in (one, other):
-            writer.close()
 
 
 def refused_address(address: Address, token: bytes, tls: ssl.SSLContext | None) -> str | None:

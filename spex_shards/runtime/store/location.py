@@ -91,7 +91,7 @@ def reading(where: Where) -> Iterator[Location]:
         namespace = Namespace.of(os.fspath(where))
         if count is None:
             text = f"there is no namespace {namespace.name} in the database: {namespace.shown}"
-            raise DataDirError(f"{text}; give a manager's store", place=namespace.shown)
+            raise DataDirError(f"{text}; no manager has used it yet, or its name is another", place=namespace.shown)
         yield Location(namespace.shown, count, PostgresStores(namespace), None)
         return
     directory = DataDir(Path(where).absolute())

@@ -16,9 +16,10 @@ import pytest
 import trustme
 
 import spex_shards as spex
-from spex_shards.runtime.cluster import gate, handshake
+from spex_shards.runtime.cluster import gate, handshake, passage
 from spex_shards.runtime.cluster.address import Address
 from spex_shards.runtime.cluster.gate import Gate
+from spex_shards.runtime.cluster.passage import Passage
 from tests.support.processes import wait_until
 
 
@@ -38,7 +39,7 @@ def test_a_tls_connection_that_was_closed_twice_can_be_aborted() -> None:
         writer = await arrived.get()
         writer.close()
         writer.close()
-        gate._abort(writer)
+        passage.abort(writer)
         client.close()
         server.close()
 
@@ -126,27 +127,27 @@ def test_the_ends_of_a_channel_that_cannot_all_be_made_are_closed(monkeypatch: p
     async def main() -> None:
         pairs = [socket.socketpair()]
         one = opened()
-        session = gate._Session(one, 0, *await asyncio.open_connection(sock=pairs[0][0]), pairs[0][1])
+        way = Passage(one, 0, *await asyncio.open_connection(sock=pairs[0][0]), pairs[0][1])
         for purpose in handshake.STREAMS:
             ours, theirs = socket.socketpair()
-            session.streams[purpose] = await asyncio.open_connection(sock=ours)
+            way.streams[purpose] = await asyncio.open_connection(sock=ours)
             pairs.append((ours, theirs))
         before = descriptors()
-        made = iter([gate._taken_over])
+        made = iter([passage._taken_over])
 
         def fails(writer: asyncio.StreamWriter) -> int:
             for make in made:
                 return make(writer)
             raise OSError(errno.EMFILE, "no descriptor is left")
 
-        monkeypatch.setattr(gate, "_taken_over", fails)
+        monkeypatch.setattr(passage, "_taken_over", fails)
         with pytest.raises(OSError, match="no descriptor"):
-            await session._ends()
+            await way._ends()
         await asyncio.sleep(0)
         assert descriptors() < before
-        session.close()
+        way.close()
         one.close()
-        assert session.streams == {}
+        assert way.streams == {}
         for pair in pairs:
             for end in pair:
                 end.close()
@@ -159,6 +160,7 @@ import os, socket, sys
 from pathlib import Path
 from spex_shards.runtime.cluster.address import Address
 from spex_shards.runtime.cluster.gate import Gate
+from spex_shards.runtime.cluster.passage import Passage
 
 gate = Gate(Address("127.0.0.1", 0), Path("/nowhere"), b"", None)
 gate.start()
