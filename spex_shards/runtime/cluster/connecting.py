@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..protocol.session import frame
-from ..protocol.wire import receive_frame
+from ..protocol.wire import FrameReader
 from ..system.descriptors import lifted_socket, take_standard_ones
 from ..system.stream import Descriptor, Stream
 from . import handshake
@@ -27,7 +28,7 @@ class Access:
     Attributes:
         token: The cluster's token; empty: the gates ask for none.
         tls: How to encrypt; None: not at all.
-        within: Seconds that each step may take.
+        within: Seconds that each step may take: to connect, to set TLS up, to shake hands.
     """
 
     token: bytes
@@ -84,7 +85,6 @@ def _connected(address: Address, access: Access) -> socket.socket:
     plain = lifted_socket(socket.create_connection((address.host, address.port), access.within))
     try:
         set_up(plain)
-        # The limit is one for the whole handshake: a gate that sends a byte now and then does not prolong it.
         if access.tls is None:
             return plain
         return access.tls.wrap_socket(plain, server_hostname=address.host)
@@ -95,11 +95,26 @@ def _connected(address: Address, access: Access) -> socket.socket:
 
 def _introduced(connection: socket.socket, token: bytes, purpose: str, shard: int, ticket: bytes) -> bytes:
     """Shake hands; return the ticket for the streams."""
-    challenge = receive_frame(connection, handshake.LONGEST)
+    deadline = time.monotonic() + (connection.gettimeout() or 0)
+    challenge = _received(connection, deadline)
     hello = handshake.hello(token, challenge, purpose, shard, ticket)
     connection.sendall(frame(handshake.plain(hello)))
-    welcome = handshake.checked_welcome(token, challenge, hello, receive_frame(connection, handshake.LONGEST))
+    welcome = handshake.checked_welcome(token, challenge, hello, _received(connection, deadline))
     return welcome.ticket or ticket
+
+
+def _received(connection: socket.socket, deadline: float) -> Any:
+    """Return the next message; a gate that sends a byte now and then does not prolong the time."""
+    reader = FrameReader(handshake.LONGEST)
+    while True:
+        connection.settimeout(max(_LEAST, deadline - time.monotonic()))
+        data = connection.recv(handshake.LONGEST)
+        if not data:
+            raise EOFError
+        for message in reader.feed(data):
+            return message
+        if time.monotonic() > deadline:
+            raise TimeoutError("it is too slow")
 
 
 def _stream(connection: socket.socket) -> Stream:

@@ -20,8 +20,8 @@ class SupervisorConfig:
         serves: Whether its owner runs it for other processes alone.
         hosts: In a cluster: the shards that this supervisor runs, of all; None: all, and nobody else runs any.
         known_as: In a cluster: how the database names this supervisor as the owner of its shards.
-        resumes: Whether it takes the place of a supervisor that died, so that a database which another manager has
-            begun to use since, or in a cluster a shard which another member has claimed since, stays theirs.
+        resumes: Whether it takes the place of a supervisor that died, so that a database which another manager
+            holds now, or in a cluster a shard which another member has claimed since, stays theirs.
     """
 
     data_dir: str

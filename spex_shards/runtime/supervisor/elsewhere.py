@@ -1,4 +1,4 @@
-"""Reads the stores of a data directory in helper processes, before any worker is started."""
+"""Reads the stores of a data directory or database in helper processes, before any worker is started."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ CHUNK: Final = 65536
 class Stream(Protocol):
     """One end of a byte stream between two processes. No method blocks.
 
-    Both sides of a channel use this port. `Descriptor` is the implementation for a pipe or a connected socket; an
-    encrypted connection would be another.
+    Both sides of a channel use this port. `Descriptor` is the implementation for a pipe or a connected socket;
+    `runtime.cluster.tcp.TlsStream` is that for an encrypted connection.
     """
 
     def fileno(self) -> int:

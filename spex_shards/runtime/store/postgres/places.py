@@ -111,7 +111,7 @@ class PostgresStores:
 
         Args:
             shards: The number of shards.
-            resumes: Whether to leave the namespace to whoever has begun a term since this user had one.
+            resumes: Whether this user had a term before, so that the namespace is left to whoever else holds it now.
 
         Raises:
             LayoutMismatch: It was made for another number of shards.
