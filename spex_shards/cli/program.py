@@ -44,7 +44,9 @@ class _Commands(TyperGroup):
         module, function = COMMANDS[cmd_name].split(":")
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         carried_out = getattr(import_module(f".{module}", __package__), function)
-        alone.command(cmd_name, cls=_Command, context_settings=_SETTINGS)(carried_out)
+        # What follows a command that is to be run belongs to that command, also without "--" before it.
+        settings = {**_SETTINGS, "allow_interspersed_args": cmd_name != "learn"}
+        alone.command(cmd_name, cls=_Command, context_settings=settings)(carried_out)
         return typer.main.get_command(alone)
 
 

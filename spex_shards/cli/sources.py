@@ -125,12 +125,13 @@ def write_each(directory: str, texts: dict[str, str], ending: str) -> dict[str, 
     """Write texts into a directory, each to a file that is named after its specification; return their paths.
 
     Raises:
-        ValueError: The target is no directory, or stdout.
+        ValueError: The target is no directory, has the name of a file, or is stdout.
         ImplModelError: A specification's name cannot be a file name; then nothing is written.
         OSError: A file cannot be written.
     """
     target = Path(directory)
-    if directory == STDOUT or (target.exists() and not target.is_dir()):
+    names_file = target.suffix.removeprefix(".") in list(Form)
+    if directory == STDOUT or (not target.is_dir() and (names_file or target.exists())):
         raise ValueError(f"the models of a directory are written into a directory, and TARGET is {directory!r}")
     paths = {name: target / f"{file_name(name).removesuffix(SUFFIX)}.{ending}" for name in texts}
     target.mkdir(parents=True, exist_ok=True)

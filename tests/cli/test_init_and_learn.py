@@ -106,9 +106,12 @@ def transitions_first(transitions: list[spex.Transition]) -> str | None:
 
 
 @pytest.mark.process
-def test_learn_saves_what_a_command_showed_and_ends_as_it_does(run: Callable[..., Done], written: Path) -> None:
+@pytest.mark.parametrize("before", [["--"], []], ids=["after dashes", "without"])
+def test_learn_saves_what_a_command_showed_and_ends_as_it_does(
+    run: Callable[..., Done], written: Path, before: list[str]
+) -> None:
     """Its exit status, and its own options, belong to the command."""
-    done = run("learn", "--models", "models", "--", sys.executable, "app.py", "--format", "x")
+    done = run("learn", "--models", "models", *before, sys.executable, "app.py", "--format", "x")
     assert (done.code, done.out) == (7, "")
     assert "learned: " in done.err
     [file] = (written / "models").glob("*.spex")

@@ -228,6 +228,15 @@ def test_a_directory_stands_for_all_its_models(run: Run, models: Path, project: 
     assert sorted(path.name for path in (project / "pictures").iterdir()) == ["shop.Order.dot", "shop.Refund.dot"]
 
 
+def test_no_directory_is_made_that_has_the_name_of_a_file(run: Run, models: Path, project: Path) -> None:
+    """The next command would find a directory in place of its file."""
+    done = run("render", models, "all.svg")
+    assert (done.code, "the models of a directory are written into a directory, and TARGET is 'all.svg'" in done.err) == (
+        2, True,
+    )  # fmt: skip
+    assert not (project / "all.svg").exists()
+
+
 def test_of_a_directory_and_a_file_the_models_of_one_name_are_compared(run: Run, models: Path) -> None:
     """In both orders."""
     other = write_model(models.parent / "other", "shop.Refund", ("asked", "refuse", "refused"))
