@@ -110,7 +110,7 @@ def test_a_directory_that_is_of_no_use_is_an_error_that_names_it_and_leaves_noth
     (damaged / "layout").write_bytes(b"nonsense")
     for cls in (spex.SimpleInstanceManager, spex.ShardedInstanceManager):
         for options, error, text in [
-            ({"data_dir": file}, spex.DataDirError, "file cannot be made: "),
+            ({"data_dir": file}, spex.DataDirError, "file cannot be used: "),
             ({"data_dir": damaged}, spex.DataDirError, "layout record is damaged: .*damaged/layout"),
             ({"impl_models_dir": file}, spex.ImplModelError, "directory of models .*file cannot be read"),
         ]:

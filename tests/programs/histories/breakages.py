@@ -25,7 +25,7 @@ def _without_fence(store: PostgresStore, changes: Any) -> Any:
     return fenced.replace(asks, " AND ($2::bigint, $3::bytea, $4::bigint) IS NOT NULL"), values
 
 
-def _taken_for_kept(store: PostgresStore, _error: Broken | None) -> bool:
+def _taken_for_kept(store: PostgresStore, *, possible: bool) -> bool:
     while True:
         try:
             store._link.open()

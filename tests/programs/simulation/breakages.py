@@ -167,12 +167,12 @@ def _looked(store: PostgresStore) -> int:
             return store._look()
 
 
-def _taken_for_kept(store: PostgresStore, error: Any) -> bool:
+def _taken_for_kept(store: PostgresStore, *, possible: bool) -> bool:
     store.last = _looked(store)
     return True
 
 
-def _taken_for_lost(store: PostgresStore, error: Any) -> bool:
+def _taken_for_lost(store: PostgresStore, *, possible: bool) -> bool:
     store.last = _looked(store)
     raise StoreError("the connection is lost")
 
