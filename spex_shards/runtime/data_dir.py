@@ -321,6 +321,21 @@ class OwnerLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def check_place(self) -> None:
+        """Check that the directory has the lock file that is locked; another owner may have locked a newer one.
+
+        Raises:
+            DataDirError: It was removed, or replaced.
+        """
+        path, own = self._directory.lock, os.fstat(self.descriptor)
+        try:
+            found = path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            text = f"the data directory {path.parent} was removed or replaced while it was used; what it held is gone"
+            raise DataDirError(f"{text}: close this manager, and start another", path=str(path.parent))
+
     def note(self, workers: list[int]) -> None:
         """Write the owner's and the workers' process ids into the lock file, for a process that finds it locked."""
         self._holder = Holder(

@@ -314,6 +314,7 @@ class LocalShard:
 
         Raises:
             ManagerClosed: The shard is closed.
+            DataDirError: The store cannot be read again, or somebody has removed its directory.
         """
         current = self._tenure
         if current is not tenure or current is None:
@@ -327,6 +328,7 @@ class LocalShard:
         store = tenure.store
         committing = tenure.may_be_committing()
         if not suspended or committing:
+            self._lock.check_place()
             store = store.reopened(in_use=committing)
         else:
             tenure.batch.detach()

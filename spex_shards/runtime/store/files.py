@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -106,6 +107,8 @@ class OsFile:
         with self._syncing:
             if self._descriptor >= 0:
                 _fdatasync(self._descriptor)
+                if not os.fstat(self._descriptor).st_nlink:  # somebody has removed the data directory
+                    raise FileNotFoundError(errno.ENOENT, "the log was deleted while it was used")
         if self._closing:
             self.close()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -83,6 +84,7 @@ class Door:
             with socket_address(path) as address:
                 self._listener.bind(address)
             path.chmod(0o600)
+            self._inode = path.lstat().st_ino
             self._listener.listen(256)
             self._listener.setblocking(False)
         except OSError as error:
@@ -146,8 +148,10 @@ class Door:
         """Close the listening socket and all connections, and remove the socket's file."""
         for client in list(self.clients.values()):
             self.show_out(client)
+        with suppress(OSError):
+            if self._path.lstat().st_ino == self._inode:  # else another owner's, in a directory that was made anew
+                self._path.unlink()
         self._listener.close()
-        self._path.unlink(missing_ok=True)
 
 
 class NoCommonVersion(Exception):

@@ -32,17 +32,14 @@ from ..protocol.requests import OLDEST_PROTOCOL, PROTOCOL_VERSION
 from ..protocol.session import frame
 from ..protocol.wire import receive_message, send_message
 from ..service import Host
-from ..shard import open_shard
 from ..shard_info import ShardStatus
 from ..store.opening import stores_of
-from ..store.port import StoreOptions
 from ..system.hang import HangWatch
 from ..system.waits import capped
-from ..worker import PageWatch, WorkerOptions
-from ..worker import run as run_worker
 from ..worker.shard_page import ShardPage
 from ..worker.suspects import Suspects
 from .attach import Door, Guest, NoCommonVersion, agree, connect
+from .being_worker import Means, be_worker
 from .elsewhere import read_elsewhere
 from .policy import ShardPolicy
 from .process import Forker, WorkerProcess
@@ -331,7 +328,8 @@ class Supervisor:
 
     def _start(self, shard: ShardPolicy, now: float) -> None:
         try:
-            worker = self._forker.fork(lambda control: self._be_worker(shard, control))
+            means = Means(self._config, self._lock, self._stores, self._host, self._owner_pidfd)
+            worker = self._forker.fork(lambda control: be_worker(means, shard, self._pages[shard.index], control))
         except OSError as error:
             shard.not_started(f"no process could be started: {error}", now)
             return
@@ -343,17 +341,6 @@ class Supervisor:
 
     def _note_workers(self) -> None:
         self._lock.note([worker.pid for worker in self._workers.values()])
-
-    def _be_worker(self, shard: ShardPolicy, control: socket.socket) -> int:
-        config, index, kept = self._config, shard.index, [self._lock.descriptor]
-        watch, clustered = PageWatch(index, self._pages[index], shard.suspects), config.hosts is not None
-        store = StoreOptions(config.durability, kept, on_wait=watch.bump, resumes=shard.claim)
-        options = WorkerOptions(
-            index, config.max_frame_bytes, config.log_level, self._owner_pidfd, watch, kept, clustered
-        )
-        return run_worker(
-            lambda: open_shard(self._stores, index, self._host, store, watch, time.time_ns() // 1000), control, options
-        )
 
     def _announce_start(self) -> None:
         if not self._announced and all(shard.settled() for shard in self._shards.values()):
