@@ -67,7 +67,8 @@ class AsyncLifetime:
     async def close(self) -> None:
         """Wait until everything is applied, stop the shards or detach from them, and return when that is done.
 
-        It can be called again. If its task is cancelled, the close goes on.
+        It can be called again. If its task is cancelled, the close goes on. Once the manager's own loop is closed, any
+        loop may close the manager.
 
         Raises:
             ExceptionGroup: The errors of observations sent without waiting that could not be applied and were not yet
@@ -77,6 +78,10 @@ class AsyncLifetime:
         if self._closing is None or (self._closing.done() and life is not Life.CLOSED):
             if life in (Life.NEW, Life.CLOSED):
                 self._behind.close()
+                return
+            if self._loop is not None and self._loop.is_closed():
+                self._is_open = False
+                await in_thread(self._behind.close)
                 return
             self._check_loop()
             self._closing = asyncio.get_running_loop().create_task(self._close())

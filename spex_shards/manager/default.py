@@ -86,9 +86,7 @@ def _make() -> InstanceManager:
             if made.mode == "enforce":
                 made.start()
             else:
-                if isinstance(made, SimpleInstanceManager) and made.mode != "off":
-                    load()
-                Starter(made)
+                Starter(made, load if isinstance(made, SimpleInstanceManager) else lambda: None)
             current = made
         return current
 

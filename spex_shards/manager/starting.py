@@ -16,6 +16,7 @@ import atexit
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..domain.specification import Specification
@@ -41,15 +42,17 @@ class Starter:
 
     Args:
         manager: The manager, not started yet.
+        prepare: Called before each attempt, in the thread that observes: imports what the attempt needs.
 
     Attributes:
         manager: The manager.
         done: Whether the manager is started, and all that was held is sent.
     """
 
-    def __init__(self, manager: InstanceManager) -> None:
+    def __init__(self, manager: InstanceManager, prepare: Callable[[], None]) -> None:
         self.manager = manager
         self.done = False
+        self._prepare = prepare
         self._most = manager.options["max_unacknowledged"]
         self._timeout = manager.options["observe_timeout"]
         self._pause = manager.options["report_interval"]
@@ -128,9 +131,10 @@ class Starter:
                 self._thread = thread = Helper(self._run, "spex-shards-start")
                 thread.daemon = False
                 try:
+                    self._prepare()
                     thread.start()
-                except RuntimeError as error:  # the system gives no thread
-                    self._failed(DataDirError(f"this process cannot start the threads that a manager needs: {error}"))
+                except (RuntimeError, OSError, ImportError) as error:  # the system gives no thread, or no descriptor
+                    self._failed(DataDirError(f"this process cannot start what a manager needs: {words(error)}"))
                     thread.ended = True
             return thread
 

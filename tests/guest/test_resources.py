@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import spex_shards as spex
 from spex_shards.messages import operations as ops
 from spex_shards.runtime.protocol import codec
 from tests.support.helper_specs import Door
-from tests.support.places import LONG
+from tests.support.places import LONG, ROOT
 from tests.support.processes import is_gone, kill_worker, traced, wait_until
 from tests.support.raw_client import RawClient
 
@@ -552,3 +553,28 @@ def test_a_request_larger_than_an_eighth_of_the_memory_is_refused_alone(places: 
             assert manager.shards()[0].pid == pid
     finally:
         manager.close()
+
+
+def test_a_program_with_too_few_descriptors_for_its_channels_is_told_once(tmp_path: Path) -> None:
+    """The channel is asked for some fifty times a second; the log must not grow with that."""
+    body = f"""
+import logging, resource, sys
+import spex_shards as spex
+from tests.support.helper_specs import Door
+
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 4096))
+places = {{"data_dir": {str(tmp_path / "data")!r}, "impl_models_dir": {str(tmp_path / "models")!r}}}
+manager = spex.ShardedInstanceManager(**places, distribution_factor=4, learning_mode=True, call_timeout=1.0)
+manager.start()
+for number in range(8):
+    print(type(manager.try_init_instance(Door, number)).__name__)
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+manager.flush(20)
+print(len(manager.all_instances()))
+manager.close()
+"""
+    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    said = done.stdout.splitlines()
+    assert (said[-1], done.stderr) == ("8", "")
+    assert 1 <= sum("could not be opened, and is asked for again" in line for line in said) <= 4

@@ -462,6 +462,22 @@ def test_a_loop_that_is_closed_without_a_close_hangs_nothing_and_loses_nothing(t
         assert len(manager.all_instances()) == 500
 
 
+def test_a_manager_whose_loop_is_closed_can_be_closed_from_another(places: dict[str, Path]) -> None:
+    """What was posted is applied, and the directory is free for the next manager."""
+    manager = AsyncInstanceManager(**places, distribution_factor=1, learning_mode=True)
+
+    async def use() -> None:
+        await manager.start()
+        await manager.init_instance(Order, 1)
+        manager.init_instance_nowait(Order, 2)
+
+    asyncio.run(use())
+    asyncio.run(manager.close())
+    asyncio.run(manager.close())
+    with spex.ShardedInstanceManager(**places, distribution_factor=1) as again:
+        assert [one.identifier for one in again.all_instances()] == [1, 2]
+
+
 @pytest.mark.long
 def test_nothing_is_amiss_in_the_debug_mode_of_asyncio(tmp_path: Path) -> None:
     """With all warnings as errors there is no word on stderr, through the death of a shard as well."""

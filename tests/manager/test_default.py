@@ -231,3 +231,41 @@ def test_a_constructed_manager_has_no_option_connect(places: dict[str, Path]) ->
     """As it has no option manager."""
     with pytest.raises(TypeError, match=r"use spex_shards\.connect\(DIR\) instead"):
         spex.SimpleInstanceManager(**places, connect="there")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("what", ["descriptor", "thread"])
+def test_a_process_that_cannot_start_a_manager_loses_its_observations_and_no_call_raises(
+    tmp_path: Path, what: str
+) -> None:
+    """Imports, too, are a part of the start; the next attempt is made later, and then observations are kept."""
+    scarce = {
+        "descriptor": """
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+free = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+""",
+        "thread": """
+import threading
+real = threading.Thread.start
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+free = lambda: setattr(threading.Thread, "start", real)
+""",
+    }[what]
+    body = f"""
+spex.configure(data_dir="data", learning_mode=True)
+{scarce}
+spex.init_instance(Door, 1)
+spex.transition_nowait(1, "open", "opened")
+print(spex.losses().kept, spex.losses().lost)
+free()
+spex.all_instances()  # reading makes the next attempt at once
+spex.init_instance(Door, 2)
+spex.flush()
+print([one.identifier for one in spex.all_instances()])
+"""
+    done = run(body, tmp_path)
+    assert (done.stdout, done.stderr) == ("0 2\n[2]\n", "")

@@ -19,9 +19,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ...errors import ManagerClosed, ShardDown, ShardFailed
 from ..protocol import control as say
@@ -41,6 +42,9 @@ from .lines import given_up
 from .ownership import Ownership
 from .pump import Pump
 from .questions import Questions
+
+_TELL_EVERY: Final = 10.0
+"""Seconds between two log records that the channel to one shard could not be opened."""
 
 
 def by_socket(path: Path, hang_timeout: float | None) -> MakeIntroducer:
@@ -102,6 +106,7 @@ class Courier:
         self._listener = listener
         self._wanted: deque[int] = deque()
         self._asked: set[int] = set()
+        self._told_at: dict[int, float] = {}  # when it was said of a shard that its channel could not be opened
         self._wakeup = Wakeup()
         self._poll = select.poll()
         self._poll.register(self._wakeup.descriptor, select.POLLIN)
@@ -334,8 +339,10 @@ class Courier:
         try:
             channel.lines.install(generation, pid, requests, replies)
         except OSError as error:  # no descriptor is left: ask for the channel again
-            text = f"the channel to shard {channel.shard} could not be opened: {error}"
-            self._listener.say(text, "channel_failed", shard=channel.shard)
+            if monotonic() > self._told_at.get(channel.shard, -inf) + _TELL_EVERY:
+                text = f"the channel to shard {channel.shard} could not be opened, and is asked for again: {error}"
+                self._listener.say(text, "channel_failed", shard=channel.shard)
+                self._told_at[channel.shard] = monotonic()
             self._wanted.append(channel.shard)
 
     def _take_in(self, word: say.Attached) -> None:

@@ -54,5 +54,7 @@ class Helper(threading.Thread):
                 return False
             if self._at_work.acquire(timeout=left):
                 self._at_work.release()
-        self.join(_LOOK_EVERY)  # clears Python's list of threads; a call that interrupts this one loses 50 ms at most
+        if self.ident is not None:  # else it could not be started
+            # It clears Python's list of threads; a call that interrupts this one loses 50 ms at most.
+            self.join(_LOOK_EVERY)
         return True

@@ -204,6 +204,22 @@ def test_the_manager_that_began_last_has_the_namespace(store_url: str) -> None:
     taken.close()
 
 
+def test_a_claim_that_fails_leaves_no_connection(store_url: str, sql: Callable[..., list[Any]]) -> None:
+    """As in a namespace that was dropped: who tries again and again would use up all that the server allows."""
+    stores = namespace(store_url)
+    name = f"spex_shards {Namespace.of(store_url).name} 0"
+    sql('ALTER TABLE "NS".owners RENAME TO hidden')
+    refused = []
+    for _ in range(3):
+        with pytest.raises(spex.StoreError) as caught:
+            stores.open(0, OPTIONS)
+        refused.append(caught)  # the tracebacks keep what is not closed
+    wait_until(
+        lambda: not sql("SELECT pid FROM pg_stat_activity WHERE application_name = %s", name), "all are closed", 20.0
+    )
+    assert len(refused) == 3
+
+
 def test_a_namespace_that_is_locked_is_not_waited_for_without_end(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,9 +15,10 @@ from ...protocol.routing import HASH_NAME
 from ..failures import StoreLost
 from ..note import check_elsewhere, check_not_own, unusable
 from ..port import TABLES, StoreOptions
+from .claimant import Claimant
 from .link import Broken, Link, Wait, imported, int8, number
 from .namespace import Namespace
-from .postgres_store import Claimant, PostgresStore
+from .postgres_store import PostgresStore
 from .snapshot import SnapshotStore
 from .statements import VERSION, Statements, schema
 

@@ -22,14 +22,13 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ....errors import DataDirError, StoreError
 from ..failures import Fenced, StoreLost
 from ..keys import check_keys
 from ..port import Changes
+from .claimant import Claimant
 from .link import Broken, Link, array, int4, int8, number
 from .reading import TableReader
 from .statements import Statements
@@ -39,26 +38,6 @@ if TYPE_CHECKING:
 
 
 _PAUSE: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Claimant:
-    """Who claims shards.
-
-    Attributes:
-        term: The term that its manager has begun in the namespace; when a later one is begun, it can claim no more.
-        cluster: The identity of the namespace, 16 bytes.
-        name: A name for people.
-        resumes: As in `StoreOptions`.
-        looks_every: Seconds between two looks whether a shard that is not used is still owned; infinity: there are
-            none, and whoever uses the shard next notices.
-    """
-
-    term: int
-    cluster: bytes
-    name: str
-    resumes: int = 0
-    looks_every: float = inf
 
 
 class PostgresStore:
@@ -94,7 +73,11 @@ class PostgresStore:
         # Another store of this process takes this one's place; and how many batches there were when it did.
         self._succeeding = False
         self._succeeded: int | None = None
-        self.claim, self.last = self._claimed()
+        try:
+            self.claim, self.last = self._claimed()
+        except BaseException:
+            self._link.close()
+            raise
         self.next_upkeep = time.monotonic() + claimant.looks_every
         self._owned = [int4(shard), int8(self.claim), self._secret]
 
