@@ -10,8 +10,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from spex_shards.runtime.store import MemoryStore, StoreLost
+from spex_shards.runtime.store.postgres.claimant import Claimant
 from spex_shards.runtime.store.postgres.link import Broken, Wait, int4, int8
-from spex_shards.runtime.store.postgres.postgres_store import Claimant, PostgresStore
+from spex_shards.runtime.store.postgres.postgres_store import PostgresStore
 
 
 class Owner(NamedTuple):
