@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,6 +15,7 @@ from ..system.private import open_file, read_file, sync_folder
 from .syncing import Syncer, SyncThread
 
 _PREFIX: Final = "log-"
+_LOOK_EVERY: Final = 0.4
 
 
 class LogFile(Protocol):
@@ -92,6 +95,7 @@ class OsFile:
         self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         self._syncing = threading.Lock()
         self._closing = False
+        self._looked_at = -inf
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`."""
@@ -107,10 +111,21 @@ class OsFile:
         with self._syncing:
             if self._descriptor >= 0:
                 _fdatasync(self._descriptor)
-                if not os.fstat(self._descriptor).st_nlink:  # somebody has removed the data directory
-                    raise FileNotFoundError(errno.ENOENT, "the log was deleted while it was used")
+                self._look()
         if self._closing:
             self.close()
+
+    def _look(self) -> None:
+        """Raise `FileNotFoundError` if the file was deleted, as with its whole data directory; looked at now and then.
+
+        Linux gives a file whose times were read a finer one at the next write, which the next sync must then write as
+        well: that took 50 µs more than a sync of 110 µs.
+        """
+        now = time.monotonic()
+        if now > self._looked_at + _LOOK_EVERY:
+            self._looked_at = now
+            if not os.fstat(self._descriptor).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "the log was deleted while it was used")
 
     def disable(self, *, in_use: bool) -> None:
         """Make later writes fail; if the file is in use, the descriptor is closed with the last reference to it."""
