@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,11 @@ class Server:
         everybody = {self.process.pid, *descendants(self.process.pid)}
         self.process.terminate()
         try:
-            self.process.wait(60)
+            self.process.wait(90)  # uvicorn may wait for a worker's answer meanwhile, for up to 60 s (see below)
         finally:
             for pid in everybody if self.process.poll() is None else ():
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait(60)
             self._log.close()
         wait_until(lambda: all(map(is_gone, everybody)), "the server and its shards are gone")
