@@ -30,6 +30,10 @@ def missing() -> str | None:
     return None if importlib.util.find_spec("ray") else "needs Ray: pip install spex-shards[cluster]"
 
 
+_TOKEN: Final = secrets.token_hex(32)
+"""Of all clusters: Ray remembers in a process the first one that it is given."""
+
+
 class RayNodes:
     """A cluster; `stop` ends all of it. Addresses of nodes are used once, but for the head's.
 
@@ -47,7 +51,7 @@ class RayNodes:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.environment = {
-            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_DISABLE_USAGE_STATS": "1",
+            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN, "RAY_DISABLE_USAGE_STATS": "1",
             "RAY_raylet_start_wait_time_s": "120",
         }  # fmt: skip
         self._redis = {} if redis is None else {"RAY_REDIS_ADDRESS": redis}
