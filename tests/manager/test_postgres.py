@@ -151,7 +151,7 @@ def test_a_supervisor_that_takes_the_place_of_one_that_died_leaves_the_namespace
     """Calls of the manager that has lost it fail, and say who has it; the other manager is not disturbed."""
     options: dict[str, Any] = {
         "impl_models_dir": tmp_path / "models", "distribution_factor": 1, "store": store_url, "learning_mode": True,
-        "call_timeout": 5.0,
+        "call_timeout": 20.0,
     }  # fmt: skip
     with kind(**options, data_dir=tmp_path / "one") as first:
         first.init_instance(Loop, 1)
