@@ -126,7 +126,7 @@ def test_an_exception_of_a_signal_handler_leaves_the_channels_whole(places: dict
 
 def test_a_look_that_is_cut_off_before_it_has_begun_is_made_up_for(places: dict[str, Path]) -> None:
     """A callback has taken answers from the pipe, and is cut off before it wakes anybody; so is the look after that."""
-    to_cut = ["_settle", "_expire"]
+    to_cut: list[str] = []
 
     def trace(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and to_cut and frame.f_code.co_name == to_cut[0] and frame.f_code.co_filename == CHANNEL:
@@ -142,15 +142,22 @@ def test_a_look_that_is_cut_off_before_it_has_begun_is_made_up_for(places: dict[
         cuts: list[bool] = []
         before = sys.gettrace()
         async with opened(places) as manager, asyncio.timeout(60):
-            await manager.init_instance(Order, 1)
-            call = asyncio.ensure_future(manager.transition(1, "pay", "paid"))
-            await asyncio.sleep(0)  # it is sent
-            try:
-                sys.settrace(trace)
-                await call
-            finally:
-                sys.settrace(before)
-            assert steps(await manager.get_instance(1)) == [("pay", "paid")]
+            # If more arrives in the pipe after the first cut, a callback makes up for it, and nothing else is cut.
+            for number in range(30):
+                await manager.init_instance(Order, number)
+                call = asyncio.ensure_future(manager.transition(number, "pay", "paid"))
+                await asyncio.sleep(0)  # it is sent
+                cuts.clear()
+                to_cut[:] = ["_settle", "_expire"]
+                try:
+                    sys.settrace(trace)
+                    await call
+                finally:
+                    sys.settrace(before)
+                    to_cut.clear()
+                assert steps(await manager.get_instance(number)) == [("pay", "paid")]
+                if cuts == [True, True]:
+                    break
         assert cuts == [True, True]
 
     asyncio.run(main())
